@@ -1,0 +1,321 @@
+"""The chip's arithmetic, stated twice: plain numpy definitions, and kernels for the machine.
+
+The plain definitions (`exp`, `sigmoid`, `tanh`, `quantize_rows`, `multiply_codes`, `drain`) are
+what the reference evaluator uses; the kernels (``*_kernel``) are what the simulated engines use.
+Tests compare them bit for bit, and the functions with mpmath.
+
+Every step is one IEEE float32 operation in the order written here; nothing is fused.  The
+transcendental functions are azsim's own design (tables and polynomials that a vector lane can
+hold); no figure of the real chip is public.
+
+Errors against the exact value, measured over the whole float32 range in ``tests/test_arith.py``:
+``exp`` 1.1 ulp, ``sigmoid`` 3 ulp, ``tanh`` 1.5 ulp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from azsim.jit import kernel
+
+__all__ = [
+    "BINARY_FUNCTIONS",
+    "TABLE_FUNCTIONS",
+    "UNARY_FUNCTIONS",
+    "code_limit",
+    "drain",
+    "drain_kernel",
+    "exp",
+    "matmul_kernel",
+    "multiply_codes",
+    "quantize_kernel",
+    "quantize_rows",
+    "relu",
+    "sigmoid",
+    "tanh",
+    "unary_kernel",
+]
+
+_F = np.float32
+
+# exp(x) = 2**k * 2**(j/32) * exp(r) with 32 k + j = round(x * 32 / ln 2), |r| <= ln 2 / 64.
+_STEPS = 32
+_STEPS_PER_UNIT = _F(46.16624130844683)  # 32 / ln 2
+_STEP_HIGH = _F(0.021659851)  # ln 2 / 32 with its low mantissa bits zero: n * _STEP_HIGH is exact
+_STEP_LOW = _F(np.log(2.0) / 32 - float(_STEP_HIGH))
+_EXP_TABLE = np.exp2(np.arange(_STEPS) / _STEPS).astype(np.float32)
+_EXP_MAX = _F(88.72283)  # the largest x whose exp is finite
+_EXP_MIN = _F(-87.33654)  # the smallest x whose exp is a normal number; below it, 0
+_POWER_MIN = -128
+_POWERS = np.ldexp(1.0, np.arange(_POWER_MIN, 128)).astype(np.float32)
+_HALF, _ONE, _TWO, _ZERO, _SIXTH = _F(0.5), _F(1), _F(2), _F(0), _F(1 / 6)
+# tanh below 0.625 is an odd polynomial, coefficients of Moshier's Cephes library (tanhf).
+_TANH_SMALL = _F(0.625)
+_TANH_LARGE = _F(9.1)  # from here on tanh rounds to 1
+_T0, _T1, _T2, _T3, _T4 = (
+    _F(-5.70498872745e-3),
+    _F(2.06390887954e-2),
+    _F(-5.37397155531e-2),
+    _F(1.33314422036e-1),
+    _F(-3.33332819422e-1),
+)
+
+
+def code_limit(bits: int) -> int:
+    """Largest code of a symmetric signed quantizer of `bits` bits: 127 for 8."""
+    return (1 << (bits - 1)) - 1
+
+
+# --------------------------------------------------------------------------- plain definitions
+
+
+def exp(x: np.ndarray) -> np.ndarray:
+    """Exponential function of float32, within 1.1 ulp; results below the normal range are 0."""
+    with np.errstate(all="ignore"):
+        inside = np.clip(np.where(np.isnan(x), _ZERO, x), _EXP_MIN, _EXP_MAX)
+        n = np.rint(inside * _STEPS_PER_UNIT)
+        r = (inside - n * _STEP_HIGH) - n * _STEP_LOW
+        tail = r + (r * r) * (_HALF + r * _SIXTH)
+        n = n.astype(np.int32)
+        mantissa = _EXP_TABLE[n & (_STEPS - 1)]
+        y = mantissa + mantissa * tail
+        k = n >> 5
+        first = k >> 1
+        y = (y * _POWERS[first - _POWER_MIN]) * _POWERS[k - first - _POWER_MIN]
+        y = np.where(x > _EXP_MAX, _F(np.inf), np.where(x < _EXP_MIN, _ZERO, y))
+        return np.where(np.isnan(x), x, y).astype(np.float32)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Logistic function of float32: 1 / (1 + e) or e / (1 + e) with e = exp(-|x|)."""
+    e = exp(-np.abs(x))
+    return np.where(x < 0, e, _ONE) / (_ONE + e)
+
+
+def tanh(x: np.ndarray) -> np.ndarray:
+    """Hyperbolic tangent of float32: polynomial below 0.625, 1 - 2 / (exp(2|x|) + 1) above."""
+    size = np.abs(x)
+    z = x * x
+    poly = (((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4
+    small = (poly * z) * x + x
+    large = _ONE - _TWO / (exp(np.minimum(size, _TANH_LARGE) * _TWO) + _ONE)
+    return np.where(size < _TANH_SMALL, small, np.where(x < 0, -large, large)).astype(np.float32)
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    """Replace what is not above zero by +0; NaN stays."""
+    return np.where(x <= 0, _ZERO, x)
+
+
+def quantize_rows(
+    x: np.ndarray, bits: int, scale: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Quantize float32 rows to signed codes.
+
+    Parameters
+    ----------
+    x : ndarray of shape (rows, n), float32
+        One scale serves one row.
+    bits : int
+        8 or 16.
+    scale : float, optional
+        Static float32 scale; without it max |row| / limit, and 1 for a row whose quotient is 0.
+
+    Returns
+    -------
+    codes : ndarray of shape (rows, n), int32
+        ``clip(round_half_even(x / scale), -limit, limit)``.
+    scales : ndarray of shape (rows,), float32
+
+    Raises
+    ------
+    FloatingPointError
+        If a value is not finite.
+    """
+    if not np.isfinite(x).all():
+        raise FloatingPointError("a value to be quantized is not finite")
+    limit = _F(code_limit(bits))
+    if scale is None:
+        largest = np.abs(x).max(axis=1, initial=0)
+        scales = largest / limit
+        scales = np.where(scales == 0, _ONE, scales)
+    else:
+        scales = np.full(len(x), scale, np.float32)
+    with np.errstate(over="ignore"):
+        codes = np.clip(np.rint(x / scales[:, None]), -limit, limit)
+    return codes.astype(np.int32), scales
+
+
+def multiply_codes(codes: np.ndarray, weight_codes: np.ndarray) -> np.ndarray:
+    """Multiply integer matrices exactly: (rows, K) by (N, K) gives (rows, N), int64.
+
+    Goes through float64, which is exact while K * 2**15 * 2**7 stays below 2**53.
+    """
+    return (codes.astype(np.float64) @ weight_codes.astype(np.float64).T).astype(np.int64)
+
+
+def drain(acc: np.ndarray, row_scales: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Scale accumulators: ``float32(acc) * (row_scales[m] * scales[n])``, each step float32.
+
+    Parameters
+    ----------
+    acc : ndarray of shape (rows, N), integer within int32
+    row_scales : ndarray of shape (rows,), float32
+    scales : ndarray of shape (N,), float32
+
+    Raises
+    ------
+    OverflowError
+        If an accumulator does not fit int32: the compiler's proof was wrong.
+    """
+    if acc.size and np.abs(acc).max() > np.iinfo(np.int32).max:
+        raise OverflowError("an accumulator does not fit int32")
+    return acc.astype(np.float32) * (row_scales[:, None] * scales[None, :])
+
+
+def _where(keep_left: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.where(keep_left, left, right)
+
+
+UNARY_FUNCTIONS = {
+    "relu": relu,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "exp": exp,
+    "sqrt": np.sqrt,
+    "neg": np.negative,
+    "abs": np.abs,
+}
+BINARY_FUNCTIONS = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "max": lambda a, b: _where(a > b, a, b),
+    "min": lambda a, b: _where(a < b, a, b),
+}
+
+# ------------------------------------------------------------------------------------- kernels
+
+
+@kernel
+def _exp_scalar(x):
+    if np.isnan(x):
+        return x
+    if x > _EXP_MAX:
+        return _F(np.inf)
+    if x < _EXP_MIN:
+        return _ZERO
+    n = np.rint(x * _STEPS_PER_UNIT)
+    r = (x - n * _STEP_HIGH) - n * _STEP_LOW
+    tail = r + (r * r) * (_HALF + r * _SIXTH)
+    whole = np.int64(n)
+    mantissa = _EXP_TABLE[whole & (_STEPS - 1)]
+    y = mantissa + mantissa * tail
+    k = whole >> 5
+    first = k >> 1
+    return (y * _POWERS[first - _POWER_MIN]) * _POWERS[k - first - _POWER_MIN]
+
+
+@kernel
+def _sigmoid_scalar(x):
+    e = _exp_scalar(-abs(x))
+    if x < _ZERO:
+        return e / (_ONE + e)
+    return _ONE / (_ONE + e)
+
+
+@kernel
+def _tanh_scalar(x):
+    size = abs(x)
+    if size < _TANH_SMALL:
+        z = x * x
+        poly = (((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4
+        return (poly * z) * x + x
+    if np.isnan(x):
+        return x
+    large = _ONE - _TWO / (_exp_scalar(min(size, _TANH_LARGE) * _TWO) + _ONE)
+    return -large if x < _ZERO else large
+
+
+TABLE_FUNCTIONS = {"sigmoid": 2, "tanh": 3, "exp": 4}
+
+
+@kernel
+def unary_kernel(function, src, dst):
+    """Apply one of `TABLE_FUNCTIONS` (by number) to a float32 matrix of any strides."""
+    for i in range(src.shape[0]):
+        for j in range(src.shape[1]):
+            if function == 2:
+                dst[i, j] = _sigmoid_scalar(src[i, j])
+            elif function == 3:
+                dst[i, j] = _tanh_scalar(src[i, j])
+            else:
+                dst[i, j] = _exp_scalar(src[i, j])
+
+
+@kernel
+def quantize_kernel(src, dst, scales, static, limit):
+    """Quantize a float32 matrix; `scales` has one entry, or one a row.
+
+    Returns False, with `dst` unchanged or partly written, if a value is not finite.
+    """
+    rows, cols = src.shape
+    per_row = scales.shape[0] > 1
+    bound = _F(limit)
+    whole = _ZERO
+    for i in range(rows):
+        largest = _ZERO
+        for j in range(cols):
+            size = abs(src[i, j])
+            if not (size < _F(np.inf)):
+                return False
+            largest = max(largest, size)
+        if per_row and not static:
+            scale = largest / bound
+            scales[i] = _ONE if scale == _ZERO else scale
+        whole = max(whole, largest)
+    if not per_row and not static:
+        scale = whole / bound
+        scales[0] = _ONE if scale == _ZERO else scale
+    for i in range(rows):
+        scale = scales[i] if per_row else scales[0]
+        for j in range(cols):
+            dst[i, j] = np.int32(min(max(np.rint(src[i, j] / scale), -bound), bound))
+    return True
+
+
+@kernel
+def matmul_kernel(codes, weights, acc, accumulate):
+    """Multiply (M, K) codes by (N, K) int8 weights into (M * N,) int32, wrapping at 32 bits."""
+    rows, inner = codes.shape
+    outputs = weights.shape[0]
+    row = np.empty(inner, np.int16)
+    for m in range(rows):
+        for k in range(inner):
+            row[k] = codes[m, k]
+        for n in range(outputs):
+            total = np.int32(0)
+            line = weights[n]
+            for k in range(inner):
+                total = np.int32(total + np.int32(row[k]) * np.int32(line[k]))
+            if accumulate:
+                total = np.int32(total + acc[m * outputs + n])
+            acc[m * outputs + n] = total
+
+
+@kernel
+def drain_kernel(acc, row_scales, scales, bias, dst, accumulate, use_bias, use_relu):
+    """Scale (M * N,) accumulators into a float32 matrix: scale, add dst, add bias, relu."""
+    rows, outputs = dst.shape
+    for m in range(rows):
+        row_scale = row_scales[m] if row_scales.shape[0] > 1 else row_scales[0]
+        for n in range(outputs):
+            y = _F(acc[m * outputs + n]) * (row_scale * scales[n])
+            if accumulate:
+                y = dst[m, n] + y
+            if use_bias:
+                y = y + bias[n]
+            if use_relu and y <= _ZERO:
+                y = _ZERO
+            dst[m, n] = y

@@ -1,0 +1,182 @@
+"""What the compiler hands to the machine: instructions, memory regions, a DRAM image.
+
+Everything here is bytes and plain values; the simulator needs nothing of the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+__all__ = [
+    "DramImage",
+    "Instruction",
+    "Port",
+    "Program",
+    "Region",
+    "Stream",
+    "Tap",
+]
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """A mnemonic and its operands.
+
+    Attributes
+    ----------
+    mnemonic : str
+        A key of ``isa/*.yaml``.
+    operands : mapping of str to int, float or str
+        One entry for each operand that is not 0; enums by name, flags as 0 or 1, `value` as
+        float.  An operand that is absent is 0 (an enum: its value 0; a field with a bias: its
+        smallest value).
+    """
+
+    mnemonic: str
+    operands: Mapping[str, int | float | str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class Region:
+    """A named piece of memory, alive from one instruction to another.
+
+    An access by an instruction between `first` and `last` has to stay inside one live region.
+
+    Attributes
+    ----------
+    name : str
+        Tensor (or part of one) that lives here.
+    space : str
+        ``dram``, ``weight`` or ``activation``.
+    start_bytes, size_bytes : int
+    dtype : str
+        As the views': u8, i8, i16, f32, i4, i2.
+    first, last : int
+        Instruction indices, both included.
+    """
+
+    name: str
+    space: str
+    start_bytes: int
+    size_bytes: int
+    dtype: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Port:
+    """Where a graph input or output lies in DRAM.
+
+    Attributes
+    ----------
+    name : str
+        Graph name.
+    addr : int
+        Byte address of the first element.
+    shape : tuple of int
+        Shape of one frame (chunk), float32.
+    frames : int
+        How many frames lie one after another; 1 for state and for models without a stream.
+    """
+
+    name: str
+    addr: int
+    shape: tuple[int, ...]
+    frames: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all frames."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.frames * 4
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a tensor can be seen complete: just after an instruction has retired.
+
+    Attributes
+    ----------
+    index : int
+        Instruction index.
+    tensor : str
+        Graph name.
+    addr : int
+        Byte address in activation SRAM of the first element.
+    shape : tuple of int
+        Shape of the float32 tensor.
+    strides_bytes : tuple of int
+    """
+
+    index: int
+    tensor: str
+    addr: int
+    shape: tuple[int, ...]
+    strides_bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """How a frame loop meets real time.
+
+    Attributes
+    ----------
+    frames : int
+    period_s : float or None
+        Time between frames; None where the input has no rate.
+    paced : bool
+        A frame is there only after ``(index + 1) * period_s``.
+    """
+
+    frames: int
+    period_s: float | None
+    paced: bool
+
+
+@dataclass(frozen=True)
+class Program:
+    """Instructions with everything that a reader or a checker wants to know about them.
+
+    Attributes
+    ----------
+    name : str
+    instructions : tuple of Instruction
+    layers : tuple of str
+        Layer names; `layer_of` indexes them.
+    layer_of : tuple of int
+        Layer of each instruction, -1 for control.
+    region_of_view : mapping of int to str
+        For each ``view`` instruction, by index: the name of the region it points into.
+    regions : tuple of Region
+    taps : tuple of Tap
+    inputs, outputs : tuple of Port
+    stream : Stream
+    """
+
+    name: str
+    instructions: tuple[Instruction, ...]
+    layers: tuple[str, ...] = ()
+    layer_of: tuple[int, ...] = ()
+    region_of_view: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    regions: tuple[Region, ...] = ()
+    taps: tuple[Tap, ...] = ()
+    inputs: tuple[Port, ...] = ()
+    outputs: tuple[Port, ...] = ()
+    stream: Stream = Stream(frames=1, period_s=None, paced=False)
+
+
+@dataclass(frozen=True)
+class DramImage:
+    """Contents of DRAM before the first instruction.
+
+    Attributes
+    ----------
+    data : ndarray of shape (bytes,), uint8
+        The whole memory that the program may touch, inputs and outputs included (zero).
+    """
+
+    data: np.ndarray

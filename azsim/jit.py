@@ -1,0 +1,68 @@
+"""The one place with numba options and the compilation cache.
+
+Numba's disk cache does not see that a function in *another* file changed, and raises at import
+where its directory cannot be written.  So the cache lives in a directory named by a hash of the
+modules that hold kernels (those that import this one) and of numba's version, and without any
+writable directory there is no cache.  A kernel takes numbers from its arguments or from a module
+that holds kernels itself; a constant from elsewhere would be compiled in and grow stale.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+import numba.core.config
+
+__all__ = ["kernel", "sources_digest"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+@functools.cache
+def sources_digest() -> str:
+    """Hash of every module that holds kernels: the first 16 hex digits of a sha256."""
+    root = Path(__file__).parent
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(root.rglob("*.py")):
+        source = path.read_bytes()
+        if b"azsim.jit" in source or path == Path(__file__):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + source)
+    return digest.hexdigest()[:16]
+
+
+def _usable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+@functools.cache
+def _cache_directory() -> Path | None:
+    if named := os.environ.get("AZSIM_CACHE_DIR"):
+        base = Path(named)
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "azsim"
+    directory = base / "jit" / sources_digest()
+    return directory if _usable(directory) else None
+
+
+def kernel(function: _Function) -> _Function:
+    """Compile a function with azsim's one set of options.
+
+    No fast-math: float32 operations keep their order and are never fused, so that every host
+    gives the same bits.  Division by zero gives IEEE values instead of a Python exception.
+    """
+    directory = _cache_directory()
+    if directory is not None:
+        numba.core.config.CACHE_DIR = str(directory)
+    return numba.njit(cache=directory is not None, error_model="numpy", fastmath=False)(function)

@@ -1,0 +1,380 @@
+"""The language that operators lower to: steps over strided windows into named buffers.
+
+An operator's ``lower(node, lowering)`` reads its input tensors as `TensorView`, makes buffers for
+what it computes and appends steps.  Views of existing buffers (slices, transposes, reshapes) cost
+no step: the operator just names another view.  Steps say *what* happens in which order; which
+memory address, which tile, which instruction: that is the compiler's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from azsim.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from azsim.ir import CompressedGraph, CompressedWeight
+
+__all__ = [
+    "Access",
+    "Binary",
+    "Buffer",
+    "Copy",
+    "Fill",
+    "Loop",
+    "Lowering",
+    "Matmul",
+    "Quantize",
+    "Step",
+    "TensorView",
+    "Unary",
+]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Storage in activation SRAM.
+
+    Attributes
+    ----------
+    name : str
+    dtype : str
+        ``f32``, ``i8`` or ``i16``.
+    num_elements : int
+    constant : ndarray or None
+        Contents of a constant, which live from start to end.
+    persistent : bool
+        Keeps its contents from one frame to the next (constants, state).
+    """
+
+    name: str
+    dtype: str
+    num_elements: int
+    constant: np.ndarray | None = None
+    persistent: bool = False
+
+
+@dataclass(frozen=True)
+class Access:
+    """A two-dimensional strided window into a buffer; offsets and strides count elements.
+
+    `advance` maps the number of a loop to the elements by which the window moves each iteration.
+    """
+
+    buffer: str
+    offset: int
+    rows: int
+    cols: int
+    row_stride: int
+    col_stride: int
+    advance: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.rows, self.cols
+
+
+@dataclass(frozen=True)
+class Copy:
+    """dst = src, element by element."""
+
+    dst: Access
+    src: Access
+
+
+@dataclass(frozen=True)
+class Fill:
+    """Every element of dst = value."""
+
+    dst: Access
+    value: float
+
+
+@dataclass(frozen=True)
+class Unary:
+    """dst = function(src)."""
+
+    function: str
+    dst: Access
+    src: Access
+
+
+@dataclass(frozen=True)
+class Binary:
+    """dst = function(left, right)."""
+
+    function: str
+    dst: Access
+    left: Access
+    right: Access
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """dst = codes of src; `scale` is written (dynamic) or read (static)."""
+
+    dst: Access
+    src: Access
+    scale: Access
+    static: bool
+
+
+@dataclass(frozen=True)
+class Matmul:
+    """dst = codes (M, K) times a compressed weight (N, K), scaled to float32.
+
+    With `accumulate` the product is added to dst; then `bias` (1, N) is added; then `function`
+    (none or relu) is applied.
+    """
+
+    weight: str
+    dst: Access
+    codes: Access
+    scale: Access
+    bias: Access | None = None
+    accumulate: bool = False
+    function: str = "none"
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Run `body` `count` times; `number` is what `Access.advance` refers to."""
+
+    number: int
+    count: int
+    body: tuple[Step, ...]
+
+
+Step = Copy | Fill | Unary | Binary | Quantize | Matmul | Loop
+
+
+@dataclass(frozen=True)
+class TensorView:
+    """Where a tensor lies: a float32 window of any rank into a buffer (in elements)."""
+
+    buffer: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether elements follow one another in C order."""
+        return collapse(self.shape, (self.strides,))[1][0] in ((), (1,))
+
+    def item(self, axis: int, index: int) -> TensorView:
+        """Drop one axis by taking one position of it."""
+        return TensorView(
+            self.buffer,
+            self.offset + index * self.strides[axis],
+            self.shape[:axis] + self.shape[axis + 1 :],
+            self.strides[:axis] + self.strides[axis + 1 :],
+        )
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """C-order strides, in elements."""
+    return tuple(int(np.prod(shape[axis + 1 :], dtype=np.int64)) for axis in range(len(shape)))
+
+
+def collapse(
+    shape: tuple[int, ...], strides: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Drop axes of length 1 and merge axes that are one axis for every operand."""
+    axes = [axis for axis, length in enumerate(shape) if length != 1]
+    merged: list[tuple[int, list[int]]] = []
+    for axis in axes:
+        steps = [operand[axis] for operand in strides]
+        if merged and all(
+            outer == inner * shape[axis] for outer, inner in zip(merged[-1][1], steps, strict=True)
+        ):
+            merged[-1] = (merged[-1][0] * shape[axis], steps)
+        else:
+            merged.append((shape[axis], steps))
+    lengths = tuple(length for length, _ in merged)
+    return lengths, tuple(
+        tuple(steps[operand] for _, steps in merged) for operand in range(len(strides))
+    )
+
+
+class Lowering:
+    """Collects what the operators of one graph lower to.
+
+    Attributes
+    ----------
+    compressed : CompressedGraph
+    views : dict of str to TensorView
+        Every tensor that exists on the chip, by graph name.
+    buffers : dict of str to Buffer
+    steps : list of (layer name, Step)
+        In program order.
+    fused : dict of str to str
+        Tensor that exists nowhere, and why.
+    """
+
+    def __init__(self, compressed: CompressedGraph) -> None:
+        self.compressed = compressed
+        self.views: dict[str, TensorView] = {}
+        self.buffers: dict[str, Buffer] = {}
+        self.steps: list[tuple[str, Step]] = []
+        self.fused: dict[str, str] = {}
+        self.layer = ""
+        self._open: list[list[Step]] = []
+        self._num_loops = 0
+        self._codes: dict[tuple[str, ...], tuple[Access, Access]] = {}
+
+    # ---- buffers and views
+
+    def buffer(
+        self,
+        name: str,
+        dtype: str,
+        num_elements: int,
+        *,
+        constant: np.ndarray | None = None,
+        persistent: bool = False,
+    ) -> str:
+        """Make a buffer; a number is appended to a name that is taken."""
+        unique, number = name, 1
+        while unique in self.buffers:
+            number += 1
+            unique = f"{name}.{number}"
+        self.buffers[unique] = Buffer(
+            unique, dtype, max(num_elements, 1), constant, persistent or constant is not None
+        )
+        return unique
+
+    def new(self, tensor: str, shape: tuple[int, ...]) -> TensorView:
+        """Make a contiguous buffer for a tensor and name it."""
+        name = self.buffer(tensor, "f32", int(np.prod(shape, dtype=np.int64)))
+        view = TensorView(name, 0, shape, contiguous_strides(shape))
+        self.views[tensor] = view
+        return view
+
+    def view(self, tensor: str) -> TensorView:
+        """Where a tensor lies; a constant is placed when it is first asked for."""
+        if tensor not in self.views:
+            array = np.ascontiguousarray(self.compressed.graph.initializers[tensor])
+            if array.dtype != np.float32:
+                raise UnsupportedError(
+                    f"{tensor}: {array.dtype} constant as a run-time operand; only float32 is supported"
+                )
+            name = self.buffer(tensor, "f32", array.size, constant=array)
+            self.views[tensor] = TensorView(name, 0, array.shape, contiguous_strides(array.shape))
+        return self.views[tensor]
+
+    def alias(self, tensor: str, view: TensorView) -> None:
+        """Name an existing window as a tensor."""
+        self.views[tensor] = view
+
+    def weight(self, name: str) -> CompressedWeight:
+        """Compressed matrix of an initializer."""
+        return self.compressed.weights[name]
+
+    def constant_row(self, name: str, row: np.ndarray) -> Access:
+        """Place a constant row of float32."""
+        row = np.ascontiguousarray(row, np.float32).reshape(-1)
+        buffer = self.buffer(name, "f32", row.size, constant=row)
+        return Access(buffer, 0, 1, row.size, row.size, 1)
+
+    # ---- steps
+
+    def emit(self, step: Step) -> None:
+        """Append a step to the innermost open loop, or to the program."""
+        if self._open:
+            self._open[-1].append(step)
+        else:
+            self.steps.append((self.layer, step))
+
+    @contextmanager
+    def loop(self, count: int) -> Iterator[int]:
+        """Open a loop; yields the number that `Access.advance` refers to."""
+        self._num_loops += 1
+        number = self._num_loops
+        self._open.append([])
+        yield number
+        body = tuple(self._open.pop())
+        if body:
+            self.emit(Loop(number, count, body))
+
+    def elementwise(
+        self, make: type[Copy] | type[Unary] | type[Binary], dst: TensorView, *sources: TensorView,
+        function: str | None = None,
+    ) -> None:
+        """Emit steps over views of one shape and any rank (two axes a step, loops around)."""
+        views = (dst, *sources)
+        lengths, strides = collapse(dst.shape, tuple(view.strides for view in views))
+        lengths = lengths or (1,)
+        strides = tuple(steps or (1,) for steps in strides)
+        self._nest(make, views, lengths, strides, function, ({},) * len(views))
+
+    def _nest(self, make, views, lengths, strides, function, advances) -> None:  # noqa: PLR0913
+        if len(lengths) > 2:
+            with self.loop(lengths[0]) as number:
+                moved = tuple(
+                    {**advance, number: steps[0]}
+                    for advance, steps in zip(advances, strides, strict=True)
+                )
+                rest = tuple(steps[1:] for steps in strides)
+                self._nest(make, views, lengths[1:], rest, function, moved)
+            return
+        rows, cols = (1, *lengths)[-2:]
+        accesses = [
+            Access(view.buffer, view.offset, rows, cols, (0, *steps)[-2] or 0, steps[-1], advance)
+            for view, steps, advance in zip(views, strides, advances, strict=True)
+        ]
+        self.emit(make(function, *accesses) if function else make(*accesses))
+
+    def quantized(self, source: Access, weight: CompressedWeight, name: str, per_row: bool) -> tuple[Access, Access]:
+        """Quantize a window for one weight; the same window is quantized once.
+
+        Returns the codes (same shape as the source, contiguous) and the scales (one row, or one
+        a row of the source).
+        """
+        key = (
+            repr(source), str(weight.activation_bits), repr(weight.activation_scale), str(per_row)
+        )
+        if not self._open and key in self._codes:
+            return self._codes[key]
+        codes = self.codes_buffer(name, weight, source.rows * source.cols)
+        dst = Access(codes, 0, source.rows, source.cols, source.cols, 1)
+        scale = self.scales(name, weight, source.rows if per_row else 1)
+        self.emit(Quantize(dst, source, scale, weight.activation_scale is not None))
+        if not self._open:
+            self._codes[key] = (dst, scale)
+        return dst, scale
+
+    def codes_buffer(self, name: str, weight: CompressedWeight, num_elements: int) -> str:
+        """Make a buffer for activation codes of the width that a weight asks for."""
+        return self.buffer(f"{name}#codes", f"i{weight.activation_bits}", num_elements)
+
+    def scales(self, name: str, weight: CompressedWeight, rows: int) -> Access:
+        """Make the scales that go with activation codes: a constant one if static."""
+        if weight.activation_scale is None:
+            return Access(self.buffer(f"{name}#scale", "f32", rows), 0, rows, 1, 1, 1)
+        constant = np.array([weight.activation_scale], np.float32)
+        buffer = self.buffer(f"{name}#scale", "f32", 1, constant=constant)
+        return Access(buffer, 0, rows, 1, 0, 1)
+
+
+def rows_of(view: TensorView) -> Access | None:
+    """Window with the last axis as columns and all others as rows; None if strides do not allow."""
+    shape = view.shape or (1,)
+    strides = view.strides or (1,)
+    lengths, (steps,) = collapse(shape[:-1], (strides[:-1],))
+    if len(lengths) > 1:
+        return None
+    return Access(
+        view.buffer, view.offset, *(lengths or (1,)), shape[-1], *(steps or (0,)), strides[-1]
+    )
+
+
+def moved(access: Access, **changes: object) -> Access:
+    """Copy of an access with other fields."""
+    return replace(access, **changes)
