@@ -1,0 +1,23 @@
+"""Weight codecs, one file each; see `azsim.codecs._base` for what they share."""
+
+from __future__ import annotations
+
+from azsim.codecs._base import (
+    HEADER_BYTES,
+    MAX_COUNT,
+    block_lane_cycles,
+    codec_names,
+    codec_parameters,
+    decode_block,
+    encode_block,
+)
+
+__all__ = [
+    "HEADER_BYTES",
+    "MAX_COUNT",
+    "block_lane_cycles",
+    "codec_names",
+    "codec_parameters",
+    "decode_block",
+    "encode_block",
+]

@@ -5,25 +5,221 @@ A *block* is one tile of weights that decodes alone::
     byte 0       magic 0xA5
     byte 1       format version (1)
     byte 2       codec id
-    byte 3       bits per code (2 to 8), high nibble: codec flags
-    bytes 4-7    number of codes, little endian
+    byte 3       bits per code (2 to 8) in the low nibble, codec flags in the high one
+    bytes 4-7    number of codes, little endian, at most 2**28
     bytes 8-11   payload length in bytes, little endian
     bytes 12-15  CRC-32 of header bytes 0-11 and the payload, little endian
     bytes 16-    payload, as the codec's docstring says
 
 The checksum is a transport check; a decoder does not trust it and answers a malformed payload
-with `CodecError` by itself.
+with `CodecError` by itself.  A stream is canonical: a block that is accepted is the one that the
+encoder makes from its codes (for some parameters), so no bit of it is without meaning.
+
+A code is signed and lies in ``[-(2**(bits-1)-1), 2**(bits-1)-1]``; where it is stored, it is
+two's complement in `bits` bits.  Bits fill a byte from the least significant one.
 
 A codec is one module of this package that defines
 
 ``ID``
     int, unique.
-``encode(codes, bits, **parameters) -> bytes``
-    One block, header included, from a 1-D int8 array.
+``FLAGS``
+    int, the flag bits (0 to 15) that its blocks may have set.
+``PARAMETERS``
+    tuple of str, names of the parameters that its `encode` takes.
+``encode(codes, bits, **parameters) -> (payload, flags)``
+    Payload bytes and flags of a 1-D int8 array whose codes are in range.
 ``decode(payload, count, bits, flags) -> ndarray of shape (count,), int8``
     Inverse, from the payload alone; `CodecError` on every malformed one.
 ``lane_cycles(payload, count, bits, flags, lanes) -> int``
     Cycles that the busiest of `lanes` lanes needs for this very payload, input always ready.
+    Lane i decodes codes ``[i * n, (i + 1) * n)`` with ``n = ceil(count / lanes)``; that each
+    lane finds its part of the stream is assumed, not paid for.
 """
 
 from __future__ import annotations
+
+import functools
+import pkgutil
+import struct
+import zlib
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from azsim.errors import CodecError
+from azsim.folder import load_folder
+
+__all__ = [
+    "HEADER_BYTES",
+    "MAX_COUNT",
+    "block_lane_cycles",
+    "codec_names",
+    "codec_parameters",
+    "decode_block",
+    "encode_block",
+]
+
+HEADER_BYTES = 16
+MAX_COUNT = 1 << 28
+_MAGIC = 0xA5
+_VERSION = 1
+_MIN_BITS, _MAX_BITS = 2, 8
+_FIELDS = struct.Struct("<BBBBII")
+_CHECKSUM = struct.Struct("<I")
+_REQUIRED = ("ID", "FLAGS", "PARAMETERS", "encode", "decode", "lane_cycles")
+_PACKAGE = "azsim.codecs"
+
+
+class _Block(NamedTuple):
+    codec: ModuleType
+    payload: np.ndarray
+    count: int
+    bits: int
+    flags: int
+
+
+@functools.cache
+def codec_names() -> tuple[str, ...]:
+    """Names of all codecs, sorted; imports none of them."""
+    package = __import__(_PACKAGE, fromlist=["__path__"])
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_"))
+
+
+def codec_parameters(name: str) -> tuple[str, ...]:
+    """Names of the parameters that a codec takes.
+
+    Raises
+    ------
+    CodecError
+        If there is no such codec.
+    """
+    return _codec(name).PARAMETERS
+
+
+def _codec(name: str) -> ModuleType:
+    table = load_folder(_PACKAGE, _REQUIRED)
+    if name not in table:
+        raise CodecError(f"codec: {name!r} is not known, allowed: {', '.join(table)}")
+    return table[name]
+
+
+@functools.cache
+def _codecs_by_id() -> dict[int, ModuleType]:
+    return {module.ID: module for module in load_folder(_PACKAGE, _REQUIRED).values()}
+
+
+def encode_block(name: str, codes: np.ndarray, bits: int, **parameters: int | bool) -> bytes:
+    """Encode one tile of codes.
+
+    Parameters
+    ----------
+    name : str
+        Codec.
+    codes : ndarray, int8
+        Codes within ``±(2**(bits-1)-1)``; any shape, taken in C order.
+    bits : int
+        2 to 8.
+    **parameters
+        The codec's own, see `codec_parameters`.
+
+    Returns
+    -------
+    bytes
+        Header and payload.
+
+    Raises
+    ------
+    CodecError
+        If the codec, a parameter, `bits`, the number of codes or a code is not allowed.
+    """
+    codec = _codec(name)
+    for key in parameters:
+        if key not in codec.PARAMETERS:
+            allowed = ", ".join(codec.PARAMETERS) or "none"
+            raise CodecError(f"codec {name}: parameter {key!r} is not known, allowed: {allowed}")
+    if not _MIN_BITS <= bits <= _MAX_BITS:
+        raise CodecError(f"codec {name}: {bits} bits per code, allowed: {_MIN_BITS} to {_MAX_BITS}")
+    if codes.dtype != np.int8:
+        raise CodecError(f"codec {name}: codes are {codes.dtype}, allowed: int8")
+    if codes.size > MAX_COUNT:
+        raise CodecError(f"codec {name}: {codes.size} codes in a block, allowed: {MAX_COUNT}")
+    flat = np.ascontiguousarray(codes).reshape(-1)
+    flat.flags.writeable = False  # one type for the kernels, whoever calls
+    limit = (1 << (bits - 1)) - 1
+    if flat.size and (flat.min() < -limit or flat.max() > limit):
+        found = int(flat.min()) if flat.min() < -limit else int(flat.max())
+        raise CodecError(f"codec {name}: code {found}, allowed at {bits} bits: ±{limit}")
+    payload, flags = codec.encode(flat, bits, **parameters)
+    head = _FIELDS.pack(_MAGIC, _VERSION, codec.ID, bits | flags << 4, flat.size, len(payload))
+    return head + _CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
+
+
+def decode_block(data: bytes | bytearray | memoryview | np.ndarray) -> tuple[np.ndarray, int]:
+    """Decode one block, which must be exactly `data`.
+
+    Returns
+    -------
+    codes : ndarray of shape (count,), int8
+    bits : int
+
+    Raises
+    ------
+    CodecError
+        If the block is malformed in any way.
+    """
+    block = _open(data)
+    codes = block.codec.decode(block.payload, block.count, block.bits, block.flags)
+    return codes, block.bits
+
+
+def block_lane_cycles(data: bytes | bytearray | memoryview | np.ndarray, lanes: int) -> int:
+    """Cycles of the busiest of `lanes` decoder lanes for this very block, input always ready.
+
+    Raises
+    ------
+    CodecError
+        If the header is malformed, or what the codec has to read of the payload.
+    ValueError
+        If there is no lane.
+    """
+    if lanes < 1:
+        raise ValueError(f"{lanes} lanes, at least 1 is needed")
+    block = _open(data)
+    return block.codec.lane_cycles(block.payload, block.count, block.bits, block.flags, lanes)
+
+
+def _open(data: bytes | bytearray | memoryview | np.ndarray) -> _Block:
+    """Check the header and the checksum."""
+    view = memoryview(data)
+    view = view.cast("B") if view.nbytes else memoryview(b"")
+    if len(view) < HEADER_BYTES:
+        raise CodecError(f"block: {len(view)} bytes, a header has {HEADER_BYTES}")
+    magic, version, identity, mode, count, length = _FIELDS.unpack_from(view)
+    bits, flags = mode & 15, mode >> 4
+    if magic != _MAGIC:
+        raise CodecError(f"block: magic byte 0x{magic:02x}, expected 0x{_MAGIC:02x}")
+    if version != _VERSION:
+        raise CodecError(f"block: format version {version}, expected {_VERSION}")
+    codec = _codecs_by_id().get(identity)
+    if codec is None:
+        raise CodecError(f"block: codec id {identity} is not known")
+    if not _MIN_BITS <= bits <= _MAX_BITS:
+        raise CodecError(f"block: {bits} bits per code, allowed: {_MIN_BITS} to {_MAX_BITS}")
+    if flags & ~codec.FLAGS:
+        raise CodecError(f"block: codec flags 0x{flags:x}, allowed: 0x{codec.FLAGS:x}")
+    if count > MAX_COUNT:
+        raise CodecError(f"block: {count} codes, allowed: at most {MAX_COUNT}")
+    if len(view) < HEADER_BYTES + length:
+        raise CodecError(
+            f"block: truncated, {len(view) - HEADER_BYTES} bytes of payload, the header says {length}"
+        )
+    if len(view) > HEADER_BYTES + length:
+        raise CodecError(f"block: {len(view) - HEADER_BYTES - length} trailing bytes")
+    (expected,) = _CHECKSUM.unpack_from(view, _FIELDS.size)
+    found = zlib.crc32(view[HEADER_BYTES:], zlib.crc32(view[: _FIELDS.size]))
+    if found != expected:
+        raise CodecError(f"block: checksum 0x{found:08x}, the header says 0x{expected:08x}")
+    payload = np.frombuffer(view, np.uint8)[HEADER_BYTES:]
+    payload.flags.writeable = False  # one type for the kernels, whoever calls
+    return _Block(codec, payload, count, bits, flags)
