@@ -1,0 +1,129 @@
+"""Hardware files: presets by name, or a user's own file that may extend one."""
+
+from __future__ import annotations
+
+import difflib
+import pkgutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from azsim.config import DocumentPath, merge_documents, read_document, validate
+from azsim.config.document import Document, show
+from azsim.config.overrides import apply_overrides
+from azsim.errors import ConfigError
+from azsim.hardware.description import Hardware
+
+__all__ = ["Hardware", "load_hardware", "preset_names"]
+
+_PRESETS = Path(__file__).parent / "presets"
+_FALLBACK = "az1"
+_SUFFIXES = (".yaml", ".yml")
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the presets, sorted."""
+    return tuple(sorted(path.stem for path in _PRESETS.glob("*.yaml")))
+
+
+def load_hardware(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Hardware:
+    """Read a hardware description.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A preset's name, or a YAML file.  The file may say ``extends: PRESET`` and give only what
+        differs; a preset that extends another is a level that a file may build on.
+    overrides : iterable of str
+        ``clock_hz=1000000`` or ``hardware.clock_hz=1000000``, applied last.
+
+    Returns
+    -------
+    Hardware
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the file.
+    """
+    document = _extended(read_document(_find(name_or_path)), ())
+    apply_overrides(document, overrides, "hardware")
+    return validate(document, Hardware, _rules)
+
+
+def _find(name_or_path: str | Path) -> Path:
+    text = str(name_or_path)
+    if text in preset_names():
+        return _PRESETS / f"{text}.yaml"
+    if Path(text).suffix in _SUFFIXES or len(Path(text).parts) > 1:
+        return Path(text)
+    raise ConfigError([_unknown_preset(text, f"{text}: ")])
+
+
+def _unknown_preset(name: str, start: str = "") -> str:
+    close = difflib.get_close_matches(name, preset_names(), n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    names = ", ".join(preset_names())
+    return f"{start}unknown hardware {name!r}, {hint}allowed: {names}, or a .yaml file"
+
+
+def _extended(document: Document, around: tuple[str, ...]) -> Document:
+    if not isinstance(document.data, dict) or "extends" not in document.data:
+        return document
+    path: DocumentPath = ("extends",)
+    base = document.data.pop("extends")
+    if base in around:
+        chain = " -> ".join((*around, base))
+        document.report(document.place(path), path, f"presets extend each other: {chain}")
+        return document
+    if base not in preset_names():
+        sentence = (
+            _unknown_preset(base)
+            if isinstance(base, str)
+            else f"wrong type, found {show(base)}, allowed: {', '.join(preset_names())}"
+        )
+        document.report(document.place(path), path, sentence)
+        base = _FALLBACK  # so that what the file does say is checked as well
+    below = _extended(read_document(_PRESETS / f"{base}.yaml"), (*around, base))
+    return merge_documents(below, document)
+
+
+def _rules(hardware: Hardware) -> Iterator[tuple[DocumentPath, str]]:
+    dram, mac = hardware.dram, hardware.mac
+    burst = dram.burst_bytes
+    if burst & (burst - 1):
+        allowed = "8, 16, 32 and so on to 4096"
+        yield ("dram", "burst_bytes"), f"not a power of two, found {burst}, allowed: {allowed}"
+    elif dram.row_bytes % burst:
+        allowed = f"a multiple of burst_bytes ({burst})"
+        yield ("dram", "row_bytes"), f"not whole bursts, found {dram.row_bytes}, allowed: {allowed}"
+    interval = dram.refresh_interval_ns
+    if interval and dram.refresh_ns >= interval:
+        allowed = f"less than refresh_interval_ns ({interval:g})"
+        found = f"{dram.refresh_ns:g}"
+        yield ("dram", "refresh_ns"), f"refresh never ends, found {found}, allowed: {allowed}"
+    if mac.window < mac.macs_per_lane:
+        allowed = f"at least macs_per_lane ({mac.macs_per_lane})"
+        yield ("mac", "window"), f"window too small, found {mac.window}, allowed: {allowed}"
+    yield from _codec_rules(hardware.decoder.codecs)
+
+
+def _codec_rules(codecs: tuple[str, ...]) -> Iterator[tuple[DocumentPath, str]]:
+    # Names only: importing the codecs would compile kernels.
+    import azsim.codecs
+
+    known = sorted(
+        info.name
+        for info in pkgutil.iter_modules(azsim.codecs.__path__)
+        if not info.name.startswith("_")
+    )
+    for i, name in enumerate(codecs):
+        place: DocumentPath = ("decoder", "codecs", i)
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            yield place, f"unknown codec {name!r}, {hint}allowed: {', '.join(known)}"
+        elif name in codecs[:i]:
+            yield place, f"codec {name!r} is listed twice"
+    if "raw" not in codecs:
+        found = ", ".join(codecs) or "none"
+        yield ("decoder", "codecs"), f"'raw' is missing, found {found}; every chip reads raw codes"

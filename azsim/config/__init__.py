@@ -1,0 +1,131 @@
+"""Strict YAML to frozen dataclasses, with every error of a file at once.
+
+A file is described by frozen dataclasses whose fields carry pydantic's constraints and whose
+``__pydantic_config__`` is ``ConfigDict(extra="forbid", strict=True)``.  Each problem reads
+``file:line:column: $.path: what is wrong, what was found, what is allowed``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from azsim.config.document import Document, DocumentPath, parse_text, read_text, show
+from azsim.config.overrides import apply_overrides, merge_documents, split_overrides
+from azsim.errors import ConfigError
+
+__all__ = [
+    "Document",
+    "DocumentPath",
+    "json_schema",
+    "merge_documents",
+    "parse_file",
+    "read_document",
+    "split_overrides",
+    "validate",
+]
+
+_Kind = TypeVar("_Kind")
+Check = Callable[[_Kind], Iterable[tuple[DocumentPath, str]]]
+"""Rules across keys: gives the path and the sentence of everything that is wrong."""
+
+
+def parse_file(
+    path: Path | str,
+    kind: type[_Kind],
+    overrides: Iterable[str] = (),
+    root: str = "",
+    check: Check[_Kind] | None = None,
+) -> _Kind:
+    """Read a YAML file into a value.
+
+    Parameters
+    ----------
+    path : path or str
+    kind : type
+        A frozen dataclass.
+    overrides : iterable of str
+        ``path=value`` texts, applied before anything is checked.
+    root : str
+        A first word that overrides may start with, such as ``workload``.
+    check : callable, optional
+        Rules across keys, asked once everything else is right.
+
+    Returns
+    -------
+    instance of `kind`
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the file.
+    """
+    document = read_document(path)
+    apply_overrides(document, overrides, root)
+    return validate(document, kind, check)
+
+
+def read_document(path: Path | str) -> Document:
+    """Read a YAML file, its values not checked yet.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or is not YAML.
+    """
+    text, sha256 = read_text(Path(path))
+    return parse_text(text, str(path), sha256)
+
+
+def validate(document: Document, kind: type[_Kind], check: Check[_Kind] | None = None) -> _Kind:
+    """Turn a document into a value.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the document, in the order of its lines.
+    """
+    value: _Kind | None = None
+    if document.data is None and not document.problems:
+        document.report(document.place(()), (), "the file is empty, allowed: a mapping")
+    elif not isinstance(document.data, dict):
+        sentence = f"wrong type, found {show(document.data)}, allowed: a mapping"
+        document.report(document.place(()), (), sentence)
+    else:
+        value = _validated(document, kind)
+    if value is not None and check is not None:
+        for path, sentence in check(value):
+            document.report(document.place(path), path, sentence)
+    if document.problems or value is None:
+        ordered = sorted(document.problems, key=lambda problem: (problem[0].line == 0, problem[0]))
+        raise ConfigError(list(dict.fromkeys(sentence for _, sentence in ordered)))
+    return value
+
+
+def _validated(document: Document, kind: type[_Kind]) -> _Kind | None:
+    from pydantic import ValidationError
+
+    try:
+        # Through JSON: there a list is a tuple and an integer a number, and nothing else bends.
+        return _adapter(kind).validate_json(json.dumps(document.data))
+    except ValidationError as error:
+        from azsim.config.problems import report_errors
+
+        report_errors(document, error.errors(include_url=False), json_schema(kind))
+        return None
+
+
+@functools.cache
+def _adapter(kind: type[Any]) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+@functools.cache
+def json_schema(kind: type[Any]) -> dict[str, Any]:
+    """Return the JSON schema of a file, for editors."""
+    return _adapter(kind).json_schema()

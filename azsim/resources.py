@@ -1,0 +1,31 @@
+"""Where the data of the package lies: beside it in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["checkout_root", "isa_directory", "workloads_directory"]
+
+_PACKAGE = Path(__file__).parent
+
+
+def checkout_root() -> Path | None:
+    """Return the root of the source tree that azsim runs from, or None for an installed wheel."""
+    root = _PACKAGE.parent
+    is_checkout = (root / "isa").is_dir() and (root / "workloads").is_dir()
+    return root if is_checkout and not (_PACKAGE / "_data").is_dir() else None
+
+
+def _data_directory(name: str) -> Path:
+    root = checkout_root()
+    return (_PACKAGE / "_data" if root is None else root) / name
+
+
+def isa_directory() -> Path:
+    """Return the folder of the instruction set's YAML files."""
+    return _data_directory("isa")
+
+
+def workloads_directory() -> Path:
+    """Return the folder of the workload files that travel with azsim."""
+    return _data_directory("workloads")
