@@ -1,0 +1,203 @@
+"""Programs as text that a person reads and writes.
+
+One instruction a line, ``mnemonic operand=value ...``; a comment runs from ``;`` to the end of the
+line.  Lines that start with a dot carry the rest of a `Program`::
+
+    .program vad                                  ; name
+    .stream frames=31 period_s=0.032 paced=1
+    .input audio addr=0x0 shape=1x576 frames=31   ; .output likewise
+    .layer /conv1/Conv                            ; declares a layer
+    .region h space=activation start=0x400 size=512 dtype=f32 first=0 last=9
+    .tap h index=9 addr=0x400 shape=1x128 strides=512x4
+
+    load dst=v1 src=v0 paced=1
+    .in /conv1/Conv                               ; instructions from here on are of this layer
+    view view=v3 space=activation addr=0x400 cols=128 region=h
+    .in                                           ; and from here on of none
+
+Views are written ``v3``; numbers decimal or ``0x``; names with other characters than letters,
+digits and ``_.:/+$@%~-`` as JSON strings.  An operand that is left out is 0 (an enum: its first
+name; rows and columns: 1).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from azsim.errors import AssemblyError
+from azsim.isa._assembly_reader import BARE, SCALAR, LineError, Reader
+from azsim.isa.encode import canonical
+from azsim.isa.program import Instruction, Program
+from azsim.isa.spec import Field, instruction_set
+
+__all__ = ["format", "format_instruction", "parse", "parse_instruction"]
+
+
+# ----------------------------------------------------------------------------- to text
+
+
+def format(program: Program, *, numbered: bool = False) -> str:
+    """Write a program as text; `parse` gives it back.
+
+    Parameters
+    ----------
+    program : Program
+    numbered : bool
+        Put each instruction's index behind it as a comment.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    AssemblyError
+        If the program contradicts itself: layers of another number of instructions, a layer
+        twice, a region of an instruction that is no ``view``.
+    EncodeError
+        If an instruction cannot be encoded.
+    """
+    _check_layers(program)
+    lines = list(_header(program))
+    depth = 0
+    layer = None
+    for index, instruction in enumerate(program.instructions):
+        if program.layer_of and program.layer_of[index] != layer:
+            layer = program.layer_of[index]
+            lines.append(f".in {_quoted(program.layers[layer])}" if layer >= 0 else ".in")
+        text = format_instruction(instruction)
+        if index in program.region_of_view:
+            text += f" region={_quoted(program.region_of_view[index])}"
+        depth -= instruction.mnemonic == "end_loop"
+        indent = "  " * max(depth, 0)
+        depth += instruction.mnemonic == "loop"
+        lines.append(f"{indent}{text}{f'  ; {index}' if numbered else ''}")
+    return "\n".join(lines) + "\n"
+
+
+def format_instruction(instruction: Instruction) -> str:
+    """One instruction as text, without a line end.
+
+    Raises
+    ------
+    EncodeError
+        If the instruction cannot be encoded.
+    """
+    given = canonical(instruction).operands
+    words = [instruction.mnemonic]
+    for name, operand in instruction_set().instructions[instruction.mnemonic].operands.items():
+        # A reader expects to see every number, but only the waits and flags that are set.
+        if name in given or operand.kind not in ("wait", "flag"):
+            words.append(f"{name}={_value_text(operand, given.get(name, operand.default))}")
+    return " ".join(words)
+
+
+def _value_text(operand: Field, value: int | float | str) -> str:
+    if operand.unit == "view":
+        return f"v{value}"
+    if operand.name == "addr":
+        return f"{value:#x}"
+    return repr(value) if operand.kind == "float" else str(value)
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(BARE, name) else json.dumps(name)
+
+
+def _shape_text(numbers: Iterable[int]) -> str:
+    return "x".join(str(number) for number in numbers) or SCALAR
+
+
+def _check_layers(program: Program) -> None:
+    count = len(program.instructions)
+    if program.layer_of and len(program.layer_of) != count:
+        raise AssemblyError(f"layer_of: got {len(program.layer_of)} entries, expected {count}")
+    for layer in program.layer_of:
+        if not -1 <= layer < len(program.layers):
+            raise AssemblyError(
+                f"layer_of: got {layer}, allowed is -1 to {len(program.layers) - 1}"
+            )
+    for name, times in Counter(program.layers).items():
+        if times > 1:
+            raise AssemblyError(f"layers: '{name}' is there {times} times, expected once")
+    for index in program.region_of_view:
+        if not 0 <= index < count or program.instructions[index].mnemonic != "view":
+            raise AssemblyError(f"region_of_view: {index} is not the index of a view instruction")
+
+
+def _header(program: Program) -> Iterator[str]:
+    stream = program.stream
+    period = "none" if stream.period_s is None else repr(float(stream.period_s))
+    yield f".program {_quoted(program.name)}"
+    yield f".stream frames={stream.frames} period_s={period} paced={int(stream.paced)}"
+    for directive, ports in ((".input", program.inputs), (".output", program.outputs)):
+        for port in ports:
+            yield (
+                f"{directive} {_quoted(port.name)} addr={port.addr:#x} "
+                f"shape={_shape_text(port.shape)} frames={port.frames}"
+            )
+    for name in program.layers:
+        yield f".layer {_quoted(name)}"
+    for region in program.regions:
+        yield (
+            f".region {_quoted(region.name)} space={region.space} start={region.start_bytes:#x} "
+            f"size={region.size_bytes} dtype={region.dtype} "
+            f"first={region.first} last={region.last}"
+        )
+    for tap in program.taps:
+        yield (
+            f".tap {_quoted(tap.tensor)} index={tap.index} addr={tap.addr:#x} "
+            f"shape={_shape_text(tap.shape)} strides={_shape_text(tap.strides_bytes)}"
+        )
+    yield ""
+
+
+# --------------------------------------------------------------------------- from text
+
+
+def parse(text: str, *, name: str = "program") -> Program:
+    """Read a program.
+
+    Parameters
+    ----------
+    text : str
+    name : str
+        Name of a program that has no ``.program`` line.
+
+    Returns
+    -------
+    Program
+        With canonical instructions.
+
+    Raises
+    ------
+    AssemblyError
+        With every problem, one a line, as ``line:column: what, found, allowed``.
+    """
+    reader = Reader(name)
+    for number, line in enumerate(text.split("\n"), 1):
+        reader.line = number
+        try:
+            reader.read(line)
+        except LineError as problem:
+            reader.problems.append(f"{number}:{problem.column}: {problem.sentence}")
+    if reader.problems:
+        raise AssemblyError("\n".join(reader.problems))
+    return reader.program()
+
+
+def parse_instruction(text: str) -> Instruction:
+    """Read one instruction.
+
+    Raises
+    ------
+    AssemblyError
+        As `parse`.
+    """
+    instructions = parse(text).instructions
+    if len(instructions) != 1:
+        raise AssemblyError(f"1:1: got {len(instructions)} instructions, expected 1")
+    return instructions[0]
