@@ -74,7 +74,7 @@ _PACKAGE = "azsim.codecs"
 class _Block(NamedTuple):
     codec: ModuleType
     payload: np.ndarray
-    count: int
+    num_codes: int
     bits: int
     flags: int
 
@@ -169,7 +169,7 @@ def decode_block(data: bytes | bytearray | memoryview | np.ndarray) -> tuple[np.
         If the block is malformed in any way.
     """
     block = _open(data)
-    codes = block.codec.decode(block.payload, block.count, block.bits, block.flags)
+    codes = block.codec.decode(block.payload, block.num_codes, block.bits, block.flags)
     return codes, block.bits
 
 
@@ -186,12 +186,12 @@ def block_lane_cycles(data: bytes | bytearray | memoryview | np.ndarray, lanes: 
     if lanes < 1:
         raise ValueError(f"{lanes} lanes, at least 1 is needed")
     block = _open(data)
-    return block.codec.lane_cycles(block.payload, block.count, block.bits, block.flags, lanes)
+    return block.codec.lane_cycles(block.payload, block.num_codes, block.bits, block.flags, lanes)
 
 
 def _open(data: bytes | bytearray | memoryview | np.ndarray) -> _Block:
     """Check the header and the checksum."""
-    view = memoryview(data)
+    view = data.data if isinstance(data, np.ndarray) else memoryview(data)
     view = view.cast("B") if view.nbytes else memoryview(b"")
     if len(view) < HEADER_BYTES:
         raise CodecError(f"block: {len(view)} bytes, a header has {HEADER_BYTES}")
@@ -212,7 +212,8 @@ def _open(data: bytes | bytearray | memoryview | np.ndarray) -> _Block:
         raise CodecError(f"block: {count} codes, allowed: at most {MAX_COUNT}")
     if len(view) < HEADER_BYTES + length:
         raise CodecError(
-            f"block: truncated, {len(view) - HEADER_BYTES} bytes of payload, the header says {length}"
+            f"block: truncated, {len(view) - HEADER_BYTES} bytes of payload, "
+            f"the header says {length}"
         )
     if len(view) > HEADER_BYTES + length:
         raise CodecError(f"block: {len(view) - HEADER_BYTES - length} trailing bytes")

@@ -5,12 +5,12 @@ Payload::
     count bits      mask: 1 for a non-zero code, in order
     0 to 7 zero bits up to a whole byte
     flag 0 clear:
-      ones × bits   the non-zero codes in order, two's complement
+      ones fields   the non-zero codes in order, two's complement
       0 to 7 zero bits up to a whole byte
     flag 0 set (palette):
       8 bits        number of table entries less one (at most 128 entries)
-      8 × entries   table: the values that occur, int8, ascending
-      ones × index  index of each non-zero code in the table; the width of an index is the least
+      bytes         table: the values that occur, int8, ascending
+      ones fields   index of each non-zero code in the table; the width of an index is the least
                     that tells all entries apart, 0 where there is only one
       0 to 7 zero bits up to a whole byte
 
@@ -97,7 +97,8 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
         raise CodecError(f"bitmap: non-zero {where} is zero")
     if status == _RANGE:
         raise CodecError(
-            f"bitmap: non-zero {where} is {-(1 << (bits - 1))}, which is out of range at {bits} bits"
+            f"bitmap: non-zero {where} is {-(1 << (bits - 1))}, which is out of range "
+            f"at {bits} bits"
         )
     return codes
 

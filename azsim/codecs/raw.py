@@ -2,7 +2,7 @@
 
 Payload::
 
-    count × bits    codes in order, two's complement, from the least significant bit of byte 0
+    count fields    codes in order, two's complement, from the least significant bit of byte 0
     0 to 7 zero bits up to a whole byte
 
 Hardware: wires.  The block goes from the bus to the write port of the weight SRAM, which holds
