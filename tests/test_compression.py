@@ -16,7 +16,7 @@ from azsim.codecs import codec_names
 from azsim.compression.compress import compress, dense_bytes, dequantize, entropy_bits
 from azsim.compression.prune import prune
 from azsim.compression.quantize import quantize, split_segments
-from azsim.compression.scheme import CompressionSpec, ResolvedRule, resolve
+from azsim.compression.scheme import CompressionSpec, ResolvedRule, find_problems, resolve
 from azsim.errors import ConfigError, InputError
 from azsim.ir import CodecChoice
 
@@ -109,13 +109,30 @@ def test_settings_that_do_not_fit_together():
     assert problems_of(spec) == [
         "$.compression.default.match: the default has no pattern; move it to rules",
         (
-            f"$.compression.default.codec.name: 'bitmp' is not a codec, allowed: {known}; did you "
+            f"$.compression.default.codec: 'bitmp' is not a codec, allowed: {known}; did you "
             "mean 'bitmap'?"
         ),
         "$.compression.rules[0].weights.group_size: missing, scale: per_group needs it",
         "$.compression.rules[1].weights.group_size: of no use with scale: per_channel",
         "$.compression.rules[2].codec.palette: raw takes no palette",
     ]
+
+
+def test_what_is_wrong_without_knowing_the_names():
+    spec = spec_of(default={"codec": "raw"}, rules=[{"match": "x"}, {"codec": "lzma"}])
+    assert find_problems(spec) == [
+        (
+            ("rules", 1, "codec"),
+            f"'lzma' is not a codec, allowed: {', '.join(codec_names())}",
+        ),
+        (("rules", 1, "match"), "missing; a rule needs a pattern of initializer names"),
+    ]
+
+
+def test_a_bare_name_is_in_the_schema_of_a_codec():
+    schema = TypeAdapter(CompressionSpec).json_schema()
+    kinds = schema["$defs"]["Rule"]["properties"]["codec"]["anyOf"]
+    assert {"type": "string"} in kinds
 
 
 def test_a_rule_may_take_groups_away():
@@ -359,8 +376,8 @@ def test_all_bad_weights_are_named_at_once():
     assert str(caught.value).splitlines() == [
         "encoder.0.weight: 2 of 480 weights are not finite, the first at row 3, column 5: nan",
         (
-            "encoder.1.weight: static activation scale, but no calibration value; give the workload "
-            "a calibration input or use scale: dynamic"
+            "encoder.1.weight: static activation scale, but no calibration value; give the "
+            "workload a calibration input or use scale: dynamic"
         ),
         "decoder.weight: calibration value inf, expected a finite magnitude",
         "vector: weight of type float32 and shape 3, expected float32 N x K",

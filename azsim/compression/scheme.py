@@ -27,6 +27,7 @@ __all__ = [
     "ResolvedRule",
     "Rule",
     "WeightSpec",
+    "find_problems",
     "resolve",
 ]
 
@@ -34,6 +35,7 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 _PLACE = "$.compression"
 _NAMES_SHOWN = 20
 
+_Path = tuple[str | int, ...]
 WeightScale = Literal["per_tensor", "per_channel", "per_group"]
 
 
@@ -91,6 +93,10 @@ def _codec_of_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _allow_name(schema: dict[str, Any]) -> None:
+    schema["anyOf"].append({"type": "string"})
+
+
 @dataclass(frozen=True)
 class Rule:
     """Compression of the matrices whose name matches; the default has no `match`."""
@@ -101,7 +107,9 @@ class Rule:
     weights: WeightSpec | None = None
     activations: ActivationSpec | None = None
     prune: PruneSpec | None = None
-    codec: Annotated[CodecSpec | None, BeforeValidator(_codec_of_name)] = None
+    codec: Annotated[
+        CodecSpec | None, BeforeValidator(_codec_of_name), Field(json_schema_extra=_allow_name)
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,35 @@ _FIELDS = {
 }
 
 
+def find_problems(
+    spec: CompressionSpec, names: Sequence[str] | None = None
+) -> list[tuple[_Path, str]]:
+    """Find what is wrong with a section beyond its types.
+
+    Parameters
+    ----------
+    spec : CompressionSpec
+    names : sequence of str, optional
+        Initializer names of the weight matrices; without them only what no name can mend.
+
+    Returns
+    -------
+    list of (path, sentence)
+        The path is within the section, such as ``("rules", 1, "match")``; each problem once.
+    """
+    problems: list[tuple[_Path, str]] = []
+    rules = _placed(spec)
+    if spec.default.match is not None:
+        problems.append((("default", "match"), "the default has no pattern; move it to rules"))
+    for path, rule in rules:
+        problems += _codec_problems(path, rule.codec)
+    for path, rule in rules[1:]:
+        problems += _match_problems(path, rule.match, names)
+    for name in names or ():
+        problems += _merge(_hits(rules, name))[1]
+    return list(dict.fromkeys(problems))
+
+
 def resolve(spec: CompressionSpec, names: Sequence[str]) -> dict[str, ResolvedRule]:
     """Give every weight matrix its complete settings.
 
@@ -183,29 +220,34 @@ def resolve(spec: CompressionSpec, names: Sequence[str]) -> dict[str, ResolvedRu
         If a rule matches nothing, a codec is not known or takes no palette, or a group size is
         missing or has no use; all problems at once.
     """
-    rules = [(f"{_PLACE}.default", spec.default)]
-    rules += [(f"{_PLACE}.rules[{i}]", rule) for i, rule in enumerate(spec.rules)]
-    problems: list[str] = []
-    if spec.default.match is not None:
-        problems.append(f"{_PLACE}.default.match: the default has no pattern; move it to rules")
-    for place, rule in rules:
-        problems += _codec_problems(place, rule.codec)
-    for place, rule in rules[1:]:
-        problems += _match_problems(place, rule.match, names)
-    resolved: dict[str, ResolvedRule] = {}
-    for name in names:
-        hits = rules[:1] + [hit for hit in rules[1:] if fnmatchcase(name, hit[1].match or "")]
-        resolved[name] = _merge(hits, problems)
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
-    return resolved
+    if problems := find_problems(spec, names):
+        raise ConfigError([f"{_written(path)}: {sentence}" for path, sentence in problems])
+    rules = _placed(spec)
+    return {name: _merge(_hits(rules, name))[0] for name in names}
 
 
-def _merge(hits: Sequence[tuple[str, Rule]], problems: list[str]) -> ResolvedRule:
-    """Merge the rules of one matrix, each with its place; report what does not fit together."""
+def _placed(spec: CompressionSpec) -> list[tuple[_Path, Rule]]:
+    """Return the default and the rules, each with its path."""
+    return [(("default",), spec.default), *((("rules", i), r) for i, r in enumerate(spec.rules))]
+
+
+def _hits(rules: Sequence[tuple[_Path, Rule]], name: str) -> list[tuple[_Path, Rule]]:
+    return [*rules[:1], *(hit for hit in rules[1:] if fnmatchcase(name, hit[1].match or ""))]
+
+
+def _written(path: _Path) -> str:
+    keys = (f"[{key}]" if isinstance(key, int) else f".{key}" for key in path)
+    return _PLACE + "".join(keys)
+
+
+def _merge(
+    hits: Sequence[tuple[_Path, Rule]],
+) -> tuple[ResolvedRule, list[tuple[_Path, str]]]:
+    """Merge the rules of one matrix; also what does not fit together."""
     values: dict[str, Any] = {}
+    problems: list[tuple[_Path, str]] = []
     codec, palette = "bitmap", False
-    for place, rule in hits:
+    for path, rule in hits:
         given = {
             name: value
             for (section, key), name in _FIELDS.items()
@@ -213,10 +255,11 @@ def _merge(hits: Sequence[tuple[str, Rule]], problems: list[str]) -> ResolvedRul
         }
         values |= given
         scale = values.get("weight_scale", "per_channel")
+        group_path = (*path, "weights", "group_size")
         if "group_size" in given and scale != "per_group":
-            problems.append(f"{place}.weights.group_size: of no use with scale: {scale}")
+            problems.append((group_path, f"of no use with scale: {scale}"))
         if given.get("weight_scale") == "per_group" and "group_size" not in values:
-            problems.append(f"{place}.weights.group_size: missing, scale: per_group needs it")
+            problems.append((group_path, "missing, scale: per_group needs it"))
         if rule.codec is None:
             continue
         if rule.codec.name not in (None, codec):
@@ -224,29 +267,34 @@ def _merge(hits: Sequence[tuple[str, Rule]], problems: list[str]) -> ResolvedRul
         if rule.codec.palette is not None:
             palette = rule.codec.palette
         if palette and codec in codec_names() and "palette" not in codec_parameters(codec):
-            problems.append(f"{place}.codec.palette: {codec} takes no palette")
+            problems.append(((*path, "codec", "palette"), f"{codec} takes no palette"))
     if values.get("weight_scale") != "per_group":
         values.pop("group_size", None)
-    return ResolvedRule(**values, codec=CodecChoice(codec, {"palette": True} if palette else {}))
+    choice = CodecChoice(codec, {"palette": True} if palette else {})
+    return ResolvedRule(**values, codec=choice), problems
 
 
-def _codec_problems(place: str, codec: CodecSpec | None) -> list[str]:
-    if codec is None or codec.name is None or codec.name in codec_names():
-        return []
+def _codec_problems(path: _Path, codec: CodecSpec | None) -> list[tuple[_Path, str]]:
     known = codec_names()
+    if codec is None or codec.name is None or codec.name in known:
+        return []
     nearest = difflib.get_close_matches(codec.name, known, n=1, cutoff=0.6)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return [f"{place}.codec.name: {codec.name!r} is not a codec, allowed: {', '.join(known)}{hint}"]
+    sentence = f"{codec.name!r} is not a codec, allowed: {', '.join(known)}{hint}"
+    return [((*path, "codec"), sentence)]
 
 
-def _match_problems(place: str, pattern: str | None, names: Sequence[str]) -> list[str]:
+def _match_problems(
+    path: _Path, pattern: str | None, names: Sequence[str] | None
+) -> list[tuple[_Path, str]]:
+    place = (*path, "match")
     if pattern is None:
-        return [f"{place}.match: missing; a rule needs a pattern of initializer names"]
-    if any(fnmatchcase(name, pattern) for name in names):
+        return [(place, "missing; a rule needs a pattern of initializer names")]
+    if names is None or any(fnmatchcase(name, pattern) for name in names):
         return []
     nearest = difflib.get_close_matches(pattern, names, n=1, cutoff=0.0)
     hint = f"; the nearest is {nearest[0]!r}" if nearest else ""
     shown = ", ".join(names[:_NAMES_SHOWN]) or "none"
     if len(names) > _NAMES_SHOWN:
         shown += f" and {len(names) - _NAMES_SHOWN} more"
-    return [f"{place}.match: {pattern!r} matches no weight matrix{hint}; there are: {shown}"]
+    return [(place, f"{pattern!r} matches no weight matrix{hint}; there are: {shown}")]
