@@ -12,7 +12,9 @@ __all__ = ["load_folder"]
 
 
 @functools.cache
-def load_folder(package: str, required: tuple[str, ...]) -> Mapping[str, ModuleType]:
+def load_folder(
+    package: str, required: tuple[str, ...], besides: tuple[str, ...] = ()
+) -> Mapping[str, ModuleType]:
     """Import every public module of a package and check what it defines.
 
     Parameters
@@ -21,6 +23,8 @@ def load_folder(package: str, required: tuple[str, ...]) -> Mapping[str, ModuleT
         Dotted name of the package.
     required : tuple of str
         Names that each module must define.
+    besides : tuple of str
+        Public modules of the package that are no entries of the table.
 
     Returns
     -------
@@ -35,7 +39,7 @@ def load_folder(package: str, required: tuple[str, ...]) -> Mapping[str, ModuleT
     path = importlib.import_module(package).__path__
     table: dict[str, ModuleType] = {}
     for name in sorted(info.name for info in pkgutil.iter_modules(path)):
-        if name.startswith("_"):
+        if name.startswith("_") or name in besides:
             continue
         module = importlib.import_module(f"{package}.{name}")
         missing = [entry for entry in required if not hasattr(module, entry)]

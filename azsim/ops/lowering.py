@@ -260,10 +260,11 @@ class Lowering:
     def view(self, tensor: str) -> TensorView:
         """Where a tensor lies; a constant is placed when it is first asked for."""
         if tensor not in self.views:
-            array = np.ascontiguousarray(self.compressed.graph.initializers[tensor])
+            array = np.asarray(self.compressed.graph.initializers[tensor], order="C")
             if array.dtype != np.float32:
                 raise UnsupportedError(
-                    f"{tensor}: {array.dtype} constant as a run-time operand; only float32 is supported"
+                    f"{tensor}: {array.dtype} constant as a run-time operand; "
+                    "only float32 is supported"
                 )
             name = self.buffer(tensor, "f32", array.size, constant=array)
             self.views[tensor] = TensorView(name, 0, array.shape, contiguous_strides(array.shape))
@@ -304,7 +305,10 @@ class Lowering:
             self.emit(Loop(number, count, body))
 
     def elementwise(
-        self, make: type[Copy] | type[Unary] | type[Binary], dst: TensorView, *sources: TensorView,
+        self,
+        make: type[Copy] | type[Unary] | type[Binary],
+        dst: TensorView,
+        *sources: TensorView,
         function: str | None = None,
     ) -> None:
         """Emit steps over views of one shape and any rank (two axes a step, loops around)."""
@@ -331,14 +335,19 @@ class Lowering:
         ]
         self.emit(make(function, *accesses) if function else make(*accesses))
 
-    def quantized(self, source: Access, weight: CompressedWeight, name: str, per_row: bool) -> tuple[Access, Access]:
+    def quantized(
+        self, source: Access, weight: CompressedWeight, name: str, per_row: bool
+    ) -> tuple[Access, Access]:
         """Quantize a window for one weight; the same window is quantized once.
 
         Returns the codes (same shape as the source, contiguous) and the scales (one row, or one
         a row of the source).
         """
         key = (
-            repr(source), str(weight.activation_bits), repr(weight.activation_scale), str(per_row)
+            repr(source),
+            str(weight.activation_bits),
+            repr(weight.activation_scale),
+            str(per_row),
         )
         if not self._open and key in self._codes:
             return self._codes[key]

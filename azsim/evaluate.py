@@ -1,0 +1,223 @@
+"""The reference evaluator: what a graph computes, stated in plain numpy, operator by operator.
+
+With a `CompressedGraph` weighted operators multiply the codes that compression fixed, and every
+bit of the result is the simulator's; without, they multiply the original floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from azsim.errors import InputError
+from azsim.ir import CompressedGraph, Graph
+from azsim.ops.build import operators, weight_matrices
+from azsim.ops.linear import FloatLinear, Linear, QuantizedLinear
+
+__all__ = ["activation_maxima", "evaluate", "evaluate_stream"]
+
+
+class _Plan:
+    """A graph prepared to be run many times: tensors in numbered slots, weights converted."""
+
+    def __init__(self, graph: Graph, linear: Linear) -> None:
+        made = [tensor for node in graph.nodes for tensor in node.outputs if tensor]
+        names = ("", *graph.inputs, *graph.initializers, *made)
+        self.slots = {name: slot for slot, name in enumerate(names)}
+        self.values: list[np.ndarray | None] = [None] * (len(names) + 1)
+        unwanted = len(names)
+        for name, array in graph.initializers.items():
+            self.values[self.slots[name]] = array
+        self._linear = linear
+        self._steps = [
+            (
+                operators()[node.op].reference,
+                node,
+                [self.slots[name] for name in node.inputs],
+                [self.slots[name] if name else unwanted for name in node.outputs],
+            )
+            for node in graph.nodes
+        ]
+
+    def run(self) -> None:
+        """Compute every slot from those of the graph's inputs."""
+        values, linear = self.values, self._linear
+        for reference, node, sources, targets in self._steps:
+            results = reference(node, [values[slot] for slot in sources], linear)
+            for slot, array in zip(targets, results, strict=False):
+                values[slot] = array
+
+
+def _linear(graph: Graph, compressed: CompressedGraph | None) -> Linear:
+    if compressed is None:
+        return FloatLinear(weight_matrices(graph))
+    return QuantizedLinear(compressed.weights)
+
+
+def _checked(graph: Graph, name: str, array: np.ndarray, leading: tuple[int, ...]) -> np.ndarray:
+    found = np.asarray(array)
+    shape = (*leading, *graph.inputs[name].shape)
+    if found.dtype != np.float32 or found.shape != shape:
+        raise InputError(
+            f"input {name}: found {found.dtype}{list(found.shape)}, float32{list(shape)} is needed"
+        )
+    return found
+
+
+def _check_names(graph: Graph, given: Iterable[str]) -> None:
+    given = list(given)
+    if sorted(given) != sorted(graph.inputs):
+        raise InputError(
+            f"{graph.name}: inputs {', '.join(sorted(given)) or 'none'} are given; "
+            f"{', '.join(sorted(graph.inputs)) or 'none'} are needed"
+        )
+
+
+def evaluate(
+    graph: Graph, inputs: Mapping[str, np.ndarray], compressed: CompressedGraph | None = None
+) -> dict[str, np.ndarray]:
+    """Compute every tensor of a graph once.
+
+    Parameters
+    ----------
+    graph : Graph
+    inputs : mapping of str to ndarray, float32
+        Every graph input, in its shape.
+    compressed : CompressedGraph, optional
+        Without it the original float32 weights are used.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Graph inputs, results of all nodes and graph outputs; arrays may share memory.
+
+    Raises
+    ------
+    InputError
+        If inputs are missing or of another type.
+    """
+    _check_names(graph, inputs)
+    plan = _Plan(graph, _linear(graph, compressed))
+    for name, array in inputs.items():
+        plan.values[plan.slots[name]] = _checked(graph, name, array, ())
+    with np.errstate(all="ignore"):
+        plan.run()
+    constants = set(graph.initializers) - set(graph.outputs)
+    tensors = {name: plan.values[slot] for name, slot in plan.slots.items() if name}
+    return {
+        name: array
+        for name, array in tensors.items()
+        if array is not None and name not in constants
+    }
+
+
+def evaluate_stream(
+    graph: Graph,
+    frames: Mapping[str, np.ndarray],
+    state: Mapping[str, str],
+    initial_state: Mapping[str, np.ndarray],
+    compressed: CompressedGraph | None = None,
+    keep: Iterable[str] | None = None,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Run a graph frame by frame with carried state.
+
+    Parameters
+    ----------
+    graph : Graph
+    frames : mapping of str to ndarray of shape (T, ...), float32
+        One entry a frame for every input that is not state.
+    state : mapping of str to str
+        Graph input to the tensor that it takes from the frame before.
+    initial_state : mapping of str to ndarray
+        State before the first frame.
+    compressed : CompressedGraph, optional
+        Without it the original float32 weights are used.
+    keep : iterable of str, optional
+        Tensors to return; without it all but constants.
+
+    Returns
+    -------
+    tensors : dict of str to ndarray of shape (T, ...)
+    final_state : dict of str to ndarray
+        By graph input.
+
+    Raises
+    ------
+    InputError
+        If inputs are missing, of another type, or differ in their number of frames.
+    """
+    plan = _Plan(graph, _linear(graph, compressed))
+    if keep is None:
+        keep = [name for name in graph.types if name not in graph.initializers]
+    return _stream(graph, plan, frames, state, initial_state, list(keep))
+
+
+def _stream(
+    graph: Graph,
+    plan: _Plan,
+    frames: Mapping[str, np.ndarray],
+    state: Mapping[str, str],
+    initial_state: Mapping[str, np.ndarray],
+    keep: list[str],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    _check_names(graph, [*frames, *state])
+    if sorted(state) != sorted(initial_state):
+        raise InputError(f"{graph.name}: an initial state is needed for {', '.join(state)}")
+    counts = {len(array) for array in frames.values()}
+    if len(counts) != 1:
+        raise InputError(f"{graph.name}: inputs differ in their number of frames: {sorted(counts)}")
+    (num_frames,) = counts
+    values, slots = plan.values, plan.slots
+    sources = [
+        (slots[name], _checked(graph, name, array, (num_frames,))) for name, array in frames.items()
+    ]
+    carried = [(slots[name], slots[tensor]) for name, tensor in state.items()]
+    for name, array in initial_state.items():
+        values[slots[name]] = _checked(graph, name, array, ())
+    kept = {
+        name: np.empty((num_frames, *graph.types[name].shape), graph.types[name].dtype)
+        for name in keep
+    }
+    stores = [(slots[name], array) for name, array in kept.items()]
+    current = [values[slot] for slot, _ in carried]
+    with np.errstate(all="ignore"):
+        for frame in range(num_frames):
+            for slot, array in sources:
+                values[slot] = array[frame]
+            for (slot, _), array in zip(carried, current, strict=True):
+                values[slot] = array
+            plan.run()
+            for slot, array in stores:
+                array[frame] = values[slot]
+            current = [values[slot] for _, slot in carried]
+    final = {name: np.array(array) for name, array in zip(state, current, strict=True)}
+    return kept, final
+
+
+class _Recorder(FloatLinear):
+    """Float products that remember the largest activation before each weight."""
+
+    def __init__(self, matrices: Mapping[str, np.ndarray]) -> None:
+        super().__init__(matrices)
+        self.maxima = dict.fromkeys(matrices, 0.0)
+
+    def quantize(self, weight: str, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.maxima[weight] = max(self.maxima[weight], float(np.abs(items).max(initial=0)))
+        return super().quantize(weight, items)
+
+
+def activation_maxima(
+    graph: Graph,
+    frames: Mapping[str, np.ndarray],
+    state: Mapping[str, str],
+    initial_state: Mapping[str, np.ndarray],
+) -> dict[str, float]:
+    """Run the float graph and return the largest |x| seen at each weight's quantizer.
+
+    Parameters are those of `evaluate_stream`; the result is by initializer name, and serves to
+    choose static activation scales.
+    """
+    recorder = _Recorder(weight_matrices(graph))
+    _stream(graph, _Plan(graph, recorder), frames, state, initial_state, [])
+    return recorder.maxima

@@ -1,0 +1,241 @@
+"""LSTM: forward, batch of 1, standard activations.
+
+For every step t, with gates in ONNX's order i, o, f, g and all sums in float32::
+
+    a = (W x[t] + R h) + (Wb + Rb)        # Wb + Rb added beforehand; nothing without a bias
+    i, o, f = sigmoid(a_i), sigmoid(a_o), sigmoid(a_f);  g = tanh(a_g)
+    c = (f * c) + (i * g)
+    h = o * tanh(c)
+
+x[t] is quantized alone for W, h alone for R.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from azsim.arith import sigmoid, tanh
+from azsim.errors import UnsupportedError
+from azsim.ir import Node, TensorType
+from azsim.ops._checks import attribute_is, given, is_float32, is_weight
+from azsim.ops._matrix import matrix_rows
+from azsim.ops._views import row_of
+from azsim.ops.linear import Linear
+from azsim.ops.lowering import (
+    Access,
+    Binary,
+    Copy,
+    Fill,
+    Lowering,
+    Matmul,
+    Quantize,
+    TensorView,
+    Unary,
+    contiguous_strides,
+    moved,
+)
+
+OP = "LSTM"
+INPUTS = (3, 8)
+ATTRIBUTES = (
+    "activation_alpha",
+    "activation_beta",
+    "activations",
+    "clip",
+    "direction",
+    "hidden_size",
+    "input_forget",
+    "layout",
+)
+
+_INITIAL_H, _INITIAL_C = 5, 6
+
+
+def infer(
+    node: Node, inputs: list[TensorType | None], constants: list[np.ndarray | None]
+) -> list[TensorType]:
+    """Check shapes and attributes."""
+    inputs = [*inputs, *[None] * (8 - len(inputs))]
+    constants = [*constants, *[None] * (8 - len(constants))]
+    is_float32([*inputs[:4], None, *inputs[5:]])
+    data, weight, recurrent = given(inputs, 0), is_weight(constants, 1), is_weight(constants, 2)
+    attribute_is(node, "direction", "forward")
+    attribute_is(node, "layout", 0)
+    attribute_is(node, "input_forget", 0)
+    attribute_is(node, "activations", ("Sigmoid", "Tanh", "Tanh"))
+    for name in ("clip", "activation_alpha", "activation_beta"):
+        if name in node.attributes:
+            raise UnsupportedError(f"{name} is given; it is not supported")
+    for index, name in ((4, "sequence_lens"), (7, "peepholes")):
+        if inputs[index] is not None:
+            raise UnsupportedError(f"input {index} ({name}) is given; it is not supported")
+    if len(data.shape) != 3 or data.shape[1] != 1:
+        raise UnsupportedError(
+            f"input has shape {list(data.shape)}; [steps, 1, size] (a batch of 1) is needed"
+        )
+    hidden = recurrent.shape[-1]
+    attribute_is(node, "hidden_size", hidden)
+    expected = {
+        1: (1, 4 * hidden, data.shape[2]),
+        2: (1, 4 * hidden, hidden),
+        3: (1, 8 * hidden),
+        _INITIAL_H: (1, 1, hidden),
+        _INITIAL_C: (1, 1, hidden),
+    }
+    for index, shape in expected.items():
+        found = inputs[index]
+        if found is not None and found.shape != shape:
+            raise UnsupportedError(
+                f"input {index} has shape {list(found.shape)}, not {list(shape)}"
+            )
+    if inputs[3] is not None:
+        is_weight(constants, 3)
+    state = TensorType("float32", (1, 1, hidden))
+    return [TensorType("float32", (data.shape[0], 1, 1, hidden)), state, state]
+
+
+def weight_inputs(node: Node) -> tuple[int, ...]:
+    """Inputs 1 (W) and 2 (R) hold weights."""
+    return (1, 2)
+
+
+def to_matrix(node: Node, index: int, array: np.ndarray) -> np.ndarray:
+    """(1, 4H, K) to (4H, K)."""
+    return array[0]
+
+
+def from_matrix(node: Node, index: int, matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Inverse of `to_matrix`."""
+    return np.ascontiguousarray(matrix).reshape(shape)
+
+
+def _bias(bias: np.ndarray | None) -> np.ndarray | None:
+    if bias is None:
+        return None
+    half = bias.shape[1] // 2
+    return bias[0, :half] + bias[0, half:]
+
+
+def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.ndarray]:
+    """Run all steps."""
+    _, _, recurrent, bias, _, h, c, _ = (*inputs, *(None,) * (8 - len(inputs)))
+    assert recurrent is not None
+    data, hidden = inputs[0][:, 0], recurrent.shape[-1]
+    h = np.zeros((1, hidden), np.float32) if h is None else h[0]
+    c = np.zeros((1, hidden), np.float32) if c is None else c[0]
+    total_bias = _bias(bias)
+    weight_name, recurrent_name = node.inputs[1:3]
+    gates = linear.multiply(weight_name, *linear.quantize(weight_name, data))
+    states = np.empty((len(data), 1, 1, hidden), np.float32)
+    for step in range(len(data)):
+        product = linear.multiply(recurrent_name, *linear.quantize(recurrent_name, h))
+        a = gates[step : step + 1] + product
+        if total_bias is not None:
+            a = a + total_bias
+        i, o, f = np.split(sigmoid(a[:, : 3 * hidden]), 3, axis=1)
+        c = (f * c) + (i * tanh(a[:, 3 * hidden :]))
+        h = o * tanh(c)
+        states[step, 0] = h
+    return [states, h[None], c[None]]
+
+
+def lower(node: Node, lowering: Lowering) -> None:
+    """Multiply W by all rows at once, then loop over the steps.
+
+    The states of all steps lie in one buffer, after the initial one: row t is read and row t + 1
+    written by step t.  The cell state is updated in place.  With a single step both are written
+    once, and the initial states are read where they lie.
+    """
+    weight = lowering.weight(node.inputs[1])
+    source = matrix_rows(lowering, lowering.view(node.inputs[0]), node.name)
+    steps, hidden = source.rows, lowering.weight(node.inputs[2]).codes.shape[1]
+    gates = lowering.buffer(f"{node.name}#gates", "f32", steps * 4 * hidden)
+    codes, scale = lowering.quantized(source, weight, node.name, per_row=True)
+    rows = Access(gates, 0, steps, 4 * hidden, 4 * hidden, 1)
+    lowering.emit(Matmul(weight.name, rows, codes, scale))
+
+    h = lowering.buffer(f"{node.name}#h", "f32", (steps + (steps > 1)) * hidden)
+    c = lowering.buffer(f"{node.name}#c", "f32", hidden)
+    old_h, new_h = _initial(node, lowering, _INITIAL_H, hidden), Access(h, 0, 1, hidden, 0, 1)
+    old_c, new_c = _initial(node, lowering, _INITIAL_C, hidden), Access(c, 0, 1, hidden, 0, 1)
+    if steps > 1:
+        lowering.emit(Copy(new_h, old_h))
+        lowering.emit(Copy(new_c, old_c))
+        with lowering.loop(steps) as number:
+            advance = {number: hidden}
+            _step(
+                node,
+                lowering,
+                Access(gates, 0, 1, 4 * hidden, 0, 1, {number: 4 * hidden}),
+                (moved(new_h, advance=advance), moved(new_h, offset=hidden, advance=advance)),
+                (new_c, new_c),
+            )
+    else:
+        _step(node, lowering, Access(gates, 0, 1, 4 * hidden, 0, 1), (old_h, new_h), (old_c, new_c))
+
+    first = hidden if steps > 1 else 0
+    places = ((h, first, steps), (h, first + (steps - 1) * hidden, 1), (c, 0, 1))
+    for index, (output, (buffer, offset, count)) in enumerate(
+        zip(node.outputs, places, strict=False)
+    ):
+        if output:
+            shape = (1, 1, hidden) if index else (count, 1, 1, hidden)
+            view = TensorView(buffer, offset, shape, contiguous_strides(shape))
+            lowering.alias(output, view)
+
+
+def _initial(node: Node, lowering: Lowering, index: int, hidden: int) -> Access:
+    if len(node.inputs) > index and node.inputs[index]:
+        return row_of(lowering.view(node.inputs[index]))
+    zeros = Access(lowering.buffer(f"{node.name}#zero", "f32", hidden), 0, 1, hidden, 0, 1)
+    lowering.emit(Fill(zeros, 0))
+    return zeros
+
+
+def _step(
+    node: Node,
+    lowering: Lowering,
+    gates: Access,
+    h: tuple[Access, Access],
+    c: tuple[Access, Access],
+) -> None:
+    """One step: `gates` holds W x[t] before, and is scratch after; h and c are (old, new)."""
+    weight = lowering.weight(node.inputs[2])
+    hidden = gates.cols // 4
+    constant = node.inputs[3] if len(node.inputs) > 3 else ""
+    total = _bias(lowering.compressed.graph.initializers[constant]) if constant else None
+    bias = None if total is None else lowering.constant_row(f"{node.name}#bias", total)
+    codes = Access(lowering.codes_buffer(f"{node.name}#h", weight, hidden), 0, 1, hidden, 0, 1)
+    scale = lowering.scales(f"{node.name}#h", weight, 1)
+    lowering.emit(Quantize(codes, h[0], scale, weight.activation_scale is not None))
+    if len(weight.segments) == 2:
+        lowering.emit(Matmul(weight.name, gates, codes, scale, bias, accumulate=True))
+    else:
+        # The segments' terms are added up before W x[t] is: the sum needs a place of its own.
+        _add_product(node, lowering, gates, codes, scale, bias)
+    parts = [moved(gates, offset=gates.offset + index * hidden, cols=hidden) for index in range(4)]
+    i, o, f, g = parts
+    sigmoids = moved(gates, cols=3 * hidden)
+    lowering.emit(Unary("sigmoid", sigmoids, sigmoids))
+    lowering.emit(Unary("tanh", g, g))
+    lowering.emit(Binary("mul", f, f, c[0]))
+    lowering.emit(Binary("mul", i, i, g))
+    lowering.emit(Binary("add", c[1], f, i))
+    lowering.emit(Unary("tanh", g, c[1]))
+    lowering.emit(Binary("mul", h[1], o, g))
+
+
+def _add_product(
+    node: Node,
+    lowering: Lowering,
+    gates: Access,
+    codes: Access,
+    scale: Access,
+    bias: Access | None,
+) -> None:
+    buffer = lowering.buffer(f"{node.name}#product", "f32", gates.cols)
+    product = Access(buffer, 0, 1, gates.cols, 0, 1)
+    lowering.emit(Matmul(node.inputs[2], product, codes, scale))
+    lowering.emit(Binary("add", gates, gates, product))
+    if bias is not None:
+        lowering.emit(Binary("add", gates, gates, bias))

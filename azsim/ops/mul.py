@@ -1,0 +1,11 @@
+"""Mul: product, with numpy's broadcasting."""
+
+from __future__ import annotations
+
+from azsim.ops._elementwise import binary
+
+OP = "Mul"
+INPUTS = (2, 2)
+ATTRIBUTES = ()
+
+infer, reference, lower = binary("mul")
