@@ -131,7 +131,6 @@ class Reader:
     """What has been read so far."""
 
     name: str
-    line: int = 0
     layer: int = -1
     layers_seen: bool = False
     stream: Stream = field(default_factory=lambda: Program("", ()).stream)

@@ -179,7 +179,6 @@ def parse(text: str, *, name: str = "program") -> Program:
     """
     reader = Reader(name)
     for number, line in enumerate(text.split("\n"), 1):
-        reader.line = number
         try:
             reader.read(line)
         except LineError as problem:

@@ -7,6 +7,7 @@ program gives the same bytes.
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
 import zipfile
@@ -47,6 +48,11 @@ class _Meta:
     stream: Stream
 
 
+@functools.cache
+def _meta_adapter() -> TypeAdapter[_Meta]:
+    return TypeAdapter(_Meta)
+
+
 def save_program(path: Path, program: Program, image: DramImage) -> None:
     """Write a program and its image; the file appears whole or not at all.
 
@@ -79,7 +85,7 @@ def save_program(path: Path, program: Program, image: DramImage) -> None:
     arrays = {
         "words": encode_program(program),
         "dram": np.ascontiguousarray(image.data, dtype=np.uint8),
-        "meta": np.frombuffer(TypeAdapter(_Meta).dump_json(meta), dtype=np.uint8),
+        "meta": np.frombuffer(_meta_adapter().dump_json(meta), dtype=np.uint8),
     }
     path = Path(path)
     temporary = None
@@ -116,7 +122,7 @@ def load_program(path: Path) -> tuple[Program, DramImage]:
     """
     arrays = _read_arrays(Path(path))
     try:
-        meta = TypeAdapter(_Meta).validate_json(arrays["meta"].tobytes())
+        meta = _meta_adapter().validate_json(arrays["meta"].tobytes())
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in ("meta", *first["loc"]))
@@ -153,8 +159,9 @@ def load_program(path: Path) -> tuple[Program, DramImage]:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
                 raise InputError(f"{path}: is not a program file, it holds a single array")
             if set(archive.files) != set(_ARRAYS):
                 found = ", ".join(sorted(archive.files)) or "nothing"
