@@ -7,6 +7,7 @@ A file is described by frozen dataclasses whose fields carry pydantic's constrai
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Callable, Iterable
@@ -95,27 +96,52 @@ def validate(document: Document, kind: type[_Kind], check: Check[_Kind] | None =
         sentence = f"wrong type, found {show(document.data)}, allowed: a mapping"
         document.report(document.place(()), (), sentence)
     else:
-        value = _validated(document, kind)
-    if value is not None and check is not None:
-        for path, sentence in check(value):
-            document.report(document.place(path), path, sentence)
+        value, wrong = _validated(document, kind)
+        # The rules across keys are asked as well where only optional values are wrong.
+        sound = value if value is not None else _without(document.data, wrong, kind)
+        if sound is not None and check is not None:
+            for path, sentence in check(sound):
+                if not any(_overlap(path, other) for other in wrong):
+                    document.report(document.place(path), path, sentence)
     if document.problems or value is None:
         ordered = sorted(document.problems, key=lambda problem: (problem[0].line == 0, problem[0]))
         raise ConfigError(list(dict.fromkeys(sentence for _, sentence in ordered)))
     return value
 
 
-def _validated(document: Document, kind: type[_Kind]) -> _Kind | None:
+def _validated(
+    document: Document, kind: type[_Kind]
+) -> tuple[_Kind | None, tuple[DocumentPath, ...]]:
     from pydantic import ValidationError
 
     try:
         # Through JSON: there a list is a tuple and an integer a number, and nothing else bends.
-        return _adapter(kind).validate_json(json.dumps(document.data))
+        return _adapter(kind).validate_json(json.dumps(document.data)), ()
     except ValidationError as error:
         from azsim.config.problems import report_errors
 
-        report_errors(document, error.errors(include_url=False), json_schema(kind))
+        return None, report_errors(document, error.errors(include_url=False), json_schema(kind))
+
+
+def _without(data: Any, wrong: Iterable[DocumentPath], kind: type[_Kind]) -> _Kind | None:
+    from pydantic import ValidationError
+
+    rest = copy.deepcopy(data)
+    for path in wrong:
+        around = rest
+        for step in path[:-1]:
+            around = around.get(step) if isinstance(around, dict) else None
+        if path and isinstance(around, dict):
+            around.pop(path[-1], None)
+    try:
+        return _adapter(kind).validate_json(json.dumps(rest))
+    except ValidationError:
         return None
+
+
+def _overlap(path: DocumentPath, other: DocumentPath) -> bool:
+    length = min(len(path), len(other))
+    return path[:length] == other[:length]
 
 
 @functools.cache

@@ -33,8 +33,10 @@ class _Finding:
     message: str
 
 
-def report_errors(document: Document, errors: Iterable[Mapping[str, Any]], schema: _Schema) -> None:
-    """Note every error in the document as a sentence.
+def report_errors(
+    document: Document, errors: Iterable[Mapping[str, Any]], schema: _Schema
+) -> tuple[DocumentPath, ...]:
+    """Note every error in the document as a sentence, and return the paths of all.
 
     Parameters
     ----------
@@ -45,8 +47,8 @@ def report_errors(document: Document, errors: Iterable[Mapping[str, Any]], schem
         The JSON schema of what was expected.
     """
     findings = [_finding(document.data, error) for error in errors]
-    reporter = _Reporter(document, schema)
-    reporter.report(findings, 0)
+    _Reporter(document, schema).report(findings, 0)
+    return tuple(finding.path for finding in findings)
 
 
 def _finding(data: Any, error: Mapping[str, Any]) -> _Finding:
@@ -105,9 +107,9 @@ class _Reporter:
         scores: dict[str, tuple[int, int]] = {}
         for label, errors in variants.items():
             if not any(error.path == path and error.kind.endswith("_type") for error in errors):
-                direct = [error for error in errors if len(error.path) == len(path) + 1]
-                num_unknown = sum(error.kind in _UNKNOWN for error in direct)
-                scores[label] = num_unknown, sum(error.kind == "missing" for error in direct)
+                self._chosen[path] = label
+                scores[label] = self._misfit(errors, len(path) + 1)
+        self._chosen.pop(path, None)
         best = [label for label, score in scores.items() if score == min(scores.values())]
         if len(best) == 1:
             self._chosen[path] = best[0]
@@ -119,6 +121,15 @@ class _Reporter:
         if isinstance(value, dict) and value:
             found = "a mapping with the keys " + ", ".join(map(repr, value))
         self._say(path, f"{kind}, found {found}, allowed: {self._allowed(path)}")
+
+    def _misfit(self, errors: Sequence[_Finding], length: int) -> tuple[int, int]:
+        """Count the unknown and the missing keys of an alternative; a typo counts as neither."""
+        direct = [error for error in errors if len(error.path) == length]
+        unknown = [error.path for error in direct if error.kind in _UNKNOWN]
+        missing = {error.path for error in direct if error.kind == "missing"}
+        typos = {key: (*key[:-1], near) for key in unknown if (near := self._nearest_key(key))}
+        meant = {key: near for key, near in typos.items() if near in missing}
+        return len(unknown) - len(meant), len(missing - set(meant.values()))
 
     def _say(self, path: DocumentPath, sentence: str) -> None:
         self._document.report(self._document.place(path), path, sentence)
@@ -150,6 +161,8 @@ class _Reporter:
             close = difflib.get_close_matches(str(value), choices, n=1)
             hint = f" did you mean {close[0]!r}?" if close and isinstance(value, str) else ""
             return f"not one of the choices, found {show(value)},{hint} allowed: {allowed}"
+        if finding.kind == "string_pattern_mismatch":
+            return f"wrong form, found {show(value)}, allowed: {allowed}"
         if not finding.kind.endswith("_type"):
             return f"out of range, found {show(value)}, allowed: {allowed}"
         if isinstance(value, str) and scalar and scalar.is_plain and kinds & {"integer", "number"}:
@@ -252,10 +265,9 @@ def _describe_one(schema: _Schema) -> str:
     if kind in ("integer", "number"):
         return ("an integer" if kind == "integer" else "a number") + _range(schema)
     if kind == "string":
-        pattern = f" that matches {schema['pattern']}" if "pattern" in schema else ""
-        return (
-            "a string" if not schema.get("minLength") else "a string that is not empty"
-        ) + pattern
+        if "pattern" in schema:
+            return schema.get("description", f"a string that matches {schema['pattern']}")
+        return "a string that is not empty" if schema.get("minLength") else "a string"
     if kind == "boolean":
         return "true or false"
     if kind == "array":

@@ -1,0 +1,1 @@
+"""From files to graphs: the workload YAML, ONNX, and graphs written inline."""

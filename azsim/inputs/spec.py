@@ -1,0 +1,292 @@
+"""The `input:` section of a workload, and the arrays that it stands for."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field
+
+from azsim.errors import InputError
+from azsim.inputs.audio import check_size, frame, read_wav
+from azsim.inputs.fetch import fetch
+from azsim.ir import TensorType
+
+__all__ = [
+    "AudioInput",
+    "Framing",
+    "InputSpec",
+    "Inputs",
+    "NpzInput",
+    "RandomInput",
+    "RandomNumbers",
+    "Sha256",
+    "load_inputs",
+]
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="64 digits 0-9 a-f")]
+Reference = Annotated[str, Field(min_length=1)]
+Period = Annotated[float, Field(gt=0, le=3600)]
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How samples become frames; see `azsim.inputs.audio.frame`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    window: Annotated[int, Field(ge=1, le=1 << 20)]
+    """Samples in a frame, `left_context` included."""
+    hop: Annotated[int, Field(ge=1, le=1 << 20)]
+    """Samples from one frame to the next."""
+    left_context: Annotated[int, Field(ge=0, le=1 << 20)] = 0
+    """Samples of a frame that lie before its position; zeros before the start."""
+    tail: Literal["zero_pad", "drop"] = "zero_pad"
+    """What happens to samples that fill no whole frame."""
+
+
+@dataclass(frozen=True)
+class AudioInput:
+    """A recording, cut into frames."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    audio: Reference
+    """WAV file: a path beside the workload, or ``pypi:NAME==VERSION#member/path``."""
+    framing: Framing
+    sha256: Sha256 | None = None
+    """Of the file; needed for ``pypi:``."""
+    archive_sha256: Sha256 | None = None
+    """Of the package's archive that holds it."""
+    sample_rate_hz: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
+    """Rate that the model was trained for; a recording with another one is refused."""
+    name: str | None = None
+    """Graph input; may be left out where there is only one besides the state."""
+
+
+@dataclass(frozen=True)
+class NpzInput:
+    """Arrays by graph input name."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    npz: Reference
+    """An ``.npz`` file: a path beside the workload, or ``pypi:NAME==VERSION#member/path``."""
+    sha256: Sha256 | None = None
+    archive_sha256: Sha256 | None = None
+    period_s: Period | None = None
+    """Time from one frame to the next."""
+
+
+@dataclass(frozen=True)
+class RandomNumbers:
+    """Normally distributed numbers: ``default_rng(seed).standard_normal(shape) * scale``."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    seed: Annotated[int, Field(ge=0, le=(1 << 63) - 1)] = 0
+    scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    frames: Annotated[int | None, Field(ge=1, le=1 << 40)] = None
+    """Length of the time axis; one chunk unless told."""
+
+
+@dataclass(frozen=True)
+class RandomInput:
+    """Random numbers for every graph input besides the state."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    random: RandomNumbers
+    period_s: Period | None = None
+    """Time from one frame to the next."""
+
+
+InputSpec = AudioInput | NpzInput | RandomInput
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model is run on.
+
+    Attributes
+    ----------
+    arrays : mapping of str to ndarray
+        By graph input name, with the graph's dtype and shape; a time axis is as long as the input.
+    period_s : float or None
+        Time from one frame to the next, where there is one.
+    files : mapping of str to str
+        sha256 of each file that was read, by its reference.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    period_s: float | None
+    files: Mapping[str, str]
+
+
+def load_inputs(
+    spec: InputSpec,
+    types: Mapping[str, TensorType],
+    time_axis: Mapping[str, int],
+    folder: Path,
+) -> Inputs:
+    """Make the arrays of an input section.
+
+    Parameters
+    ----------
+    spec : AudioInput, NpzInput or RandomInput
+    types : mapping of str to TensorType
+        The graph's inputs without its state, in order.
+    time_axis : mapping of str to int
+        Axis along which frames follow each other, for the inputs that have one.
+    folder : Path
+        Where relative paths start.
+
+    Returns
+    -------
+    Inputs
+
+    Raises
+    ------
+    InputError
+        If a file is missing or malformed, or does not fit the graph.
+    """
+    if isinstance(spec, AudioInput):
+        return _load_audio(spec, types, time_axis, folder)
+    if isinstance(spec, NpzInput):
+        return _load_npz(spec, types, time_axis, folder)
+    return _make_random(spec, types, time_axis)
+
+
+def _load_audio(
+    spec: AudioInput, types: Mapping[str, TensorType], time_axis: Mapping[str, int], folder: Path
+) -> Inputs:
+    name = spec.name
+    if name is None and len(types) == 1:
+        name = next(iter(types))
+    if name is None or set(types) != {name}:
+        raise InputError(
+            f"{spec.audio}: audio feeds one graph input, found {name or 'no name'}; "
+            f"the graph has: {', '.join(types) or 'none'}"
+        )
+    data = fetch(spec.audio, folder, spec.sha256, spec.archive_sha256).read_bytes()
+    samples, sample_rate_hz = read_wav(data, spec.audio)
+    if spec.sample_rate_hz not in (None, sample_rate_hz):
+        raise InputError(
+            f"{spec.audio}: wrong sample rate, found {sample_rate_hz} Hz, "
+            f"allowed: {spec.sample_rate_hz} Hz"
+        )
+    framing = spec.framing
+    frames = frame(samples, framing.window, framing.hop, framing.left_context, framing.tail)
+    array = _fit_frames(frames, name, types[name], time_axis.get(name))
+    files = {spec.audio: hashlib.sha256(data).hexdigest()}
+    return Inputs({name: array}, framing.hop / sample_rate_hz, files)
+
+
+def _fit_frames(frames: np.ndarray, name: str, wanted: TensorType, axis: int | None) -> np.ndarray:
+    if wanted.dtype != "float32":
+        raise InputError(f"input {name}: audio is float32, the graph wants {wanted}")
+    if axis is None:
+        if frames.size != wanted.num_elements:
+            raise InputError(
+                f"input {name}: found {frames.shape[0]} frames of {frames.shape[1]} samples, "
+                f"the graph wants {wanted} and has no time axis"
+            )
+        return frames.reshape(wanted.shape)
+    rest = wanted.shape[:axis] + wanted.shape[axis + 1 :]
+    if math.prod(rest) != frames.shape[1]:
+        raise InputError(
+            f"input {name}: wrong window, found {frames.shape[1]} samples, "
+            f"allowed: {math.prod(rest)}, as the graph wants {wanted} with time on axis {axis}"
+        )
+    return np.ascontiguousarray(np.moveaxis(frames.reshape(-1, *rest), 0, axis))
+
+
+def _load_npz(
+    spec: NpzInput, types: Mapping[str, TensorType], time_axis: Mapping[str, int], folder: Path
+) -> Inputs:
+    path = fetch(spec.npz, folder, spec.sha256, spec.archive_sha256)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            arrays = dict(_read_arrays(archive, spec.npz))
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise InputError(f"{spec.npz}: not an npz file: {error}") from None
+    problems = [
+        f"{spec.npz}: array {name!r} is missing, found: {', '.join(arrays) or 'none'}"
+        for name in types
+        if name not in arrays
+    ]
+    problems += [
+        f"{spec.npz}: array {name!r} is no input of the graph, allowed: {', '.join(types)}"
+        for name in arrays
+        if name not in types
+    ]
+    fitted: dict[str, np.ndarray] = {}
+    for name in types.keys() & arrays.keys():
+        sentence = _misfit(arrays[name], types[name], time_axis.get(name))
+        if sentence:
+            problems.append(f"{spec.npz}: array {name!r}: {sentence}")
+        else:
+            fitted[name] = np.ascontiguousarray(arrays[name], dtype=types[name].dtype)
+    if problems:
+        raise InputError("\n".join(problems))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Inputs({name: fitted[name] for name in types}, spec.period_s, {spec.npz: digest})
+
+
+def _read_arrays(archive: zipfile.ZipFile, where: str) -> Iterator[tuple[str, np.ndarray]]:
+    for member in archive.namelist():
+        name = member.removesuffix(".npy")
+        with archive.open(member) as stream:
+            try:
+                version = np.lib.format.read_magic(stream)
+                read_header = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = read_header(stream)
+            except ValueError as error:
+                raise InputError(f"{where}: array {name!r} cannot be read: {error}") from None
+        check_size(math.prod(shape), f"{where}: array {name!r}", "array", dtype.itemsize)
+        with archive.open(member) as stream:
+            try:
+                yield name, np.lib.format.read_array(stream, allow_pickle=False)
+            except ValueError as error:
+                raise InputError(f"{where}: array {name!r} cannot be read: {error}") from None
+
+
+def _misfit(array: np.ndarray, wanted: TensorType, axis: int | None) -> str:
+    found = TensorType(str(array.dtype), array.shape)
+    expected = list(wanted.shape)
+    if axis is not None and array.ndim == len(expected):
+        expected[axis] = array.shape[axis]
+    if array.shape != tuple(expected):
+        free = "" if axis is None else f" with any length on axis {axis}"
+        return f"wrong shape, found {found}, allowed: {wanted}{free}"
+    if array.size == 0:
+        return f"no elements, found {found}"
+    if not np.can_cast(array.dtype, wanted.dtype, "same_kind"):
+        return f"wrong type, found {found}, allowed: {wanted}"
+    if not np.isfinite(array).all():
+        return "holds numbers that are not finite"
+    return ""
+
+
+def _make_random(
+    spec: RandomInput, types: Mapping[str, TensorType], time_axis: Mapping[str, int]
+) -> Inputs:
+    numbers = spec.random
+    generator = np.random.default_rng(numbers.seed)
+    arrays: dict[str, np.ndarray] = {}
+    for name, wanted in types.items():
+        if wanted.dtype != "float32":
+            raise InputError(f"input {name}: random input is float32, the graph wants {wanted}")
+        shape = list(wanted.shape)
+        if numbers.frames is not None and name in time_axis:
+            shape[time_axis[name]] = numbers.frames
+        check_size(math.prod(shape), f"input {name}", "random array", 8)
+        arrays[name] = (generator.standard_normal(shape) * numbers.scale).astype(np.float32)
+    return Inputs(arrays, spec.period_s, {})
