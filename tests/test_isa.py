@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -553,7 +554,7 @@ def test_the_same_program_gives_the_same_file(tmp_path: Path) -> None:
 
 def replaced(path: Path, **changes: np.ndarray | None) -> None:
     with np.load(path) as archive:
-        arrays = {name: archive[name] for name in archive.files} | changes
+        arrays: dict[str, Any] = {name: archive[name] for name in archive.files} | changes
     with path.open("wb") as file:
         np.savez(file, **{name: array for name, array in arrays.items() if array is not None})
 
