@@ -79,5 +79,5 @@ def alias_or_copy(node: Node, lowering: Lowering, source: TensorView) -> None:
 def row_of(view: TensorView) -> Access:
     """Window of one row over a view with at most one axis longer than 1."""
     lengths, (steps,) = collapse(view.shape, (view.strides,))
-    assert len(lengths) <= 1
-    return Access(view.buffer, view.offset, 1, *(lengths or (1,)), 0, *(steps or (1,)))
+    (length,), (step,) = lengths or (1,), steps or (1,)
+    return Access(view.buffer, view.offset, 1, length, 0, step)

@@ -248,7 +248,8 @@ def _infer_node(node: Node, types: dict[str, TensorType], constants: dict[str, n
             constants[tensor] = _frozen(results[index])
         elif kind.dtype != "float32" or 0 in kind.shape:
             raise UnsupportedError(
-                f"output {tensor} is {kind}; at run time only float32 that is not empty is supported"
+                f"output {tensor} is {kind}; "
+                "only constants may be empty or of another type than float32"
             )
         types[tensor] = kind
     if results is None and not hasattr(module, "lower"):
@@ -282,7 +283,8 @@ def _folded(
     num_bytes = sum(kind.num_elements * np.dtype(kind.dtype).itemsize for kind in found)
     if num_bytes > _MAX_CONSTANT_BYTES:
         raise UnsupportedError(
-            f"its constant result takes {num_bytes} bytes; at most {_MAX_CONSTANT_BYTES} are allowed"
+            f"its constant result takes {num_bytes} bytes; "
+            f"at most {_MAX_CONSTANT_BYTES} are allowed"
         )
     matrices = {}
     for index in module.weight_inputs(node) if hasattr(module, "weight_inputs") else ():

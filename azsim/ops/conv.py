@@ -1,6 +1,6 @@
 """Conv in one dimension: dilation 1, one group, any stride and (non-negative) zero padding.
 
-The feature map (channels C × length L) of one batch item is quantized with one scale, before
+The feature map (channels C by length L) of one batch item is quantized with one scale, before
 padding.  Position p of the output multiplies the k * C codes from position p * stride on, in the
 order (kernel position, channel), by each row of the (Cout, k * C) matrix.
 """

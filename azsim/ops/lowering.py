@@ -8,10 +8,10 @@ memory address, which tile, which instruction: that is the compiler's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -318,7 +318,15 @@ class Lowering:
         strides = tuple(steps or (1,) for steps in strides)
         self._nest(make, views, lengths, strides, function, ({},) * len(views))
 
-    def _nest(self, make, views, lengths, strides, function, advances) -> None:  # noqa: PLR0913
+    def _nest(
+        self,
+        make: Callable[..., Step],
+        views: Sequence[TensorView],
+        lengths: tuple[int, ...],
+        strides: tuple[tuple[int, ...], ...],
+        function: str | None,
+        advances: tuple[dict[int, int], ...],
+    ) -> None:
         if len(lengths) > 2:
             with self.loop(lengths[0]) as number:
                 moved = tuple(
@@ -379,11 +387,10 @@ def rows_of(view: TensorView) -> Access | None:
     lengths, (steps,) = collapse(shape[:-1], (strides[:-1],))
     if len(lengths) > 1:
         return None
-    return Access(
-        view.buffer, view.offset, *(lengths or (1,)), shape[-1], *(steps or (0,)), strides[-1]
-    )
+    (length,), (step,) = lengths or (1,), steps or (0,)
+    return Access(view.buffer, view.offset, length, shape[-1], step, strides[-1])
 
 
-def moved(access: Access, **changes: object) -> Access:
+def moved(access: Access, **changes: Any) -> Access:
     """Copy of an access with other fields."""
     return replace(access, **changes)

@@ -58,7 +58,8 @@ def infer(
     inputs = [*inputs, *[None] * (8 - len(inputs))]
     constants = [*constants, *[None] * (8 - len(constants))]
     is_float32([*inputs[:4], None, *inputs[5:]])
-    data, weight, recurrent = given(inputs, 0), is_weight(constants, 1), is_weight(constants, 2)
+    is_weight(constants, 1)
+    data, recurrent = given(inputs, 0), is_weight(constants, 2)
     attribute_is(node, "direction", "forward")
     attribute_is(node, "layout", 0)
     attribute_is(node, "input_forget", 0)
@@ -132,9 +133,9 @@ def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.n
         a = gates[step : step + 1] + product
         if total_bias is not None:
             a = a + total_bias
-        i, o, f = np.split(sigmoid(a[:, : 3 * hidden]), 3, axis=1)
-        c = (f * c) + (i * tanh(a[:, 3 * hidden :]))
-        h = o * tanh(c)
+        iof = sigmoid(a[:, : 3 * hidden])
+        c = (iof[:, 2 * hidden :] * c) + (iof[:, :hidden] * tanh(a[:, 3 * hidden :]))
+        h = iof[:, hidden : 2 * hidden] * tanh(c)
         states[step, 0] = h
     return [states, h[None], c[None]]
 

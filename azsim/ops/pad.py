@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from azsim.errors import UnsupportedError
@@ -67,12 +69,20 @@ def _operands(rank: int, arrays: list[np.ndarray | None]) -> tuple[_Amounts, flo
     return amounts, 0 if value is None else value.reshape(-1)[0].item()
 
 
+@functools.lru_cache(64)
+def _reflected(length: int, before: int, after: int) -> np.ndarray:
+    return np.pad(np.arange(length), (before, after), mode="reflect")
+
+
 def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.ndarray]:
-    """Fill, then copy the middle and the reflected parts."""
+    """Repeat positions in the order of their reflection, or put a constant around."""
     data = inputs[0]
     amounts, value = _operands(data.ndim, list(inputs))
     if node.attributes.get("mode") == "reflect":
-        return [np.pad(data, amounts, mode="reflect")]
+        for axis, (before, after) in enumerate(amounts):
+            if before or after:
+                data = data.take(_reflected(data.shape[axis], before, after), axis)
+        return [data]
     return [np.pad(data, amounts, constant_values=value)]
 
 

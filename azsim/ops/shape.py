@@ -15,7 +15,8 @@ ATTRIBUTES = ("start", "end")
 
 def _selected(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
     start, end = node.attributes.get("start", 0), node.attributes.get("end", len(shape))
-    assert isinstance(start, int) and isinstance(end, int)
+    assert isinstance(start, int)
+    assert isinstance(end, int)
     return shape[start:end]
 
 

@@ -32,7 +32,8 @@ def _extent(length: int, start: int, end: int, step: int) -> tuple[int, int]:
 def _axes(shape: tuple[int, ...], operands: _Operands) -> list[tuple[int, int, int]]:
     """Start, step and length for every axis."""
     starts, ends, axes, steps = operands
-    assert starts is not None and ends is not None
+    assert starts is not None
+    assert ends is not None
     axes = tuple(range(len(starts))) if axes is None else axes
     steps = (1,) * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(axes) == len(steps):
