@@ -40,9 +40,9 @@ def split_overrides(texts: Iterable[str], roots: tuple[str, ...]) -> dict[str, t
             found[root].append(text)
             continue
         close = difflib.get_close_matches(root, roots, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ""
+        hint = f"did you mean {close[0]!r}? " if close else ""
         allowed = " or ".join(f"{name}.PATH=VALUE" for name in roots)
-        problems.append(f"--set {text}: unknown start {root!r}{hint} allowed: {allowed}")
+        problems.append(f"--set {text}: unknown start {root!r}, {hint}allowed: {allowed}")
     if problems:
         raise ConfigError(problems)
     return {root: tuple(entries) for root, entries in found.items()}

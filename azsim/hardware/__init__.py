@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import pkgutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from azsim.codecs import codec_names
 from azsim.config import DocumentPath, merge_documents, read_document, validate
 from azsim.config.document import Document, show
 from azsim.config.overrides import apply_overrides
@@ -56,14 +56,14 @@ def _find(name_or_path: str | Path) -> Path:
         return _PRESETS / f"{text}.yaml"
     if Path(text).suffix in _SUFFIXES or len(Path(text).parts) > 1:
         return Path(text)
-    raise ConfigError([_unknown_preset(text, f"{text}: ")])
+    raise ConfigError([_unknown_preset(text) + ", or a .yaml file"])
 
 
-def _unknown_preset(name: str, start: str = "") -> str:
+def _unknown_preset(name: str) -> str:
     close = difflib.get_close_matches(name, preset_names(), n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     names = ", ".join(preset_names())
-    return f"{start}unknown hardware {name!r}, {hint}allowed: {names}, or a .yaml file"
+    return f"unknown hardware {name!r}, {hint}allowed: {names}"
 
 
 def _extended(document: Document, around: tuple[str, ...]) -> Document:
@@ -108,14 +108,7 @@ def _rules(hardware: Hardware) -> Iterator[tuple[DocumentPath, str]]:
 
 
 def _codec_rules(codecs: tuple[str, ...]) -> Iterator[tuple[DocumentPath, str]]:
-    # Names only: importing the codecs would compile kernels.
-    import azsim.codecs
-
-    known = sorted(
-        info.name
-        for info in pkgutil.iter_modules(azsim.codecs.__path__)
-        if not info.name.startswith("_")
-    )
+    known = codec_names()
     for i, name in enumerate(codecs):
         place: DocumentPath = ("decoder", "codecs", i)
         if name not in known:

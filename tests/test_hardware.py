@@ -1,0 +1,188 @@
+"""Hardware presets and files; tests over the presets loop over the folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from azsim.codecs import codec_names
+from azsim.errors import ConfigError
+from azsim.hardware import load_hardware, preset_names
+from azsim.hardware.description import structural_keys
+
+PRESETS = Path(__file__).parent.parent / "azsim" / "hardware" / "presets"
+
+
+def problems(tmp_path: Path, text: str, *overrides: str) -> list[str]:
+    path = tmp_path / "chip.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_hardware(path, overrides)
+    return [sentence.removeprefix(f"{path}:") for sentence in caught.value.problems]
+
+
+def test_presets() -> None:
+    assert {"az1", "az1_lite", "az2", "dense_npu"} <= set(preset_names())
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_preset_is_called_like_its_file_and_states_its_source(name: str) -> None:
+    hardware = load_hardware(name)
+    assert hardware.name == name
+    assert "assumption" in hardware.source
+    assert set(hardware.decoder.codecs) <= set(codec_names())
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_number_of_a_preset_says_where_it_comes_from(name: str) -> None:
+    in_source = False
+    for line in (PRESETS / f"{name}.yaml").read_text().splitlines():
+        in_source = line.startswith("source:") or (in_source and line.startswith("  "))
+        _, colon, value = line.partition(":")
+        if colon and value.strip() and not in_source and not line.startswith(("#", "name", "ext")):
+            assert "  #" in line or value.strip().startswith("#"), line
+
+
+def test_az1_lite_has_to_stream_the_speech_model() -> None:
+    assert (
+        load_hardware("az1_lite").weight_sram.bytes
+        < 308_224
+        < load_hardware("az1").weight_sram.bytes
+    )
+
+
+def test_dense_npu_differs_from_az1_only_in_what_zeros_save() -> None:
+    az1, dense = load_hardware("az1"), load_hardware("dense_npu")
+    assert dense.decoder.codecs == ("raw",)
+    assert dense.mac == replace(az1.mac, window=az1.mac.macs_per_lane, zero_skip="none")
+    assert dense == replace(
+        az1, name="dense_npu", source=dense.source, decoder=dense.decoder, mac=dense.mac
+    )
+
+
+def test_a_file_that_extends_a_preset(tmp_path: Path) -> None:
+    path = tmp_path / "chip.yaml"
+    path.write_text("extends: az1_lite\nname: mine\nmac: {lanes: 3}\n")
+    chip, base = load_hardware(path), load_hardware("az1_lite")
+    assert chip == replace(base, name="mine", mac=replace(base.mac, lanes=3))
+
+
+def test_overrides() -> None:
+    chip = load_hardware("az1", ("hardware.clock_hz=1000000", "dram.latency_ns=1.5"))
+    assert chip.clock_hz == 1_000_000
+    assert chip.dram.latency_ns == 1.5
+    with pytest.raises(ConfigError) as caught:
+        load_hardware("az1", ("hardware.clock_hz=1e6", "mac.lane=3", "mac.zero_skip=off"))
+    assert caught.value.problems == (
+        (
+            "--set hardware.clock_hz=1e6: $.clock_hz: '1e6' is a string in YAML 1.1; write 1000000; "
+            "allowed: an integer from 1000 to 100000000000"
+        ),
+        (
+            "--set mac.lane=3: $.mac.lane: unknown key 'lane', did you mean 'lanes'? allowed: "
+            "'dataflow', 'lanes', 'macs_per_lane', 'window', 'queue_depth', 'zero_skip', "
+            "'accumulators', 'drain_lanes', 'pipeline_cycles'"
+        ),
+        (
+            "--set mac.zero_skip=off: $.mac.zero_skip: not one of the choices, found the boolean "
+            "false, allowed: 'none' or 'weights' or 'activations' or 'both'"
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            "dram: {burst_bytes: 48}",
+            (
+                "2:21: $.dram.burst_bytes: not a power of two, found 48, "
+                "allowed: 8, 16, 32 and so on to 4096"
+            ),
+        ),
+        (
+            "dram: {row_bytes: 1000}",
+            (
+                "2:19: $.dram.row_bytes: not whole bursts, found 1000, "
+                "allowed: a multiple of burst_bytes (64)"
+            ),
+        ),
+        (
+            "dram: {refresh_ns: 3900}",
+            (
+                "2:20: $.dram.refresh_ns: refresh never ends, found 3900, "
+                "allowed: less than refresh_interval_ns (3900)"
+            ),
+        ),
+        (
+            "mac: {window: 3}",
+            "2:15: $.mac.window: window too small, found 3, allowed: at least macs_per_lane (4)",
+        ),
+        (
+            "decoder: {codecs: [raw, bitmp]}",
+            (
+                "2:25: $.decoder.codecs[1]: unknown codec 'bitmp', did you mean 'bitmap'? "
+                f"allowed: {', '.join(codec_names())}"
+            ),
+        ),
+        (
+            "decoder: {codecs: [raw, raw]}",
+            "2:25: $.decoder.codecs[1]: codec 'raw' is listed twice",
+        ),
+        (
+            "decoder: {codecs: [bitmap]}",
+            "2:19: $.decoder.codecs: 'raw' is missing, found bitmap; every chip reads raw codes",
+        ),
+        (
+            "weight_sram: {bytes: 0}",
+            (
+                "2:22: $.weight_sram.bytes: out of range, found 0, "
+                "allowed: an integer from 1 to 4294967296"
+            ),
+        ),
+        (
+            "activation_sram: 65536",
+            (
+                "2:18: $.activation_sram: wrong type, found 65536, "
+                "allowed: a mapping with the keys 'bytes'"
+            ),
+        ),
+    ],
+)
+def test_rules(tmp_path: Path, line: str, sentence: str) -> None:
+    assert problems(tmp_path, f"extends: az1\n{line}\nname: x\n") == [sentence]
+
+
+def test_unknown_base_and_the_other_errors_of_the_file(tmp_path: Path) -> None:
+    assert problems(tmp_path, "extends: az9\nname: x\nclock_hz: 1\n") == [
+        (
+            "1:10: $.extends: unknown hardware 'az9', did you mean 'az2'? "
+            f"allowed: {', '.join(preset_names())}"
+        ),
+        "3:11: $.clock_hz: out of range, found 1, allowed: an integer from 1000 to 100000000000",
+    ]
+    assert problems(tmp_path, "extends: 3\n") == [
+        f"1:10: $.extends: wrong type, found 3, allowed: {', '.join(preset_names())}"
+    ]
+
+
+def test_unknown_names() -> None:
+    names = ", ".join(preset_names())
+    with pytest.raises(ConfigError) as caught:
+        load_hardware("az_1")
+    assert str(caught.value) == (
+        f"unknown hardware 'az_1', did you mean 'az1'? allowed: {names}, or a .yaml file"
+    )
+    with pytest.raises(ConfigError, match=r"^chips/none\.yaml: no such file$"):
+        load_hardware("chips/none.yaml")
+
+
+def test_structural_keys() -> None:
+    assert structural_keys() == (
+        "decoder.codecs",
+        "weight_sram.bytes",
+        "activation_sram.bytes",
+        "mac.accumulators",
+    )
