@@ -241,7 +241,7 @@ def _tanh_scalar(x):
 TABLE_FUNCTIONS = {"sigmoid": 2, "tanh": 3, "exp": 4}
 
 
-@kernel
+@kernel("void(int64, float32[:, :], float32[:, :])")
 def unary_kernel(function, src, dst):
     """Apply one of `TABLE_FUNCTIONS` (by number) to a float32 matrix of any strides."""
     for i in range(src.shape[0]):
@@ -254,7 +254,10 @@ def unary_kernel(function, src, dst):
                 dst[i, j] = _exp_scalar(src[i, j])
 
 
-@kernel
+@kernel(
+    "boolean(float32[:, :], int8[:, :], float32[:], boolean, int64)",
+    "boolean(float32[:, :], int16[:, :], float32[:], boolean, int64)",
+)
 def quantize_kernel(src, dst, scales, static, limit):
     """Quantize a float32 matrix; `scales` has one entry, or one a row.
 
@@ -285,7 +288,10 @@ def quantize_kernel(src, dst, scales, static, limit):
     return True
 
 
-@kernel
+@kernel(
+    "void(int8[:, :], int8[:, ::1], int32[::1], boolean)",
+    "void(int16[:, :], int8[:, ::1], int32[::1], boolean)",
+)
 def matmul_kernel(codes, weights, acc, accumulate):
     """Multiply (M, K) codes by (N, K) int8 weights into (M * N,) int32, wrapping at 32 bits."""
     rows, inner = codes.shape
@@ -304,7 +310,9 @@ def matmul_kernel(codes, weights, acc, accumulate):
             acc[m * outputs + n] = total
 
 
-@kernel
+@kernel(
+    "void(int32[::1], float32[:], float32[:], float32[:], float32[:, :], boolean, boolean, boolean)"
+)
 def drain_kernel(acc, row_scales, scales, bias, dst, accumulate, use_bias, use_relu):
     """Scale (M * N,) accumulators into a float32 matrix: scale, add dst, add bias, relu."""
     rows, outputs = dst.shape

@@ -13,16 +13,13 @@ import functools
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numba.core.config
 
 __all__ = ["kernel", "sources_digest"]
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @functools.cache
@@ -56,13 +53,19 @@ def _cache_directory() -> Path | None:
     return directory if _usable(directory) else None
 
 
-def kernel(function: _Function) -> _Function:
-    """Compile a function with azsim's one set of options.
+def kernel(*signatures: Any) -> Any:
+    """Compile a function with azsim's one set of options; a decorator, bare or with signatures.
 
     No fast-math: float32 operations keep their order and are never fused, so that every host
     gives the same bits.  Division by zero gives IEEE values instead of a Python exception.
+
+    With signatures (numba's strings) exactly these are compiled, when the module is imported;
+    without, one is compiled for each combination of argument types and array layouts.
     """
     directory = _cache_directory()
     if directory is not None:
         numba.core.config.CACHE_DIR = str(directory)
-    return numba.njit(cache=directory is not None, error_model="numpy", fastmath=False)(function)
+    options = {"cache": directory is not None, "error_model": "numpy", "fastmath": False}
+    if len(signatures) == 1 and callable(signatures[0]):
+        return numba.njit(**options)(signatures[0])
+    return numba.njit(list(signatures), **options)

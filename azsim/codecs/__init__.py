@@ -5,6 +5,8 @@ from __future__ import annotations
 from azsim.codecs._base import (
     HEADER_BYTES,
     MAX_COUNT,
+    block_bytes,
+    block_codec,
     block_lane_cycles,
     codec_names,
     codec_parameters,
@@ -15,6 +17,8 @@ from azsim.codecs._base import (
 __all__ = [
     "HEADER_BYTES",
     "MAX_COUNT",
+    "block_bytes",
+    "block_codec",
     "block_lane_cycles",
     "codec_names",
     "codec_parameters",

@@ -53,6 +53,8 @@ from azsim.folder import load_folder
 __all__ = [
     "HEADER_BYTES",
     "MAX_COUNT",
+    "block_bytes",
+    "block_codec",
     "block_lane_cycles",
     "codec_names",
     "codec_parameters",
@@ -171,6 +173,24 @@ def decode_block(data: bytes | bytearray | memoryview | np.ndarray) -> tuple[np.
     block = _open(data)
     codes = block.codec.decode(block.payload, block.num_codes, block.bits, block.flags)
     return codes, block.bits
+
+
+def block_codec(data: bytes | bytearray | memoryview | np.ndarray) -> str:
+    """Name of the codec of a whole block.
+
+    Raises
+    ------
+    CodecError
+        If the header is malformed or the checksum is wrong.
+    """
+    return _open(data).codec.__name__.rpartition(".")[2]
+
+
+def block_bytes(data: bytes | bytearray | memoryview) -> int:
+    """Length that a block's header claims, for a block at the start of `data`."""
+    if len(data) < HEADER_BYTES:
+        raise CodecError(f"block: {len(data)} bytes, a header has {HEADER_BYTES}")
+    return HEADER_BYTES + _FIELDS.unpack_from(data)[5]
 
 
 def block_lane_cycles(data: bytes | bytearray | memoryview | np.ndarray, lanes: int) -> int:

@@ -1,0 +1,1 @@
+"""Timing of the engines that need more than a formula."""

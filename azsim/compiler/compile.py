@@ -1,0 +1,205 @@
+"""The compiler in one readable function: its passes in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from azsim.compiler.allocate import Allocation, allocate
+from azsim.compiler.emit import emit
+from azsim.compiler.image import build_image, encode_tiles, used_codec
+from azsim.compiler.order import order, place_parameters
+from azsim.compiler.schedule import Schedule
+from azsim.compiler.synchronize import synchronize
+from azsim.compiler.tile import Plan, choose_tiles
+from azsim.hardware.description import Hardware
+from azsim.ir import CompressedGraph
+from azsim.isa.encode import decode_words, encode_program
+from azsim.isa.program import DramImage, Port, Program, Stream, Tap
+from azsim.ops.build import lower_graph
+from azsim.ops.lowering import Lowering
+
+__all__ = ["Compiled", "WeightStorage", "compile_graph"]
+
+
+@dataclass(frozen=True)
+class WeightStorage:
+    """How one weight matrix is stored.
+
+    Attributes
+    ----------
+    name : str
+    codec : str
+        Codec in the image.
+    bits : int
+    weights : int
+        Number of weights.
+    zeros : int
+        Codes that are zero.
+    encoded_bytes : int
+        Blocks with their headers.
+    scale_bytes : int
+    tiles, pinned_tiles : int
+    """
+
+    name: str
+    codec: str
+    bits: int
+    weights: int
+    zeros: int
+    encoded_bytes: int
+    scale_bytes: int
+    tiles: int
+    pinned_tiles: int
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A program with its image, and what the passes decided.
+
+    Attributes
+    ----------
+    program : Program
+    image : DramImage
+        Inputs still zero.
+    weights : tuple of WeightStorage
+    fused : mapping of str to str
+        Tensors that exist only in the graph, and why.
+    plan : Plan
+    schedule : Schedule
+    allocation : Allocation
+    """
+
+    program: Program
+    image: DramImage
+    weights: tuple[WeightStorage, ...]
+    fused: Mapping[str, str]
+    plan: Plan
+    schedule: Schedule
+    allocation: Allocation
+
+
+def compile_graph(
+    compressed: CompressedGraph,
+    hardware: Hardware,
+    stream: Stream,
+    state: Mapping[str, str],
+    name: str,
+) -> Compiled:
+    """Compile a compressed graph for a chip.
+
+    Parameters
+    ----------
+    compressed : CompressedGraph
+    hardware : Hardware
+    stream : Stream
+        How many frames there are and how they arrive; the graph computes one frame.
+    state : mapping of str to str
+        Carried tensors: graph input to graph output.
+    name : str
+        The program's name.
+
+    Raises
+    ------
+    CompileError
+        If the graph does not fit the hardware.
+    UnsupportedError
+        If an operator cannot be lowered.
+    """
+    lowering = lower_graph(compressed)
+    parameters = place_parameters(lowering)
+    plan = choose_tiles(lowering, hardware, 4 * parameters.values.size)
+    blocks = encode_tiles(compressed, plan, hardware)
+    schedule = order(lowering, plan, parameters, blocks, stream.frames, state)
+    allocation = allocate(schedule, hardware)
+    emitted = emit(schedule, allocation)
+    graph = compressed.graph
+    program = synchronize(
+        Program(
+            name=name,
+            instructions=emitted.instructions,
+            layers=emitted.layers,
+            layer_of=emitted.layer_of,
+            region_of_view=emitted.region_of_view,
+            regions=emitted.regions,
+            taps=_taps(lowering, emitted.last_write, allocation, state),
+            inputs=tuple(
+                Port(
+                    tensor,
+                    allocation.addresses[f"input {tensor}"],
+                    kind.shape,
+                    1 if tensor in state else stream.frames,
+                )
+                for tensor, kind in graph.inputs.items()
+                if f"input {tensor}" in allocation.addresses
+            ),
+            outputs=tuple(
+                Port(
+                    tensor,
+                    allocation.addresses[f"output {tensor}"],
+                    graph.types[tensor].shape,
+                    1 if tensor in state.values() else stream.frames,
+                )
+                for tensor in graph.outputs
+            ),
+            stream=stream,
+        )
+    )
+    # What runs is what the words say.
+    program = replace(program, instructions=decode_words(encode_program(program)))
+    image = build_image(lowering, plan, parameters, blocks, allocation)
+    return Compiled(
+        program,
+        image,
+        tuple(_storage(name, compressed, plan, blocks, hardware) for name in plan.tiles),
+        dict(lowering.fused),
+        plan,
+        schedule,
+        allocation,
+    )
+
+
+def _taps(
+    lowering: Lowering,
+    last_write: Mapping[str, int],
+    allocation: Allocation,
+    state: Mapping[str, str],
+) -> tuple[Tap, ...]:
+    """Where each tensor is complete; carried inputs are seen as the outputs they come from."""
+    taps = []
+    for tensor, view in lowering.views.items():
+        index = last_write.get(view.buffer)
+        if index is None or tensor in state or lowering.buffers[view.buffer].constant is not None:
+            continue
+        taps.append(
+            Tap(
+                index,
+                tensor,
+                allocation.addresses[view.buffer] + 4 * view.offset,
+                view.shape,
+                tuple(4 * step for step in view.strides),
+            )
+        )
+    return tuple(sorted(taps, key=lambda tap: tap.index))
+
+
+def _storage(
+    name: str,
+    compressed: CompressedGraph,
+    plan: Plan,
+    blocks: Mapping[str, bytes],
+    hardware: Hardware,
+) -> WeightStorage:
+    weight = compressed.weights[name]
+    tiles = plan.tiles[name]
+    return WeightStorage(
+        name=name,
+        codec=used_codec(weight.codec, hardware).name,
+        bits=weight.bits,
+        weights=weight.codes.size,
+        zeros=int((weight.codes == 0).sum()),
+        encoded_bytes=sum(len(blocks[tile.name]) for tile in tiles),
+        scale_bytes=4 * weight.num_scales,
+        tiles=len(tiles),
+        pinned_tiles=sum(tile.name in plan.pinned for tile in tiles),
+    )

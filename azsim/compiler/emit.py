@@ -1,0 +1,292 @@
+"""Emit: from items over placed buffers to instructions over views.
+
+Contract: takes a schedule and its allocation, gives a program without waits.  Program size does
+not depend on how often loops run.
+
+Views are set as rarely as possible: those of the frame loop's body before the loop if they all
+fit the view registers, otherwise group by group inside it.  A window that advances with a loop
+keeps its register; ``view_step`` moves it at the end of each iteration, and back after an inner
+loop, so that the next outer iteration finds it where it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from azsim.compiler.allocate import Allocation
+from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Schedule, accesses, walk
+from azsim.errors import CompileError
+from azsim.isa.program import Instruction, Region
+from azsim.machine.view import ELEMENT_BITS, View
+from azsim.ops.lowering import Access
+
+__all__ = ["Emitted", "emit", "resolve"]
+
+_NUM_VIEWS = 256
+
+
+@dataclass(frozen=True)
+class Emitted:
+    """Instructions and what is known of them.
+
+    Attributes
+    ----------
+    instructions : tuple of Instruction
+    layers : tuple of str
+    layer_of : tuple of int
+    region_of_view : dict of int to str
+    regions : tuple of Region
+    last_write : dict of str to int
+        Instruction after which a buffer is not written any more (in a frame).
+    """
+
+    instructions: tuple[Instruction, ...]
+    layers: tuple[str, ...]
+    layer_of: tuple[int, ...]
+    region_of_view: dict[int, str]
+    regions: tuple[Region, ...]
+    last_write: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Register:
+    """What a view register has to hold."""
+
+    view: View
+    buffer: str
+    advance: tuple[tuple[int, int], ...]  # loop number, bytes
+
+
+@dataclass
+class _Span:
+    first: int
+    last: int
+
+
+def resolve(access: Access, schedule: Schedule, allocation: Allocation) -> View:
+    """View of a window at its first iteration."""
+    storage = schedule.storages[access.buffer]
+    offset_bits = access.offset * ELEMENT_BITS[storage.dtype]
+    if offset_bits % 8:
+        raise CompileError(f"'{access.buffer}': a window begins inside a byte")
+    return View(
+        storage.space,
+        storage.dtype,
+        allocation.addresses[access.buffer] + offset_bits // 8,
+        access.rows,
+        access.cols,
+        access.row_stride if access.rows > 1 else 0,
+        access.col_stride if access.cols > 1 or ELEMENT_BITS[storage.dtype] < 8 else 0,
+    )
+
+
+@dataclass
+class _Emitter:
+    schedule: Schedule
+    allocation: Allocation
+    instructions: list[Instruction] = field(default_factory=list)
+    layer_of: list[int] = field(default_factory=list)
+    layers: dict[str, int] = field(default_factory=dict)
+    region_of_view: dict[int, str] = field(default_factory=dict)
+    spans: dict[str, _Span] = field(default_factory=dict)
+    last_write: dict[str, int] = field(default_factory=dict)
+    registers: dict[_Register, int] = field(default_factory=dict)
+
+    def register(self, access: Access) -> _Register:
+        """What a window needs in a view register."""
+        storage = self.schedule.storages[access.buffer]
+        size = ELEMENT_BITS[storage.dtype] // 8
+        advance = tuple((loop, step * size) for loop, step in sorted(access.advance.items()))
+        return _Register(
+            resolve(access, self.schedule, self.allocation), access.buffer, advance
+        )
+
+    def needed(self, items: Iterable[Item | Repeat]) -> dict[_Register, None]:
+        """Registers of items, in order of first use."""
+        return {
+            self.register(access): None for item in walk(tuple(items)) for _, access in accesses(item)
+        }
+
+    def put(self, mnemonic: str, layer: str | None = None, **operands: int | float | str) -> int:
+        """Append an instruction; returns its index."""
+        kept = {name: value for name, value in operands.items() if value not in (0, "none", "dram")}
+        if mnemonic == "view":
+            # u8 is the type of number 0, one row and column are what an absent operand means.
+            kept = {
+                name: value
+                for name, value in kept.items()
+                if value != "u8" and not (name in ("rows", "cols") and value == 1)
+            }
+        self.instructions.append(Instruction(mnemonic, kept))
+        number = -1 if layer is None else self.layers.setdefault(layer, len(self.layers))
+        self.layer_of.append(number)
+        return len(self.instructions) - 1
+
+    def set_view(self, register: _Register, number: int) -> None:
+        """Emit the ``view`` instruction that fills a register."""
+        view = register.view
+        index = self.put(
+            "view",
+            view=number,
+            space=view.space,
+            dtype=view.dtype,
+            addr=view.addr,
+            rows=view.rows,
+            cols=view.cols,
+            row_stride=view.row_stride,
+            col_stride=view.col_stride,
+        )
+        self.region_of_view[index] = register.buffer
+        self.registers[register] = number
+
+    def set_views(self, registers: Iterable[_Register], free: list[int]) -> None:
+        """Fill registers, taking numbers from `free` in order."""
+        for register, number in zip(registers, free, strict=False):
+            self.set_view(register, number)
+
+    def items(self, items: Iterable[Item | Repeat]) -> None:
+        """Emit items whose registers are set."""
+        for item in items:
+            if isinstance(item, Repeat):
+                self.repeat(item)
+            else:
+                self.item(item)
+
+    def item(self, item: Item) -> None:
+        operands: dict[str, int | float | str] = {}
+        index = len(self.instructions)
+        for name, operand in item.operands.items():
+            if isinstance(operand, Access):
+                operands[name] = self.registers[self.register(operand)]
+                self._touch(operand.buffer, index)
+                if name == "dst" or (name == "scale" and item.mnemonic == "vector_quantize"):
+                    self.last_write[operand.buffer] = index
+            else:
+                operands[name] = operand
+        self.put(item.mnemonic, item.layer, **operands)
+
+    def _touch(self, buffer: str, index: int) -> None:
+        span = self.spans.setdefault(buffer, _Span(index, index))
+        span.first, span.last = min(span.first, index), max(span.last, index)
+
+    def repeat(self, repeat: Repeat) -> None:
+        """Emit an inner loop with its steps."""
+        start = self.put("loop", count=repeat.count)
+        self.items(repeat.body)
+        moving = self.moving(repeat.body, repeat.number)
+        for number, step in moving:
+            self.put("view_step", view=number, step=step)
+        end = self.put("end_loop")
+        for number, step in moving:
+            self.put("view_step", view=number, step=-step * repeat.count)
+        for item in walk(repeat.body):
+            for _, access in accesses(item):
+                self._touch(access.buffer, start)
+                self._touch(access.buffer, end)
+                if access.buffer in self.last_write:
+                    self.last_write[access.buffer] = max(
+                        self.last_write[access.buffer],
+                        _last_engine_instruction(self.instructions, end),
+                    )
+
+    def moving(self, body: tuple[Item | Repeat, ...], loop: int) -> list[tuple[int, int]]:
+        """View numbers that advance with a loop, and by how many bytes."""
+        return [
+            (self.registers[register], dict(register.advance)[loop])
+            for register in self.needed(body)
+            if dict(register.advance).get(loop)
+        ]
+
+    def groups(
+        self, items: Iterable[Item | Repeat], hoisted: Mapping[_Register, None], room: int
+    ) -> Iterator[tuple[list[Item | Repeat], dict[_Register, None]]]:
+        """Cut items into groups that need at most `room` registers each."""
+        group: list[Item | Repeat] = []
+        registers: dict[_Register, None] = {}
+        for item in items:
+            own = {entry: None for entry in self.needed([item]) if entry not in hoisted}
+            if len(own) > room:
+                raise CompileError(
+                    f"one loop needs {len(own)} views, the machine has {room} left for it"
+                )
+            if len(registers | own) > room:
+                yield group, registers
+                group, registers = [], {}
+            group.append(item)
+            registers |= own
+        yield group, registers
+
+
+def _last_engine_instruction(instructions: list[Instruction], end: int) -> int:
+    """Index of the last instruction of a loop's body that an engine executes."""
+    index = end
+    while instructions[index].mnemonic in ("end_loop", "view_step"):
+        index -= 1
+    return index
+
+
+def emit(schedule: Schedule, allocation: Allocation) -> Emitted:
+    """Turn a schedule into instructions (without waits).
+
+    Raises
+    ------
+    CompileError
+        If one loop needs more views than the machine has.
+    """
+    emitter = _Emitter(schedule, allocation)
+    every = list(range(_NUM_VIEWS))
+    for group, registers in emitter.groups(schedule.startup, {}, _NUM_VIEWS):
+        emitter.set_views(registers, every)
+        emitter.items(group)
+
+    emitter.registers.clear()
+    body = emitter.needed(schedule.body)
+    if len(body) <= _NUM_VIEWS:
+        hoisted = body
+    else:
+        hoisted = {
+            register: None for register in body if dict(register.advance).get(FRAME_LOOP)
+        }
+    emitter.set_views(hoisted, every)
+    free = every[len(hoisted) :]
+    is_loop = schedule.frames > 1
+    if is_loop:
+        emitter.put("loop", count=schedule.frames)
+    for group, registers in emitter.groups(schedule.body, hoisted, len(free)):
+        emitter.set_views(registers, free)
+        emitter.items(group)
+    if is_loop:
+        for number, step in emitter.moving(schedule.body, FRAME_LOOP):
+            emitter.put("view_step", view=number, step=step)
+        emitter.put("end_loop")
+
+    emitter.registers.clear()
+    for group, registers in emitter.groups(schedule.finish, {}, _NUM_VIEWS):
+        emitter.set_views(registers, every)
+        emitter.items(group)
+    emitter.put("halt")
+    regions = tuple(
+        Region(
+            name,
+            storage.space,
+            allocation.addresses[name],
+            storage.size_bytes,
+            storage.dtype,
+            *(
+                (0, len(emitter.instructions) - 1)
+                if storage.persistent
+                else (emitter.spans[name].first, emitter.spans[name].last)
+            ),
+        )
+        for name, storage in schedule.storages.items()
+        if name in emitter.spans
+    )
+    return Emitted(
+        tuple(emitter.instructions),
+        tuple(emitter.layers),
+        tuple(emitter.layer_of),
+        emitter.region_of_view,
+        regions,
+        emitter.last_write,
+    )

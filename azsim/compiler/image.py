@@ -1,0 +1,69 @@
+"""Image: compressed blocks, and the contents of DRAM.
+
+Contract: every tile of the plan becomes one block, coded with the weight's codec if the hardware
+decodes it and `raw` otherwise; the image holds blocks, parameters and constants at the addresses
+that allocation gave, and zeros elsewhere (inputs and outputs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from azsim.codecs import encode_block
+from azsim.compiler.allocate import Allocation
+from azsim.compiler.order import PARAMETERS, Parameters, block_name
+from azsim.compiler.tile import Plan
+from azsim.hardware.description import Hardware
+from azsim.ir import CodecChoice, CompressedGraph
+from azsim.isa.program import DramImage
+from azsim.ops.lowering import Lowering
+
+__all__ = ["build_image", "encode_tiles", "used_codec"]
+
+_BURST_PAD_BYTES = 4096
+
+
+def used_codec(choice: CodecChoice, hardware: Hardware) -> CodecChoice:
+    """Codec that the image holds: the chosen one if the hardware has it, else `raw`."""
+    return choice if choice.name in hardware.decoder.codecs else CodecChoice("raw")
+
+
+def encode_tiles(compressed: CompressedGraph, plan: Plan, hardware: Hardware) -> dict[str, bytes]:
+    """Encode every tile as one block."""
+    blocks: dict[str, bytes] = {}
+    for name, tiles in plan.tiles.items():
+        weight = compressed.weights[name]
+        codec = used_codec(weight.codec, hardware)
+        for tile in tiles:
+            codes = np.ascontiguousarray(weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1])
+            blocks[tile.name] = encode_block(
+                codec.name, codes.reshape(-1), weight.bits, **codec.parameters
+            )
+    return blocks
+
+
+def build_image(
+    lowering: Lowering,
+    plan: Plan,
+    parameters: Parameters,
+    blocks: Mapping[str, bytes],
+    allocation: Allocation,
+) -> DramImage:
+    """Put blocks, parameters and constants where the program expects them."""
+    data = np.zeros(allocation.peak_bytes["dram"] + _BURST_PAD_BYTES, np.uint8)
+
+    def put(name: str, raw: bytes) -> None:
+        start = allocation.addresses[name]
+        data[start : start + len(raw)] = np.frombuffer(raw, np.uint8)
+
+    for tile in (tile for tiles in plan.tiles.values() for tile in tiles):
+        put(block_name(tile), blocks[tile.name])
+    if parameters.values.size:
+        put(f"{PARAMETERS}#dram", parameters.values.astype("<f4").tobytes())
+    for buffer in lowering.buffers.values():
+        name = f"{buffer.name}#dram"
+        if buffer.constant is not None and name in allocation.addresses:
+            put(name, np.ascontiguousarray(buffer.constant, "<f4").tobytes())
+    return DramImage(data)

@@ -1,0 +1,518 @@
+"""Order: the whole program as items, with tiles, weight loads and stores in place.
+
+Contract: takes lowered steps and the tile plan; every step becomes items in the same order, each
+streamed tile is loaded before it is used and two tiles ahead of the matrix array, so that the
+load of one tile hides behind the product with the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from azsim.compiler.schedule import (
+    FRAME_LOOP,
+    Item,
+    Repeat,
+    Schedule,
+    Storage,
+    accesses,
+    part,
+    walk,
+)
+from azsim.compiler.tile import Plan, Tile, element_width, packed_bytes
+from azsim.errors import CompileError
+from azsim.ir import CompressedWeight
+from azsim.ops.lowering import (
+    Access,
+    Binary,
+    Copy,
+    Fill,
+    Loop,
+    Lowering,
+    Matmul,
+    Quantize,
+    Step,
+    TensorView,
+    Unary,
+    rows_of,
+)
+
+__all__ = ["PARAMETERS", "Parameters", "block_name", "order", "place_parameters"]
+
+PARAMETERS = "(parameters)"
+STARTUP, INPUT, OUTPUT, STATE = "(startup)", "(input)", "(output)", "(state)"
+_MAX_COLS = 65_536
+_ELEMENT_BYTES = {"u8": 1, "i8": 1, "i16": 2, "f32": 4}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """float32 constants that live in weight SRAM: scales and bias rows.
+
+    Attributes
+    ----------
+    values : ndarray of float32
+    offset_of : mapping of str to int
+        Element offset by weight name (scales) or bias buffer name.
+    scale_count : int
+        How many of the values are scales.
+    """
+
+    values: np.ndarray
+    offset_of: Mapping[str, int]
+    scale_count: int
+
+
+def _matmuls(steps: Iterable[Step]) -> Iterator[Matmul]:
+    for step in steps:
+        if isinstance(step, Loop):
+            yield from _matmuls(step.body)
+        elif isinstance(step, Matmul):
+            yield step
+
+
+def place_parameters(lowering: Lowering) -> Parameters:
+    """Gather the scales of all weights, then the bias rows."""
+    pieces: list[np.ndarray] = []
+    offset_of: dict[str, int] = {}
+    size = 0
+    used = list(_matmuls(step for _, step in lowering.steps))
+
+    def place(name: str, values: np.ndarray) -> None:
+        nonlocal size
+        if name not in offset_of:
+            offset_of[name] = size
+            pieces.append(np.ascontiguousarray(values, np.float32).reshape(-1))
+            size += pieces[-1].size
+
+    for step in used:
+        weight = lowering.compressed.weights[step.weight]
+        place(step.weight, weight.scales[:1, :1] if _one_scale(weight) else weight.scales)
+    scale_count = size
+    for step in used:
+        if step.bias is not None:
+            constant = lowering.buffers[step.bias.buffer].constant
+            if constant is None:
+                raise CompileError(f"{step.weight}: the bias is not a constant")
+            place(step.bias.buffer, constant)
+    values = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    return Parameters(values, offset_of, scale_count)
+
+
+def _one_scale(weight: CompressedWeight) -> bool:
+    return weight.scale_kind == "per_tensor"
+
+
+def block_name(tile: Tile) -> str:
+    """Name of a tile's compressed block in DRAM."""
+    return f"{tile.name}#block"
+
+
+def _rows_and_cols(size: int) -> tuple[int, int]:
+    """Shape of a contiguous window of at least `size` elements."""
+    rows = -(-size // _MAX_COLS)
+    return rows, -(-size // rows)
+
+
+def contiguous(buffer: str, size: int, advance: Mapping[int, int] | None = None) -> Access:
+    """Window over the first `size` elements of a buffer (a few more if size is above 65,536)."""
+    rows, cols = _rows_and_cols(size)
+    return Access(buffer, 0, rows, cols, cols, 1, advance or {})
+
+
+def tile_window(tile: Tile, bits: int) -> Access:
+    """Window over a tile in weight SRAM."""
+    width = element_width(bits)
+    per_byte = 8 // width
+    cols = tile.k1 - tile.k0
+    return Access(tile.name, 0, tile.n1 - tile.n0, cols, -(-cols // per_byte) * per_byte, 1)
+
+
+class _Orderer:
+    def __init__(
+        self,
+        lowering: Lowering,
+        plan: Plan,
+        parameters: Parameters,
+        blocks: Mapping[str, bytes],
+    ) -> None:
+        self.lowering = lowering
+        self.plan = plan
+        self.parameters = parameters
+        self.blocks = blocks
+        self.storages: dict[str, Storage] = {}
+        self._loops = 1000
+        self._streamed: dict[str, Tile] = {}
+        self._slotless: dict[str, Storage] = {}
+        self._bias_buffers = {
+            step.bias.buffer
+            for step in _matmuls(step for _, step in lowering.steps)
+            if step.bias is not None
+        }
+        for buffer in lowering.buffers.values():
+            if buffer.name not in self._bias_buffers:
+                self.storages[buffer.name] = Storage(
+                    buffer.name,
+                    "activation",
+                    buffer.dtype,
+                    buffer.num_elements * _ELEMENT_BYTES[buffer.dtype],
+                    buffer.persistent,
+                )
+        size = 4 * parameters.values.size
+        if size:
+            rows, cols = _rows_and_cols(parameters.values.size)
+            self.storages[PARAMETERS] = Storage(PARAMETERS, "weight", "f32", 4 * rows * cols, True)
+            self._dram(PARAMETERS, "f32", 4 * rows * cols)
+        for tile in self._tiles():
+            bits = lowering.compressed.weights[tile.weight].bits
+            width = element_width(bits)
+            size = packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
+            storage = Storage(tile.name, "weight", f"i{width}", size, tile.name in plan.pinned)
+            if tile.name in plan.pinned:
+                self.storages[tile.name] = storage
+            else:
+                self._streamed[tile.name] = tile
+                self._slotless[tile.name] = storage
+            rows, cols = _rows_and_cols(len(blocks[tile.name]))
+            self._dram(block_name(tile), "u8", rows * cols, named=block_name(tile))
+
+    def _tiles(self) -> Iterator[Tile]:
+        for tiles in self.plan.tiles.values():
+            yield from tiles
+
+    def _dram(self, name: str, dtype: str, size_bytes: int, named: str | None = None) -> str:
+        full = named or f"{name}#dram"
+        self.storages[full] = Storage(full, "dram", dtype, size_bytes, True)
+        return full
+
+    # ---- steps to items
+
+    def step(self, step: Step, layer: str) -> list[Item | Repeat]:
+        """Items of one step."""
+        match step:
+            case Loop(number, count, body):
+                inner = [item for inner in body for item in self.step(inner, layer)]
+                return [Repeat(number, count, self._prefetched(inner))]
+            case Copy(dst, src):
+                return [Item("vector_copy", layer, {"dst": dst, "src": src})]
+            case Fill(dst, value):
+                return [Item("vector_fill", layer, {"dst": dst, "value": value})]
+            case Unary(function, dst, src):
+                operands = {"dst": dst, "src": src, "function": function}
+                return [Item("vector_unary", layer, operands)]
+            case Binary(function, dst, left, right):
+                operands = {"dst": dst, "src": left, "src2": right, "function": function}
+                return [Item("vector_binary", layer, operands)]
+            case Quantize(dst, src, scale, static):
+                operands = {"dst": dst, "src": src, "scale": scale, "static": int(static)}
+                return [Item("vector_quantize", layer, operands)]
+            case Matmul():
+                return self._matmul(step, layer)
+
+    def _matmul(self, step: Matmul, layer: str) -> list[Item | Repeat]:
+        tiles = self.plan.tiles[step.weight]
+        rows, m_tile = step.codes.rows, min(step.codes.rows, self.plan.m_tile[step.weight])
+        weight = self.lowering.compressed.weights[step.weight]
+        split_k = len(tiles) > 1 and any(
+            (tile.k0, tile.k1)
+            != (weight.segments[tile.segment], weight.segments[tile.segment + 1])
+            for tile in tiles
+        )
+        groups = [tiles] if split_k else [(tile,) for tile in tiles]
+        items: list[Item | Repeat] = []
+        for group in groups:
+            blocks = rows // m_tile
+            if blocks > 1:
+                self._loops += 1
+                number = self._loops
+                moved = _moved_rows(step, number, m_tile)
+                body = [
+                    item for tile in group for item in self._tile(moved, tile, 0, m_tile, layer)
+                ]
+                # One tile serves all row blocks; several have to be loaded for each.
+                items.append(
+                    Repeat(number, blocks, tuple(body) if len(group) == 1 else self._prefetched(body))
+                )
+            else:
+                items += [
+                    item for tile in group for item in self._tile(step, tile, 0, m_tile, layer)
+                ]
+            if rest := rows - blocks * m_tile:
+                items += [
+                    item
+                    for tile in group
+                    for item in self._tile(step, tile, blocks * m_tile, rest, layer)
+                ]
+        return items
+
+    def _tile(self, step: Matmul, tile: Tile, row: int, rows: int, layer: str) -> list[Item]:
+        weight = self.lowering.compressed.weights[step.weight]
+        low, high = weight.segments[tile.segment : tile.segment + 2]
+        is_last_segment = tile.segment == len(weight.segments) - 2
+        cols = tile.n1 - tile.n0
+        items = [
+            Item(
+                "mac_matmul",
+                layer,
+                {
+                    "src": part(step.codes, row, rows, tile.k0, tile.k1 - tile.k0),
+                    "src2": tile_window(tile, weight.bits),
+                    "accumulate": int(tile.k0 > low),
+                },
+            )
+        ]
+        if tile.k1 < high:
+            return items
+        offset = self.parameters.offset_of[step.weight]
+        outputs = weight.codes.shape[0]
+        if _one_scale(weight):
+            scale = Access(PARAMETERS, offset, 1, cols, 0, 0)
+        else:
+            start = offset + tile.segment * outputs + tile.n0
+            scale = Access(PARAMETERS, start, 1, cols, 0, 1)
+        one_scale = step.scale.rows == 1
+        operands: dict[str, Access | int | float | str] = {
+            "dst": part(step.dst, row, rows, tile.n0, cols),
+            "src": step.scale if one_scale else part(step.scale, row, rows, 0, 1),
+            "scale": scale,
+            "accumulate": int(step.accumulate or tile.segment > 0),
+        }
+        if is_last_segment:
+            operands["function"] = step.function
+            if step.bias is not None:
+                start = self.parameters.offset_of[step.bias.buffer] + step.bias.offset + tile.n0
+                operands["bias"] = Access(PARAMETERS, start, 1, cols, 0, step.bias.col_stride)
+                operands["use_bias"] = 1
+        return [*items, Item("mac_drain", layer, operands)]
+
+    # ---- weight streaming
+
+    def _load_tile(self, tile: Tile, layer: str) -> Item:
+        bits = self.lowering.compressed.weights[tile.weight].bits
+        source = contiguous(block_name(tile), len(self.blocks[tile.name]))
+        return Item("weight_load", layer, {"dst": tile_window(tile, bits), "src": source})
+
+    def _prefetched(self, items: Sequence[Item | Repeat]) -> tuple[Item | Repeat, ...]:
+        """Insert the loads of streamed tiles, two tiles ahead of their use.
+
+        A loop that loads tiles itself uses both slots, so nothing is prefetched across it.
+        """
+        result: list[Item | Repeat] = []
+        run: list[Item | Repeat] = []
+        for item in items:
+            if isinstance(item, Repeat) and any(
+                inner.mnemonic == "weight_load" for inner in walk(item.body)
+            ):
+                result += [*self._prefetched_run(run), item]
+                run = []
+            else:
+                run.append(item)
+        return (*result, *self._prefetched_run(run))
+
+    def _prefetched_run(self, items: Sequence[Item | Repeat]) -> list[Item | Repeat]:
+        uses: list[tuple[str, int, str]] = []  # tile, index of its last use in a row, layer
+        use_of: list[int] = []  # number of the use that each item belongs to
+        for index, item in enumerate(items):
+            for name, layer in _multiplied(item):
+                if name in self._streamed:
+                    if uses and uses[-1][0] == name:
+                        uses[-1] = (name, index, layer)
+                    else:
+                        uses.append((name, index, layer))
+            use_of.append(len(uses) - 1)
+        if not uses:
+            return list(items)
+
+        def load(number: int) -> Item:
+            name, _, layer = uses[number]
+            item = self._load_tile(self._streamed[name], layer)
+            return _renamed(item, name, self._in_slot(name, number % 2))
+
+        result: list[Item | Repeat] = [load(number) for number in range(min(2, len(uses)))]
+        for index, item in enumerate(items):
+            number = use_of[index]
+            if number >= 0:
+                name = uses[number][0]
+                item = _renamed(item, name, self._in_slot(name, number % 2))
+            result.append(item)
+            if number >= 0 and uses[number][1] == index and number + 2 < len(uses):
+                result.append(load(number + 2))
+        return result
+
+    def _in_slot(self, tile: str, slot: int) -> str:
+        name = f"{tile}@{slot}"
+        if name not in self.storages:
+            self.storages[name] = replace(self._slotless[tile], name=name, slot=slot)
+        return name
+
+    # ---- the program
+
+    def startup(self, state: Mapping[str, str]) -> list[Item | Repeat]:
+        """Load what stays: parameters, constants, pinned tiles, initial state."""
+        items: list[Item | Repeat] = []
+        if self.parameters.values.size:
+            window = contiguous(PARAMETERS, self.parameters.values.size)
+            source = replace(window, buffer=f"{PARAMETERS}#dram")
+            items.append(Item("load", STARTUP, {"dst": window, "src": source}))
+        for buffer in self.lowering.buffers.values():
+            if buffer.constant is not None and buffer.name not in self._bias_buffers:
+                self._round_up(buffer.name, buffer.num_elements)
+                window = contiguous(buffer.name, buffer.num_elements)
+                source = self._dram(buffer.name, buffer.dtype, window.rows * window.cols * 4)
+                operands = {"dst": window, "src": replace(window, buffer=source)}
+                items.append(Item("load", STARTUP, operands))
+        for tile in self._tiles():
+            if tile.name in self.plan.pinned:
+                items.append(self._load_tile(tile, STARTUP))
+        for name in state:
+            items.append(self._port_load(name, STARTUP, {}, 1, paced=False))
+        return items
+
+    def _round_up(self, buffer: str, num_elements: int) -> None:
+        rows, cols = _rows_and_cols(num_elements)
+        self.storages[buffer] = replace(self.storages[buffer], size_bytes=rows * cols * 4)
+
+    def _port_load(
+        self, tensor: str, layer: str, advance: Mapping[int, int], frames: int, *, paced: bool
+    ) -> Item:
+        view = self.lowering.views[tensor]
+        size = int(np.prod(view.shape, dtype=np.int64))
+        self._round_up(view.buffer, size)
+        window = contiguous(view.buffer, size)
+        num_bytes = max(frames * size, window.rows * window.cols) * 4
+        source = self._dram(tensor, "f32", num_bytes, named=f"input {tensor}")
+        operands = {
+            "dst": window,
+            "src": replace(window, buffer=source, advance=advance),
+            "paced": int(paced),
+        }
+        return Item("load", layer, operands)
+
+    def port_store(
+        self, tensor: str, source: TensorView, layer: str, advance: Mapping[int, int], frames: int
+    ) -> list[Item | Repeat]:
+        """Items that store a tensor; through a contiguous copy if it is strided."""
+        size = int(np.prod(source.shape, dtype=np.int64))
+        items: list[Item | Repeat] = []
+        window = rows_of(source)
+        if window is None or (window.col_stride != 1 and window.cols > 1):
+            buffer = self.lowering.buffer(f"{tensor}#packed", "f32", size)
+            self.storages[buffer] = Storage(buffer, "activation", "f32", 4 * size)
+            before = len(self.lowering.steps)
+            target = TensorView(buffer, 0, source.shape, _c_strides(source.shape))
+            self.lowering.elementwise(Copy, target, source)
+            for _, step in self.lowering.steps[before:]:
+                items += self.step(step, layer)
+            del self.lowering.steps[before:]
+            window = rows_of(target)
+            assert window is not None
+        target = self._dram(tensor, "f32", max(1, frames * size) * 4, named=f"output {tensor}")
+        destination = replace(
+            window, buffer=target, offset=0, row_stride=window.cols, col_stride=1, advance=advance
+        )
+        return [*items, Item("store", layer, {"dst": destination, "src": window})]
+
+
+def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(np.prod(shape[axis + 1 :], dtype=np.int64)) for axis in range(len(shape)))
+
+
+def _moved_rows(step: Matmul, number: int, m_tile: int) -> Matmul:
+    """Let a matrix product's row windows advance with a loop over row blocks."""
+
+    def moving(access: Access) -> Access:
+        return replace(access, advance={**access.advance, number: m_tile * access.row_stride})
+
+    return replace(
+        step,
+        codes=moving(step.codes),
+        dst=moving(step.dst),
+        scale=step.scale if step.scale.rows == 1 else moving(step.scale),
+    )
+
+
+def _multiplied(item: Item | Repeat) -> Iterator[tuple[str, str]]:
+    """Weight tiles that an item multiplies by, with their layer."""
+    for inner in walk((item,)):
+        if inner.mnemonic == "mac_matmul":
+            for name, access in accesses(inner):
+                if name == "src2":
+                    yield access.buffer, inner.layer
+
+
+def _renamed(item: Item | Repeat, old: str, new: str) -> Item | Repeat:
+    """Replace a buffer's name in an item's windows."""
+    if isinstance(item, Repeat):
+        return replace(item, body=tuple(_renamed(inner, old, new) for inner in item.body))
+    operands = {
+        name: replace(operand, buffer=new)
+        if isinstance(operand, Access) and operand.buffer == old
+        else operand
+        for name, operand in item.operands.items()
+    }
+    return replace(item, operands=operands)
+
+
+def order(
+    lowering: Lowering,
+    plan: Plan,
+    parameters: Parameters,
+    blocks: Mapping[str, bytes],
+    frames: int,
+    state: Mapping[str, str],
+) -> Schedule:
+    """Put the whole program in order.
+
+    Parameters
+    ----------
+    lowering, plan, parameters
+        From the passes before.
+    blocks : mapping of str to bytes
+        Compressed block of each tile, by tile name.
+    frames : int
+        How often the graph runs.
+    state : mapping of str to str
+        Carried tensors, graph input to graph output.
+    """
+    graph = lowering.compressed.graph
+    orderer = _Orderer(lowering, plan, parameters, blocks)
+    for name in state:
+        view = lowering.views[name]
+        orderer.storages[view.buffer] = replace(orderer.storages[view.buffer], persistent=True)
+    startup = orderer.startup(state)
+    body: list[Item | Repeat] = []
+    paced = True
+    for name, kind in graph.inputs.items():
+        if name not in state and name in lowering.views:
+            advance = {FRAME_LOOP: kind.num_elements} if frames > 1 else {}
+            body.append(orderer._port_load(name, INPUT, advance, frames, paced=paced))
+            paced = False
+    for layer, step in lowering.steps:
+        body += orderer.step(step, layer)
+    for name in graph.outputs:
+        if name not in state.values():
+            view = lowering.views[name]
+            advance = {FRAME_LOOP: graph.types[name].num_elements} if frames > 1 else {}
+            body += orderer.port_store(name, view, OUTPUT, advance, frames)
+    for source, target in state.items():
+        lowering.layer = STATE
+        before = len(lowering.steps)
+        lowering.elementwise(Copy, lowering.views[source], lowering.views[target])
+        for _, step in lowering.steps[before:]:
+            body += orderer.step(step, STATE)
+        del lowering.steps[before:]
+    finish: list[Item | Repeat] = []
+    for source, target in state.items():
+        shape = lowering.views[target].shape
+        view = replace(lowering.views[source], shape=shape, strides=_c_strides(shape))
+        finish += orderer.port_store(target, view, STATE, {}, 1)
+    return Schedule(
+        tuple(startup),
+        orderer._prefetched(body),
+        tuple(finish),
+        frames,
+        orderer.storages,
+    )

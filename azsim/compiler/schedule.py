@@ -1,0 +1,105 @@
+"""What the passes hand to one another: items in program order over placed buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from azsim.ops.lowering import Access
+
+__all__ = [
+    "FRAME_LOOP",
+    "Item",
+    "Repeat",
+    "Schedule",
+    "Storage",
+    "accesses",
+    "part",
+    "walk",
+]
+
+FRAME_LOOP = 0
+"""Number of the loop over frames in `Access.advance`; operators' loops count from 1."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A buffer in some memory.
+
+    Attributes
+    ----------
+    name : str
+    space : str
+        ``dram``, ``weight`` or ``activation``.
+    dtype : str
+    size_bytes : int
+    persistent : bool
+        Lives from the program's start to its end.
+    slot : int or None
+        Streaming slot (0 or 1) of weight SRAM that the buffer shares with others.
+    """
+
+    name: str
+    space: str
+    dtype: str
+    size_bytes: int
+    persistent: bool = False
+    slot: int | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """An instruction whose operands are still windows into named buffers."""
+
+    mnemonic: str
+    layer: str
+    operands: Mapping[str, Access | int | float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A hardware loop."""
+
+    number: int
+    count: int
+    body: tuple[Item | Repeat, ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The whole program before addresses: once, for each frame, once.
+
+    `frames` is the number of times that `body` runs.
+    """
+
+    startup: tuple[Item | Repeat, ...]
+    body: tuple[Item | Repeat, ...]
+    finish: tuple[Item | Repeat, ...]
+    frames: int
+    storages: Mapping[str, Storage]
+
+
+def part(access: Access, row: int, rows: int, col: int, cols: int) -> Access:
+    """Window of a window."""
+    return replace(
+        access,
+        offset=access.offset + row * access.row_stride + col * access.col_stride,
+        rows=rows,
+        cols=cols,
+    )
+
+
+def walk(items: tuple[Item | Repeat, ...]) -> Iterator[Item]:
+    """Every item in program order, loop bodies once."""
+    for item in items:
+        if isinstance(item, Repeat):
+            yield from walk(item.body)
+        else:
+            yield item
+
+
+def accesses(item: Item) -> Iterator[tuple[str, Access]]:
+    """Operands of an item that are windows."""
+    for name, operand in item.operands.items():
+        if isinstance(operand, Access):
+            yield name, operand

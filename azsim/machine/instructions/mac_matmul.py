@@ -1,0 +1,39 @@
+"""``mac_matmul``: activation codes times weight codes into int32 accumulators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from azsim import arith
+from azsim.errors import MachineError
+from azsim.machine.instructions._shapes import require
+from azsim.machine.state import Machine, Operation
+from azsim.machine.trace import Recorder
+from azsim.machine.view import Range, View
+
+__all__ = ["execute", "footprint"]
+
+
+def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
+    """``acc[m, n] (+)= sum over k of src[m, k] * src2[n, k]``, wrapping at 32 bits."""
+    codes = machine.array(op.src, op.index)
+    tile = machine.resident_tile(machine.view(op.src2, op.index), op.src2, op.index)
+    end = op.acc + codes.shape[0] * tile.codes.shape[0]
+    if end > len(machine.accumulators):
+        raise MachineError(
+            f"instruction {op.index} (mac_matmul): accumulators {op.acc} to {end - 1}, "
+            f"there are {len(machine.accumulators)}"
+        )
+    arith.matmul_kernel(codes, tile.codes, machine.accumulators[op.acc : end], bool(op.accumulate))
+    recorder.matmul(tile, codes, machine.view(op.src, op.index))
+
+
+def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
+    """Read both operands."""
+    src, src2 = view(op.src), view(op.src2)
+    require(src.dtype in ("i8", "i16"), op, f"src has to be i8 or i16, is {src.dtype}")
+    require(src2.dtype in ("i8", "i4", "i2"), op, f"src2 has to be i8, i4 or i2, is {src2.dtype}")
+    require(src.space == "activation", op, f"src lies in {src.space}, not in activation")
+    require(src2.space == "weight", op, f"src2 lies in {src2.space}, not in weight")
+    require(src.cols == src2.cols, op, f"src has {src.cols} columns, src2 has {src2.cols}")
+    return src.reads(), src2.reads()

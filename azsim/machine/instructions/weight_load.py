@@ -1,0 +1,33 @@
+"""``weight_load``: stream one compressed block through the decoder into weight SRAM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from azsim.machine.instructions._shapes import require
+from azsim.machine.state import Machine, Operation
+from azsim.machine.trace import Recorder
+from azsim.machine.view import Range, View
+
+__all__ = ["execute", "footprint"]
+
+
+def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
+    """Decode the block at `src` into the dense matrix `dst`."""
+    source = machine.view(op.src, op.index)
+    target = machine.view(op.dst, op.index)
+    machine.array(op.src, op.index)
+    tile = machine.fetch_tile(source, target, op.index)
+    machine.place_tile(target, tile, op.dst, op.index)
+    recorder.weight_load(tile, source.addr)
+
+
+def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
+    """Read the block's bytes, write the matrix."""
+    dst, src = view(op.dst), view(op.src)
+    require(src.space == "dram" and src.dtype == "u8", op, "src has to be u8 in dram")
+    is_contiguous = src.rows == 1 or src.row_stride == src.cols
+    require(is_contiguous and src.col_stride in (0, 1), op, "src has to be contiguous bytes")
+    require(dst.space == "weight", op, f"dst lies in {dst.space}, not in weight")
+    require(dst.dtype in ("i8", "i4", "i2"), op, f"dst has to be i8, i4 or i2, is {dst.dtype}")
+    return src.reads(), dst.writes()

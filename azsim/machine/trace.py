@@ -1,0 +1,152 @@
+"""The trace: everything about an execution that timing needs, and no cycle.
+
+One execution gives one trace; timing replays it under any hardware description that compiles to
+the same program.  A *site* is an instruction together with the shapes that its operands had; what
+differs from one execution of a site to the next (addresses in DRAM, tiles, zero masks of
+activations) is kept in flat arrays in program order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from azsim.machine.state import Operation, Tile
+from azsim.machine.view import View
+
+__all__ = ["Recorder", "Site", "Trace"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """An instruction with resolved operand shapes.
+
+    Attributes
+    ----------
+    index : int
+        Instruction index.
+    mnemonic, engine : str
+    function : str
+    static, paced, accumulate : int
+        Flags.
+    waits : mapping of str to int
+        Encoded wait fields (0: none) by engine.
+    views : mapping of str to View
+        Operand views as they were at the first execution; shapes and types hold for all.
+    """
+
+    index: int
+    mnemonic: str
+    engine: str
+    function: str
+    static: int
+    paced: int
+    accumulate: int
+    waits: Mapping[str, int]
+    views: Mapping[str, View]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What was executed.
+
+    Attributes
+    ----------
+    sites : tuple of Site
+    sequence : ndarray of shape (executed,), int32
+        Site of each executed instruction, control instructions included, in program order.
+    payload : ndarray of shape (executed,), int64
+        Transfers and weight loads: DRAM address.  Matrix products: bit offset of the activation
+        codes' zero mask in `masks`.  Others: 0.
+    tile_of : ndarray of shape (executed,), int32
+        Weight loads and matrix products: index into `tiles`.  Others: -1.
+    tiles : tuple of Tile
+        Distinct weight tiles by content.
+    masks : ndarray of uint8
+        Bits of non-zero activation codes, rows padded to bytes, most significant bit first.
+    """
+
+    sites: tuple[Site, ...]
+    sequence: np.ndarray
+    payload: np.ndarray
+    tile_of: np.ndarray
+    tiles: tuple[Tile, ...]
+    masks: np.ndarray
+
+
+class Recorder:
+    """Collects a trace while a program executes."""
+
+    def __init__(self) -> None:
+        self.sites: list[Site] = []
+        self.sequence: list[int] = []
+        self._number: dict[tuple[object, ...], int] = {}
+        self._events: list[tuple[int, int, int]] = []
+        self._tiles: list[Tile] = []
+        self._tile_number: dict[str, int] = {}
+        self._masks: list[bytes] = []
+        self._mask_bytes = 0
+        self._mask_of: dict[View, int] = {}
+
+    def site(self, key: tuple[object, ...], make) -> int:
+        """Number of a site; `make` builds it at first sight."""
+        if key not in self._number:
+            self._number[key] = len(self.sites)
+            self.sites.append(make())
+        return self._number[key]
+
+    # What instructions report about the execution that was just appended to `sequence`.
+
+    def codes_changed(self) -> None:
+        """Activation codes were written: remembered masks are stale."""
+        self._mask_of.clear()
+
+    def transfer(self, addr: int) -> None:
+        """A transfer touched DRAM from an address on."""
+        self._events.append((len(self.sequence) - 1, addr, -1))
+
+    def weight_load(self, tile: Tile, addr: int) -> None:
+        """A block was decoded from a DRAM address."""
+        self._events.append((len(self.sequence) - 1, addr, self._tile(tile)))
+
+    def matmul(self, tile: Tile, codes: np.ndarray, view: View) -> None:
+        """Activation codes were multiplied by a tile."""
+        offset = self._mask_of.get(view)
+        if offset is None:
+            bits = np.packbits(codes != 0, axis=1)
+            offset = self._mask_of[view] = self._mask_bytes
+            self._masks.append(bits.tobytes())
+            self._mask_bytes += bits.size
+        self._events.append((len(self.sequence) - 1, offset, self._tile(tile)))
+
+    def _tile(self, tile: Tile) -> int:
+        number = self._tile_number.get(tile.digest)
+        if number is None:
+            number = self._tile_number[tile.digest] = len(self._tiles)
+            self._tiles.append(tile)
+        elif tile.encoded and not self._tiles[number].encoded:
+            self._tiles[number] = tile
+        return number
+
+    def finish(self) -> Trace:
+        """Return the trace."""
+        sequence = np.array(self.sequence, np.int32)
+        payload = np.zeros(len(sequence), np.int64)
+        tile_of = np.full(len(sequence), -1, np.int32)
+        if self._events:
+            events = np.array(self._events, np.int64)
+            payload[events[:, 0]] = events[:, 1]
+            tile_of[events[:, 0]] = events[:, 2]
+        masks = np.frombuffer(b"".join(self._masks), np.uint8)
+        return Trace(
+            tuple(self.sites), sequence, payload, tile_of, tuple(self._tiles), masks
+        )
+
+
+def make_site(op: Operation, engine: str, waits: Mapping[str, int], views: Mapping[str, View]) -> Site:
+    """Build the site of an operation."""
+    return Site(
+        op.index, op.mnemonic, engine, op.function, op.static, op.paced, op.accumulate, waits, views
+    )

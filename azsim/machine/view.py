@@ -1,0 +1,93 @@
+"""Views: the two-dimensional strided windows that every data operand names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from azsim.errors import MachineError
+
+__all__ = ["ELEMENT_BITS", "Range", "View", "overlaps"]
+
+ELEMENT_BITS = {"u8": 8, "i8": 8, "i16": 16, "f32": 32, "i4": 4, "i2": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bytes ``[low, high)`` of one memory that an instruction reads or writes."""
+
+    space: str
+    low: int
+    high: int
+    is_write: bool
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A resolved view; strides count elements, `addr` is in bytes.
+
+    Packed types (i4, i2) hold their elements low bits first; rows start at byte boundaries and
+    columns follow one another.
+    """
+
+    space: str
+    dtype: str
+    addr: int
+    rows: int
+    cols: int
+    row_stride: int
+    col_stride: int
+
+    @property
+    def element_bits(self) -> int:
+        """Bits of one element."""
+        return ELEMENT_BITS[self.dtype]
+
+    @property
+    def num_elements(self) -> int:
+        """Rows times columns."""
+        return self.rows * self.cols
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the elements that the view shows, packed."""
+        return self.rows * -(-self.cols * self.element_bits // 8)
+
+    def extent(self) -> tuple[int, int]:
+        """First byte and one past the last byte that the view can touch.
+
+        Raises
+        ------
+        MachineError
+            If a packed row does not start at a byte, or its columns are not next to one another.
+        """
+        bits = self.element_bits
+        if bits < 8:
+            if self.col_stride != 1 or self.row_stride * bits % 8 or self.row_stride < 0:
+                raise MachineError(
+                    f"{self.dtype} view: rows have to start at bytes and columns to be adjacent, "
+                    f"got row_stride={self.row_stride} col_stride={self.col_stride}"
+                )
+            row_bytes = -(-self.cols * bits // 8)
+            pitch = self.row_stride * bits // 8
+            return self.addr, self.addr + (self.rows - 1) * pitch + row_bytes
+        size = bits // 8
+        down = min(0, (self.rows - 1) * self.row_stride) + min(0, (self.cols - 1) * self.col_stride)
+        up = max(0, (self.rows - 1) * self.row_stride) + max(0, (self.cols - 1) * self.col_stride)
+        return self.addr + down * size, self.addr + (up + 1) * size
+
+    def reads(self) -> Range:
+        """Footprint of reading the view."""
+        return Range(self.space, *self.extent(), is_write=False)
+
+    def writes(self) -> Range:
+        """Footprint of writing the view."""
+        return Range(self.space, *self.extent(), is_write=True)
+
+    def stepped(self, step_bytes: int) -> View:
+        """Return the same window further on."""
+        return replace(self, addr=self.addr + step_bytes)
+
+
+def overlaps(left: Range, right: Range) -> bool:
+    """Whether two ranges share a byte of one memory."""
+    return left.space == right.space and left.low < right.high and right.low < left.high

@@ -1,0 +1,236 @@
+"""What a run gives: every figure, the outputs, and enough to trace where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from azsim.sim.statistics import Statistics
+
+__all__ = ["Bounds", "Comparison", "OutputCheck", "RunResult", "WeightFigures"]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Lower bounds on a run's cycles, from the compressed graph and the chip alone.
+
+    Attributes
+    ----------
+    dram_cycles, decoder_cycles, mac_cycles, vector_cycles : int
+    critical_path_cycles : int
+    """
+
+    dram_cycles: int
+    decoder_cycles: int
+    mac_cycles: int
+    vector_cycles: int
+    critical_path_cycles: int
+
+    @property
+    def bound_cycles(self) -> int:
+        """The largest of the engines' bounds."""
+        return max(self.dram_cycles, self.decoder_cycles, self.mac_cycles, self.vector_cycles)
+
+    @property
+    def bound_by(self) -> str:
+        """The engine whose bound is the largest."""
+        engines = {
+            "dram": self.dram_cycles,
+            "decoder": self.decoder_cycles,
+            "mac": self.mac_cycles,
+            "vector": self.vector_cycles,
+        }
+        return max(engines, key=lambda engine: engines[engine])
+
+
+@dataclass(frozen=True)
+class OutputCheck:
+    """One output against the float model.
+
+    Attributes
+    ----------
+    sha256 : str
+        Over C-order little-endian float32 data.
+    sqnr_db : float or None
+        10 log10(signal power / error power); None if there is no error.
+    max_abs_error : float
+    """
+
+    sha256: str
+    sqnr_db: float | None
+    max_abs_error: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Simulator against the reference evaluator, as stored bytes.
+
+    Attributes
+    ----------
+    bit_exact : bool
+    compared : tuple of str
+        Tensors that exist on both sides, outputs and carried state included.
+    fused : mapping of str to str
+        Tensors that exist only in the graph, and why.
+    first_difference : str or None
+        Sentence that names the first tensor that differs.
+    """
+
+    bit_exact: bool
+    compared: tuple[str, ...]
+    fused: Mapping[str, str]
+    first_difference: str | None
+
+
+@dataclass(frozen=True)
+class WeightFigures:
+    """One weight matrix in the image.
+
+    Attributes
+    ----------
+    name, codec : str
+    bits, weights, zeros : int
+    encoded_bytes, scale_bytes : int
+    tiles, pinned_tiles : int
+    """
+
+    name: str
+    codec: str
+    bits: int
+    weights: int
+    zeros: int
+    encoded_bytes: int
+    scale_bytes: int
+    tiles: int
+    pinned_tiles: int
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One workload on one chip.
+
+    Attributes
+    ----------
+    workload, hardware : str
+    statistics : Statistics
+    bounds : Bounds
+    weights : tuple of WeightFigures
+    sram_peak_bytes, sram_capacity_bytes : mapping of str to int
+    sram_map : tuple of (space, name, start, size, first instruction, last instruction)
+    outputs : mapping of str to ndarray
+    output_checks : mapping of str to OutputCheck
+    comparison : Comparison or None
+        None unless the evaluator ran.
+    provenance : mapping
+        Inputs' hashes, versions, seed: what ``run.json`` holds.
+    notes : tuple of str
+        What a reader should know: substitutions, assumptions.
+    events : tuple of (engine, name, layer, start, duration, in wall-clock cycles)
+        For the timeline.
+    """
+
+    workload: str
+    hardware: str
+    clock_hz: int
+    statistics: Statistics
+    bounds: Bounds
+    weights: tuple[WeightFigures, ...]
+    sram_peak_bytes: Mapping[str, int]
+    sram_capacity_bytes: Mapping[str, int]
+    sram_map: tuple[tuple[str, str, int, int, int, int], ...]
+    outputs: Mapping[str, np.ndarray]
+    output_checks: Mapping[str, OutputCheck]
+    comparison: Comparison | None
+    provenance: Mapping[str, object]
+    notes: tuple[str, ...] = ()
+    events: Timeline | None = field(default=None, repr=False)
+
+    @property
+    def summary(self) -> dict[str, object]:
+        """The content of ``summary.json``."""
+        stats, bounds = self.statistics, self.bounds
+        dense = sum(-(-w.weights * w.bits // 8) for w in self.weights)
+        compressed = sum(w.encoded_bytes + w.scale_bytes for w in self.weights)
+        count = sum(w.weights for w in self.weights)
+        return {
+            "schema_version": 1,
+            "workload": self.workload,
+            "hardware": self.hardware,
+            "cycles": stats.cycles,
+            "startup_cycles": stats.startup_cycles,
+            "idle_cycles": stats.idle_cycles,
+            "latency_s": stats.latency_s,
+            "frame_latency_s": dict(stats.frame_latency_s) if stats.frame_latency_s else None,
+            "real_time_factor": stats.real_time_factor,
+            "deadline_misses": stats.deadline_misses,
+            "dram_read_bytes": stats.dram_read_bytes,
+            "dram_write_bytes": stats.dram_write_bytes,
+            "dram_useful_bytes": stats.dram_useful_bytes,
+            "dram_bytes_per_s": stats.dram_bytes_per_s,
+            "weight_bytes_dense": dense,
+            "weight_bytes_compressed": compressed,
+            "bits_per_weight": 8 * compressed / count if count else 0.0,
+            "macs": stats.macs,
+            "macs_executed": stats.macs_executed,
+            "macs_skipped": stats.macs_skipped,
+            "mac_utilization": stats.mac_utilization,
+            "sram_peak_bytes": dict(self.sram_peak_bytes),
+            "engine_busy_cycles": dict(stats.engine_busy_cycles),
+            "stall_cycles": {name: dict(reasons) for name, reasons in stats.stall_cycles.items()},
+            "bound_cycles": bounds.bound_cycles,
+            "bound_by": bounds.bound_by,
+            "ideal_mac_cycles": stats.ideal_mac_cycles,
+            "critical_path_cycles": bounds.critical_path_cycles,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "cycles": layer.cycles,
+                    "dram_read_bytes": layer.dram_read_bytes,
+                    "dram_write_bytes": layer.dram_write_bytes,
+                    "macs": layer.macs,
+                    "macs_executed": layer.macs_executed,
+                    "macs_skipped": layer.macs_skipped,
+                    "mac_utilization": layer.mac_utilization,
+                    "ideal_mac_cycles": layer.ideal_mac_cycles,
+                    "busy_cycles": dict(layer.busy_cycles),
+                    "bound_by": layer.bound_by,
+                }
+                for layer in stats.layers
+            ],
+            "outputs": {
+                name: {
+                    "sha256": check.sha256,
+                    "sqnr_db": check.sqnr_db,
+                    "max_abs_error": check.max_abs_error,
+                }
+                for name, check in self.output_checks.items()
+            },
+            "bit_exact": None if self.comparison is None else self.comparison.bit_exact,
+        }
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Engine instructions for a timeline; arrays of one length, cycles of wall-clock time.
+
+    Attributes
+    ----------
+    engine : ndarray of int
+        Index into `engines`; values beyond it are fences.
+    engines : tuple of str
+    mnemonic, layer : tuple of str
+        Names; `mnemonic_of` and `layer_of` index them.
+    mnemonic_of, layer_of : ndarray of int
+    start, end : ndarray of int64
+    """
+
+    engine: np.ndarray
+    engines: tuple[str, ...]
+    mnemonic: tuple[str, ...]
+    layer: tuple[str, ...]
+    mnemonic_of: np.ndarray
+    layer_of: np.ndarray
+    start: np.ndarray
+    end: np.ndarray

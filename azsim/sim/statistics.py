@@ -1,0 +1,307 @@
+"""Every figure of a run, defined once: from a trace and its timing to numbers with units.
+
+Cycles here never count waiting for input: `Timing.without_idle` has taken it out, so that per
+engine busy and stall cycles add up to `cycles`, and so do the layers' cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from azsim.hardware.description import Hardware
+from azsim.isa.program import Program
+from azsim.machine.engines.clock import ENGINES
+from azsim.machine.engines.mac import peak_macs_per_cycle
+from azsim.machine.trace import Trace
+from azsim.sim.timing import Timing
+
+__all__ = ["LayerStatistics", "Statistics", "measure"]
+
+_FENCE = 5
+_WEIGHT, _LOAD, _STORE, _MAC, _VECTOR = range(5)
+STALL_REASONS = ("input", *(f"wait_{engine}" for engine in ENGINES), "no_work")
+"""Why an engine stands still; when several hold, the earliest in this list is counted."""
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """One layer of the compressed graph, summed over all frames.
+
+    Attributes
+    ----------
+    name : str
+        Node name; names in parentheses are what surrounds the graph (startup, input, ...).
+    cycles : int
+        From the retirement of the layer before to its own.
+    dram_read_bytes, dram_write_bytes : int
+        Whole bursts.
+    macs, macs_executed, macs_skipped : int
+        Products of the dense shapes; carried out; left out because a factor is zero.
+    mac_utilization : float
+        Executed over (cycles x peak at the layer's width); 0 without products.
+    busy_cycles : mapping of str to int
+        Occupancy of each engine by this layer's instructions; `decoder` is the lanes' part of
+        `weight`, `dram` the bus time of all its transfers.
+    ideal_mac_cycles : float
+        Products of two non-zero factors over the peak.
+    bound_by : str
+        The engine with the most work in this layer: dram, decoder, mac or vector.
+    """
+
+    name: str
+    cycles: int
+    dram_read_bytes: int
+    dram_write_bytes: int
+    macs: int
+    macs_executed: int
+    macs_skipped: int
+    mac_utilization: float
+    busy_cycles: Mapping[str, int]
+    ideal_mac_cycles: float
+    bound_by: str
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A run in numbers; keys as in ``summary.json``."""
+
+    cycles: int
+    startup_cycles: int
+    idle_cycles: int
+    latency_s: float
+    frame_latency_s: Mapping[str, float] | None
+    real_time_factor: float | None
+    deadline_misses: int | None
+    dram_read_bytes: int
+    dram_write_bytes: int
+    dram_useful_bytes: int
+    dram_bytes_per_s: float
+    dram_row_misses: int
+    macs: int
+    macs_executed: int
+    macs_skipped: int
+    mac_utilization: float
+    ideal_mac_cycles: int
+    engine_busy_cycles: Mapping[str, int]
+    stall_cycles: Mapping[str, Mapping[str, int]]
+    layers: tuple[LayerStatistics, ...]
+
+
+def measure(trace: Trace, timing: Timing, program: Program, hardware: Hardware) -> Statistics:
+    """Compute every figure of a run."""
+    cycles_of = timing.without_idle
+    start, end, dispatch = (cycles_of(t) for t in (timing.start, timing.end, timing.dispatch))
+    idle_cycles = int((timing.idle_to - timing.idle_from).sum())
+    cycles = timing.end_cycles - idle_cycles
+    index = np.array([site.index for site in trace.sites])[timing.site]
+    layer_of = np.array(program.layer_of or [-1] * len(program.instructions))[index]
+    burst_bytes = hardware.dram.burst_bytes
+    traffic = timing.bursts * burst_bytes
+    is_store = timing.engine == _STORE
+    reads, writes = int(traffic[~is_store].sum()), int(traffic[is_store].sum())
+    products = timing.products
+    macs, executed = int(products.macs.sum()), int(products.executed.sum())
+    peak = _peaks(trace, timing, hardware)
+    frames = _frames(trace, timing, program, layer_of)
+    seconds = cycles / hardware.clock_hz
+    period = program.stream.period_s
+    latency = _frame_latency(frames, timing, hardware)
+    busy, stalls = _engines(trace, timing, hardware, start, end, dispatch, cycles)
+    layers = _layers(program, timing, layer_of, end, peak, hardware, traffic, is_store)
+    startup = [layer.cycles for layer in layers if layer.name == "(startup)"]
+    return Statistics(
+        cycles=cycles,
+        startup_cycles=sum(startup),
+        idle_cycles=idle_cycles,
+        latency_s=timing.end_cycles / hardware.clock_hz,
+        frame_latency_s=None
+        if latency is None
+        else {
+            "p50": float(np.percentile(latency, 50)),
+            "p95": float(np.percentile(latency, 95)),
+            "p99": float(np.percentile(latency, 99)),
+            "max": float(latency.max()),
+        },
+        real_time_factor=None if period is None else seconds / (program.stream.frames * period),
+        deadline_misses=None
+        if latency is None or period is None or not program.stream.paced
+        else int((latency > period).sum()),
+        dram_read_bytes=reads,
+        dram_write_bytes=writes,
+        dram_useful_bytes=int(timing.useful_bytes.sum()),
+        dram_bytes_per_s=(reads + writes) / seconds if seconds else 0.0,
+        dram_row_misses=timing.row_misses,
+        macs=macs,
+        macs_executed=executed,
+        macs_skipped=macs - executed,
+        mac_utilization=executed / (cycles * peak.max()) if cycles and peak.max() else 0.0,
+        ideal_mac_cycles=int(np.ceil(products.ideal_cycles.sum())),
+        engine_busy_cycles=busy,
+        stall_cycles=stalls,
+        layers=layers,
+    )
+
+
+def _peaks(trace: Trace, timing: Timing, hardware: Hardware) -> np.ndarray:
+    """Peak products per cycle at each instruction's precision; 0 where it multiplies nothing."""
+    per_site = np.zeros(len(trace.sites))
+    for number, site in enumerate(trace.sites):
+        if site.mnemonic == "mac_matmul":
+            per_site[number] = peak_macs_per_cycle(
+                hardware.mac, site.views["src2"].element_bits, site.views["src"].element_bits
+            )
+    return per_site[timing.site]
+
+
+def _frames(
+    trace: Trace, timing: Timing, program: Program, layer_of: np.ndarray
+) -> list[tuple[int, int]]:
+    """Instruction ranges of the frames: from each paced load to the one before the next."""
+    paced = np.array([site.paced for site in trace.sites], bool)[timing.site]
+    first = np.flatnonzero(paced)
+    state = program.layers.index("(state)") if "(state)" in program.layers else -2
+    ranges = []
+    for number, begin in enumerate(first):
+        stop = first[number + 1] if number + 1 < len(first) else len(timing.site)
+        if number + 1 == len(first):
+            # What follows the last frame's results is not part of its latency.
+            while stop > begin + 1 and (
+                timing.engine[stop - 1] == _FENCE
+                or (layer_of[stop - 1] == state and timing.engine[stop - 1] == _STORE)
+            ):
+                stop -= 1
+        ranges.append((int(begin), int(stop)))
+    return ranges
+
+
+def _frame_latency(
+    frames: list[tuple[int, int]], timing: Timing, hardware: Hardware
+) -> np.ndarray | None:
+    """Seconds from a frame's arrival (or the start of its load) to its last retirement."""
+    if not frames:
+        return None
+    ends = np.array([timing.end[a:b].max() for a, b in frames])
+    begins = np.array([timing.arrival[a] or timing.start[a] for a, _ in frames])
+    return (ends - begins) / hardware.clock_hz
+
+
+def _engines(
+    trace: Trace,
+    timing: Timing,
+    hardware: Hardware,
+    start: np.ndarray,
+    end: np.ndarray,
+    dispatch: np.ndarray,
+    cycles: int,
+) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
+    busy: dict[str, int] = {}
+    stalls: dict[str, dict[str, int]] = {}
+    ends_by_engine = [end[timing.engine == number] for number in range(len(ENGINES))]
+    waits = np.array(
+        [[site.waits.get(engine, 0) for engine in ENGINES] for site in trace.sites]
+    ).reshape(-1, len(ENGINES))[timing.site]
+    for number, name in enumerate(ENGINES):
+        mine = np.flatnonzero(timing.engine == number)
+        begins, stops = start[mine], end[mine]
+        busy[name] = int((stops - begins).sum())
+        before = np.concatenate([[0], stops[:-1]]) if len(mine) else np.zeros(0, np.int64)
+        ready = np.clip(dispatch[mine], before, begins)
+        reasons = dict.fromkeys(STALL_REASONS, 0)
+        reasons["no_work"] = int((ready - before).sum()) + cycles - int(stops[-1] if len(mine) else 0)
+        cause = _causes(timing, mine, waits, ends_by_engine, start)
+        gaps = begins - ready
+        for reason in range(len(ENGINES) + 1):
+            reasons[STALL_REASONS[reason]] += int(gaps[cause == reason].sum())
+        stalls[name] = {reason: n for reason, n in reasons.items() if n or reason == "no_work"}
+    decoding = np.minimum(timing.work, end - start)[timing.engine == _WEIGHT].sum()
+    busy["decoder"] = int(decoding)
+    stalls["decoder"] = {
+        "wait_dram": busy["weight"] - int(decoding),
+        "no_work": cycles - busy["weight"],
+    }
+    issue = min(cycles, timing.issued_instructions * hardware.sequencer.issue_cycles)
+    busy["sequencer"] = issue
+    stalls["sequencer"] = {"no_work": cycles - issue}
+    return busy, stalls
+
+
+def _causes(
+    timing: Timing,
+    mine: np.ndarray,
+    waits: np.ndarray,
+    ends_by_engine: list[np.ndarray],
+    start: np.ndarray,
+) -> np.ndarray:
+    """Number in `STALL_REASONS` of what each instruction of one engine waited for last."""
+    cause = np.full(len(mine), len(ENGINES) + 1)
+    latest = np.full(len(mine), -1, np.int64)
+    arrived = (timing.arrival[mine] > 0) & (timing.start[mine] == timing.arrival[mine])
+    for other, ends in enumerate(ends_by_engine):
+        wait = waits[mine, other]
+        issued = np.cumsum(timing.engine == other)[mine] - (timing.engine[mine] == other)
+        need = issued - wait + 1
+        active = (wait > 0) & (need > 0)
+        at = np.where(active, ends[np.clip(need - 1, 0, max(0, len(ends) - 1))], -1) if len(
+            ends
+        ) else latest
+        better = at > latest
+        cause[better] = other + 1
+        latest = np.maximum(latest, at)
+    cause[arrived] = 0
+    # Nothing named a wait: the gap was the engine's own order, which leaves none.
+    return np.where(cause > len(ENGINES), 0, cause)
+
+
+def _layers(
+    program: Program,
+    timing: Timing,
+    layer_of: np.ndarray,
+    end: np.ndarray,
+    peak: np.ndarray,
+    hardware: Hardware,
+    traffic: np.ndarray,
+    is_store: np.ndarray,
+) -> tuple[LayerStatistics, ...]:
+    """Per-layer figures; retirement is the running maximum of ends in program order."""
+    names = program.layers
+    filled = layer_of.copy()
+    for position in range(len(filled)):  # fences and the halt belong to what they follow
+        if filled[position] < 0:
+            filled[position] = filled[position - 1] if position else 0
+    retired = np.maximum.accumulate(end) if len(end) else end
+    spent = np.diff(retired, prepend=0)
+    busy = timing.end - timing.start
+    bus = timing.bursts * hardware.dram.burst_bytes * hardware.clock_hz / hardware.dram.bytes_per_s
+    result = []
+    for number, name in enumerate(names):
+        mine = filled == number
+        cycles = int(spent[mine].sum())
+        by_engine = {
+            engine: int(busy[mine & (timing.engine == code)].sum())
+            for code, engine in enumerate(ENGINES)
+        }
+        by_engine["decoder"] = int(timing.work[mine & (timing.engine == _WEIGHT)].sum())
+        by_engine["dram"] = int(np.ceil(bus[mine].sum()))
+        macs = int(timing.products.macs[mine].sum())
+        executed = int(timing.products.executed[mine].sum())
+        best = float(peak[mine].max(initial=0))
+        candidates = ("dram", "decoder", "mac", "vector")
+        result.append(
+            LayerStatistics(
+                name=name,
+                cycles=cycles,
+                dram_read_bytes=int(traffic[mine & ~is_store].sum()),
+                dram_write_bytes=int(traffic[mine & is_store].sum()),
+                macs=macs,
+                macs_executed=executed,
+                macs_skipped=macs - executed,
+                mac_utilization=executed / (cycles * best) if cycles and best else 0.0,
+                busy_cycles=by_engine,
+                ideal_mac_cycles=float(timing.products.ideal_cycles[mine].sum()),
+                bound_by=max(candidates, key=lambda engine: by_engine[engine]),
+            )
+        )
+    return tuple(result)
