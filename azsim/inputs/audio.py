@@ -59,8 +59,8 @@ def read_wav(data: bytes, where: str) -> tuple[np.ndarray, int]:
             if num_channels == 1 and width_bytes in (1, 2, 3, 4):
                 check_size(num_samples, where, "recording")
                 pcm = file.readframes(num_samples)
-    except (wave.Error, EOFError) as error:
-        reason = str(error) or "the file ends in its header"
+    except (wave.Error, EOFError, RuntimeError) as error:  # RuntimeError: a chunk beyond the end
+        reason = str(error) or "its header is cut short or malformed"
         raise InputError(f"{where}: not a PCM WAV file: {reason}") from None
     if num_channels != 1:
         raise InputError(f"{where}: wrong channels, found {num_channels}, allowed: 1 (mono)")

@@ -6,6 +6,7 @@ addresses and hashes, as JSON (PEP 691) or as HTML (PEP 503).
 
 from __future__ import annotations
 
+import base64
 import configparser
 import functools
 import hashlib
@@ -117,7 +118,10 @@ def download(url: str, path: Path) -> str:
 
 
 def _open(url: str) -> IO[bytes]:
-    request = urllib.request.Request(url, headers={"Accept": _ACCEPT, "User-Agent": "azsim"})
+    headers = {"Accept": _ACCEPT, "User-Agent": "azsim"}
+    request = urllib.request.Request(_without_user(url), headers=headers)
+    if words := _authorization(url):
+        request.add_unredirected_header("Authorization", words)  # never sent to another host
     shown = _without_secrets(url)
     try:
         context = ssl.create_default_context(cafile=_pip_settings().certificates)
@@ -129,9 +133,24 @@ def _open(url: str) -> IO[bytes]:
         raise FetchError(f"{shown} cannot be reached: {reason}") from None
 
 
-def _without_secrets(url: str) -> str:
+def _authorization(url: str) -> str:
+    """Name and password that the configured index of this host carries, or nothing."""
+    host = urllib.parse.urlsplit(_without_user(url)).netloc
+    for index in _pip_settings().indexes:
+        user, _, index_host = urllib.parse.urlsplit(index).netloc.rpartition("@")
+        if user and index_host == host:
+            words = urllib.parse.unquote(user).encode()
+            return "Basic " + base64.b64encode(words).decode("ascii")
+    return ""
+
+
+def _without_user(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _without_secrets(url: str) -> str:
+    return urllib.parse.urlsplit(_without_user(url))._replace(query="", fragment="").geturl()
 
 
 def _normal(name: str) -> str:
@@ -168,7 +187,7 @@ def _read_page(url: str) -> list[ArchiveLink]:
         url = url.rstrip("/") + "/index.html"
     try:
         with _open(url) as response:
-            base = getattr(response, "url", None) or url
+            base = getattr(response, "url", None) or _without_user(url)
             kind = response.headers.get("Content-Type", "")  # pyright: ignore[reportAttributeAccessIssue]
             data = response.read(_LARGEST_PAGE_BYTES)
     except (OSError, http.client.HTTPException) as error:
