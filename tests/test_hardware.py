@@ -9,7 +9,7 @@ import pytest
 
 from azsim.codecs import codec_names
 from azsim.errors import ConfigError
-from azsim.hardware import load_hardware, preset_names
+from azsim.hardware import file_schema, load_hardware, preset_names
 from azsim.hardware.description import structural_keys
 
 PRESETS = Path(__file__).parent.parent / "azsim" / "hardware" / "presets"
@@ -77,8 +77,8 @@ def test_overrides() -> None:
         load_hardware("az1", ("hardware.clock_hz=1e6", "mac.lane=3", "mac.zero_skip=off"))
     assert caught.value.problems == (
         (
-            "--set hardware.clock_hz=1e6: $.clock_hz: '1e6' is a string in YAML 1.1; write 1000000; "
-            "allowed: an integer from 1000 to 100000000000"
+            "--set hardware.clock_hz=1e6: $.clock_hz: '1e6' is a string in YAML 1.1; "
+            "write 1000000; allowed: an integer from 1000 to 100000000000"
         ),
         (
             "--set mac.lane=3: $.mac.lane: unknown key 'lane', did you mean 'lanes'? allowed: "
@@ -186,3 +186,10 @@ def test_structural_keys() -> None:
         "activation_sram.bytes",
         "mac.accumulators",
     )
+
+
+def test_schema_for_editors() -> None:
+    schema = file_schema()
+    assert schema["properties"]["extends"]["enum"] == list(preset_names())
+    assert "required" not in schema
+    assert schema["$defs"]["Dram"]["properties"]["burst_bytes"]["maximum"] == 4096

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from azsim.codecs import codec_names
-from azsim.config import DocumentPath, merge_documents, read_document, validate
+from azsim.config import DocumentPath, json_schema, merge_documents, read_document, validate
 from azsim.config.document import Document, show
 from azsim.config.overrides import apply_overrides
 from azsim.errors import ConfigError
 from azsim.hardware.description import Hardware
 
-__all__ = ["Hardware", "load_hardware", "preset_names"]
+__all__ = ["Hardware", "file_schema", "load_hardware", "preset_names"]
 
 _PRESETS = Path(__file__).parent / "presets"
 _FALLBACK = "az1"
@@ -48,6 +50,18 @@ def load_hardware(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Ha
     document = _extended(read_document(_find(name_or_path)), ())
     apply_overrides(document, overrides, "hardware")
     return validate(document, Hardware, _rules)
+
+
+def file_schema() -> dict[str, Any]:
+    """Return the JSON schema of a hardware file, for editors.
+
+    No key is required there, as a file may extend a preset; reading it says what is missing.
+    """
+    schema = copy.deepcopy(json_schema(Hardware))
+    schema["properties"]["extends"] = {"enum": list(preset_names()), "type": "string"}
+    for entry in (schema, *schema["$defs"].values()):
+        entry.pop("required", None)
+    return schema
 
 
 def _find(name_or_path: str | Path) -> Path:
