@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from azsim.codecs import codec_names
+from azsim.compression.scheme import resolve
 from azsim.config import json_schema
 from azsim.errors import ConfigError, FetchError, InputError
 from azsim.frontend.workload import (
@@ -377,10 +378,34 @@ def test_stream_names_what_the_graph_lacks(tmp_path: Path) -> None:
     workload = load(tmp_path, AUDIO, "stream.time_axis.x=3")
     with pytest.raises(ConfigError) as caught:
         input_arrays(workload, FRAMES)
-    path = tmp_path / "w.yaml"
     assert caught.value.problems == (
-        f"{path}: $.stream.state.h: unknown graph input 'h', allowed: x",
-        (f"{path}: $.stream.time_axis.x: out of range, found 3, allowed: an axis of float32[1, 6]"),
+        f"{tmp_path / 'w.yaml'}:5:40: $.stream.state.h: unknown graph input 'h', allowed: x",
+        (
+            "--set stream.time_axis.x=3: $.stream.time_axis.x: out of range, found 3, "
+            "allowed: an axis of float32[1, 6]"
+        ),
+    )
+
+
+def test_late_problems_get_their_place(tmp_path: Path) -> None:
+    rules = "compression:\n  rules:\n    - {match: 'nothing*', codec: raw}\n"
+    workload = load(tmp_path, SMALL + rules, "compression.rules[0].weights.bits=4")
+    path = tmp_path / "w.yaml"
+    assert str(workload.place(("compression", "rules", 0, "match"))) == f"{path}:6:15"
+    with pytest.raises(ConfigError) as caught:
+        resolve(workload.compression, ["encoder.weight"])
+    located = workload.located(caught.value).problems
+    assert located == (
+        (
+            f"{path}:6:15: $.compression.rules[0].match: 'nothing*' matches no weight matrix; "
+            "the nearest is 'encoder.weight'; there are: encoder.weight"
+        ),
+    )
+    other = ConfigError(["$.compression.rules[0].weights.bits: x", "no path: y", "$: z"])
+    assert workload.located(other).problems == (
+        ("--set compression.rules[0].weights.bits=4: $.compression.rules[0].weights.bits: x"),
+        "no path: y",
+        f"{path}:1:1: $: z",
     )
 
 

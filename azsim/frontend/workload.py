@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,7 +14,8 @@ from pydantic import ConfigDict, Field
 
 from azsim.codecs import codec_names
 from azsim.compression.scheme import CompressionSpec, Rule
-from azsim.config import DocumentPath, read_document, validate
+from azsim.config import Document, DocumentPath, read_document, validate
+from azsim.config.document import Place, dotted
 from azsim.config.overrides import apply_overrides
 from azsim.errors import ConfigError, FetchError
 from azsim.hardware import preset_names
@@ -47,6 +49,8 @@ __all__ = [
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _SUFFIXES = (".yaml", ".yml")
+_DOTTED = re.compile(r"\$((?:\.[^.\[\]: ]+|\[\d+])*): ")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)]")
 
 Name = Annotated[
     str,
@@ -142,11 +146,14 @@ class Source:
     sha256 : str
         Of the file.
     overrides : tuple of str
+    document : Document
+        Knows the place of every value.
     """
 
     path: Path
     sha256: str
     overrides: tuple[str, ...]
+    document: Document = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -182,6 +189,26 @@ class Workload(WorkloadFile):
     def folder(self) -> Path:
         """Where relative paths start."""
         return self.source.path.parent
+
+    def place(self, path: DocumentPath) -> Place:
+        """Where a value was written: file, line and column, or the override that gave it."""
+        return self.source.document.place(path)
+
+    def located(self, error: ConfigError) -> ConfigError:
+        """Put the place in front of each sentence that starts with a ``$.path``.
+
+        For problems that are found only once the graph is known, such as a rule that matches
+        nothing.
+        """
+        return ConfigError([self._located(sentence) for sentence in error.problems])
+
+    def _located(self, sentence: str) -> str:
+        match = _DOTTED.match(sentence)
+        if match is None:
+            return sentence
+        steps = _STEP.findall(match[1])
+        path = tuple(int(index) if index else key for key, index in steps)
+        return f"{self.place(path)}: {sentence}"
 
     @property
     def hardware_reference(self) -> str | Path:
@@ -219,7 +246,7 @@ def load_workload(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Wo
     apply_overrides(document, texts, "workload")
     value = validate(document, WorkloadFile, functools.partial(_rules, folder=path.parent))
     given = {entry.name: getattr(value, entry.name) for entry in fields(WorkloadFile)}
-    return Workload(**given, source=Source(path, document.sha256, texts))
+    return Workload(**given, source=Source(path, document.sha256, texts, document))
 
 
 def onnx_path(workload: Workload) -> Path | None:
@@ -263,17 +290,15 @@ def calibration_arrays(workload: Workload, input_types: Mapping[str, TensorType]
 def _arrays(workload: Workload, spec: InputSpec, input_types: Mapping[str, TensorType]) -> Inputs:
     stream = workload.stream or Stream()
     problems: list[str] = []
-    for key, names in (("time_axis", stream.time_axis), ("state", stream.state)):
+    for key, names in (("state", stream.state), ("time_axis", stream.time_axis)):
         for name in names:
+            path = ("stream", key, name)
+            start = f"{workload.place(path)}: {dotted(path)}"
             if name not in input_types:
-                sentence = _unknown("graph input", name, input_types)
-                problems.append(f"{workload.source.path}: $.stream.{key}.{name}: {sentence}")
-    for name, axis in stream.time_axis.items():
-        if name in input_types and axis >= len(input_types[name].shape):
-            problems.append(
-                f"{workload.source.path}: $.stream.time_axis.{name}: out of range, found {axis}, "
-                f"allowed: an axis of {input_types[name]}"
-            )
+                problems.append(f"{start}: {_unknown('graph input', name, input_types)}")
+            elif key == "time_axis" and stream.time_axis[name] >= len(input_types[name].shape):
+                found = f"found {stream.time_axis[name]}, allowed: an axis of {input_types[name]}"
+                problems.append(f"{start}: out of range, {found}")
     if problems:
         raise ConfigError(problems)
     types = {name: kind for name, kind in input_types.items() if name not in stream.state}
