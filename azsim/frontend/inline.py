@@ -48,7 +48,7 @@ def build_inline(
     name: str = "graph",
     folder: Path | None = None,
     root: DocumentPath = ("model", "graph"),
-    place: Callable[[DocumentPath], object] | None = None,
+    place: Callable[[DocumentPath], Any] | None = None,
 ) -> Graph:
     """Build a graph from plain YAML data.
 
@@ -95,10 +95,10 @@ class _Reader:
         self,
         where: str,
         root: DocumentPath,
-        place: Callable[[DocumentPath], object] | None,
+        place: Callable[[DocumentPath], Any] | None,
         folder: Path,
     ) -> None:
-        self.problems: list[str] = []
+        self._problems: list[tuple[Any, str]] = []
         self._where = where
         self._root = root
         self._place = place
@@ -108,7 +108,12 @@ class _Reader:
     def report(self, path: DocumentPath, sentence: str) -> None:
         path = (*self._root, *path)
         where = self._place(path) if self._place else self._where
-        self.problems.append(f"{where}: {dotted(path)}: {sentence}")
+        self._problems.append((where, f"{where}: {dotted(path)}: {sentence}"))
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, in the order of the file."""
+        return [text for _, text in sorted(self._problems, key=lambda problem: problem[0])]
 
     def unknown(self, path: DocumentPath, what: str, found: str, known: Collection[str]) -> None:
         close = difflib.get_close_matches(found, known, 1)
@@ -319,19 +324,20 @@ class _Reader:
     def _node(self, entry: Any, index: int) -> Node:
         path = ("nodes", index)
         known = ("op", "name", "inputs", "outputs", "attributes")
-        if not self.keys(entry, path, known, ("name", "inputs", "attributes")):
+        self.keys(entry, path, known, ("name", "inputs", "attributes"))
+        if not isinstance(entry, Mapping):
             return Node(f"nodes[{index}]", "", (), ())
-        op = entry["op"]
-        if op not in operators():
+        op = entry.get("op", "")
+        if "op" in entry and op not in operators():
             self.unknown((*path, "op"), "operator", str(op), operators())
-        name = entry.get("name", f"{op}_{index}")
+        name = entry.get("name", f"{op or 'node'}_{index}")
         if not isinstance(name, str):
             self.report((*path, "name"), f"wrong type, found {show(name)}, allowed: a name")
         return Node(
             str(name),
             str(op),
             self.names(entry.get("inputs", []), (*path, "inputs")),
-            self.names(entry["outputs"], (*path, "outputs")),
+            self.names(entry.get("outputs", []), (*path, "outputs")),
             self._attributes(entry.get("attributes", {}), (*path, "attributes"), op),
         )
 

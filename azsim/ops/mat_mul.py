@@ -54,7 +54,7 @@ def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.n
     left, right = inputs
     rows = left.reshape(-1, left.shape[-1])
     product = linear.multiply(node.inputs[1], *linear.quantize(node.inputs[1], rows))
-    return [product.reshape(*left.shape[:-1], *right.shape[1:])]
+    return [product.reshape((*left.shape[:-1], *right.shape[1:]))]
 
 
 def lower(node: Node, lowering: Lowering) -> None:
