@@ -67,6 +67,37 @@ def input_names_and_shapes(
     return {name: shape for name, (_, shape) in declared.items()}
 
 
+def replace_initializers(
+    data: bytes | str | Path, arrays: Mapping[str, np.ndarray], where: str
+) -> bytes:
+    """Return an ONNX model's bytes with other values for some of its initializers.
+
+    Parameters
+    ----------
+    data : bytes, str or Path
+        The model.
+    arrays : mapping of str to ndarray, float32
+        New values, in the initializers' shapes.
+    where : str
+        File that errors name.
+
+    Raises
+    ------
+    InputError
+        If an initializer is not in the model.
+    """
+    from onnx import numpy_helper
+
+    model = _parse(data, where)
+    found = {tensor.name: tensor for tensor in model.graph.initializer}
+    missing = [name for name in arrays if name not in found]
+    if missing:
+        raise InputError(f"{where}: no initializers named {', '.join(missing)}")
+    for name, array in arrays.items():
+        found[name].CopyFrom(numpy_helper.from_array(array, name))
+    return model.SerializeToString()
+
+
 def _parse(data: bytes | str | Path, where: str) -> onnx.ModelProto:
     try:
         import onnx
