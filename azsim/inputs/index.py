@@ -29,8 +29,6 @@ from azsim.errors import FetchError
 
 __all__ = ["ArchiveLink", "download", "list_archives"]
 
-_DEFAULT_INDEX = "https://pypi.org/simple"
-"""What pip itself uses when nothing is configured."""
 _TIMEOUT_S = 30.0
 _LARGEST_PAGE_BYTES = 64 << 20
 _LARGEST_ARCHIVE_BYTES = 2 << 30
@@ -241,6 +239,17 @@ def _config_files() -> Iterator[Path]:
 
 
 @functools.cache
+def _default_index() -> str:
+    """Return the index that pip itself uses when nothing is configured; pip knows it."""
+    try:
+        from pip._internal.models.index import PyPI
+    except ImportError:
+        raise FetchError(
+            "no package index is configured and pip is not installed; set PIP_INDEX_URL"
+        ) from None
+    return PyPI.simple_url
+
+
 def _pip_settings() -> _PipSettings:
     values: dict[str, str] = {}
     for path in _config_files():
@@ -259,7 +268,7 @@ def _pip_settings() -> _PipSettings:
     if values.get("no-index", "").lower() in ("1", "true", "yes", "on"):
         return _PipSettings((), certificates)
     indexes = [
-        values.get("index-url") or _DEFAULT_INDEX,
+        values.get("index-url") or _default_index(),
         *values.get("extra-index-url", "").split(),
     ]
     return _PipSettings(tuple(indexes), certificates)
