@@ -238,7 +238,6 @@ def _config_files() -> Iterator[Path]:
         yield Path(named)
 
 
-@functools.cache
 def _default_index() -> str:
     """Return the index that pip itself uses when nothing is configured; pip knows it."""
     try:
@@ -250,6 +249,7 @@ def _default_index() -> str:
     return PyPI.simple_url
 
 
+@functools.cache
 def _pip_settings() -> _PipSettings:
     values: dict[str, str] = {}
     for path in _config_files():
