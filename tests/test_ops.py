@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from azsim.errors import InputError, UnsupportedError
@@ -88,6 +89,7 @@ def test_float_results_are_those_of_onnxruntime(seed: int) -> None:
     assert same_graph(graph, load_onnx(model))
 
 
+@settings(max_examples=300)
 @given(
     seed=st.integers(0, 1 << 32),
     bits=st.integers(2, 8),
@@ -104,6 +106,27 @@ def test_steps_give_the_bits_of_the_evaluator(
         _check_lowering(compress(graph, bits, activation_bits, segment, static), inputs)
     except FloatingPointError:
         assume(False)
+
+
+@pytest.mark.parametrize("start", [-100, -6, -3, 0, 2, 4, 5, 100])
+@pytest.mark.parametrize("step", [-3, -1, 1, 2])
+def test_slices_beyond_the_ends_are_those_of_onnxruntime(start: int, step: int) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    x = np.arange(5, dtype=np.float32)
+    # Backwards to the largest integer is nothing in the standard, but not in onnxruntime.
+    furthest = (1 << 63) - 1 if step > 0 else 100
+    for end in (-(1 << 63), -7, -5, -1, 0, 3, 5, furthest):
+        bounds = {"s": np.array([start]), "e": np.array([end]), "a": np.array([0])}
+        bounds["t"] = np.array([step])
+        nodes = [Node("n", "Slice", ("x", *bounds), ("y",))]
+        model = onnx_bytes({"x": [5]}, bounds, nodes, ["y"])
+        expected = onnxruntime.InferenceSession(model).run(None, {"x": x})[0]
+        if expected.size:
+            graph = build_graph("g", {"x": type_of(5)}, bounds, nodes, ["y"], "test")
+            assert evaluate(graph, {"x": x})["y"].tolist() == expected.tolist()
+            _check_lowering(compress(graph), {"x": x})
+        else:
+            assert _problem(nodes, (5,), **bounds).startswith("output y is float32[0]; ")
 
 
 @pytest.mark.fetch
@@ -220,8 +243,20 @@ def test_one_row_is_quantized_once_for_two_products() -> None:
         Node("b", "MatMul", ("x", "v"), ("q",)),
         Node("c", "Sub", ("p", "q"), ("y",)),
     ]
-    expected = ["Quantize", "Matmul", "Matmul", "Binary"]
-    assert _steps(_graph(nodes, (2, 3), w=(3, 4), v=(3, 4))) == expected
+    graph = _graph(nodes, (2, 3), w=(3, 4), v=(3, 4))
+    assert _steps(graph) == ["Quantize", "Matmul", "Matmul", "Binary"]
+    same = compress(graph, static=0.5)
+    kinds = [type(step).__name__ for _, step in lower_graph(same).steps]
+    assert kinds == ["Quantize", "Matmul", "Matmul", "Binary"]
+    changed = [
+        replace(same.weights["v"], activation_scale=0.25),
+        replace(same.weights["v"], activation_bits=16),
+    ]
+    for weight in changed:
+        other = CompressedGraph(graph, {**same.weights, "v": weight})
+        kinds = [type(step).__name__ for _, step in lower_graph(other).steps]
+        assert kinds == ["Quantize", "Matmul", "Quantize", "Matmul", "Binary"]
+        _check_lowering(other, random_inputs(graph, 0))
 
 
 def test_convolution_reads_overlapping_rows_of_padded_codes() -> None:
@@ -273,6 +308,18 @@ def test_order_of_the_file_is_kept_where_it_can_be() -> None:
     ]
     graph = _graph(nodes, (2,), ("z",))
     assert [node.name for node in graph.nodes] == ["b", "a", "c", "d"]
+
+
+def test_one_network_gives_one_graph_however_it_is_written() -> None:
+    constants = {"w": np.ones((2, 3, 1), np.float32), "b": np.ones(2, np.float32)}
+    attributes: dict[str, Attribute] = {"strides": (2,), "pads": (0, 1)}
+    node = Node("n", "Conv", ("x", "w", "b"), ("y", ""), attributes)
+    turned = dict(reversed(attributes.items()))
+    other = Node("n", "Conv", ("x", "w", "b", ""), ("y",), turned)
+    graph = build_graph("g", {"x": type_of(1, 3, 4)}, constants, [node], ["y"], "test")
+    backwards = dict(reversed(constants.items()))
+    again = build_graph("h", {"x": type_of(1, 3, 4)}, backwards, [other], ["y"], "test")
+    assert same_graph(graph, again)
 
 
 def _problem(nodes: Sequence[Node], shape: tuple[int, ...] = (1, 4, 8), **constants: Any) -> str:
