@@ -144,7 +144,7 @@ class CodecChoice:
 class CompressedWeight:
     """A weight matrix after pruning and quantization: everything that fixes its product's bits.
 
-    The product of activation codes ``a`` (rows × K) with this matrix is, in this order::
+    The product of activation codes ``a`` (rows by K) with this matrix is, in this order::
 
         for segment s of K, ascending:
             acc = sum over k in segment of a[m, k] * codes[n, k]          # int32, exact

@@ -64,7 +64,7 @@ def kernel(*signatures: Any) -> Any:
     """
     directory = _cache_directory()
     if directory is not None:
-        numba.core.config.CACHE_DIR = str(directory)
+        numba.core.config.CACHE_DIR = str(directory)  # pyright: ignore[reportAttributeAccessIssue]
     options = {"cache": directory is not None, "error_model": "numpy", "fastmath": False}
     if len(signatures) == 1 and callable(signatures[0]):
         return numba.njit(**options)(signatures[0])

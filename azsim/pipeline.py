@@ -39,7 +39,7 @@ from azsim.frontend.workload import (
 )
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
-from azsim.ir import CompressedGraph, Graph, TensorType
+from azsim.ir import CompressedGraph, CompressedWeight, Graph, TensorType
 from azsim.isa.program import Stream
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
@@ -169,9 +169,7 @@ def prepare(workload: Workload) -> Prepared:
     files = dict(inputs.files)
     if (path := onnx_path(workload)) is not None:
         files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Prepared(
-        _compress(workload, graph), frames, state, _zeros(graph, state), stream, files
-    )
+    return Prepared(_compress(workload, graph), frames, state, _zeros(graph, state), stream, files)
 
 
 def _state(stream: StreamSpec | None, graph: Graph) -> dict[str, str]:
@@ -479,7 +477,8 @@ def _notes(prepared: Prepared, compiled: Compiled) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _is_split(weight) -> bool:  # noqa: ANN001
+def _is_split(weight: CompressedWeight) -> bool:
+    """Whether K was cut because one int32 accumulator could not be proven to hold the sum."""
     return weight.scale_kind != "per_group" and len(weight.segments) > 2
 
 

@@ -120,8 +120,8 @@ def _port_bytes(compressed: CompressedGraph, stream: Stream, state: Mapping[str,
     for name, kind in graph.inputs.items():
         total += 4 * kind.num_elements * (1 if name in state else stream.frames)
     for name in graph.outputs:
-        total += 4 * graph.types[name].num_elements * (
-            1 if name in state.values() else stream.frames
+        total += (
+            4 * graph.types[name].num_elements * (1 if name in state.values() else stream.frames)
         )
     return total
 
@@ -146,7 +146,13 @@ def _weight_traffic(
         dense = packed_bytes(rows, cols, element_width(weight.bits))
         # A whole matrix in one block is what no tiling can undercut; headers are not necessary.
         payload = len(block) - 16
-        port = rows * cols * element_width(weight.bits) / 8 / hardware.weight_sram.write_bytes_per_cycle
+        port = (
+            rows
+            * cols
+            * element_width(weight.bits)
+            / 8
+            / hardware.weight_sram.write_bytes_per_cycle
+        )
         lanes = _balanced_lane_cycles(block, hardware)
         entries.append((payload, max(lanes, port), dense, times))
     entries.sort(key=lambda entry: -entry[0] * (entry[3] - 1) / entry[2])
@@ -276,7 +282,7 @@ def _placed(step: Step, at: Mapping[int, int]) -> Step:
     changes = {
         name: place(value) for name, value in vars(step).items() if isinstance(value, Access)
     }
-    return replace(step, **changes)  # type: ignore[arg-type]
+    return replace(step, **changes)
 
 
 class _Chain:

@@ -98,14 +98,14 @@ class _Emitter:
         storage = self.schedule.storages[access.buffer]
         size = ELEMENT_BITS[storage.dtype] // 8
         advance = tuple((loop, step * size) for loop, step in sorted(access.advance.items()))
-        return _Register(
-            resolve(access, self.schedule, self.allocation), access.buffer, advance
-        )
+        return _Register(resolve(access, self.schedule, self.allocation), access.buffer, advance)
 
     def needed(self, items: Iterable[Item | Repeat]) -> dict[_Register, None]:
         """Registers of items, in order of first use."""
         return {
-            self.register(access): None for item in walk(tuple(items)) for _, access in accesses(item)
+            self.register(access): None
+            for item in walk(tuple(items))
+            for _, access in accesses(item)
         }
 
     def put(self, mnemonic: str, layer: str | None = None, **operands: int | float | str) -> int:
@@ -245,9 +245,7 @@ def emit(schedule: Schedule, allocation: Allocation) -> Emitted:
     if len(body) <= _NUM_VIEWS:
         hoisted = body
     else:
-        hoisted = {
-            register: None for register in body if dict(register.advance).get(FRAME_LOOP)
-        }
+        hoisted = {register: None for register in body if dict(register.advance).get(FRAME_LOOP)}
     emitter.set_views(hoisted, every)
     free = every[len(hoisted) :]
     is_loop = schedule.frames > 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -217,8 +218,7 @@ class _Orderer:
         rows, m_tile = step.codes.rows, min(step.codes.rows, self.plan.m_tile[step.weight])
         weight = self.lowering.compressed.weights[step.weight]
         split_k = len(tiles) > 1 and any(
-            (tile.k0, tile.k1)
-            != (weight.segments[tile.segment], weight.segments[tile.segment + 1])
+            (tile.k0, tile.k1) != (weight.segments[tile.segment], weight.segments[tile.segment + 1])
             for tile in tiles
         )
         groups = [tiles] if split_k else [(tile,) for tile in tiles]
@@ -234,7 +234,9 @@ class _Orderer:
                 ]
                 # One tile serves all row blocks; several have to be loaded for each.
                 items.append(
-                    Repeat(number, blocks, tuple(body) if len(group) == 1 else self._prefetched(body))
+                    Repeat(
+                        number, blocks, tuple(body) if len(group) == 1 else self._prefetched(body)
+                    )
                 )
             else:
                 items += [
@@ -443,7 +445,10 @@ def _multiplied(item: Item | Repeat) -> Iterator[tuple[str, str]]:
                     yield access.buffer, inner.layer
 
 
-def _renamed(item: Item | Repeat, old: str, new: str) -> Item | Repeat:
+_Either = TypeVar("_Either", Item, Repeat, Item | Repeat)
+
+
+def _renamed(item: _Either, old: str, new: str) -> _Either:
     """Replace a buffer's name in an item's windows."""
     if isinstance(item, Repeat):
         return replace(item, body=tuple(_renamed(inner, old, new) for inner in item.body))

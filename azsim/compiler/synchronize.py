@@ -109,7 +109,9 @@ def synchronize(program: Program) -> Program:
         instruction = program.instructions[index]
         engine = engine_of[instruction.mnemonic]
         op = Operation(index, instruction.mnemonic, instruction.operands)
-        ranges = table[instruction.mnemonic].footprint(op, lambda number, views=views: views[number])
+        ranges = table[instruction.mnemonic].footprint(
+            op, lambda number, views=views: views[number]
+        )
         mine = waits.setdefault(index, {})
         for access in ranges:
             for other, ordinal in seen.latest_conflicts(access, engine).items():

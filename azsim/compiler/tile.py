@@ -101,7 +101,9 @@ def _uses(steps: Sequence[Step], compressed: CompressedGraph, times: int, found:
             )
 
 
-def _cut(name: str, use: _Use, accumulators: int, lanes: int, slot_bytes: int | None):
+def _cut(
+    name: str, use: _Use, accumulators: int, lanes: int, slot_bytes: int | None
+) -> tuple[tuple[Tile, ...], int] | None:
     """Tiles of one weight and its m_tile; None if one row does not fit the slot."""
     outputs = use.weight.codes.shape[0]
     width = element_width(use.weight.bits)
@@ -155,12 +157,14 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
     mac, capacity = hardware.mac, hardware.weight_sram.bytes
     budget = capacity - parameter_bytes
 
-    def cut(slot_bytes: int | None):
-        found = {
-            name: _cut(name, use, mac.accumulators, mac.lanes, slot_bytes)
-            for name, use in uses.items()
-        }
-        return None if any(entry is None for entry in found.values()) else found
+    def cut(slot_bytes: int | None) -> dict[str, tuple[tuple[Tile, ...], int]] | None:
+        found: dict[str, tuple[tuple[Tile, ...], int]] = {}
+        for name, use in uses.items():
+            entry = _cut(name, use, mac.accumulators, mac.lanes, slot_bytes)
+            if entry is None:
+                return None
+            found[name] = entry
+        return found
 
     whole = cut(None)
     assert whole is not None

@@ -56,7 +56,9 @@ class Operation:
         "value", "view", "window",
     )  # fmt: skip
 
-    def __init__(self, index: int, mnemonic: str, operands: Mapping[str, int | float | str]) -> None:
+    def __init__(
+        self, index: int, mnemonic: str, operands: Mapping[str, int | float | str]
+    ) -> None:
         self.index = index
         self.mnemonic = mnemonic
         for name in (
@@ -64,7 +66,7 @@ class Operation:
             "static", "step", "use_bias", "view",
         ):  # fmt: skip
             setattr(self, name, operands.get(name, 0))
-        self.count = operands.get("count", 1)
+        self.count = int(operands.get("count", 1))
         self.function = str(operands.get("function", "none"))
         self.value = float(operands.get("value", 0.0))
         self.window: View | None = None
@@ -138,11 +140,10 @@ class Machine:
         region = self.regions[number]
         # A view may step one stride past its region at the end of a loop; only using it there is
         # an error, so out-of-range windows have no array.
-        if low < 0 or high > len(memory):
-            self.arrays[number] = None
-        elif region is not None and not (
-            region.start_bytes <= low and high <= region.start_bytes + region.size_bytes
-        ):
+        start, stop = 0, len(memory)
+        if region is not None:
+            start, stop = region.start_bytes, region.start_bytes + region.size_bytes
+        if low < start or high > min(stop, len(memory)):
             self.arrays[number] = None
         elif view.element_bits >= 8:
             size = view.element_bits // 8

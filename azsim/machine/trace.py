@@ -140,12 +140,12 @@ class Recorder:
             payload[events[:, 0]] = events[:, 1]
             tile_of[events[:, 0]] = events[:, 2]
         masks = np.frombuffer(b"".join(self._masks), np.uint8)
-        return Trace(
-            tuple(self.sites), sequence, payload, tile_of, tuple(self._tiles), masks
-        )
+        return Trace(tuple(self.sites), sequence, payload, tile_of, tuple(self._tiles), masks)
 
 
-def make_site(op: Operation, engine: str, waits: Mapping[str, int], views: Mapping[str, View]) -> Site:
+def make_site(
+    op: Operation, engine: str, waits: Mapping[str, int], views: Mapping[str, View]
+) -> Site:
     """Build the site of an operation."""
     return Site(
         op.index, op.mnemonic, engine, op.function, op.static, op.paced, op.accumulate, waits, views

@@ -13,7 +13,7 @@ import numpy as np
 
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
-from azsim.isa.program import DramImage, Port, Program
+from azsim.isa.program import DramImage, Port, Program, Tap
 from azsim.isa.spec import instruction_set
 from azsim.machine.instructions import instructions
 from azsim.machine.state import Machine, Operation
@@ -70,43 +70,103 @@ def read_port(memory: np.ndarray, port: Port) -> np.ndarray:
     return raw.view("<f4").reshape(port.frames, *port.shape).copy()
 
 
-def _site_maker(program: Program, operations: list[Operation], machine: Machine, recorder: Recorder):
-    spec = instruction_set()
-    table = instructions()
-    operands = {
-        name: [operand for operand in entry.operands if operand in _VIEW_OPERANDS]
-        for name, entry in spec.instructions.items()
-    }
-    engines = {name: entry.engine for name, entry in spec.instructions.items()}
+class _Resolver:
+    """Gives each operation its site: operand shapes, liveness and legality, once for each shape."""
 
-    def site(op: Operation) -> int:
-        """Resolve an operation's operands: shapes, liveness, legality; once for each shape."""
-        names = [
-            name for name in operands[op.mnemonic] if name != "bias" or op.use_bias
-        ]
-        numbers = [getattr(op, name) for name in names]
-        views = {
-            name: machine.view(number, op.index)
-            for name, number in zip(names, numbers, strict=True)
+    def __init__(self, program: Program, machine: Machine, recorder: Recorder) -> None:
+        self._program, self._machine, self._recorder = program, machine, recorder
+        spec = instruction_set().instructions
+        self._engines = {name: entry.engine for name, entry in spec.items()}
+        self._operands = {
+            name: [operand for operand in entry.operands if operand in _VIEW_OPERANDS]
+            for name, entry in spec.items()
         }
+
+    def site(self, op: Operation) -> int:
+        """Number of an engine operation's site with the views as they are now."""
+        machine = self._machine
+        numbers = {
+            name: getattr(op, name)
+            for name in self._operands[op.mnemonic]
+            if name != "bias" or op.use_bias
+        }
+        views = {name: machine.view(number, op.index) for name, number in numbers.items()}
         key = (op.index, *((v.space, v.dtype, v.rows, v.cols) for v in views.values()))
 
         def make() -> Site:
-            for number in numbers:
+            for number in numbers.values():
                 machine.check_live(number, op.index)
-            if op.mnemonic in table:
-                table[op.mnemonic].footprint(op, lambda number: machine.view(number, op.index))
-            given = program.instructions[op.index].operands
+            footprint = instructions()[op.mnemonic].footprint
+            footprint(op, lambda number: machine.view(number, op.index))
             waits = {
                 name.removeprefix("wait_"): int(value)
-                for name, value in given.items()
+                for name, value in self._program.instructions[op.index].operands.items()
                 if name.startswith("wait_")
             }
-            return make_site(op, engines[op.mnemonic], waits, views)
+            return make_site(op, self._engines[op.mnemonic], waits, views)
 
-        return recorder.site(key, make)
+        return self._recorder.site(key, make)
 
-    return site
+    def control_site(self, op: Operation) -> int:
+        """Number of a control operation's site."""
+        return self._recorder.site((op.index,), lambda: make_site(op, "control", {}, {}))
+
+
+class _Sequencer:
+    """Executes control instructions: views and loops."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._loops: list[list[int]] = []  # index of the body, rounds left
+
+    def next_index(self, op: Operation) -> int:
+        """Execute a control instruction; returns the next index, -1 after a halt."""
+        index, loops = op.index, self._loops
+        match op.mnemonic:
+            case "view":
+                assert op.window is not None
+                self._machine.set_view(op.view, op.window, index)
+            case "view_step":
+                self._machine.step_view(op.view, op.step, index)
+            case "loop":
+                if len(loops) == _MAX_LOOP_DEPTH:
+                    raise MachineError(
+                        f"instruction {index}: loops nest deeper than {_MAX_LOOP_DEPTH}"
+                    )
+                loops.append([index + 1, op.count])
+            case "end_loop":
+                if not loops:
+                    raise MachineError(f"instruction {index}: end_loop without loop")
+                loops[-1][1] -= 1
+                if loops[-1][1] > 0:
+                    return loops[-1][0]
+                loops.pop()
+            case "halt":
+                if loops:
+                    raise MachineError(f"instruction {index}: halt inside a loop")
+                return -1
+        return index + 1
+
+
+class _Taps:
+    """Keeps the tensors that a program's taps show, one entry a frame."""
+
+    def __init__(self, program: Program) -> None:
+        self._by_index: dict[int, list[Tap]] = {}
+        for tap in program.taps:
+            self._by_index.setdefault(tap.index, []).append(tap)
+        self.seen: dict[str, list[np.ndarray]] = {tap.tensor: [] for tap in program.taps}
+
+    def keep(self, machine: Machine, index: int, frame: int) -> None:
+        """Copy what is complete after an instruction."""
+        for tap in self._by_index.get(index, ()):
+            memory = machine.memory["activation"].data
+            array = np.ndarray(tap.shape, np.float32, memory, tap.addr, tap.strides_bytes).copy()
+            kept = self.seen[tap.tensor]
+            if len(kept) == frame and frame:
+                kept[-1] = array  # a loop writes it several times; the last one counts
+            else:
+                kept.append(array)
 
 
 def execute(
@@ -140,6 +200,8 @@ def execute(
     """
     machine = Machine(program, image, hardware)
     recorder = Recorder()
+    resolver, sequencer = _Resolver(program, machine, recorder), _Sequencer(machine)
+    watch = _Taps(program) if taps else None
     table = instructions()
     operations = [
         Operation(index, instruction.mnemonic, instruction.operands)
@@ -147,74 +209,31 @@ def execute(
     ]
     for op in operations:
         op.execute = table[op.mnemonic].execute if op.mnemonic in table else None
-    site_of = _site_maker(program, operations, machine, recorder)
-    watch: dict[int, list[int]] = {}
-    if taps:
-        for number, tap in enumerate(program.taps):
-            watch.setdefault(tap.index, []).append(number)
-    seen: dict[str, list[np.ndarray]] = {tap.tensor: [] for tap in program.taps} if taps else {}
 
-    frame = 0
-    sequence = recorder.sequence
-    loops: list[list[int]] = []
-    pc = 0
+    frame = index = 0
     with np.errstate(all="ignore"):
-        while True:
-            if pc >= len(operations):
+        while index >= 0:
+            if index >= len(operations):
                 raise MachineError("the program ends without halt")
-            op = operations[pc]
-            if op.execute is not None:
-                if op.epoch != machine.epoch:
-                    op.site = site_of(op)
-                    op.epoch = machine.epoch
-                sequence.append(op.site)
-                op.execute(machine, op, recorder)
-                if op.paced:
-                    frame += 1
-                    if progress is not None:
-                        progress(frame)
-                if taps and pc in watch:
-                    for number in watch[pc]:
-                        _keep(machine, program.taps[number], seen, frame)
-                pc += 1
+            op = operations[index]
+            if op.execute is None:
+                if op.site < 0:
+                    op.site = resolver.control_site(op)
+                recorder.sequence.append(op.site)
+                index = sequencer.next_index(op)
                 continue
-            if op.site < 0:
-                op.site = recorder.site((pc,), lambda op=op: make_site(op, "control", {}, {}))
-            sequence.append(op.site)
-            mnemonic = op.mnemonic
-            if mnemonic == "view":
-                assert op.window is not None
-                machine.set_view(op.view, op.window, pc)
-            elif mnemonic == "view_step":
-                machine.step_view(op.view, op.step, pc)
-            elif mnemonic == "loop":
-                if len(loops) == _MAX_LOOP_DEPTH:
-                    raise MachineError(f"instruction {pc}: loops nest deeper than {_MAX_LOOP_DEPTH}")
-                loops.append([pc + 1, op.count])
-            elif mnemonic == "end_loop":
-                if not loops:
-                    raise MachineError(f"instruction {pc}: end_loop without loop")
-                loops[-1][1] -= 1
-                if loops[-1][1] > 0:
-                    pc = loops[-1][0]
-                    continue
-                loops.pop()
-            elif mnemonic == "halt":
-                if loops:
-                    raise MachineError(f"instruction {pc}: halt inside a loop")
-                break
-            pc += 1
+            if op.epoch != machine.epoch:
+                op.site = resolver.site(op)
+                op.epoch = machine.epoch
+            recorder.sequence.append(op.site)
+            op.execute(machine, op, recorder)
+            if op.paced:
+                frame += 1
+                if progress is not None:
+                    progress(frame)
+            if watch is not None:
+                watch.keep(machine, index, frame)
+            index += 1
     dram = machine.memory["dram"]
     outputs = {port.name: read_port(dram, port) for port in program.outputs}
-    return Execution(recorder.finish(), outputs, seen)
-
-
-def _keep(machine: Machine, tap, seen: dict[str, list[np.ndarray]], frame: int) -> None:
-    array = np.ndarray(
-        tap.shape, np.float32, machine.memory["activation"].data, tap.addr, tap.strides_bytes
-    ).copy()
-    kept = seen[tap.tensor]
-    if len(kept) == frame and frame:
-        kept[-1] = array  # the tensor is complete only after the last of several writes
-    else:
-        kept.append(array)
+    return Execution(recorder.finish(), outputs, watch.seen if watch else {})

@@ -210,7 +210,8 @@ def _engines(
         before = np.concatenate([[0], stops[:-1]]) if len(mine) else np.zeros(0, np.int64)
         ready = np.clip(dispatch[mine], before, begins)
         reasons = dict.fromkeys(STALL_REASONS, 0)
-        reasons["no_work"] = int((ready - before).sum()) + cycles - int(stops[-1] if len(mine) else 0)
+        after_last = cycles - int(stops[-1] if len(mine) else 0)
+        reasons["no_work"] = int((ready - before).sum()) + after_last
         cause = _causes(timing, mine, waits, ends_by_engine, start)
         gaps = begins - ready
         for reason in range(len(ENGINES) + 1):
@@ -244,9 +245,11 @@ def _causes(
         issued = np.cumsum(timing.engine == other)[mine] - (timing.engine[mine] == other)
         need = issued - wait + 1
         active = (wait > 0) & (need > 0)
-        at = np.where(active, ends[np.clip(need - 1, 0, max(0, len(ends) - 1))], -1) if len(
-            ends
-        ) else latest
+        at = (
+            np.where(active, ends[np.clip(need - 1, 0, max(0, len(ends) - 1))], -1)
+            if len(ends)
+            else latest
+        )
         better = at > latest
         cause[better] = other + 1
         latest = np.maximum(latest, at)

@@ -95,12 +95,14 @@ class Timing:
 
     def without_idle(self, times: np.ndarray) -> np.ndarray:
         """Convert wall-clock cycles to cycles that do not count waiting for input."""
+        if not len(self.idle_from):
+            return times
         lengths = np.concatenate([[0], np.cumsum(self.idle_to - self.idle_from)])
         number = np.searchsorted(self.idle_to, times, side="right")
         # A time inside a stretch counts up to the stretch's beginning.
+        begin = self.idle_from[np.minimum(number, len(self.idle_from) - 1)]
         inside = np.searchsorted(self.idle_from, times, side="right") > number
-        clipped = np.where(inside, self.idle_from[np.minimum(number, len(self.idle_from) - 1)], times) if len(self.idle_from) else times
-        return clipped - lengths[number]
+        return np.where(inside, begin, times) - lengths[number]
 
 
 def dram_ticks(dram: Dram, clock_hz: int) -> tuple[int, int]:

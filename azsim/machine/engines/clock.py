@@ -200,8 +200,16 @@ def run_clock(
                 i = active[e]
                 if i >= 0:
                     ready = _ready(
-                        e, served[e], start[i], ring_end, ring_consumed, mask, outstanding, fifo,
-                        latency_ticks, burst_window,
+                        e,
+                        served[e],
+                        start[i],
+                        ring_end,
+                        ring_consumed,
+                        mask,
+                        outstanding,
+                        fifo,
+                        latency_ticks,
+                        burst_window,
                     )
                     if earliest < 0 or ready < earliest:
                         earliest = ready
@@ -212,8 +220,16 @@ def run_clock(
                 i = active[e]
                 if i >= 0:
                     ready = _ready(
-                        e, served[e], start[i], ring_end, ring_consumed, mask, outstanding, fifo,
-                        latency_ticks, burst_window,
+                        e,
+                        served[e],
+                        start[i],
+                        ring_end,
+                        ring_consumed,
+                        mask,
+                        outstanding,
+                        fifo,
+                        latency_ticks,
+                        burst_window,
                     )
                     if ready <= at:
                         chosen = e

@@ -9,7 +9,12 @@ import numpy as np
 from azsim import arith
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
-from azsim.machine.instructions._shapes import apart_or_same, in_activation_sram, require, same_shape
+from azsim.machine.instructions._shapes import (
+    apart_or_same,
+    in_activation_sram,
+    require,
+    same_shape,
+)
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View
