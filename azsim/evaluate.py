@@ -29,6 +29,7 @@ class _Plan:
         unwanted = len(names)
         for name, array in graph.initializers.items():
             self.values[self.slots[name]] = array
+        self._name = graph.name
         self._linear = linear
         self._steps = [
             (
@@ -43,10 +44,15 @@ class _Plan:
     def run(self) -> None:
         """Compute every slot from those of the graph's inputs."""
         values, linear = self.values, self._linear
-        for reference, node, sources, targets in self._steps:
-            results = reference(node, [values[slot] for slot in sources], linear)
-            for slot, array in zip(targets, results, strict=False):
-                values[slot] = array
+        node = None
+        try:
+            for reference, node, sources, targets in self._steps:
+                results = reference(node, [values[slot] for slot in sources], linear)
+                for slot, array in zip(targets, results, strict=False):
+                    values[slot] = array
+        except FloatingPointError as error:
+            assert node is not None
+            raise InputError(f"{self._name}: node {node.name} ({node.op}): {error}") from None
 
 
 def _linear(graph: Graph, compressed: CompressedGraph | None) -> Linear:
@@ -95,7 +101,7 @@ def evaluate(
     Raises
     ------
     InputError
-        If inputs are missing or of another type.
+        If inputs are missing or of another type, or a value that is quantized is not finite.
     """
     _check_names(graph, inputs)
     plan = _Plan(graph, _linear(graph, compressed))
@@ -145,7 +151,8 @@ def evaluate_stream(
     Raises
     ------
     InputError
-        If inputs are missing, of another type, or differ in their number of frames.
+        If inputs are missing, of another type, or differ in their number of frames, or a value
+        that is quantized is not finite.
     """
     plan = _Plan(graph, _linear(graph, compressed))
     if keep is None:

@@ -170,3 +170,12 @@ def test_wrong_inputs_are_named() -> None:
         evaluate_stream(graph, frames, {}, {})
     with pytest.raises(InputError, match=r"^counter: an initial state is needed for s$"):
         evaluate_stream(graph, {"x": np.zeros((3, 2), np.float32)}, {"s": "y"}, {})
+
+
+def test_values_that_cannot_be_quantized_name_their_node() -> None:
+    nodes = [Node("root", "Sqrt", ("x",), ("r",)), Node("product", "MatMul", ("r", "w"), ("y",))]
+    weights = {"w": np.ones((2, 2), np.float32)}
+    graph = build_graph("g", {"x": type_of(2)}, weights, nodes, ["y"], "test")
+    sentence = r"^g: node product \(MatMul\): a value to be quantized is not finite$"
+    with pytest.raises(InputError, match=sentence):
+        evaluate(graph, {"x": np.array([1, -1], np.float32)}, compress(graph))
