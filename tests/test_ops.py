@@ -44,9 +44,10 @@ def _same_bits(found: np.ndarray, expected: np.ndarray) -> bool:
 
 def _check_lowering(compressed: CompressedGraph, inputs: dict[str, np.ndarray]) -> None:
     """Every tensor on the chip has the evaluator's bits, all others are listed as fused."""
+    results = evaluate(compressed.graph, inputs, compressed)
     lowering = lower_graph(compressed)
     found = StepInterpreter(lowering).run(inputs)
-    for name, expected in evaluate(compressed.graph, inputs, compressed).items():
+    for name, expected in results.items():
         if name in lowering.fused:
             assert name not in found
         else:
