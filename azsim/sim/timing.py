@@ -277,8 +277,19 @@ def replay(trace: Trace, program: Program, hardware: Hardware) -> Timing:
     arrival = _arrivals(flat, program, clock, ticks)
     count = len(flat.engine)
     members = np.ascontiguousarray(np.argsort(flat.engine, kind="stable"))
-    fifo = hardware.decoder.fifo_bursts
-    window = 1 << (max(dram.outstanding_bursts, fifo) + 1).bit_length()
+    bus = np.array(
+        [
+            burst_ticks,
+            _ticks(dram.latency_ns, clock, ticks),
+            dram.outstanding_bursts,
+            hardware.decoder.fifo_bursts,
+            max(1, dram.row_bytes // dram.burst_bytes),
+            _ticks(dram.row_miss_ns, clock, ticks),
+            _ticks(dram.refresh_interval_ns, clock, ticks),
+            _ticks(dram.refresh_ns, clock, ticks),
+        ],
+        np.int64,
+    )
     dispatch, start, end = (np.full(count, -1, np.int64) for _ in range(3))
     counters = np.zeros(3, np.int64)
     run_clock(
@@ -293,16 +304,7 @@ def replay(trace: Trace, program: Program, hardware: Hardware) -> Timing:
         ticks,
         hardware.sequencer.issue_cycles,
         hardware.sequencer.queue_entries,
-        burst_ticks,
-        _ticks(dram.latency_ns, clock, ticks),
-        dram.outstanding_bursts,
-        fifo,
-        max(1, dram.row_bytes // dram.burst_bytes),
-        _ticks(dram.row_miss_ns, clock, ticks),
-        _ticks(dram.refresh_interval_ns, clock, ticks),
-        _ticks(dram.refresh_ns, clock, ticks),
-        count,
-        window,
+        bus,
         dispatch,
         start,
         end,

@@ -36,24 +36,164 @@ ENGINES = ("weight", "load", "store", "mac", "vector")
 _CHANNELS = 3
 _FENCE = 5
 
+# Rows of the state that each engine has, and entries of the state that all share.
+_BASE, _ISSUED, _STARTED, _COMPLETED, _FREE, _ACTIVE, _SERVED, _CONSUMED = range(8)
+_NOW, _NEXT, _KNOWN_ENDS, _LATEST_END, _BUS_FREE, _OPEN_ROW, _TURN = range(7)
+# Entries of the DRAM description.
+_BURST, _LATENCY, _OUTSTANDING, _FIFO, _ROW_BURSTS, _ROW_MISS, _REFRESH_EVERY, _REFRESH = range(8)
+
 
 @kernel
-def _ready(
-    channel, b, begin, ring_end, ring_consumed, mask, outstanding, fifo, latency_ticks, window
+def _finish(e, i, at, end, own, shared):
+    """Record that instruction i of engine e has ended."""
+    end[i] = at
+    own[_FREE, e] = at
+    own[_COMPLETED, e] += 1
+    shared[_KNOWN_ENDS] += 1
+    shared[_LATEST_END] = max(shared[_LATEST_END], at)
+
+
+@kernel
+def _issue(
+    engine, control_before, members, issue_ticks, queue_entries, dispatch, start, end, own, shared
 ):
+    """Let the sequencer issue for as long as queues have room; tells whether it did."""
+    progress = False
+    while shared[_NEXT] < len(engine):
+        i = shared[_NEXT]
+        e = engine[i]
+        at = shared[_NOW] + issue_ticks * (1 + control_before[i])
+        if e == _FENCE:
+            if shared[_KNOWN_ENDS] < i:
+                break
+            at = max(at, shared[_LATEST_END])
+            start[i] = at
+            end[i] = at
+            shared[_KNOWN_ENDS] += 1
+        else:
+            waiting = own[_ISSUED, e] - queue_entries
+            if waiting >= 0:
+                if own[_STARTED, e] <= waiting:
+                    break
+                at = max(at, start[members[own[_BASE, e] + waiting]])
+            own[_ISSUED, e] += 1
+        dispatch[i] = at
+        shared[_NOW] = at
+        shared[_NEXT] = i + 1
+        progress = True
+    return progress
+
+
+@kernel
+def _earliest(i, e, targets, members, dispatch, end, own):
+    """Tick at which an instruction's waits are over; -1 while one of them has no end yet."""
+    at = max(dispatch[i], own[_FREE, e])
+    for other in range(_FENCE):
+        need = targets[i, other]
+        if need > 0:
+            if own[_COMPLETED, other] < need:
+                return -1
+            at = max(at, end[members[own[_BASE, other] + need - 1]])
+    return at
+
+
+@kernel
+def _begin(
+    cycles, targets, num_bursts, arrival, members, ticks, dispatch, start, end, own, shared
+):
+    """Begin every instruction whose start is determined; tells whether there was one."""
+    progress = False
+    for e in range(_FENCE):
+        while own[_STARTED, e] < own[_ISSUED, e] and own[_ACTIVE, e] < 0:
+            i = members[own[_BASE, e] + own[_STARTED, e]]
+            at = _earliest(i, e, targets, members, dispatch, end, own)
+            if at < 0:
+                break
+            at = max(at, arrival[i])
+            start[i] = at
+            own[_STARTED, e] += 1
+            progress = True
+            if e < _CHANNELS and num_bursts[i] > 0:
+                own[_ACTIVE, e] = i
+                own[_SERVED, e] = 0
+                own[_CONSUMED, e] = at
+            else:
+                _finish(e, i, at + cycles[i] * ticks, end, own, shared)
+    return progress
+
+
+@kernel
+def _ready(e, start, ring_end, ring_consumed, dram, own):
     """Tick at which a channel's next burst could be on the bus."""
-    requested = begin
-    if b >= outstanding:
-        requested = max(requested, ring_end[channel * window + ((b - outstanding) & mask)])
-    if b >= fifo:
-        requested = max(requested, ring_consumed[channel * window + ((b - fifo) & mask)])
-    return requested + latency_ticks
+    window = ring_end.shape[1]
+    b = own[_SERVED, e]
+    requested = start[own[_ACTIVE, e]]
+    if b >= dram[_OUTSTANDING]:
+        requested = max(requested, ring_end[e, (b - dram[_OUTSTANDING]) % window])
+    if b >= dram[_FIFO]:
+        requested = max(requested, ring_consumed[e, (b - dram[_FIFO]) % window])
+    return requested + dram[_LATENCY]
+
+
+@kernel
+def _choose(start, ring_end, ring_consumed, dram, own, shared):
+    """Channel that the bus serves next and the tick at which it could begin."""
+    earliest = -1
+    for e in range(_CHANNELS):
+        if own[_ACTIVE, e] >= 0:
+            ready = _ready(e, start, ring_end, ring_consumed, dram, own)
+            if earliest < 0 or ready < earliest:
+                earliest = ready
+    at = max(shared[_BUS_FREE], earliest)
+    for offset in range(_CHANNELS):
+        e = (shared[_TURN] + offset) % _CHANNELS
+        if own[_ACTIVE, e] >= 0 and _ready(e, start, ring_end, ring_consumed, dram, own) <= at:
+            return e, at
+    return -1, at
+
+
+@kernel
+def _serve(
+    cycles, first_burst, num_bursts, ticks, start, end, ring_end, ring_consumed, dram, own, shared,
+    counters,
+):  # fmt: skip
+    """Serve bursts until a transfer has ended; False if no transfer is under way."""
+    while True:
+        e, at = _choose(start, ring_end, ring_consumed, dram, own, shared)
+        if e < 0:
+            return False
+        i, b = own[_ACTIVE, e], own[_SERVED, e]
+        shared[_TURN] = (e + 1) % _CHANNELS
+        if dram[_REFRESH_EVERY] > 0 and at >= dram[_REFRESH_EVERY]:
+            since = at % dram[_REFRESH_EVERY]
+            if since < dram[_REFRESH]:
+                at += dram[_REFRESH] - since
+                counters[1] += 1
+        row = (first_burst[i] + b) // dram[_ROW_BURSTS]
+        if row != shared[_OPEN_ROW]:
+            shared[_OPEN_ROW] = row
+            at += dram[_ROW_MISS]
+            counters[0] += 1
+        done = at + dram[_BURST]
+        shared[_BUS_FREE] = done
+        counters[2] += 1
+        work, total = cycles[i] * ticks, num_bursts[i]
+        share = work * (b + 1) // total - work * b // total
+        consumed = max(done, own[_CONSUMED, e]) + share
+        own[_CONSUMED, e] = consumed
+        ring_end[e, b % ring_end.shape[1]] = done
+        ring_consumed[e, b % ring_end.shape[1]] = consumed
+        own[_SERVED, e] = b + 1
+        if b + 1 == total:
+            own[_ACTIVE, e] = -1
+            _finish(e, i, -(-consumed // ticks) * ticks, end, own, shared)
+            return True
 
 
 @kernel(
     "int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1],"
-    " int64[::1], int64, int64, int64, int64, int64, int64, int64, int64, int64, int64, int64,"
-    " int64, int64, int64[::1], int64[::1], int64[::1], int64[::1])"
+    " int64[::1], int64, int64, int64, int64[::1], int64[::1], int64[::1], int64[::1],"
+    " int64[::1])"
 )
 def run_clock(
     engine,
@@ -67,16 +207,7 @@ def run_clock(
     ticks,
     issue_cycles,
     queue_entries,
-    burst_ticks,
-    latency_ticks,
-    outstanding,
-    fifo,
-    bursts_per_row,
-    row_miss_ticks,
-    refresh_interval_ticks,
-    refresh_ticks,
-    instructions,
-    burst_window,
+    dram,
     dispatch,
     start,
     end,
@@ -92,179 +223,44 @@ def run_clock(
     targets : (n, 5) int64, completions of each engine to wait for
     first_burst, num_bursts : int64, transfers only
     arrival : int64, tick before which the instruction cannot start
-    members : int64 (n,), instruction numbers grouped by engine, each group in program order
-    burst_window : power of two above outstanding and fifo
-    dispatch, start, end : int64 (n,), written, in ticks
+    members : int64, instruction numbers grouped by engine, each group in program order
+    ticks : per cycle
+    issue_cycles, queue_entries : of the sequencer
+    dram : int64 (8,): burst, latency (ticks), outstanding bursts, FIFO bursts, bursts a row,
+        row miss, refresh interval, refresh time (ticks)
+    dispatch, start, end : int64, written, in ticks; -1 where an instruction can never run
     counters : int64 (3,), written: row misses, refresh waits, bursts
 
     Returns
     -------
     int : tick at which the sequencer has issued everything
     """
-    base = np.zeros(6, np.int64)
-    totals = np.zeros(6, np.int64)
-    for i in range(instructions):
-        if engine[i] < _FENCE:
-            totals[engine[i]] += 1
-    for e in range(1, 6):
-        base[e] = base[e - 1] + totals[e - 1]
-    started = np.zeros(6, np.int64)
-    issued = np.zeros(6, np.int64)
-    free = np.zeros(6, np.int64)
-    active = np.zeros(6, np.int64) - 1
-    served = np.zeros(6, np.int64)
-    consumed_last = np.zeros(6, np.int64)
-    bus_free = 0
-    open_row = -1
-    turn = 0
+    own = np.zeros((8, 6), np.int64)
+    own[_ACTIVE, :] = -1
+    for i in range(len(engine)):
+        for e in range(engine[i] + 1, 6):
+            own[_BASE, e] += 1
+    shared = np.zeros(7, np.int64)
+    shared[_OPEN_ROW] = -1
+    window = max(dram[_OUTSTANDING], dram[_FIFO]) + 1
+    ring_end = np.zeros((_CHANNELS, window), np.int64)
+    ring_consumed = np.zeros((_CHANNELS, window), np.int64)
     issue_ticks = issue_cycles * ticks
-    now = 0
-    issuing = 0
-    known_ends = 0
-    latest_end = 0
-    ring_end = np.zeros(_CHANNELS * burst_window, np.int64)
-    ring_consumed = np.zeros(_CHANNELS * burst_window, np.int64)
-    mask = burst_window - 1
-    completed = np.zeros(6, np.int64)
-    while True:
+    under_way = True
+    while under_way:
         progress = True
         while progress:
-            progress = False
-            # The sequencer issues as long as queues have room.
-            while issuing < instructions:
-                e = engine[issuing]
-                if e == _FENCE:
-                    if known_ends < issuing:
-                        break
-                    now = max(now + issue_ticks * (1 + control_before[issuing]), latest_end)
-                    dispatch[issuing] = now
-                    start[issuing] = now
-                    end[issuing] = now
-                    issuing += 1
-                    known_ends += 1
-                    progress = True
-                    continue
-                at = now + issue_ticks * (1 + control_before[issuing])
-                waiting = issued[e] - queue_entries
-                if waiting >= 0:
-                    if started[e] <= waiting:
-                        break
-                    at = max(at, start[members[base[e] + waiting]])
-                now = at
-                dispatch[issuing] = at
-                issued[e] += 1
-                issuing += 1
-                progress = True
-            # Engines begin what is determined.
-            for e in range(_FENCE):
-                while started[e] < issued[e] and active[e] < 0:
-                    i = members[base[e] + started[e]]
-                    at = max(dispatch[i], free[e])
-                    blocked = False
-                    for other in range(_FENCE):
-                        need = targets[i, other]
-                        if need == 0:
-                            continue
-                        if completed[other] < need:
-                            blocked = True
-                            break
-                        at = max(at, end[members[base[other] + need - 1]])
-                    if blocked:
-                        break
-                    at = max(at, arrival[i])
-                    start[i] = at
-                    started[e] += 1
-                    progress = True
-                    if e < _CHANNELS and num_bursts[i] > 0:
-                        active[e] = i
-                        served[e] = 0
-                        consumed_last[e] = at
-                    else:
-                        end[i] = at + cycles[i] * ticks
-                        free[e] = end[i]
-                        completed[e] += 1
-                        known_ends += 1
-                        latest_end = max(latest_end, end[i])
-        # DRAM serves.
-        num_active = 0
-        for e in range(_CHANNELS):
-            if active[e] >= 0:
-                num_active += 1
-        if num_active == 0:
-            break
-        # Earliest ready burst of each channel; the bus takes, from `turn` on, the first channel
-        # whose burst is ready when the bus can move.
-        while True:
-            earliest = -1
-            for e in range(_CHANNELS):
-                i = active[e]
-                if i >= 0:
-                    ready = _ready(
-                        e,
-                        served[e],
-                        start[i],
-                        ring_end,
-                        ring_consumed,
-                        mask,
-                        outstanding,
-                        fifo,
-                        latency_ticks,
-                        burst_window,
-                    )
-                    if earliest < 0 or ready < earliest:
-                        earliest = ready
-            at = max(bus_free, earliest)
-            chosen = -1
-            for offset in range(_CHANNELS):
-                e = (turn + offset) % _CHANNELS
-                i = active[e]
-                if i >= 0:
-                    ready = _ready(
-                        e,
-                        served[e],
-                        start[i],
-                        ring_end,
-                        ring_consumed,
-                        mask,
-                        outstanding,
-                        fifo,
-                        latency_ticks,
-                        burst_window,
-                    )
-                    if ready <= at:
-                        chosen = e
-                        break
-            e = chosen
-            i = active[e]
-            b = served[e]
-            turn = (e + 1) % _CHANNELS
-            if refresh_interval_ticks > 0:
-                since = at % refresh_interval_ticks
-                if at >= refresh_interval_ticks and since < refresh_ticks:
-                    at += refresh_ticks - since
-                    counters[1] += 1
-            row = (first_burst[i] + b) // bursts_per_row
-            if row != open_row:
-                open_row = row
-                at += row_miss_ticks
-                counters[0] += 1
-            done = at + burst_ticks
-            bus_free = done
-            counters[2] += 1
-            n = num_bursts[i]
-            work = cycles[i] * ticks
-            share = work * (b + 1) // n - work * b // n
-            consumed = max(done, consumed_last[e]) + share
-            consumed_last[e] = consumed
-            ring_end[e * burst_window + (b & mask)] = done
-            ring_consumed[e * burst_window + (b & mask)] = consumed
-            served[e] = b + 1
-            if b + 1 == n:
-                end[i] = -(-consumed // ticks) * ticks
-                free[e] = end[i]
-                completed[e] += 1
-                known_ends += 1
-                latest_end = max(latest_end, end[i])
-                active[e] = -1
-                break
-    return now
+            issued = _issue(
+                engine, control_before, members, issue_ticks, queue_entries, dispatch, start, end,
+                own, shared,
+            )  # fmt: skip
+            begun = _begin(
+                cycles, targets, num_bursts, arrival, members, ticks, dispatch, start, end, own,
+                shared,
+            )  # fmt: skip
+            progress = issued or begun
+        under_way = _serve(
+            cycles, first_burst, num_bursts, ticks, start, end, ring_end, ring_consumed, dram, own,
+            shared, counters,
+        )  # fmt: skip
+    return shared[_NOW]
