@@ -141,8 +141,10 @@ def _weight_traffic(
     for name, times in uses.items():
         weight = lowering.compressed.weights[name]
         codec = used_codec(weight.codec, hardware)
-        block = encode_block(codec.name, weight.codes.reshape(-1), weight.bits, **codec.parameters)
         rows, cols = weight.codes.shape
+        block = encode_block(
+            codec.name, weight.codes, weight.bits, columns=max(1, cols), **codec.parameters
+        )
         dense = packed_bytes(rows, cols, element_width(weight.bits))
         # A whole matrix in one block is what no tiling can undercut; headers are not necessary.
         payload = len(block) - 16

@@ -39,7 +39,7 @@ def encode_tiles(compressed: CompressedGraph, plan: Plan, hardware: Hardware) ->
         for tile in tiles:
             codes = np.ascontiguousarray(weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1])
             blocks[tile.name] = encode_block(
-                codec.name, codes.reshape(-1), weight.bits, **codec.parameters
+                codec.name, codes, weight.bits, columns=max(1, codes.shape[1]), **codec.parameters
             )
     return blocks
 

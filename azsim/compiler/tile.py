@@ -4,20 +4,25 @@ Contract: takes the matrix products of the lowered graph, gives a plan in which 
 matrix exactly once, a tile stays inside one K segment, pinned tiles plus two slots plus the
 parameters fit weight SRAM, and the accumulators hold ``m_tile * n_tile`` sums.
 
-If everything fits, everything is pinned.  Otherwise tiles are pinned by traffic saved per byte of
-SRAM, and the rest is streamed through two slots; the slot size is the one with the least traffic.
+If everything fits, everything is pinned.  Otherwise some tiles are pinned and the rest is streamed
+through two slots.  Tiles are pinned matrix by matrix, the one that saves the most traffic per byte
+of SRAM first, or spread evenly over the program, so that loads can hide behind the products in
+between.  Of both ways and several slot sizes the plan with the least estimated time is taken.
+Neighbouring pinned tiles are joined.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
+from azsim.machine.engines.mac import geometry
 from azsim.ops.lowering import Loop, Lowering, Matmul, Step
 
 __all__ = ["ALIGN_BYTES", "Plan", "Tile", "choose_tiles", "element_width", "packed_bytes"]
@@ -26,7 +31,6 @@ ALIGN_BYTES = 64
 _K_STEP = 64
 _MAX_EXTENT = 65_536
 _ROWS_TARGET = 64
-_TILE_OVERHEAD_BYTES = 256  # what one more streamed tile costs in latency, put as traffic
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Plan:
     Attributes
     ----------
     tiles : mapping of str to tuple of Tile
-        By weight; by n, then segment, then k.
+        By weight; by segment, then n, then k.
     m_tile : mapping of str to int
         Most activation rows per matrix product.
     pinned : frozenset of str
@@ -73,9 +77,21 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Use:
+    """A weight matrix, the rows of activations that it meets, and how often in a frame."""
+
     weight: CompressedWeight
     rows: int
     times: int
+
+    @functools.cached_property
+    def density(self) -> float:
+        """Share of codes that are not zero."""
+        return np.count_nonzero(self.weight.codes) / max(1, self.weight.codes.size)
+
+    @functools.cached_property
+    def stream_ratio(self) -> float:
+        """Estimated compressed bytes per byte in SRAM: a mask and the non-zero codes."""
+        return (self.density * self.weight.bits + 1) / element_width(self.weight.bits)
 
 
 def element_width(bits: int) -> int:
@@ -123,10 +139,10 @@ def _cut(
     m_tile = min(use.rows, max(1, accumulators // n_tile))
     tiles = [
         Tile(name, segment, n0, min(n0 + n_tile, outputs), k0, min(k0 + k_tile, high))
-        for n0 in range(0, outputs, n_tile)
         for segment, (low, high) in enumerate(
             zip(use.weight.segments, use.weight.segments[1:], strict=False)
         )
+        for n0 in range(0, outputs, n_tile)
         for k0 in range(low, high, k_tile)
     ]
     return tuple(tiles), m_tile
@@ -135,13 +151,6 @@ def _cut(
 def _tile_bytes(tile: Tile, use: _Use) -> int:
     width = element_width(use.weight.bits)
     return packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
-
-
-def _saved_per_byte(tile: Tile, use: _Use) -> float:
-    """Estimated compressed bytes of a tile, times its uses, per byte of SRAM."""
-    codes = use.weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1]
-    bits = np.count_nonzero(codes) * use.weight.bits + codes.size
-    return use.times * bits / 8 / _tile_bytes(tile, use)
 
 
 def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -> Plan:
@@ -183,16 +192,12 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
         found = cut(slot_bytes)
         if found is None:
             break
-        traffic, pinned = _pin(found, uses, budget - 2 * slot_bytes)
-        plan = Plan(
-            {name: tiles for name, (tiles, _) in found.items()},
-            {name: rows for name, (_, rows) in found.items()},
-            pinned,
-            slot_bytes,
-            parameter_bytes,
-        )
-        if best is None or traffic < best[0]:
-            best = traffic, plan
+        room = budget - 2 * slot_bytes
+        for pinned in (_pin_by_matrix(found, uses, room), _pin_spread(found, uses, room)):
+            plan = _plan(found, pinned, mac.accumulators, slot_bytes, parameter_bytes)
+            cost = _estimated_cycles(plan, uses, hardware)
+            if best is None or cost < best[0]:
+                best = cost, plan
         slot_bytes = slot_bytes // 2 // ALIGN_BYTES * ALIGN_BYTES
     if best is None:
         least = max(
@@ -207,17 +212,103 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
     return best[1]
 
 
-def _pin(found: Mapping, uses: Mapping[str, _Use], room: int) -> tuple[float, frozenset[str]]:
-    """Pin by traffic saved per byte; returns the estimated traffic that remains."""
-    candidates = [(tile, uses[name]) for name, (tiles, _) in found.items() for tile in tiles]
-    ranked = sorted(candidates, key=lambda entry: -_saved_per_byte(*entry))
+_Cut = Mapping[str, tuple[tuple[Tile, ...], int]]
+
+
+def _plan(
+    found: _Cut, pinned: frozenset[str], accumulators: int, slot_bytes: int, parameter_bytes: int
+) -> Plan:
+    """Join pinned neighbours and make a plan."""
+    joined = {
+        name: _joined(tiles, pinned, accumulators // rows) for name, (tiles, rows) in found.items()
+    }
+    kept = frozenset(
+        tile.name
+        for tiles in joined.values()
+        for tile in tiles
+        if all(name in pinned for name in _covered(tile, found[tile.weight][0]))
+    )
+    rows = {name: rows for name, (_, rows) in found.items()}
+    return Plan(joined, rows, kept, slot_bytes, parameter_bytes)
+
+
+def _pin_by_matrix(found: _Cut, uses: Mapping[str, _Use], room: int) -> frozenset[str]:
+    """Pin tiles of the matrix that saves the most traffic per byte first."""
+    ranked = sorted(uses, key=lambda name: -uses[name].times * uses[name].stream_ratio)
     pinned: set[str] = set()
-    traffic = 0.0
-    for tile, use in ranked:
-        size = _tile_bytes(tile, use)
-        if size <= room:
+    for name in ranked:
+        for tile in found[name][0]:
+            size = _tile_bytes(tile, uses[name])
+            if size <= room:
+                room -= size
+                pinned.add(tile.name)
+    return frozenset(pinned)
+
+
+def _pin_spread(found: _Cut, uses: Mapping[str, _Use], room: int) -> frozenset[str]:
+    """Pin the same share of tiles everywhere, evenly in program order."""
+    sized = [(tile, _tile_bytes(tile, uses[name])) for name in uses for tile in found[name][0]]
+    share = room / max(1, sum(size for _, size in sized))
+    pinned: set[str] = set()
+    due = 0.0
+    for tile, size in sized:
+        due += share * size
+        if due >= size and size <= room:
+            due -= size
             room -= size
             pinned.add(tile.name)
+    return frozenset(pinned)
+
+
+def _joined(tiles: tuple[Tile, ...], pinned: frozenset[str], most_rows: int) -> tuple[Tile, ...]:
+    """Join neighbouring pinned tiles of a matrix whose K is not cut inside a segment."""
+    if len({(tile.segment, tile.k0) for tile in tiles}) > len({tile.segment for tile in tiles}):
+        return tiles
+    result: list[Tile] = []
+    for tile in tiles:
+        last = result[-1] if result else None
+        if (
+            last is not None
+            and last.segment == tile.segment
+            and last.n1 == tile.n0
+            and tile.name in pinned
+            and all(name in pinned for name in _covered(last, tiles))
+            and tile.n1 - last.n0 <= most_rows
+        ):
+            result[-1] = replace(last, n1=tile.n1)
         else:
-            traffic += _saved_per_byte(tile, use) * size + use.times * _TILE_OVERHEAD_BYTES
-    return traffic, frozenset(pinned)
+            result.append(tile)
+    return tuple(result)
+
+
+def _covered(tile: Tile, tiles: tuple[Tile, ...]) -> list[str]:
+    """Names of the tiles that lie inside a joined one."""
+    return [
+        other.name
+        for other in tiles
+        if (other.segment, other.k0, other.k1) == (tile.segment, tile.k0, tile.k1)
+        and tile.n0 <= other.n0
+        and other.n1 <= tile.n1
+    ]
+
+
+def _estimated_cycles(plan: Plan, uses: Mapping[str, _Use], hardware: Hardware) -> float:
+    """Time of two frames of a plan: products in order, loads two tiles ahead."""
+    clock, dram, mac = hardware.clock_hz, hardware.dram, hardware.mac
+    cycles_per_byte = clock / dram.bytes_per_s
+    latency_cycles = dram.latency_ns * 1e-9 * clock
+    multiplied = loaded = 0.0
+    ends = [0.0, 0.0]  # of the products with the last two streamed tiles
+    for name, use in (entry for _ in range(2) for entry in uses.items()):
+        shape = geometry(mac, element_width(use.weight.bits), use.weight.activation_bits)
+        per_window = max(1.0, shape.window * use.density * shape.halves / shape.macs)
+        for tile in plan.tiles[name]:
+            windows = -(-(tile.k1 - tile.k0) // shape.window) * -(-(tile.n1 - tile.n0) // mac.lanes)
+            product = use.rows * windows * per_window + 2 * mac.pipeline_cycles
+            if tile.name not in plan.pinned:
+                size = use.stream_ratio * _tile_bytes(tile, use)
+                loaded = max(loaded, ends[0]) + size * cycles_per_byte + latency_cycles
+                multiplied = max(multiplied, loaded)
+                ends = [ends[1], multiplied + product * use.times]
+            multiplied += product * use.times
+    return multiplied

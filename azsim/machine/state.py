@@ -47,6 +47,16 @@ class Tile:
         return block_lane_cycles(self.encoded, lanes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Resident:
+    """A tile that weight SRAM is known to hold, in bytes [low, high)."""
+
+    view: View
+    tile: Tile
+    low: int
+    high: int
+
+
 class Operation:
     """An instruction with its operands as attributes (0 where absent)."""
 
@@ -95,6 +105,8 @@ class Machine:
     views : list of View or None
     arrays : list of ndarray or None
         The numpy window of each view (None for packed types).
+    shapes : list of int
+        A number for the memory, type and extent of each view: equal numbers, equal shapes.
     epoch : int
         Counts ``view`` instructions: while it stands still, views only moved.
     """
@@ -109,17 +121,26 @@ class Machine:
         self.views: list[View | None] = [None] * NUM_VIEWS
         self.arrays: list[np.ndarray | None] = [None] * NUM_VIEWS
         self.regions: list[Region | None] = [None] * NUM_VIEWS
+        self.shapes = [-1] * NUM_VIEWS
         self.epoch = 0
         self.codecs = frozenset(hardware.decoder.codecs)
         self._region_by_name = {region.name: region for region in program.regions}
         self._region_of_view = program.region_of_view
         self._decoded: dict[tuple[int, int], Tile] = {}
-        self._resident: dict[int, tuple[View, Tile]] = {}
+        self._resident: dict[int, _Resident] = {}
+        self._set: dict[int, tuple[View, np.ndarray | None, Region | None, int]] = {}
+        self._shape_number: dict[tuple[str, str, int, int], int] = {}
 
     # ---- views
 
     def set_view(self, number: int, view: View, index: int) -> None:
         """Execute a ``view`` instruction at `index`."""
+        self.epoch += 1
+        known = self._set.get(index)
+        if known is not None and known[0] is view:
+            self.views[number], self.arrays[number], self.regions[number] = known[:3]
+            self.shapes[number] = known[3]
+            return
         name = self._region_of_view.get(index)
         if name is None:
             self.regions[number] = None
@@ -127,8 +148,10 @@ class Machine:
             self.regions[number] = self._region_by_name[name]
         else:
             raise MachineError(f"instruction {index}: view v{number}: no region is named '{name}'")
-        self.epoch += 1
         self._resolve(number, view, index)
+        shape = (view.space, view.dtype, view.rows, view.cols)
+        self.shapes[number] = self._shape_number.setdefault(shape, len(self._shape_number))
+        self._set[index] = view, self.arrays[number], self.regions[number], self.shapes[number]
 
     def step_view(self, number: int, step_bytes: int, index: int) -> None:
         """Execute a ``view_step`` instruction at `index`."""
@@ -250,21 +273,22 @@ class Machine:
             pitch = target.row_stride * target.element_bits // 8
             for row in range(target.rows):
                 array[row * pitch : row * pitch + packed.shape[1]] = packed[row]
-        self.forget("weight", *target.extent())
-        self._resident[target.addr] = (target, tile)
+        low, high = target.extent()
+        self.forget("weight", low, high)
+        self._resident[target.addr] = _Resident(target, tile, low, high)
 
     def resident_tile(self, source: View, number: int, index: int) -> Tile:
         """Return the tile that a weight view shows, unpacked from SRAM if need be."""
         known = self._resident.get(source.addr)
-        if known is not None and known[0] == source:
-            return known[1]
+        if known is not None and (known.view is source or known.view == source):
+            return known.tile
         array = self.array(number, index)
         codes = unpack(array, source)
         digest = hashlib.blake2b(
             repr(codes.shape).encode() + codes.tobytes(), digest_size=12
         ).hexdigest()
         tile = Tile(codes, digest, b"")
-        self._resident[source.addr] = (source, tile)
+        self._resident[source.addr] = _Resident(source, tile, *source.extent())
         return tile
 
     def forget(self, space: str, low: int, high: int) -> None:
@@ -274,11 +298,11 @@ class Machine:
             for key in gone:
                 del self._decoded[key]
         elif space == "weight" and self._resident:
-            stale = []
-            for addr, (view, _) in self._resident.items():
-                first, last = view.extent()
-                if first < high and low < last:
-                    stale.append(addr)
+            stale = [
+                addr
+                for addr, entry in self._resident.items()
+                if entry.low < high and low < entry.high
+            ]
             for addr in stale:
                 del self._resident[addr]
 

@@ -81,19 +81,23 @@ class _Resolver:
             name: [operand for operand in entry.operands if operand in _VIEW_OPERANDS]
             for name, entry in spec.items()
         }
+        self._numbers: dict[int, dict[str, int]] = {}
 
     def site(self, op: Operation) -> int:
         """Number of an engine operation's site with the views as they are now."""
         machine = self._machine
-        numbers = {
-            name: getattr(op, name)
-            for name in self._operands[op.mnemonic]
-            if name != "bias" or op.use_bias
-        }
-        views = {name: machine.view(number, op.index) for name, number in numbers.items()}
-        key = (op.index, *((v.space, v.dtype, v.rows, v.cols) for v in views.values()))
+        numbers = self._numbers.get(op.index)
+        if numbers is None:
+            numbers = self._numbers[op.index] = {
+                name: getattr(op, name)
+                for name in self._operands[op.mnemonic]
+                if name != "bias" or op.use_bias
+            }
+        shapes = machine.shapes
+        key = (op.index, *[shapes[number] for number in numbers.values()])
 
         def make() -> Site:
+            views = {name: machine.view(number, op.index) for name, number in numbers.items()}
             for number in numbers.values():
                 machine.check_live(number, op.index)
             footprint = instructions()[op.mnemonic].footprint
