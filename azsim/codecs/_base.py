@@ -13,7 +13,9 @@ A *block* is one tile of weights that decodes alone::
 
 The checksum is a transport check; a decoder does not trust it and answers a malformed payload
 with `CodecError` by itself.  A stream is canonical: a block that is accepted is the one that the
-encoder makes from its codes (for some parameters), so no bit of it is without meaning.
+encoder makes from its codes (for some parameters), so no bit of it is without meaning.  Where an
+encoder searches among many forms, its module says ``CANONICAL = False`` and any well-formed
+stream is accepted.
 
 A code is signed and lies in ``[-(2**(bits-1)-1), 2**(bits-1)-1]``; where it is stored, it is
 two's complement in `bits` bits.  Bits fill a byte from the least significant one.
@@ -32,8 +34,19 @@ A codec is one module of this package that defines
     Inverse, from the payload alone; `CodecError` on every malformed one.
 ``lane_cycles(payload, count, bits, flags, lanes) -> int``
     Cycles that the busiest of `lanes` lanes needs for this very payload, input always ready.
-    Lane i decodes codes ``[i * n, (i + 1) * n)`` with ``n = ceil(count / lanes)``; that each
-    lane finds its part of the stream is assumed, not paid for.
+    Lane i decodes codes ``[i * n, (i + 1) * n)`` with ``n = ceil(count / lanes)`` unless the
+    codec says otherwise; that each lane finds its part of the stream is assumed, not paid for.
+``hardware_cost(payload, bits, flags, lanes) -> HardwareCost``
+    Rough size of a decoder of `lanes` lanes for such blocks; the docstring has the formula.
+
+and may define
+
+``WANTS_COLUMNS = True``
+    `encode` also takes ``columns=``, the width of the matrix whose rows are the codes in order.
+``CANONICAL = False``
+    See above.
+``parameters_of(payload, count, flags) -> dict``
+    Parameters, and `columns`, that make the encoder repeat a block that decodes.
 """
 
 from __future__ import annotations
@@ -42,6 +55,7 @@ import functools
 import pkgutil
 import struct
 import zlib
+from dataclasses import dataclass
 from types import ModuleType
 from typing import NamedTuple
 
@@ -53,9 +67,13 @@ from azsim.folder import load_folder
 __all__ = [
     "HEADER_BYTES",
     "MAX_COUNT",
+    "HardwareCost",
     "block_bytes",
     "block_codec",
+    "block_hardware_cost",
     "block_lane_cycles",
+    "block_parameters",
+    "codec_is_canonical",
     "codec_names",
     "codec_parameters",
     "decode_block",
@@ -71,6 +89,31 @@ _FIELDS = struct.Struct("<BBBBII")
 _CHECKSUM = struct.Struct("<I")
 _REQUIRED = ("ID", "FLAGS", "PARAMETERS", "encode", "decode", "lane_cycles")
 _PACKAGE = "azsim.codecs"
+
+
+@dataclass(frozen=True)
+class HardwareCost:
+    """Size of a decoder in the rough, for comparisons between codecs; all lanes together.
+
+    Attributes
+    ----------
+    table_bits : int
+        Bits of memory that hold tables: palettes, code tables.
+    register_bits : int
+        Bits of flip-flops: input windows, counters, states.
+    multiplexers : int
+        2:1 multiplexers of one bit: shifters and crossbars, a stage for each power of two.
+    adders : int
+        Adders of up to 16 bits, counters among them.
+    comparators : int
+        Comparators of up to 16 bits.
+    """
+
+    table_bits: int = 0
+    register_bits: int = 0
+    multiplexers: int = 0
+    adders: int = 0
+    comparators: int = 0
 
 
 class _Block(NamedTuple):
@@ -99,6 +142,11 @@ def codec_parameters(name: str) -> tuple[str, ...]:
     return _codec(name).PARAMETERS
 
 
+def codec_is_canonical(name: str) -> bool:
+    """Tell whether a codec's blocks have one form only, see above."""
+    return getattr(_codec(name), "CANONICAL", True)
+
+
 def _codec(name: str) -> ModuleType:
     table = load_folder(_PACKAGE, _REQUIRED)
     if name not in table:
@@ -111,7 +159,14 @@ def _codecs_by_id() -> dict[int, ModuleType]:
     return {module.ID: module for module in load_folder(_PACKAGE, _REQUIRED).values()}
 
 
-def encode_block(name: str, codes: np.ndarray, bits: int, **parameters: int | bool) -> bytes:
+def encode_block(
+    name: str,
+    codes: np.ndarray,
+    bits: int,
+    *,
+    columns: int | None = None,
+    **parameters: int | bool,
+) -> bytes:
     """Encode one tile of codes.
 
     Parameters
@@ -122,6 +177,8 @@ def encode_block(name: str, codes: np.ndarray, bits: int, **parameters: int | bo
         Codes within ``±(2**(bits-1)-1)``; any shape, taken in C order.
     bits : int
         2 to 8.
+    columns : int, optional
+        Width of the matrix that the codes are, row after row; without it they are one row.
     **parameters
         The codec's own, see `codec_parameters`.
 
@@ -133,7 +190,8 @@ def encode_block(name: str, codes: np.ndarray, bits: int, **parameters: int | bo
     Raises
     ------
     CodecError
-        If the codec, a parameter, `bits`, the number of codes or a code is not allowed.
+        If the codec, a parameter, `bits`, the number of codes or columns, or a code is not
+        allowed.
     """
     codec = _codec(name)
     for key in parameters:
@@ -152,6 +210,11 @@ def encode_block(name: str, codes: np.ndarray, bits: int, **parameters: int | bo
     if flat.size and (flat.min() < -limit or flat.max() > limit):
         found = int(flat.min()) if flat.min() < -limit else int(flat.max())
         raise CodecError(f"codec {name}: code {found}, allowed at {bits} bits: ±{limit}")
+    columns = max(1, flat.size) if columns is None else columns
+    if columns < 1 or flat.size % columns:
+        raise CodecError(f"codec {name}: {flat.size} codes are not rows of {columns} columns")
+    if getattr(codec, "WANTS_COLUMNS", False):
+        parameters["columns"] = columns
     payload, flags = codec.encode(flat, bits, **parameters)
     head = _FIELDS.pack(_MAGIC, _VERSION, codec.ID, bits | flags << 4, flat.size, len(payload))
     return head + _CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(head))) + payload
@@ -207,6 +270,39 @@ def block_lane_cycles(data: bytes | bytearray | memoryview | np.ndarray, lanes: 
         raise ValueError(f"{lanes} lanes, at least 1 is needed")
     block = _open(data)
     return block.codec.lane_cycles(block.payload, block.num_codes, block.bits, block.flags, lanes)
+
+
+def block_hardware_cost(
+    data: bytes | bytearray | memoryview | np.ndarray, lanes: int
+) -> HardwareCost:
+    """Rough size of a decoder of `lanes` lanes for blocks like this one.
+
+    Raises
+    ------
+    CodecError
+        If the header is malformed, or what the codec has to read of the payload.
+    ValueError
+        If there is no lane.
+    """
+    if lanes < 1:
+        raise ValueError(f"{lanes} lanes, at least 1 is needed")
+    block = _open(data)
+    return block.codec.hardware_cost(block.payload, block.bits, block.flags, lanes)
+
+
+def block_parameters(data: bytes | bytearray | memoryview | np.ndarray) -> dict[str, int | bool]:
+    """Keyword arguments with which `encode_block` makes this block again from its codes.
+
+    Empty for a codec that does not tell.  The block should be one that decodes.
+
+    Raises
+    ------
+    CodecError
+        If the header is malformed, or what the codec has to read of the payload.
+    """
+    block = _open(data)
+    describe = getattr(block.codec, "parameters_of", None)
+    return describe(block.payload, block.num_codes, block.flags) if describe else {}
 
 
 def _open(data: bytes | bytearray | memoryview | np.ndarray) -> _Block:
