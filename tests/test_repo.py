@@ -23,7 +23,7 @@ TABLES = ("codecs", "machine/instructions", "models", "ops", "studies")
 
 
 # What ``import azsim`` promises; a name goes only with an entry in CHANGELOG.md.
-PUBLIC = ["load_workload", "run", "verify"]
+PUBLIC = ["RunResult", "errors", "load_hardware", "load_workload", "run", "verify"]
 
 
 def git_files() -> list[Path]:

@@ -15,7 +15,7 @@ from azsim.ops.build import build_graph
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["input_names_and_shapes", "load_onnx"]
+__all__ = ["input_names_and_shapes", "load_onnx", "nodes_by_operator", "replace_initializers"]
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -65,6 +65,16 @@ def input_names_and_shapes(
     where = where or ("onnx model" if isinstance(data, bytes) else str(data))
     declared = _declared_inputs(_parse(data, where))
     return {name: shape for name, (_, shape) in declared.items()}
+
+
+def nodes_by_operator(data: bytes | str | Path, where: str = "") -> dict[str, list[str]]:
+    """Node names by operator type as the file has them, supported or not; sorted by type."""
+    where = where or ("onnx model" if isinstance(data, bytes) else str(data))
+    found: dict[str, list[str]] = {}
+    for index, proto in enumerate(_parse(data, where).graph.node):
+        op = _operator(proto)
+        found.setdefault(op, []).append(proto.name or f"{op}_{index}")
+    return dict(sorted(found.items()))
 
 
 def replace_initializers(
@@ -190,8 +200,13 @@ def _array(tensor: onnx.TensorProto, what: str) -> np.ndarray:
         raise InputError(f"{what} cannot be read: {error}") from None
 
 
+def _operator(proto: onnx.NodeProto) -> str:
+    standard = proto.domain in _STANDARD_DOMAINS
+    return proto.op_type if standard else f"{proto.domain}.{proto.op_type}"
+
+
 def _node(proto: onnx.NodeProto, index: int, where: str) -> Node:
-    op = proto.op_type if proto.domain in _STANDARD_DOMAINS else f"{proto.domain}.{proto.op_type}"
+    op = _operator(proto)
     name = proto.name or f"{op}_{index}"
     attributes = {}
     for attribute in proto.attribute:

@@ -1,0 +1,205 @@
+"""What the command line takes: commands, options, completion.  Standard library only."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from azsim.errors import InputError
+from azsim.resources import checkout_root
+
+__all__ = ["build_parser", "shell_functions", "study_names", "unknown"]
+
+_PACKAGE = Path(__file__).parent
+_LISTS = ("workloads", "hardware", "codecs", "operators", "instructions", "studies")
+_SHELLS = ("bash", "zsh", "tcsh")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors as azsim's own, and rich help that is imported when it is shown."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+    def format_help(self) -> str:
+        from rich_argparse import RichHelpFormatter
+
+        self.formatter_class = RichHelpFormatter
+        return super().format_help()
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise InputError(unknown(str(action.metavar).lower(), value, action.choices))
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("azsim")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        parser._print_message(f"azsim {version}\n", sys.stdout)
+        parser.exit()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Make the parser; the namespace's ``command`` is the command's name."""
+    parser = _Parser(
+        prog="azsim",
+        description="Run compressed neural networks on a simulated AZ-style edge processor: the "
+        "bits are executed, the clock is modelled.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    # Given a name, argparse needs no formatter for it.
+    commands = parser.add_subparsers(prog="azsim", metavar="COMMAND", dest="command", required=True)
+
+    def add(name: str, text: str) -> _Parser:
+        return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+    run = add("run", "compress, compile, execute, time and report a workload")
+    _workload(run, chip=True)
+    _output(run, "folder of the results, replaced as a whole", _DIRECTORY)
+    run.add_argument("--verify", action="store_true", help="compare with the reference evaluator")
+    _json(run, "print the summary as JSON and nothing else")
+
+    verify = add("verify", "compare a run, bit for bit, with the reference evaluator")
+    _workload(verify, chip=True)
+    _output(verify, "also write the results there", _DIRECTORY)
+    _json(verify, "print the summary and the comparison as JSON and nothing else")
+
+    inspect = add("inspect", "show what is in a workload, an ONNX file or a program")
+    _complete(inspect.add_argument("file", metavar="FILE", help=_INSPECT_HELP), _WORKLOAD)
+    _sets(inspect)
+    inspect.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="INPUT=1x576",
+        help="shape of an ONNX file's input (default: symbolic lengths are 1)",
+    )
+    _json(inspect, "print the tables as JSON")
+
+    export = add("export", "write the pruned and quantized weights, as float32")
+    _workload(export, chip=False)
+    _output(export, ".npz of the weights, or the whole .onnx model", _FILE, required=True)
+
+    listing = add("list", "show what there is to choose from")
+    listing.add_argument("kind", metavar="KIND", choices=_LISTS, help=", ".join(_LISTS))
+    _json(listing, "print the table as JSON")
+
+    asm = add("asm", "make a program file of assembly text, or of a workload")
+    _workload(asm, chip=True, what="assembly text (.azs), or a workload")
+    _output(asm, "program file (.npz)", _FILE, required=True)
+    dram = asm.add_argument(
+        "--dram", type=Path, metavar="FILE", help="take the DRAM image of this program file"
+    )
+    _complete(dram, _FILE)
+
+    disasm = add("disasm", "write a program file, or a workload's program, as text")
+    _workload(disasm, chip=True, what="a program file (.npz), or a workload")
+    _output(disasm, "file of the text (default: print it)", _FILE)
+    disasm.add_argument("--numbered", action="store_true", help="number the instructions")
+
+    schema = add("schema", "print the JSON schema of a kind of file, for editors")
+    schema.add_argument("kind", metavar="KIND", choices=("workload", "hardware"))
+
+    study = add("study", "make a study anew: its figures, plots and text")
+    _complete(study.add_argument("name", metavar="NAME", help="see: azsim list studies"), _STUDY)
+    _output(study, "folder of the study, replaced as a whole", _DIRECTORY)
+
+    completion = add("completion", "print the completion script of a shell")
+    completion.add_argument("shell", metavar="SHELL", choices=_SHELLS, help=", ".join(_SHELLS))
+    return parser
+
+
+_INSPECT_HELP = "a workload (file or name), an ONNX file, a program (.npz) or assembly text (.azs)"
+_WORKLOAD_HELP = "a workload's file, or a name of: azsim list workloads"
+
+# What shtab completes, by shell; functions of `_preamble` or its own.
+_FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+_DIRECTORY = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
+_WORKLOAD = {"bash": "_azsim_workloads", "zsh": "_azsim_workloads", "tcsh": "f"}
+_HARDWARE = {"bash": "_azsim_hardware", "zsh": "_azsim_hardware", "tcsh": "f"}
+_STUDY = {"bash": "_azsim_studies", "zsh": "_azsim_studies", "tcsh": "f"}
+
+
+def _complete(action: argparse.Action, how: dict[str, str]) -> None:
+    action.complete = how  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _workload(parser: argparse.ArgumentParser, *, chip: bool, what: str = _WORKLOAD_HELP) -> None:
+    _complete(parser.add_argument("workload", metavar="WORKLOAD", help=what), _WORKLOAD)
+    if chip:
+        hardware = parser.add_argument(
+            "--hardware",
+            metavar="NAME|FILE",
+            help="a preset or a hardware file (default: the workload's)",
+        )
+        _complete(hardware, _HARDWARE)
+    _sets(parser)
+
+
+def _sets(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change a key, such as workload.compression.default.weights.bits=4 or "
+        "hardware.clock_hz=1000000; may be repeated",
+    )
+
+
+def _output(
+    parser: argparse.ArgumentParser, text: str, how: dict[str, str], *, required: bool = False
+) -> None:
+    metavar = "FILE" if how is _FILE else "DIR"
+    action = parser.add_argument(
+        "-o", "--output", type=Path, metavar=metavar, help=text, required=required
+    )
+    _complete(action, how)
+
+
+def _json(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--json", action="store_true", help=text)
+
+
+def shell_functions() -> dict[str, str]:
+    """Functions that complete names and files, by shell."""
+    names = {
+        "workloads": _names("../workloads" if checkout_root() else "_data/workloads", ".yaml"),
+        "hardware": _names("hardware/presets", ".yaml"),
+        "studies": _names("studies", ".py"),
+    }
+    bash, zsh = [], []
+    for kind, entries in names.items():
+        words = " ".join(entries)
+        files = "" if kind == "studies" else "compgen -f -- $1; "
+        bash.append(f'_azsim_{kind}() {{ {files}compgen -W "{words}" -- $1; }}')
+        files = "" if kind == "studies" else "; _files"
+        zsh.append(f"_azsim_{kind}() {{ compadd -- {words}{files} }}")
+    return {"bash": "\n".join(bash), "zsh": "\n".join(zsh)}
+
+
+def study_names() -> list[str]:
+    """Names of the studies, sorted; imports none of them."""
+    return _names("studies", ".py")
+
+
+def _names(folder: str, suffix: str) -> list[str]:
+    """Entries of one of the package's folders."""
+    return sorted(path.stem for path in (_PACKAGE / folder).glob(f"[!_]*{suffix}"))
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Say that there is no such name, with the nearest one and all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown {what} {name!r}, {hint}allowed: {', '.join(names) or 'none'}"

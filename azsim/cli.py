@@ -1,0 +1,388 @@
+"""The command line.  Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from azsim.arguments import build_parser, shell_functions, study_names, unknown
+from azsim.errors import AzsimError, ConfigError, InputError
+from azsim.resources import checkout_root
+
+if TYPE_CHECKING:
+    from azsim.frontend.workload import Workload
+    from azsim.hardware import Hardware
+    from azsim.isa.program import DramImage, Program
+    from azsim.report.listing import Listing
+    from azsim.sim.result import RunResult
+
+__all__ = ["main"]
+
+_PROGRAM_SUFFIX, _ASSEMBLY_SUFFIX = ".npz", ".azs"
+_FAILED, _BAD_INPUT, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 130, 141
+
+_Progress = Callable[[str, int, int], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process by default.
+
+    Returns
+    -------
+    int
+        0 done, 1 a check failed, 2 bad input, 130 interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a terminal without UTF-8 shows "?"
+            stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
+    try:
+        parsed = build_parser().parse_args(arguments)
+        code = _COMMANDS[parsed.command](parsed)
+        sys.stdout.flush()
+        return code
+    except SystemExit as ending:  # --help and --version
+        return int(ending.code or 0)
+    except AzsimError as error:
+        print(f"azsim: error: {error}", file=sys.stderr)
+        return _BAD_INPUT
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Who reads has enough; flushing at exit would complain again.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+
+
+# ---------------------------------------------------------------------------- run, verify
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from azsim.report import files
+
+    workload, hardware = _load(arguments)
+    directory = arguments.output or _default_directory("runs", workload.name)
+    files.check_writable(directory)
+    result = _simulate(workload, hardware, verify=arguments.verify, timeline=True)
+    files.write_run(result, directory)
+    if arguments.json:
+        sys.stdout.write(files.json_text(result.summary))
+    else:
+        from azsim.report import text
+
+        _show(text.run_report(result))
+        print(f"\nWritten to {_shown_path(directory)}")
+    return _check(workload, result)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from azsim.report import files
+
+    workload, hardware = _load(arguments)
+    if arguments.output:
+        files.check_writable(arguments.output)
+    result = _simulate(workload, hardware, verify=True, timeline=bool(arguments.output))
+    if arguments.output:
+        files.write_run(result, arguments.output)
+    comparison = result.comparison
+    assert comparison is not None
+    if arguments.json:
+        document = files.run_document(result)["comparison"]
+        sys.stdout.write(files.json_text({**result.summary, "comparison": document}))
+    else:
+        from azsim.report import text
+
+        print(f"{result.workload} on {result.hardware}\n")
+        _show([text.verification(comparison)])
+    return _check(workload, result)
+
+
+def _load(arguments: argparse.Namespace) -> tuple[Workload, Hardware]:
+    """Read workload and hardware; the problems of both come at once."""
+    from azsim.config import split_overrides
+    from azsim.frontend.workload import load_workload
+    from azsim.hardware import load_hardware
+
+    sets = split_overrides(arguments.set, ("workload", "hardware"))
+    problems: list[str] = []
+    workload = hardware = None
+    try:
+        workload = load_workload(arguments.workload, sets["workload"])
+    except ConfigError as error:
+        problems += error.problems
+    reference = arguments.hardware or (workload and workload.hardware_reference)
+    if reference:
+        try:
+            hardware = load_hardware(reference, sets["hardware"])
+        except ConfigError as error:
+            problems += error.problems
+    if workload is None or hardware is None:
+        raise ConfigError(problems)
+    return workload, hardware
+
+
+def _simulate(workload: Workload, hardware: Hardware, *, verify: bool, timeline: bool) -> RunResult:
+    from azsim import pipeline
+
+    with _progress() as progress:
+        return pipeline.run(workload, hardware, verify=verify, timeline=timeline, progress=progress)
+
+
+def _check(workload: Workload, result: RunResult) -> int:
+    """Say on stderr what a run should have kept and did not."""
+    from azsim import pipeline
+
+    failures = [f"expect: {sentence}" for sentence in pipeline.check_expectations(workload, result)]
+    if result.comparison is not None and not result.comparison.bit_exact:
+        failures.append(f"not bit exact: {result.comparison.first_difference}")
+    for failure in failures:
+        print(f"azsim: check failed: {failure}", file=sys.stderr)
+    return _FAILED if failures else 0
+
+
+# ------------------------------------------------------------------ inspect, export, list
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    name, note = arguments.file, ""
+    path = Path(name)
+    if path.suffix == ".onnx":
+        from azsim.report import inspection
+
+        shapes = dict(_shape(text) for text in arguments.shape)
+        tables, note = inspection.onnx_tables(path, shapes)
+    elif path.suffix in (_PROGRAM_SUFFIX, _ASSEMBLY_SUFFIX):
+        from azsim.isa.program_file import load_program
+        from azsim.report import programs
+
+        is_file = path.suffix == _PROGRAM_SUFFIX
+        parts = load_program(path) if is_file else (programs.read_assembly(path), None)
+        tables = programs.program_tables(*parts)
+    else:
+        from azsim import pipeline
+        from azsim.report import inspection
+
+        compressed = pipeline.compress_workload(_load_workload(name, arguments.set))
+        tables = inspection.graph_tables(compressed.graph)
+        tables.append(inspection.scheme_table(compressed))
+    if arguments.json:
+        from azsim.report.files import json_text
+
+        document: dict[str, object] = {_key(table.title): table.records() for table in tables}
+        sys.stdout.write(json_text({**document, "unsupported": note or None}))
+    else:
+        _show_tables(tables)
+        if note:
+            print(f"\nNot supported: {note}")
+    return 0
+
+
+def _key(title: str) -> str:
+    return title.lower().replace(" ", "_")
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, _, lengths = text.rpartition("=")
+    words = lengths.replace(",", "x").split("x")
+    if not name or not all(word.isdecimal() for word in words):
+        raise InputError(f"--shape {text}: not a shape, allowed: INPUT=1x576")
+    return name, tuple(int(word) for word in words)
+
+
+def _load_workload(path_or_name: str, texts: Sequence[str]) -> Workload:
+    from azsim.config import split_overrides
+    from azsim.frontend.workload import load_workload
+
+    return load_workload(path_or_name, split_overrides(texts, ("workload",))["workload"])
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from azsim.report import files
+
+    path: Path = arguments.output
+    if path.suffix not in (".npz", ".onnx"):
+        raise InputError(f"{path}: unknown kind of file {path.suffix!r}, allowed: .npz, .onnx")
+    files.check_file_writable(path)
+    workload = _load_workload(arguments.workload, arguments.set)
+    from azsim import pipeline
+
+    is_model = path.suffix == ".onnx"
+    data = (
+        pipeline.export_onnx(workload)
+        if is_model
+        else files.npz_bytes(pipeline.export_arrays(workload))
+    )
+    files.write_file(path, data)
+    print(f"Written to {path}")
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from azsim.report.catalog import CATALOGS, folder_catalog
+
+    if arguments.kind == "studies":
+        table = folder_catalog("Studies", "azsim.studies")
+    else:
+        table = CATALOGS[arguments.kind]()
+    if arguments.json:
+        from azsim.report.files import json_text
+
+        sys.stdout.write(json_text(table.records()))
+    else:
+        _show_tables([table])
+    return 0
+
+
+# ----------------------------------------------------------------------------- programs
+
+
+def _asm(arguments: argparse.Namespace) -> int:
+    from azsim.isa.program_file import load_program, save_program
+    from azsim.report import files, programs
+
+    files.check_file_writable(arguments.output)
+    if Path(arguments.workload).suffix == _ASSEMBLY_SUFFIX:
+        program = programs.read_assembly(Path(arguments.workload))
+        image = load_program(arguments.dram)[1] if arguments.dram else programs.zero_image(program)
+    else:
+        program, image = _compiled(arguments)
+    save_program(arguments.output, program, image)
+    print(f"Written to {arguments.output}")
+    return 0
+
+
+def _disasm(arguments: argparse.Namespace) -> int:
+    from azsim.isa import assembly
+    from azsim.isa.program_file import load_program
+    from azsim.report import files
+
+    if arguments.output:
+        files.check_file_writable(arguments.output)
+    if Path(arguments.workload).suffix == _PROGRAM_SUFFIX:
+        program, _ = load_program(Path(arguments.workload))
+    else:
+        program, _ = _compiled(arguments)
+    text = assembly.format(program, numbered=arguments.numbered)
+    if arguments.output:
+        files.write_file(arguments.output, text.encode())
+        print(f"Written to {arguments.output}")
+    else:
+        sys.stdout.write(text)
+    return 0
+
+
+def _compiled(arguments: argparse.Namespace) -> tuple[Program, DramImage]:
+    from azsim import pipeline
+
+    compiled = pipeline.compile_workload(*_load(arguments))
+    return compiled.program, compiled.image
+
+
+# ------------------------------------------------------------- schema, study, completion
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from azsim.report.catalog import file_schema
+    from azsim.report.files import json_text
+
+    sys.stdout.write(json_text(file_schema(arguments.kind)))
+    return 0
+
+
+def _study(arguments: argparse.Namespace) -> int:
+    import importlib
+
+    from azsim.report import files
+
+    names = study_names()
+    if arguments.name not in names:
+        raise InputError(unknown("study", arguments.name, names))
+    directory = arguments.output or _default_directory("", arguments.name)
+    with files.replaced_folder(directory, files.foreign_to_study) as folder:
+        module = importlib.import_module(f"azsim.studies.{arguments.name}")
+        with _progress() as progress:
+            module.run(folder, progress or (lambda stage, done, total: None))
+    print(f"Written to {_shown_path(directory)}")
+    return 0
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    import shtab
+
+    functions: Any = shell_functions()  # shtab's stubs know one shell's text only
+    sys.stdout.write(shtab.complete(build_parser(), arguments.shell, preamble=functions) + "\n")
+    return 0
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "asm": _asm,
+    "completion": _completion,
+    "disasm": _disasm,
+    "export": _export,
+    "inspect": _inspect,
+    "list": _list,
+    "run": _run,
+    "schema": _schema,
+    "study": _study,
+    "verify": _verify,
+}
+
+
+# ------------------------------------------------------------------------ terminal, places
+
+
+def _default_directory(below: str, name: str) -> Path:
+    root = checkout_root()
+    return Path("azsim-runs") / name if root is None else root / "reports" / below / name
+
+
+def _shown_path(path: Path) -> Path:
+    absolute = path.absolute()
+    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else path
+
+
+def _show(renderables: Sequence[Any]) -> None:
+    from azsim.report.text import render
+
+    width = max(40, shutil.get_terminal_size((100, 24)).columns)
+    sys.stdout.write(render(renderables, width, color=sys.stdout.isatty()))
+
+
+def _show_tables(tables: Sequence[Listing]) -> None:
+    from azsim.report.text import table
+
+    _show([table(entry) for entry in tables])
+
+
+@contextmanager
+def _progress() -> Iterator[_Progress | None]:
+    """Bars on stderr; none where that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        tasks = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                for task in bars.tasks:
+                    bars.update(task.id, completed=task.total)
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield tell

@@ -1,0 +1,337 @@
+"""Results as files: a run's folder, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from azsim.errors import InputError
+from azsim.report.timeline import trace_document
+from azsim.sim.result import RunResult
+
+__all__ = [
+    "check_file_writable",
+    "check_writable",
+    "foreign_to_study",
+    "json_text",
+    "layers_csv",
+    "npz_bytes",
+    "replaced_folder",
+    "run_document",
+    "write_file",
+    "write_run",
+]
+
+_MARKER = "run.json"
+_LAYER_KEYS = (
+    "name",
+    "cycles",
+    "dram_read_bytes",
+    "dram_write_bytes",
+    "macs",
+    "macs_executed",
+    "macs_skipped",
+    "mac_utilization",
+    "ideal_mac_cycles",
+    "bound_by",
+)
+_FILES = ("run.json", "summary.json", "layers.csv", "outputs.npz", "trace.json")
+
+
+# ------------------------------------------------------------------------------------ a run
+
+
+def write_run(result: RunResult, directory: Path) -> None:
+    """Write a run's folder; an earlier run's folder is replaced as a whole.
+
+    Parameters
+    ----------
+    result : RunResult
+    directory : Path
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written, or holds something that azsim did not write.
+    """
+    # Compact, as viewers are its readers: a timeline may have 200,000 events.
+    trace = json.dumps(trace_document(result), separators=(",", ":"), allow_nan=False)
+    contents = {
+        "run.json": json_text(run_document(result)).encode(),
+        "summary.json": json_text(result.summary).encode(),
+        "layers.csv": layers_csv(result).encode(),
+        "outputs.npz": npz_bytes(result.outputs),
+        "trace.json": trace.encode(),
+    }
+    with replaced_folder(directory) as folder:
+        for name, data in contents.items():
+            write_file(folder / name, data)
+
+
+def run_document(result: RunResult) -> dict[str, object]:
+    """Return the content of ``run.json``: where the figures come from, and the longer tables."""
+    comparison = result.comparison
+    return {
+        "schema_version": 1,
+        "made_by": "azsim",
+        "files": list(_FILES),
+        **result.provenance,
+        "notes": list(result.notes),
+        "clock_hz": result.clock_hz,
+        "bounds": asdict(result.bounds),
+        "weights": [asdict(weight) for weight in result.weights],
+        "sram_capacity_bytes": dict(result.sram_capacity_bytes),
+        "sram_map": [
+            {
+                "memory": memory,
+                "name": name,
+                "start_bytes": start,
+                "size_bytes": size,
+                "first_instruction": first,
+                "last_instruction": last,
+            }
+            for memory, name, start, size, first, last in result.sram_map
+        ],
+        "comparison": None
+        if comparison is None
+        else {
+            "bit_exact": comparison.bit_exact,
+            "compared": list(comparison.compared),
+            "fused": dict(comparison.fused),
+            "first_difference": comparison.first_difference,
+        },
+    }
+
+
+def layers_csv(result: RunResult) -> str:
+    """Return the content of ``layers.csv``: one line a layer."""
+    layers = result.statistics.layers
+    engines = list(dict.fromkeys(engine for layer in layers for engine in layer.busy_cycles))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_LAYER_KEYS, *(f"busy_{engine}_cycles" for engine in engines)])
+    for layer in layers:
+        busy = [layer.busy_cycles.get(engine, 0) for engine in engines]
+        writer.writerow([*(getattr(layer, key) for key in _LAYER_KEYS), *busy])
+    return text.getvalue()
+
+
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return an ``.npz`` archive of float32 arrays; `numpy.load` gives the very names back.
+
+    `numpy.savez` would do, but takes names as keyword arguments and so refuses ``file``.
+    """
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(
+                    member, np.asarray(array, "<f4", order="C"), allow_pickle=False
+                )
+    return data.getvalue()
+
+
+def json_text(value: object) -> str:
+    """Return JSON with a line end; numbers that JSON has not (NaN, infinity) become null."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, bool | int | float | str | None) else str(value)
+
+
+# ---------------------------------------------------------------------------------- folders
+
+Foreign = Callable[[Path], str | None]
+"""Says what speaks against replacing a folder: the rest of a sentence, or None."""
+
+
+def check_writable(directory: Path, foreign: Foreign | None = None) -> None:
+    """Find out before the long work starts whether `write_run` could write there.
+
+    Parameters
+    ----------
+    directory : Path
+        Need not exist.
+    foreign : callable, optional
+        By default, whether an existing folder is an earlier run's.
+
+    Raises
+    ------
+    InputError
+        One sentence that names the folder and the reason.
+    """
+    try:
+        _check_folder(directory.absolute(), foreign or _foreign_to_run)
+    except OSError as error:
+        raise InputError(_unwritable(directory, error)) from None
+
+
+def _check_folder(directory: Path, foreign: Foreign) -> None:
+    if directory.is_dir():
+        reason = foreign(directory)
+        if reason is not None:
+            raise InputError(f"{directory}: will not be replaced, {reason}; choose another folder")
+        if directory.is_mount() or directory in (Path.cwd(), *Path.cwd().parents):
+            raise InputError(
+                f"{directory}: cannot be replaced, it is the current folder, above it, or a mount "
+                "point; choose a folder inside it"
+            )
+    elif directory.exists() or directory.is_symlink():
+        raise InputError(f"{directory}: is not a folder; choose another name")
+    above = directory.parent
+    while not above.exists():
+        above = above.parent
+    if not above.is_dir():
+        raise InputError(f"{directory}: cannot be written, {above} is not a folder")
+    # What `access` says is not what a network file system does.
+    Path(tempfile.mkdtemp(prefix=".azsim-", dir=above)).rmdir()
+
+
+def _unwritable(directory: Path, error: OSError) -> str:
+    return f"{directory}: cannot be written, {error.strerror or error}"
+
+
+def _foreign_to_run(directory: Path) -> str | None:
+    names = sorted(path.name for path in directory.iterdir())
+    if not names:
+        return None
+    if _MARKER not in names:
+        return f"it has no {_MARKER} of azsim"
+    try:
+        document = json.loads((directory / _MARKER).read_text("utf-8"))
+        written = document["files"] if document["made_by"] == "azsim" else None
+    except (OSError, ValueError, KeyError, TypeError):
+        written = None
+    if not isinstance(written, list):
+        return f"its {_MARKER} is not azsim's"
+    others = [name for name in names if name not in written]
+    return f"it holds {others[0]}, which azsim did not write" if others else None
+
+
+def foreign_to_study(directory: Path) -> str | None:
+    """Say what speaks against replacing a folder by a study's, as `check_writable` asks."""
+    names = {path.name for path in directory.iterdir()}
+    is_study = not names or {"README.md", "data.json"} <= names
+    return None if is_study else "it has no README.md and data.json of a study"
+
+
+@contextmanager
+def replaced_folder(directory: Path, foreign: Foreign | None = None) -> Iterator[Path]:
+    """Fill a temporary folder beside `directory` and put it in its place when all went well.
+
+    Parameters
+    ----------
+    directory : Path
+    foreign : callable, optional
+        As for `check_writable`.
+
+    Yields
+    ------
+    Path
+        The temporary folder.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written.
+    """
+    check_writable(directory, foreign)
+    # The real folder is replaced, not a link to it.
+    directory = directory.resolve()
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    except OSError as error:
+        raise InputError(_unwritable(directory, error)) from error
+    try:
+        temporary.chmod(0o777 & ~_umask())
+        yield temporary
+        try:
+            _swap(temporary, directory)
+        except OSError as error:
+            raise InputError(_unwritable(directory, error)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: Path, directory: Path) -> None:
+    if not directory.exists():
+        new.rename(directory)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
+    try:
+        directory.rename(aside / directory.name)
+        try:
+            new.rename(directory)
+        except BaseException:
+            (aside / directory.name).rename(directory)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file; it appears whole or not at all.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".azsim-", dir=path.parent, delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written, {error.strerror or error}") from error
+
+
+def check_file_writable(path: Path) -> None:
+    """Find out before the long work starts whether `write_file` could write there.
+
+    Raises
+    ------
+    InputError
+        One sentence that names the file and the reason.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: cannot be written, it is a folder")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written, there is no folder {path.parent}")
+    try:
+        Path(tempfile.mkdtemp(prefix=".azsim-", dir=path.parent)).rmdir()
+    except OSError as error:
+        raise InputError(_unwritable(path, error)) from None
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

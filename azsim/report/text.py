@@ -1,0 +1,427 @@
+"""Results for the terminal: functions from values to rich renderables, and one to plain text."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from azsim.report.listing import Cell, Listing
+from azsim.report.units import (
+    byte_count,
+    compact,
+    decibels,
+    duration,
+    frequency,
+    number,
+    percent,
+    rate,
+    times,
+)
+from azsim.sim.result import Comparison, RunResult
+
+__all__ = [
+    "LEGEND",
+    "engines",
+    "layers",
+    "legend",
+    "render",
+    "run_report",
+    "sram_map",
+    "summary",
+    "table",
+    "verification",
+    "weights",
+]
+
+LEGEND = (
+    "Exact: outputs, bytes, executed and skipped MACs. Modelled: cycles and all that follows from "
+    "them (times, rates, utilization). Clock, DRAM and SRAM figures of the presets are assumptions."
+)
+_MAP_ROWS = 16
+_BAR_CELLS = 40
+
+
+def render(renderables: Iterable[RenderableType], width: int, *, color: bool = False) -> str:
+    """Lay renderables out as text.
+
+    Parameters
+    ----------
+    renderables : iterable of RenderableType
+    width : int
+        Columns.
+    color : bool
+        With the codes of a terminal.
+
+    Returns
+    -------
+    str
+        Ends with a line end; without colour no line ends with spaces.
+    """
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        force_terminal=color,
+        color_system="auto" if color else None,
+        legacy_windows=False,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+    with console.capture() as capture:
+        for renderable in renderables:
+            console.print(renderable)
+    text = capture.get().lstrip("\n")
+    return text if color else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def run_report(result: RunResult) -> list[RenderableType]:
+    """Everything that a run prints."""
+    return [
+        summary(result),
+        layers(result),
+        engines(result),
+        weights(result),
+        sram_map(result),
+        legend(result.notes),
+    ]
+
+
+# ------------------------------------------------------------------------------------ a run
+
+
+def summary(result: RunResult) -> RenderableType:
+    """Figures of the whole run: what, how much, and what it means."""
+    sections = {
+        "Time": _time_rows(result),
+        "Lower bounds": _bound_rows(result),
+        "Memory": _memory_rows(result),
+        "Arithmetic": _arithmetic_rows(result),
+        "Outputs": _output_rows(result),
+    }
+    grid = Table(
+        box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False, title_justify="left"
+    )
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold", style="dim")
+    for number_of, (title, rows) in enumerate(sections.items()):
+        if number_of:
+            grid.add_row()
+        grid.add_row(Text(title, "bold"))
+        for name, figure, remark in rows:
+            shown = figure if isinstance(figure, Text) else Text(figure)
+            grid.add_row(Text(f"  {name}"), shown, Text(remark))
+    head = f"{result.workload} on {result.hardware} at {frequency(result.clock_hz)}"
+    return Group(Text(head, "bold"), Text(), grid)
+
+
+_Row = tuple[str, str | Text, str]
+
+
+def _time_rows(result: RunResult) -> list[_Row]:
+    stats = result.statistics
+    busy = duration(stats.cycles / result.clock_hz)
+    rows: list[_Row] = [
+        ("cycles", f"{number(stats.cycles)} cycles", f"{busy}; waiting for input not counted"),
+        (
+            "startup",
+            f"{number(stats.startup_cycles)} cycles",
+            f"{percent(stats.startup_cycles, stats.cycles)} of the cycles, to fill the chip's SRAM",
+        ),
+        ("idle", f"{number(stats.idle_cycles)} cycles", "waiting for input"),
+        ("latency", duration(stats.latency_s), "from the start to the end, waiting included"),
+    ]
+    if stats.frame_latency_s is not None:
+        frame = {name: duration(seconds) for name, seconds in stats.frame_latency_s.items()}
+        others = ", ".join(f"{name} {frame[name]}" for name in ("p95", "p99", "max"))
+        rows.append(("frame latency", f"p50 {frame['p50']}", others))
+    if stats.real_time_factor is not None:
+        factor = stats.real_time_factor
+        remark = "busy time per time of input"
+        if factor:
+            pace = f"{times(1 / factor)} faster" if factor < 1 else f"{times(factor)} slower"
+            remark += f": {pace} than real time"
+        rows.append(("real-time factor", f"{factor:.4g}", remark))
+    if stats.deadline_misses is not None:
+        style = "red" if stats.deadline_misses else ""
+        misses = Text(f"{number(stats.deadline_misses)} frames", style)
+        rows.append(("deadline misses", misses, "slower than the time between frames"))
+    return rows
+
+
+def _bound_rows(result: RunResult) -> list[_Row]:
+    stats, bounds = result.statistics, result.bounds
+    bound = bounds.bound_cycles
+    distance = f"; the run takes {times(stats.cycles / bound)} that" if bound else ""
+    return [
+        ("bound", f"{number(bound)} cycles", f"by {bounds.bound_by}{distance}"),
+        (
+            "ideal MAC",
+            f"{number(stats.ideal_mac_cycles)} cycles",
+            "products of two non-zero factors at the array's peak",
+        ),
+        (
+            "critical path",
+            f"{number(bounds.critical_path_cycles)} cycles",
+            "longest chain of dependent work",
+        ),
+    ]
+
+
+def _memory_rows(result: RunResult) -> list[_Row]:
+    stats, figures = result.statistics, result.summary
+    dense, packed = figures["weight_bytes_dense"], figures["weight_bytes_compressed"]
+    assert isinstance(dense, int)
+    assert isinstance(packed, int)
+    smaller = f"{times(dense / packed)} smaller, " if packed else ""
+    rows: list[_Row] = [
+        ("DRAM read", byte_count(stats.dram_read_bytes), "whole bursts"),
+        (
+            "DRAM written",
+            byte_count(stats.dram_write_bytes),
+            f"whole bursts; asked for in all: {byte_count(stats.dram_useful_bytes)}",
+        ),
+        ("DRAM rate", rate(stats.dram_bytes_per_s), "read and written, per busy time"),
+        ("weights, dense", byte_count(dense), "at the scheme's bits"),
+        (
+            "weights, compressed",
+            byte_count(packed),
+            f"{smaller}{figures['bits_per_weight']:.2f} bits per weight with scales and headers",
+        ),
+    ]
+    for memory, peak in result.sram_peak_bytes.items():
+        capacity = result.sram_capacity_bytes[memory]
+        remark = f"{percent(peak, capacity)} of {byte_count(capacity)}"
+        rows.append((f"{memory} SRAM, peak", byte_count(peak), remark))
+    return rows
+
+
+def _arithmetic_rows(result: RunResult) -> list[_Row]:
+    stats = result.statistics
+    return [
+        ("MACs", number(stats.macs), "products of the dense shapes"),
+        ("executed", number(stats.macs_executed), percent(stats.macs_executed, stats.macs)),
+        (
+            "skipped",
+            number(stats.macs_skipped),
+            f"{percent(stats.macs_skipped, stats.macs)}: a factor is zero",
+        ),
+        ("utilization", percent(stats.mac_utilization), "executed over cycles x the array's peak"),
+    ]
+
+
+def _output_rows(result: RunResult) -> list[_Row]:
+    rows: list[_Row] = [("bit exact", *_verdict(result.comparison))]
+    for name, check in result.output_checks.items():
+        if check.sqnr_db is None:
+            figure = "no error" if check.max_abs_error == 0 else "no signal"
+        else:
+            figure = f"SQNR {decibels(check.sqnr_db)}"
+        remark = f"largest error {check.max_abs_error:.3g}, against the float model"
+        rows.append((_short(name), figure, remark))
+    return rows
+
+
+def _verdict(comparison: Comparison | None) -> tuple[Text, str]:
+    if comparison is None:
+        return Text("not checked"), "--verify compares with the reference evaluator"
+    if comparison.bit_exact:
+        compared = f"{number(len(comparison.compared))} tensors equal the reference evaluator's"
+        return Text("yes", "green"), compared
+    return Text("no", "red"), comparison.first_difference or ""
+
+
+def _short(name: str, length: int = 20) -> str:
+    return name if len(name) <= length else f"…{name[1 - length :]}"
+
+
+def layers(result: RunResult) -> RenderableType:
+    """One row a layer: cycles, traffic, products, and which engine has the most work."""
+    stats = result.statistics
+    grid = _grid("Layers")
+    grid.add_column("layer", overflow="fold", ratio=3, min_width=10)
+    for name in ("cycles", "share %", "DRAM B", "MACs", "exec. %", "util. %"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("busy, % of cycles", overflow="fold", ratio=3, min_width=10)
+    grid.add_column("bound by", no_wrap=True)
+    for layer in stats.layers:
+        grid.add_row(
+            Text(layer.name),
+            number(layer.cycles),
+            _hundredths(layer.cycles, stats.cycles),
+            compact(layer.dram_read_bytes + layer.dram_write_bytes),
+            compact(layer.macs) if layer.macs else "",
+            _hundredths(layer.macs_executed, layer.macs),
+            _hundredths(layer.mac_utilization, bool(layer.macs)),
+            _busy(layer.busy_cycles, layer.cycles),
+            layer.bound_by if any(layer.busy_cycles.values()) else "",
+        )
+    grid.add_section()
+    grid.add_row(
+        "all",
+        number(stats.cycles),
+        _hundredths(1, 1),
+        compact(stats.dram_read_bytes + stats.dram_write_bytes),
+        compact(stats.macs),
+        _hundredths(stats.macs_executed, stats.macs),
+        _hundredths(stats.mac_utilization, bool(stats.macs)),
+        "",
+        "",
+    )
+    return _spaced(grid)
+
+
+def _hundredths(part: float, whole: float) -> str:
+    return f"{100 * part / whole:.1f}" if whole else ""
+
+
+def _busy(cycles_of: Mapping[str, int], cycles: int) -> str:
+    """Busiest first; work that overlaps the layer before can make more than 100 %."""
+    ordered = sorted(cycles_of.items(), key=lambda item: -item[1])
+    shares = ((name, round(100 * busy / max(cycles, 1))) for name, busy in ordered)
+    return ", ".join(f"{name} {share}" for name, share in shares if share)
+
+
+def engines(result: RunResult) -> RenderableType:
+    """Busy cycles of every engine, and why it stood still otherwise."""
+    stats = result.statistics
+    grid = _grid("Engines")
+    grid.add_column("engine")
+    grid.add_column("busy, cycles", justify="right", no_wrap=True)
+    grid.add_column("busy %", justify="right", no_wrap=True)
+    grid.add_column("stalled, cycles by reason", overflow="fold")
+    for name, busy in stats.engine_busy_cycles.items():
+        reasons = [
+            f"{reason.replace('_', ' ')} {number(n)} ({_hundredths(n, stats.cycles)}%)"
+            for reason, n in stats.stall_cycles.get(name, {}).items()
+            if n
+        ]
+        grid.add_row(name, number(busy), _hundredths(busy, stats.cycles), ", ".join(reasons))
+    return _spaced(grid)
+
+
+def weights(result: RunResult) -> RenderableType:
+    """One row a weight matrix: how it is stored, and how much of it stays on the chip."""
+    grid = _grid("Weights")
+    grid.add_column("tensor", overflow="fold", min_width=12)
+    grid.add_column("codec", overflow="fold")
+    for name in ("bits", "weights", "zeros %", "blocks, B", "scales, B", "bits/w.", "pinned"):
+        grid.add_column(name, justify="right")
+    for weight in result.weights:
+        stored = weight.encoded_bytes + weight.scale_bytes
+        grid.add_row(
+            Text(weight.name),
+            weight.codec,
+            str(weight.bits),
+            number(weight.weights),
+            _hundredths(weight.zeros, weight.weights),
+            number(weight.encoded_bytes),
+            number(weight.scale_bytes),
+            f"{8 * stored / weight.weights:.2f}" if weight.weights else "",
+            f"{weight.pinned_tiles} of {weight.tiles}",
+        )
+    return _spaced(
+        grid, "pinned: tiles that stay in weight SRAM; the others stream in for each use"
+    )
+
+
+def sram_map(result: RunResult) -> RenderableType:
+    """What lies where in the chip's memories, and from which to which instruction."""
+    grid = _grid("")
+    grid.add_column("memory", no_wrap=True)
+    grid.add_column("address", justify="right", no_wrap=True)
+    grid.add_column("bytes", justify="right", no_wrap=True)
+    grid.add_column("region", overflow="fold", min_width=12)
+    grid.add_column("instructions", justify="right", no_wrap=True)
+    bars: list[RenderableType] = []
+    for memory, capacity in result.sram_capacity_bytes.items():
+        peak = result.sram_peak_bytes.get(memory, 0)
+        filled = min(_BAR_CELLS, round(_BAR_CELLS * peak / capacity)) if capacity else 0
+        bar = "█" * filled + "░" * (_BAR_CELLS - filled)
+        bars.append(Text(f"{memory:<11}{bar} {percent(peak, capacity)} of {number(capacity)} B"))
+        entries = [entry for entry in result.sram_map if entry[0] == memory]
+        largest = sorted(entries, key=lambda entry: -entry[3])[:_MAP_ROWS]
+        grid.add_section()
+        for _, name, start, size, first, last in sorted(
+            largest, key=lambda entry: (entry[2], entry[4])
+        ):
+            live = f"{first} to {last}"
+            grid.add_row(memory, f"{start:#x}", number(size), Text(name), live)
+        if rest := len(entries) - len(largest):
+            grid.add_row(memory, "", "", f"and {rest} smaller, see run.json", "")
+    return Group(Text(), Text("SRAM map", "bold"), *bars, _spaced(grid))
+
+
+def legend(notes: Iterable[str] = ()) -> RenderableType:
+    """Notes of the run, and what is exact and what is modelled."""
+    return Group(Text(), *(Text(f"Note: {note}.") for note in notes), Text(LEGEND, "dim"))
+
+
+def verification(comparison: Comparison) -> RenderableType:
+    """What was compared with the reference evaluator, and what could not be."""
+    tensors = ", ".join(comparison.compared)
+    parts = [
+        Text(f"Compared as stored bytes, {number(len(comparison.compared))} tensors:", "bold"),
+        Padding(Text(tensors), (0, 0, 0, 2)),
+        Text(f"Only in the graph, {number(len(comparison.fused))} tensors:", "bold"),
+        *(Padding(Text(f"{name}: {why}"), (0, 0, 0, 2)) for name, why in comparison.fused.items()),
+    ]
+    if comparison.bit_exact:
+        parts.append(Text("bit exact: yes", "bold green"))
+    else:
+        parts.append(Text(f"bit exact: no; {comparison.first_difference}", "bold red"))
+    return Group(*parts)
+
+
+# ---------------------------------------------------------------------------------- tables
+
+
+def table(values: Listing) -> RenderableType:
+    """Any `Listing`; numbers stand on the right."""
+    grid = _grid(values.title)
+    for position, column in enumerate(values.columns):
+        cells = [row[position] for row in values.rows]
+        is_number = any(isinstance(cell, int | float) for cell in cells) and not any(
+            isinstance(cell, str) for cell in cells
+        )
+        grid.add_column(
+            column,
+            justify="right" if is_number else "left",
+            no_wrap=is_number,
+            overflow="fold",
+        )
+    for row in values.rows:
+        grid.add_row(*(Text(_cell(cell)) for cell in row))
+    return _spaced(grid, values.note)
+
+
+def _cell(value: Cell) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int):
+        return number(value)
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _grid(title: str) -> Table:
+    return Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 0, 0, 0),
+        header_style="dim",
+    )
+
+
+def _spaced(grid: Table, note: str = "") -> RenderableType:
+    after: Sequence[RenderableType] = [Text(note, "dim")] if note else []
+    return Group(Text(), grid, *after)
