@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from azsim.arguments import build_parser, shell_functions, study_names, unknown
 from azsim.errors import AzsimError, ConfigError, InputError
-from azsim.resources import checkout_root
+from azsim.resources import working_checkout
 
 if TYPE_CHECKING:
     from azsim.frontend.workload import Workload
@@ -344,7 +344,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 
 def _default_directory(below: str, name: str) -> Path:
-    root = checkout_root()
+    root = working_checkout()
     return Path("azsim-runs") / name if root is None else root / "reports" / below / name
 
 

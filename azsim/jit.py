@@ -48,7 +48,9 @@ def _cache_directory() -> Path | None:
     if named := os.environ.get("AZSIM_CACHE_DIR"):
         base = Path(named)
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "azsim"
+        base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "azsim"
+        if not base.is_absolute():  # a user without a home
+            return None
     directory = base / "jit" / sources_digest()
     return directory if _usable(directory) else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["checkout_root", "isa_directory", "workloads_directory"]
+__all__ = ["checkout_root", "isa_directory", "working_checkout", "workloads_directory"]
 
 _PACKAGE = Path(__file__).parent
 
@@ -12,8 +12,16 @@ _PACKAGE = Path(__file__).parent
 def checkout_root() -> Path | None:
     """Return the root of the source tree that azsim runs from, or None for an installed wheel."""
     root = _PACKAGE.parent
-    is_checkout = (root / "isa").is_dir() and (root / "workloads").is_dir()
-    return root if is_checkout and not (_PACKAGE / "_data").is_dir() else None
+    return root if _is_checkout(root) and not (_PACKAGE / "_data").is_dir() else None
+
+
+def _is_checkout(root: Path) -> bool:
+    return all((root / name).is_dir() for name in ("azsim", "isa", "workloads"))
+
+
+def working_checkout() -> Path | None:
+    """Return the source tree that azsim runs from, or that it was called in, or None."""
+    return checkout_root() or next(filter(_is_checkout, (here := Path.cwd(), *here.parents)), None)
 
 
 def _data_directory(name: str) -> Path:

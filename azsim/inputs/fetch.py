@@ -76,8 +76,10 @@ def cache_directory() -> Path:
     if named := os.environ.get("AZSIM_CACHE_DIR"):
         directory = Path(named)
     else:
-        base = os.environ.get("XDG_CACHE_HOME")
-        directory = (Path(base) if base else Path.home() / ".cache") / "azsim"
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        directory = Path(base) / "azsim"
+        if not directory.is_absolute():  # a user without a home
+            return _temporary_cache()
     try:
         (directory / "files").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory / "files"):
@@ -151,7 +153,7 @@ def _explain(reference: str, reason: str, path: Path, sha256: str) -> str:
 
 
 def _local_file(reference: str, folder: Path, sha256: str | None) -> Path:
-    path = folder / Path(reference).expanduser()
+    path = folder / os.path.expanduser(reference)
     if not path.is_file():
         what = "is a folder, a file is needed" if path.is_dir() else "no such file"
         raise FetchError(f"{path}: {what}")

@@ -219,7 +219,7 @@ def _config_files() -> Iterator[Path]:
     named = os.environ.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
         return
-    home = Path.home()
+    home = Path(os.path.expanduser("~"))  # unlike Path.home, no error for a user without one
     if sys.platform == "win32":
         yield Path(os.environ.get("PROGRAMDATA", "C:/ProgramData")) / "pip" / "pip.ini"
         yield home / "pip" / "pip.ini"

@@ -1,0 +1,165 @@
+"""What the documents say is so: commands, output, snippets, tables, links."""
+
+from __future__ import annotations
+
+import argparse
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+from azsim import cli
+from azsim.codecs import codec_names
+from azsim.frontend.workload import load_workload
+from azsim.hardware import preset_names, reference
+from azsim.pipeline import run
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+
+FIRST_COMMAND = (
+    'python3 -m venv .venv && .venv/bin/pip install -q ".[onnx]" && '
+    ".venv/bin/azsim run workloads/vad_silero.yaml"
+)
+SECOND_COMMAND = '.venv/bin/pip install -q -e ".[test]" && .venv/bin/pytest'
+OUTPUT = re.compile(
+    r"(<!-- output of: azsim run workloads/vad_silero\.yaml -->\n```text\n)(.*?)"
+    r"(```\n<!-- end -->)",
+    re.DOTALL,
+)
+
+
+def section(title: str) -> str:
+    """The text of a chapter of the README."""
+    found = re.search(
+        rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", readme(), re.MULTILINE | re.DOTALL
+    )
+    assert found, f"README.md has no chapter '{title}'"
+    return found[1]
+
+
+def readme() -> str:
+    return README.read_text(encoding="utf-8")
+
+
+def first_cells(text: str) -> set[str]:
+    """Words in code marks of the first column of a chapter's tables."""
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+    return {word for cell in cells for word in re.findall(r"`([^`]+)`", cell)}
+
+
+def blocks(language: str, text: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    assert [block.strip() for block in blocks("sh", readme())] == [FIRST_COMMAND, SECOND_COMMAND]
+
+
+def test_the_checks_run_what_the_readme_says() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert FIRST_COMMAND in script
+    assert SECOND_COMMAND in script
+
+
+@pytest.mark.fetch
+def test_the_output_in_the_readme_is_the_runs(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    update_golden: bool,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(ROOT)
+    folder = tmp_path / "vad_silero"
+    assert cli.main(["run", "workloads/vad_silero.yaml", "-o", str(folder)]) == 0
+    printed = capsys.readouterr().out.replace(str(folder), "reports/runs/vad_silero")
+    shown = OUTPUT.search(readme())
+    assert shown, "README.md shows no output"
+    if update_golden:
+        README.write_text(OUTPUT.sub(lambda m: m[1] + printed + m[3], readme()), encoding="utf-8")
+        return
+    assert shown[2] == printed, (
+        "README.md shows other output; write it anew: pytest tests/test_docs.py --update-golden"
+    )
+
+
+@pytest.mark.fetch
+def test_the_python_of_the_readme_runs() -> None:
+    (code,) = blocks("python", readme())
+    test = doctest.DocTestParser().get_doctest(code, {}, "README.md", str(README), 0)
+    said: list[str] = []
+    assert not doctest.DocTestRunner().run(test, out=said.append).failed, "".join(said)
+
+
+def test_the_workload_of_the_readme_runs(tmp_path: Path) -> None:
+    (text,) = blocks("yaml", readme())
+    path = tmp_path / "tiny.yaml"
+    path.write_text(text, encoding="utf-8")
+    workload = load_workload(path)
+    result = run(workload, verify=True)
+    assert result.comparison is not None
+    assert result.comparison.bit_exact
+    assert {weight.codec for weight in result.weights} == {"zero_run"}
+
+
+def test_every_command_is_in_the_readme() -> None:
+    parser = cli.build_parser()
+    (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    written = {cell.split()[1] for cell in first_cells(section("Commands"))}
+    assert written == set(commands.choices)
+
+
+def test_every_number_of_a_summary_is_defined_in_the_readme(tmp_path: Path) -> None:
+    (text,) = blocks("yaml", readme())
+    path = tmp_path / "tiny.yaml"
+    path.write_text(text, encoding="utf-8")
+    summary = run(load_workload(path), timeline=False).summary
+    chapter = section("Every reported number")
+    assert first_cells(chapter) == set(summary)
+    layers = summary["layers"]
+    assert isinstance(layers, list)
+    after = chapter[chapter.index("Of each layer:") :]
+    assert set(layers[0]) <= set(re.findall(r"`([^`]+)`", after))
+
+
+def test_every_preset_and_codec_is_in_the_documents() -> None:
+    machine = (ROOT / "docs" / "machine.md").read_text(encoding="utf-8")
+    for name in codec_names():
+        assert f"| `{name}` |" in machine, f"docs/machine.md says nothing of the codec {name}"
+    for name in preset_names():
+        assert f"`{name}`" in section("The three inputs"), f"README.md leaves out the preset {name}"
+
+
+def test_the_tables_of_the_hardware_are_fresh() -> None:
+    page = (ROOT / "docs" / "machine.md").read_text(encoding="utf-8")
+    assert page == reference.with_tables(page), (
+        "docs/machine.md is old; write it anew: python -m azsim.hardware.reference"
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#][^)]*)\)", text):
+        if not target.startswith("https://"):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_the_documents_name_exist(page: Path) -> None:
+    named = re.findall(r"`((?:azsim|docs|isa|tests|workloads)/[\w./]*)`", page.read_text("utf-8"))
+    placeholders = ("NAME", "ENGINE", "MNEMONIC")
+    for name in named:
+        if not any(word in name for word in placeholders):
+            assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+def test_the_changelog_has_a_place_for_model_changes() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    assert versions[0].startswith("[Unreleased]")
+    for version in versions:
+        assert "### Model changes" in version, f"{version.splitlines()[0]}: no 'Model changes'"
