@@ -3,16 +3,18 @@
 Contract: takes a program without waits, gives the same program in which every two instructions on
 different engines that touch the same bytes, at least one of them writing, are ordered by a wait.
 
-The program is walked as the sequencer would walk it, with each loop cut to three rounds: every
-dependence between neighbouring rounds shows up.  For each instruction and each other engine, the
-latest conflicting instruction gives the distance of the wait; an instruction that is met several
-times keeps the smallest one.
+The program is walked as the sequencer would walk it.  A loop in which nothing but windows into DRAM
+moves (the frame loop) is cut to three rounds, the first two and the last: in SRAM every round
+touches the same bytes, so that every dependence between neighbouring rounds shows up.  Other loops
+run in full, as a later reader may take what any one of their rounds has written.  For each
+instruction and each other engine, the latest conflicting instruction gives the distance of the
+wait; an instruction that is met several times keeps the smallest one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,13 +29,62 @@ __all__ = ["synchronize"]
 
 _ROUNDS = 3
 _MAX_WAIT = 15
-_SPACES = {"dram": 0, "weight": 1, "activation": 2}
+_MARK_BYTES = {"dram": 64, "weight": 1, "activation": 1}  # storages in DRAM begin at 64 bytes
+
+
+@dataclass
+class _Loop:
+    """A loop that is being walked; `skipped` rounds are left out before the last one."""
+
+    start: int
+    left: int
+    skipped: int
+    moved_bytes: dict[int, int]
+
+
+def _moves(program: Program) -> dict[int, dict[int, int]]:
+    """For each ``loop``, by index: bytes by which one round moves each view register."""
+    found: dict[int, dict[int, int]] = {}
+    anew: dict[int, set[int]] = {}  # registers that every round sets anew
+    outer: list[int] = []
+    for index, instruction in enumerate(program.instructions):
+        number = int(instruction.operands.get("view", 0))
+        match instruction.mnemonic:
+            case "loop":
+                outer.append(index)
+                found[index], anew[index] = {}, set()
+            case "end_loop":
+                inner = outer.pop()
+                count = int(program.instructions[inner].operands.get("count", 1))
+                found[inner] = {
+                    moved: step_bytes
+                    for moved, step_bytes in found[inner].items()
+                    if step_bytes and moved not in anew[inner]
+                }
+                if outer:
+                    anew[outer[-1]] |= anew[inner]
+                    for moved, step_bytes in found[inner].items():
+                        total = found[outer[-1]].get(moved, 0) + count * step_bytes
+                        found[outer[-1]][moved] = total
+            case "view" if outer:
+                anew[outer[-1]].add(number)
+            case "view_step" if outer:
+                step_bytes = int(instruction.operands.get("step", 0))
+                found[outer[-1]][number] = found[outer[-1]].get(number, 0) + step_bytes
+    return found
+
+
+def _begin(index: int, count: int, moved: dict[int, int], views: dict[int, View]) -> _Loop:
+    if all(views[number].space == "dram" for number in moved):
+        return _Loop(index + 1, min(_ROUNDS, count), max(0, count - _ROUNDS), moved)
+    return _Loop(index + 1, count, 0, moved)
 
 
 def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
     """Indices of engine instructions in execution order with the views at that moment."""
     views: dict[int, View] = {}
-    loops: list[list[int]] = []
+    loops: list[_Loop] = []
+    moves = _moves(program)
     index = 0
     engines = instruction_set().instructions
     while index < len(program.instructions):
@@ -48,11 +99,15 @@ def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
                 number = int(operands.get("view", 0))
                 views[number] = views[number].stepped(int(operands.get("step", 0)))
             case "loop":
-                loops.append([index + 1, min(_ROUNDS, int(operands.get("count", 1)))])
+                loops.append(_begin(index, int(operands.get("count", 1)), moves[index], views))
             case "end_loop":
-                loops[-1][1] -= 1
-                if loops[-1][1]:
-                    index = loops[-1][0]
+                loop = loops[-1]
+                loop.left -= 1
+                if loop.left:
+                    if loop.left == 1:
+                        for number, step_bytes in loop.moved_bytes.items():
+                            views[number] = views[number].stepped(loop.skipped * step_bytes)
+                    index = loop.start
                     continue
                 loops.pop()
             case "halt":
@@ -63,34 +118,35 @@ def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
 
 
 class _Accesses:
-    """All ranges touched so far, as growing arrays."""
+    """For each byte, which instruction of each engine read and wrote it last (from 1)."""
 
     def __init__(self) -> None:
-        self._table = np.zeros((1024, 6), np.int64)  # space, low, high, write, engine, ordinal
-        self._size = 0
+        self._marks: dict[tuple[str, int, bool], np.ndarray] = {}
+
+    def _window(self, access: Range, engine: int, is_write: bool) -> np.ndarray:
+        size = _MARK_BYTES[access.space]
+        low, high = access.low // size, -(-access.high // size)
+        key = (access.space, engine, is_write)
+        marks = self._marks.get(key)
+        if marks is None or len(marks) < high:
+            grown = np.zeros(high + high // 2, np.int32)
+            if marks is not None:
+                grown[: len(marks)] = marks
+            marks = self._marks[key] = grown
+        return marks[low:high]
 
     def add(self, access: Range, engine: int, ordinal: int) -> None:
-        if self._size == len(self._table):
-            self._table = np.concatenate([self._table, np.zeros_like(self._table)])
-        self._table[self._size] = (
-            _SPACES[access.space], access.low, access.high, access.is_write, engine, ordinal
-        )  # fmt: skip
-        self._size += 1
+        """Note that an engine's instruction touches a range."""
+        self._window(access, engine, access.is_write)[:] = ordinal + 1
 
     def latest_conflicts(self, access: Range, engine: int) -> dict[int, int]:
         """For each other engine, the last instruction that conflicts with a range."""
-        table = self._table[: self._size]
-        hit = (
-            (table[:, 0] == _SPACES[access.space])
-            & (table[:, 1] < access.high)
-            & (table[:, 2] > access.low)
-            & (table[:, 4] != engine)
-        )
-        if not access.is_write:
-            hit &= table[:, 3] != 0
         latest: dict[int, int] = {}
-        for other, ordinal in table[hit][:, 4:6]:
-            latest[int(other)] = max(latest.get(int(other), -1), int(ordinal))
+        for space, other, is_write in list(self._marks):
+            if space == access.space and other != engine and (access.is_write or is_write):
+                ordinal = int(self._window(access, other, is_write).max(initial=0)) - 1
+                if ordinal >= 0:
+                    latest[other] = max(latest.get(other, -1), ordinal)
         return latest
 
 

@@ -1,4 +1,4 @@
-"""Race check: is every pair of conflicting accesses ordered by waits, whatever the engines' speed?
+"""Race check: are conflicting accesses ordered by waits, whatever the speed of the engines.
 
 The compiler's waits are derived from the program; this module looks at them from the other end.
 It walks an execution's trace with a vector clock for each instruction: how many instructions of
