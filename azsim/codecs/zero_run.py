@@ -2,8 +2,9 @@
 
 Payload, entry after entry::
 
+    palette table   if flag 0 is set, see `azsim.codecs._fields`
     4 bits          run: 0 to 15 zeros
-    bits            code that follows them, two's complement
+    field           code that follows them
     ...
     0 to 7 zero bits up to a whole byte
 
@@ -16,7 +17,7 @@ when an index overflows), here along the block in stream order instead of along 
 end of the zeros is stored, so that a short stream cannot ask for a large array.
 
 Hardware, a lane: a shifter of up to 12 bits, a 4-bit counter and an address adder; zeros are
-skipped by address in cleared memory.
+skipped by address in cleared memory.  With a palette one read of a table shared by all lanes.
 
 Cycles, an assumption: one entry a cycle and lane, padding included.  An entry whose weights lie
 in the parts of several lanes costs a cycle in each.
@@ -26,13 +27,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from azsim.codecs._bits import packed_bytes, read_field, signed, tail_is_zero, write_field
+from azsim.codecs._base import HardwareCost
+from azsim.codecs._bits import packed_bytes, tail_is_zero
+from azsim.codecs._cost import input_window, palette_reader, total
+from azsim.codecs._fields import NO_CODE, PALETTE, choose_fields, num_entries, read_fields
+from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
 from azsim.errors import CodecError
 from azsim.jit import kernel
 
 ID = 2
-FLAGS = 0
-PARAMETERS: tuple[str, ...] = ()
+FLAGS = PALETTE
+PARAMETERS = ("palette",)
 
 _RUN_BITS = 4
 _MAX_RUN = 15
@@ -40,58 +45,83 @@ _MAX_RUN = 15
 _OK, _SHORT, _BEYOND, _RANGE, _STRAY_ZERO = 0, 1, 2, 3, 4
 
 
-def encode(codes: np.ndarray, bits: int) -> tuple[bytes, int]:
+def encode(codes: np.ndarray, bits: int, palette: bool = False) -> tuple[bytes, int]:
     """Encode (count,) int8 codes; see the package for the contract."""
-    payload = np.zeros(packed_bytes(_count_entries(codes), _RUN_BITS + bits), np.uint8)
-    _write(codes, bits, payload)
-    return payload.tobytes(), 0
+    entries = int(_count_entries(codes))
+    has_zero = entries > np.count_nonzero(codes)
+    fields = choose_fields(codes, bits, entries, has_zero=has_zero, palette=palette)
+    num_bits = entries * (_RUN_BITS + fields.width)
+    words = empty_words(num_bits)
+    _write(codes, fields.to_field, fields.width, words)
+    return fields.head + words_to_bytes(words, num_bits), fields.flags
 
 
 def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray:
     """Decode to (count,) int8; see the package for the contract."""
-    _check_size(payload, count, bits)
+    fields, rest = read_fields("zero_run", payload, bits, flags, zero=True)
+    entry_bits = _RUN_BITS + fields.width
+    available = _available(rest, count, entry_bits)
     codes = np.zeros(count, np.int8)
-    status, entry = _read(payload, bits, codes)
+    used = np.zeros(256, np.bool_)
+    words = as_words(rest)
+    status, entry = _read(words, available, fields.width, fields.to_code, used, codes)
     if status == _RANGE:
-        raise CodecError(
-            f"zero_run: entry {entry} has code {-(1 << (bits - 1))}, which is out of range "
-            f"at {bits} bits"
-        )
+        raise fields.fault("zero_run", "the code of entry", entry)
     if status == _STRAY_ZERO:
         raise CodecError(f"zero_run: entry {entry} has code 0, is not the last and no padding")
-    _check_end(payload, count, bits, status, entry)
+    _check_end(rest, count, entry_bits, status, entry)
+    fields.check_use("zero_run", used, entry)
     return codes
 
 
 def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
     """Entries of the busiest lane; see the package for the contract."""
-    _check_size(payload, count, bits)
+    fields, rest = read_fields("zero_run", payload, bits, flags, zero=True)
+    entry_bits = _RUN_BITS + fields.width
+    available = _available(rest, count, entry_bits)
     entries = np.zeros(lanes, np.int64)
     segment = max(1, -(-count // lanes))
-    status, entry = _count_by_lane(payload, bits, count, segment, entries)
-    _check_end(payload, count, bits, status, entry)
+    words = as_words(rest)
+    status, entry = _count_by_lane(words, available, entry_bits, count, segment, entries)
+    _check_end(rest, count, entry_bits, status, entry)
     return int(entries.max())
 
 
-def _check_size(payload: np.ndarray, count: int, bits: int) -> None:
-    most = payload.size * 8 // (_RUN_BITS + bits) * (_MAX_RUN + 1)
+def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:
+    """Parameters of a block; see the package for the contract."""
+    return {"palette": bool(flags & PALETTE)}
+
+
+def hardware_cost(payload: np.ndarray, bits: int, flags: int, lanes: int) -> HardwareCost:
+    """Window of an entry, address adder and an end-of-tile comparison a lane."""
+    entries = num_entries(payload, flags)
+    walker = HardwareCost(register_bits=16, adders=1, comparators=1)
+    parts = [input_window(_RUN_BITS + bits), walker, palette_reader(entries, 1)]
+    return total(lanes, parts, table_bits=8 * entries)
+
+
+def _available(rest: np.ndarray, count: int, entry_bits: int) -> int:
+    """Whole entries that the payload can hold."""
+    available = rest.size * 8 // entry_bits
+    most = available * (_MAX_RUN + 1)
     if count > most:
         raise CodecError(
-            f"zero_run: {payload.size} bytes of payload hold at most {most} codes, "
+            f"zero_run: {rest.size} bytes of payload hold at most {most} codes, "
             f"the header says {count}"
         )
+    return available
 
 
-def _check_end(payload: np.ndarray, count: int, bits: int, status: int, entry: int) -> None:
+def _check_end(rest: np.ndarray, count: int, entry_bits: int, status: int, entry: int) -> None:
     """Check how the entries ended; `entry` is the offending one, or their number."""
     if status == _SHORT:
         raise CodecError(f"zero_run: truncated, {entry} entries stand for less than {count} codes")
     if status == _BEYOND:
         raise CodecError(f"zero_run: entry {entry} runs past the end of {count} codes")
-    used = entry * (_RUN_BITS + bits)
-    if payload.size != packed_bytes(used, 1):
-        raise CodecError(f"zero_run: {payload.size - packed_bytes(used, 1)} trailing bytes")
-    if not tail_is_zero(payload, used):
+    used = entry * entry_bits
+    if rest.size != packed_bytes(used, 1):
+        raise CodecError(f"zero_run: {rest.size - packed_bytes(used, 1)} trailing bytes")
+    if not tail_is_zero(rest, used):
         raise CodecError("zero_run: padding bits after the last entry are not zero")
 
 
@@ -109,41 +139,40 @@ def _count_entries(codes):
 
 
 @kernel
-def _write(codes, bits, payload):
+def _write(codes, to_field, width, words):
     position = 0
     run = 0
     last = codes.shape[0] - 1
     for i in range(codes.shape[0]):
         if codes[i] != 0 or run == _MAX_RUN or i == last:
-            write_field(payload, position, _RUN_BITS, run)
-            write_field(payload, position + _RUN_BITS, bits, codes[i])
-            position += _RUN_BITS + bits
+            entry = run | np.int64(to_field[np.uint8(codes[i])]) << _RUN_BITS
+            position = put(words, position, _RUN_BITS + width, entry)
             run = 0
         else:
             run += 1
 
 
 @kernel
-def _read(payload, bits, codes):
-    limit = (1 << (bits - 1)) - 1
-    width = _RUN_BITS + bits
+def _read(words, available, width, to_code, used, codes):
     count = codes.shape[0]
-    available = payload.shape[0] * 8 // width
+    mask = (1 << width) - 1
     entry = 0
     at = 0
     while at < count:
         if entry == available:
             return _SHORT, entry
-        field = read_field(payload, entry * width, width)
-        run = field & _MAX_RUN
-        code = signed(field >> _RUN_BITS, bits)
+        bits = np.int64(peek(words, entry * (_RUN_BITS + width)) & np.uint64(0xFFFF))
+        run = bits & _MAX_RUN
+        field = np.uint64((bits >> _RUN_BITS) & mask)
+        code = to_code[field]
         at += run
         if at >= count:
             return _BEYOND, entry
-        if code < -limit:
+        if code == NO_CODE:
             return _RANGE, entry
         if code == 0 and run != _MAX_RUN and at != count - 1:
             return _STRAY_ZERO, entry
+        used[field] = True
         codes[at] = code
         at += 1
         entry += 1
@@ -151,15 +180,13 @@ def _read(payload, bits, codes):
 
 
 @kernel
-def _count_by_lane(payload, bits, count, segment, entries):
-    width = _RUN_BITS + bits
-    available = payload.shape[0] * 8 // width
+def _count_by_lane(words, available, entry_bits, count, segment, entries):
     entry = 0
     at = 0
     while at < count:
         if entry == available:
             return _SHORT, entry
-        end = at + read_field(payload, entry * width, _RUN_BITS)
+        end = at + np.int64(peek(words, entry * entry_bits) & np.uint64(_MAX_RUN))
         if end >= count:
             return _BEYOND, entry
         for lane in range(at // segment, end // segment + 1):
