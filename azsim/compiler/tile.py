@@ -31,6 +31,7 @@ ALIGN_BYTES = 64
 _K_STEP = 64
 _MAX_EXTENT = 65_536
 _ROWS_TARGET = 64
+_LEAST_SLOT_BYTES = 1024  # smaller ones are tried only if nothing else fits
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
         )
     best: tuple[float, Plan] | None = None
     slot_bytes = budget // 2 // ALIGN_BYTES * ALIGN_BYTES
-    while slot_bytes >= ALIGN_BYTES:
+    while slot_bytes >= (ALIGN_BYTES if best is None else _LEAST_SLOT_BYTES):
         found = cut(slot_bytes)
         if found is None:
             break
@@ -219,17 +220,14 @@ def _plan(
     found: _Cut, pinned: frozenset[str], accumulators: int, slot_bytes: int, parameter_bytes: int
 ) -> Plan:
     """Join pinned neighbours and make a plan."""
-    joined = {
-        name: _joined(tiles, pinned, accumulators // rows) for name, (tiles, rows) in found.items()
-    }
-    kept = frozenset(
-        tile.name
-        for tiles in joined.values()
-        for tile in tiles
-        if all(name in pinned for name in _covered(tile, found[tile.weight][0]))
-    )
-    rows = {name: rows for name, (_, rows) in found.items()}
-    return Plan(joined, rows, kept, slot_bytes, parameter_bytes)
+    tiles: dict[str, tuple[Tile, ...]] = {}
+    kept: list[str] = []
+    for name, (cut, rows) in found.items():
+        joined = _joined(cut, pinned, accumulators // rows)
+        tiles[name] = tuple(tile for tile, _ in joined)
+        kept += [tile.name for tile, is_pinned in joined if is_pinned]
+    m_tile = {name: rows for name, (_, rows) in found.items()}
+    return Plan(tiles, m_tile, frozenset(kept), slot_bytes, parameter_bytes)
 
 
 def _pin_by_matrix(found: _Cut, uses: Mapping[str, _Use], room: int) -> frozenset[str]:
@@ -260,36 +258,28 @@ def _pin_spread(found: _Cut, uses: Mapping[str, _Use], room: int) -> frozenset[s
     return frozenset(pinned)
 
 
-def _joined(tiles: tuple[Tile, ...], pinned: frozenset[str], most_rows: int) -> tuple[Tile, ...]:
-    """Join neighbouring pinned tiles of a matrix whose K is not cut inside a segment."""
-    if len({(tile.segment, tile.k0) for tile in tiles}) > len({tile.segment for tile in tiles}):
-        return tiles
-    result: list[Tile] = []
+def _joined(
+    tiles: tuple[Tile, ...], pinned: frozenset[str], most_rows: int
+) -> list[tuple[Tile, bool]]:
+    """Tiles with whether they are pinned; pinned neighbours joined where K is not cut."""
+    is_k_cut = len({(tile.segment, tile.k0) for tile in tiles}) > len({t.segment for t in tiles})
+    result: list[tuple[Tile, bool]] = []
     for tile in tiles:
-        last = result[-1] if result else None
+        is_pinned = tile.name in pinned
+        last, last_is_pinned = result[-1] if result else (None, False)
         if (
             last is not None
+            and is_pinned
+            and last_is_pinned
+            and not is_k_cut
             and last.segment == tile.segment
             and last.n1 == tile.n0
-            and tile.name in pinned
-            and all(name in pinned for name in _covered(last, tiles))
             and tile.n1 - last.n0 <= most_rows
         ):
-            result[-1] = replace(last, n1=tile.n1)
+            result[-1] = replace(last, n1=tile.n1), True
         else:
-            result.append(tile)
-    return tuple(result)
-
-
-def _covered(tile: Tile, tiles: tuple[Tile, ...]) -> list[str]:
-    """Names of the tiles that lie inside a joined one."""
-    return [
-        other.name
-        for other in tiles
-        if (other.segment, other.k0, other.k1) == (tile.segment, tile.k0, tile.k1)
-        and tile.n0 <= other.n0
-        and other.n1 <= tile.n1
-    ]
+            result.append((tile, is_pinned))
+    return result
 
 
 def _estimated_cycles(plan: Plan, uses: Mapping[str, _Use], hardware: Hardware) -> float:
