@@ -94,11 +94,12 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 def tanh(x: np.ndarray) -> np.ndarray:
     """Hyperbolic tangent of float32: polynomial below 0.625, 1 - 2 / (exp(2|x|) + 1) above."""
-    size = np.abs(x)
-    z = x * x
-    poly = (((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4
-    small = (poly * z) * x + x
-    large = _ONE - _TWO / (exp(np.minimum(size, _TANH_LARGE) * _TWO) + _ONE)
+    with np.errstate(all="ignore"):
+        size = np.abs(x)
+        z = x * x
+        poly = (((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4
+        small = (poly * z) * x + x
+        large = _ONE - _TWO / (exp(np.minimum(size, _TANH_LARGE) * _TWO) + _ONE)
     return np.where(size < _TANH_SMALL, small, np.where(x < 0, -large, large)).astype(np.float32)
 
 

@@ -1,10 +1,11 @@
 """The one place with numba options and the compilation cache.
 
-Numba's disk cache does not see that a function in *another* file changed, and raises at import
-where its directory cannot be written.  So the cache lives in a directory named by a hash of the
-modules that hold kernels (those that import this one) and of numba's version, and without any
-writable directory there is no cache.  A kernel takes numbers from its arguments or from a module
-that holds kernels itself; a constant from elsewhere would be compiled in and grow stale.
+Numba's disk cache does not see that a function in *another* file changed, nor that
+NUMBA_BOUNDSCHECK or the processor's name were set otherwise, and raises at import where its
+directory cannot be written.  So the cache lives in a directory named by a hash of the modules that
+hold kernels (those that import this one), of numba's version and of those settings, and without
+any writable directory there is no cache.  A kernel takes numbers from its arguments or from a
+module that holds kernels itself; a constant from elsewhere would be compiled in and grow stale.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import numba.core.config
 
 __all__ = ["kernel", "sources_digest"]
 
+_SETTINGS = ("BOUNDSCHECK", "CPU_NAME", "CPU_FEATURES")
+
 
 @functools.cache
 def sources_digest() -> str:
@@ -32,6 +35,12 @@ def sources_digest() -> str:
         if b"azsim.jit" in source or path == Path(__file__):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + source)
     return digest.hexdigest()[:16]
+
+
+def _settings_digest() -> str:
+    """Hash of numba's settings that change what is compiled and that its cache does not see."""
+    values = (str(getattr(numba.core.config, name)) for name in _SETTINGS)
+    return hashlib.sha256("\0".join(values).encode()).hexdigest()[:8]
 
 
 def _usable(directory: Path) -> bool:
@@ -51,7 +60,7 @@ def _cache_directory() -> Path | None:
         base = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "azsim"
         if not base.is_absolute():  # a user without a home
             return None
-    directory = base / "jit" / sources_digest()
+    directory = base / "jit" / f"{sources_digest()}-{_settings_digest()}"
     return directory if _usable(directory) else None
 
 
