@@ -261,12 +261,16 @@ def _hand(text: str) -> list[str]:
 def test_the_sentence_names_both_instructions() -> None:
     assert _hand(HAND) == []
     assert _hand(HAND.replace("wait_load=1 ", "")) == [
-        "instruction 5 (vector_unary, layer 'one') reads activation bytes [0x0, 0x20) of region "
-        "'a' that instruction 4 (load, layer 'one') writes, and no wait orders the two"
+        (
+            "instruction 5 (vector_unary, layer 'one') reads activation bytes [0x0, 0x20) of region "
+            "'a' that instruction 4 (load, layer 'one') writes, and no wait orders the two"
+        )
     ]
     assert _hand(HAND.replace("wait_vector=1 ", "")) == [
-        "instruction 6 (store, layer 'one') reads activation bytes [0x40, 0x60) that "
-        "instruction 5 (vector_unary, layer 'one') writes, and no wait orders the two"
+        (
+            "instruction 6 (store, layer 'one') reads activation bytes [0x40, 0x60) that "
+            "instruction 5 (vector_unary, layer 'one') writes, and no wait orders the two"
+        )
     ]
 
 
@@ -276,8 +280,10 @@ def test_swapped_order_is_caught() -> None:
                    ("load", "vector_unary"))  # fmt: skip
     lines[load], lines[unary] = lines[unary], lines[load]
     assert _hand("\n".join(lines)) == [
-        "instruction 5 (load, layer 'one') writes activation bytes [0x0, 0x20) of region 'a' "
-        "that instruction 4 (vector_unary, layer 'one') reads, and no wait orders the two"
+        (
+            "instruction 5 (load, layer 'one') writes activation bytes [0x0, 0x20) of region 'a' "
+            "that instruction 4 (vector_unary, layer 'one') reads, and no wait orders the two"
+        )
     ]
 
 
