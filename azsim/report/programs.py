@@ -12,7 +12,7 @@ from azsim.isa import assembly
 from azsim.isa.program import DramImage, Program
 from azsim.isa.spec import instruction_set
 from azsim.report.listing import Listing, listing
-from azsim.report.units import byte_count, number
+from azsim.report.units import byte_count, counted
 
 __all__ = ["program_tables", "read_assembly", "zero_image"]
 
@@ -84,7 +84,9 @@ def program_tables(program: Program, image: DramImage | None = None) -> list[Lis
     stream = program.stream
     period = "" if stream.period_s is None else f" every {1000 * stream.period_s:g} ms"
     paced = ", paced" if stream.paced else ""
-    note = f"{number(len(program.instructions))} instructions for {stream.frames} frames"
+    note = (
+        f"{counted(len(program.instructions), 'instruction')} for {counted(stream.frames, 'frame')}"
+    )
     note += f"{period}{paced}"
     if image is not None:
         note += f"; DRAM image of {byte_count(image.data.size)}"

@@ -15,6 +15,7 @@ from azsim.report.listing import Cell, Listing
 from azsim.report.units import (
     byte_count,
     compact,
+    counted,
     decibels,
     duration,
     frequency,
@@ -128,13 +129,13 @@ def _time_rows(result: RunResult) -> list[_Row]:
     stats = result.statistics
     busy = duration(stats.cycles / result.clock_hz)
     rows: list[_Row] = [
-        ("cycles", f"{number(stats.cycles)} cycles", f"{busy}; waiting for input not counted"),
+        ("cycles", counted(stats.cycles, "cycle"), f"{busy}; waiting for input not counted"),
         (
             "startup",
-            f"{number(stats.startup_cycles)} cycles",
+            counted(stats.startup_cycles, "cycle"),
             f"{percent(stats.startup_cycles, stats.cycles)} of the cycles, to fill the chip's SRAM",
         ),
-        ("idle", f"{number(stats.idle_cycles)} cycles", "waiting for input"),
+        ("idle", counted(stats.idle_cycles, "cycle"), "waiting for input"),
         ("latency", duration(stats.latency_s), "from the start to the end, waiting included"),
     ]
     if stats.frame_latency_s is not None:
@@ -150,7 +151,7 @@ def _time_rows(result: RunResult) -> list[_Row]:
         rows.append(("real-time factor", f"{factor:.4g}", remark))
     if stats.deadline_misses is not None:
         style = "red" if stats.deadline_misses else ""
-        misses = Text(f"{number(stats.deadline_misses)} frames", style)
+        misses = Text(counted(stats.deadline_misses, "frame"), style)
         rows.append(("deadline misses", misses, "slower than the time between frames"))
     return rows
 
@@ -160,15 +161,15 @@ def _bound_rows(result: RunResult) -> list[_Row]:
     bound = bounds.bound_cycles
     distance = f"; the run takes {times(stats.cycles / bound)} that" if bound else ""
     return [
-        ("bound", f"{number(bound)} cycles", f"by {bounds.bound_by}{distance}"),
+        ("bound", counted(bound, "cycle"), f"by {bounds.bound_by}{distance}"),
         (
             "ideal MAC",
-            f"{number(stats.ideal_mac_cycles)} cycles",
+            counted(stats.ideal_mac_cycles, "cycle"),
             "products of two non-zero factors at the array's peak",
         ),
         (
             "critical path",
-            f"{number(bounds.critical_path_cycles)} cycles",
+            counted(bounds.critical_path_cycles, "cycle"),
             "longest chain of dependent work",
         ),
     ]
@@ -232,7 +233,9 @@ def _verdict(comparison: Comparison | None) -> tuple[Text, str]:
     if comparison is None:
         return Text("not checked"), "--verify compares with the reference evaluator"
     if comparison.bit_exact:
-        compared = f"{number(len(comparison.compared))} tensors equal the reference evaluator's"
+        compared = (
+            f"equal to the reference evaluator: {counted(len(comparison.compared), 'tensor')}"
+        )
         return Text("yes", "green"), compared
     return Text("no", "red"), comparison.first_difference or ""
 
@@ -367,9 +370,9 @@ def verification(comparison: Comparison) -> RenderableType:
     """What was compared with the reference evaluator, and what could not be."""
     tensors = ", ".join(comparison.compared)
     parts = [
-        Text(f"Compared as stored bytes, {number(len(comparison.compared))} tensors:", "bold"),
+        Text(f"Compared as stored bytes, {counted(len(comparison.compared), 'tensor')}:", "bold"),
         Padding(Text(tensors), (0, 0, 0, 2)),
-        Text(f"Only in the graph, {number(len(comparison.fused))} tensors:", "bold"),
+        Text(f"Only in the graph, {counted(len(comparison.fused), 'tensor')}:", "bold"),
         *(Padding(Text(f"{name}: {why}"), (0, 0, 0, 2)) for name, why in comparison.fused.items()),
     ]
     if comparison.bit_exact:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "byte_count",
     "compact",
+    "counted",
     "decibels",
     "duration",
     "frequency",
@@ -22,6 +23,11 @@ _TIMES = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 def number(value: int) -> str:
     """``1,234,567``."""
     return f"{value:,}"
+
+
+def counted(value: int, noun: str) -> str:
+    """``1 frame``, ``2 frames``."""
+    return f"{value:,} {noun}{'' if value == 1 else 's'}"
 
 
 def compact(value: float) -> str:

@@ -1,0 +1,578 @@
+"""The command line: what it prints where, its exit codes, its error sentences."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import azsim
+from azsim import cli, pipeline
+from azsim.arguments import build_parser, study_names
+from azsim.cli import main
+from azsim.config import json_schema
+from azsim.frontend.workload import WorkloadFile, workload_names
+from azsim.hardware import preset_names
+from azsim.isa.program_file import load_program
+from azsim.isa.spec import instruction_set
+from azsim.sim.result import Comparison, RunResult
+
+ROOT = Path(__file__).parent.parent
+PRESETS = ", ".join(preset_names())
+WORKLOADS = ", ".join(workload_names())
+SMALL = """\
+name: small
+description: two products
+model:
+  graph:
+    inputs: {x: {shape: [1, 16]}}
+    initializers:
+      w: {shape: [16, 8], random: {seed: 1, scale: 0.3}}
+      v: {shape: [8, 4], random: {seed: 2, scale: 0.3}}
+    nodes:
+      - {op: MatMul, name: /first, inputs: [x, w], outputs: [/first/out]}
+      - {op: Relu, name: /relu, inputs: [/first/out], outputs: [/relu/out]}
+      - {op: MatMul, name: /second, inputs: [/relu/out, v], outputs: [/y]}
+    outputs: [/y]
+input: {random: {seed: 3}}
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    """The sentences of a command that fails with bad input and prints nothing else."""
+    assert main([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("azsim: error: ")
+    assert captured.err.endswith("\n")
+    return captured.err.removeprefix("azsim: error: ")[:-1]
+
+
+# ------------------------------------------------------------------------------- start
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, azsim, azsim.cli\n"
+        "azsim.cli.build_parser()\n"
+        "heavy = {'numpy', 'numba', 'pydantic', 'yaml', 'onnx', 'rich', 'rich_argparse', 'shtab'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(5):  # the fastest, as other tests may run beside
+        begin = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "azsim", "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        seconds.append(time.perf_counter() - begin)
+        assert "inspect" in done.stdout
+    assert min(seconds) < 0.2
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    (commands,) = (a for a in build_parser()._actions if a.dest == "command")
+    assert commands.choices is not None
+    assert set(commands.choices) == set(cli._COMMANDS)
+    for name in commands.choices:
+        assert main([name, "--help"]) == 0
+        assert name in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("azsim ")
+
+
+def test_public_names(small: Path) -> None:
+    assert azsim.__all__ == [
+        "RunResult",
+        "errors",
+        "load_hardware",
+        "load_workload",
+        "run",
+        "verify",
+    ]
+    assert set(azsim.__all__) <= set(dir(azsim))
+    workload = azsim.load_workload(small)
+    result = azsim.run(workload, azsim.load_hardware("az2"))
+    assert isinstance(result, azsim.RunResult)
+    assert azsim.verify(workload).bit_exact
+    assert issubclass(azsim.errors.ConfigError, azsim.errors.AzsimError)
+    with pytest.raises(AttributeError, match="module 'azsim' has no attribute 'sweeep'"):
+        _ = azsim.sweeep
+
+
+# --------------------------------------------------------------------------- bad input
+
+
+def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert error_of(capsys) == ("the following arguments are required: COMMAND; see azsim --help")
+    assert error_of(capsys, "run") == (
+        "the following arguments are required: WORKLOAD; see azsim run --help"
+    )
+    commands = "run, verify, inspect, export, list, asm, disasm, schema, study, completion"
+    assert error_of(capsys, "rnu") == (
+        f"unknown command 'rnu', did you mean 'run'? allowed: {commands}"
+    )
+    assert error_of(capsys, "list", "codec") == (
+        "unknown kind 'codec', did you mean 'codecs'? "
+        "allowed: workloads, hardware, codecs, operators, instructions, studies"
+    )
+    assert error_of(capsys, "run", "vad_silero", "--fast") == (
+        "unrecognized arguments: --fast; see azsim --help"
+    )
+    studies = ", ".join(study_names()) or "none"
+    assert error_of(capsys, "study", "q") == f"unknown study 'q', allowed: {studies}"
+
+
+def test_unknown_names(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert error_of(capsys, "run", "vad_siler") == (
+        f"unknown workload 'vad_siler', did you mean 'vad_silero'? allowed: {WORKLOADS}, "
+        "or a .yaml file"
+    )
+    assert error_of(capsys, "run", "nowhere/w.yaml") == "nowhere/w.yaml: no such file"
+    assert error_of(capsys, "verify", small, "--hardware", "az3") == (
+        f"unknown hardware 'az3', did you mean 'az2'? allowed: {PRESETS}, or a .yaml file"
+    )
+    assert error_of(capsys, "run", small, "--hardware", "chip.yaml") == "chip.yaml: no such file"
+
+
+def test_bad_overrides(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert error_of(capsys, "run", small, "--set", "hardwear.clock_hz=1") == (
+        "--set hardwear.clock_hz=1: unknown start 'hardwear', did you mean 'hardware'? "
+        "allowed: workload.PATH=VALUE or hardware.PATH=VALUE"
+    )
+    assert error_of(capsys, "run", small, "--set", "hardware.clock_hz") == (
+        "--set hardware.clock_hz: not an override, allowed: PATH=VALUE"
+    )
+    bad = "workload.compression.default.prune.sparsity=1.5"
+    assert error_of(capsys, "run", small, "--set", bad) == (
+        f"--set {bad}: $.compression.default.prune.sparsity: out of range, found 1.5, "
+        "allowed: a number from 0 to below 1"
+    )
+
+
+def test_workload_and_hardware_problems_come_at_once(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--hardware", "az9", "--set", "workload.nmae=x")
+    lines = error_of(capsys, "run", small, *arguments).splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("--set workload.nmae=x: $.nmae: unknown key")
+    assert lines[1].startswith("unknown hardware 'az9'")
+
+
+def test_unwritable_output_comes_before_the_work(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the long work has started")
+
+    for name in ("run", "export_arrays", "compile_workload"):
+        monkeypatch.setattr(pipeline, name, never)
+    below = small / "runs" / "small"
+    sentence = f"{below}: cannot be written, {small} is not a folder"
+    assert error_of(capsys, "run", small, "-o", below) == sentence
+    assert error_of(capsys, "verify", small, "-o", below) == sentence
+    work = small.parent
+    assert error_of(capsys, "run", small, "-o", work) == (
+        f"{work}: will not be replaced, it has no run.json of azsim; choose another folder"
+    )
+    there = work / "no" / "w.npz"
+    missing = f"{there}: cannot be written, there is no folder {there.parent}"
+    assert error_of(capsys, "export", small, "-o", there) == missing
+    assert error_of(capsys, "asm", small, "-o", there) == missing
+    assert error_of(capsys, "disasm", small, "-o", there) == missing
+    assert error_of(capsys, "export", small, "-o", "w.txt") == (
+        "w.txt: unknown kind of file '.txt', allowed: .npz, .onnx"
+    )
+
+
+def test_bad_files(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    work = small.parent
+    onnx, npz, text = work / "m.onnx", work / "p.npz", work / "p.azs"
+    assert error_of(capsys, "inspect", onnx) == f"{onnx}: cannot be read: No such file or directory"
+    onnx.write_text("no model")
+    assert error_of(capsys, "inspect", onnx) == (
+        f"{onnx}: not an ONNX model: its 8 bytes are no protobuf message"
+    )
+    assert error_of(capsys, "inspect", onnx, "--shape", "x=a") == (
+        "--shape x=a: not a shape, allowed: INPUT=1x576"
+    )
+    assert error_of(capsys, "disasm", npz) == f"{npz}: cannot be read, No such file or directory"
+    npz.write_text("no program")
+    assert error_of(capsys, "inspect", npz) == f"{npz}: is not a program file, or is damaged"
+    assert error_of(capsys, "asm", text, "-o", npz) == (
+        f"{text}: cannot be read, No such file or directory"
+    )
+    text.write_bytes(b"\xff\xfe")
+    assert error_of(capsys, "inspect", text) == f"{text}: is not text in UTF-8"
+    text.write_text("halt\nload dst=w\nwait\n")
+    lines = error_of(capsys, "asm", text, "-o", npz).splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{text}:2:10", f"{text}:3:1"]
+    text.write_text(
+        ".region big space=dram start=0x0 size=0x200000000 dtype=u8 first=0 last=0\nhalt\n"
+    )
+    assert error_of(capsys, "asm", text, "-o", npz) == (
+        "p: DRAM too large, found 8589934592 bytes, allowed: 4294967296"
+    )
+    assert npz.read_text() == "no program"
+
+
+def test_an_inline_model_is_not_exported_as_onnx(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert error_of(capsys, "export", small, "-o", "w.onnx") == (
+        f"{small}: the model is written inline; export it to .npz instead"
+    )
+    assert not Path("w.onnx").exists()
+
+
+def test_interrupt_and_bugs(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    def bug(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pipeline, "run", interrupted)
+    assert main(["verify", str(small)]) == 130
+    monkeypatch.setattr(pipeline, "run", bug)
+    with pytest.raises(ZeroDivisionError):  # anything else is a bug, and shows its traceback
+        main(["verify", str(small)])
+
+
+def test_a_broken_pipe_is_quiet() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "azsim", "schema", "workload"],
+        cwd=ROOT,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write)
+    assert done.stderr == b""
+    assert done.returncode == 141
+
+
+# -------------------------------------------------------------------------------- runs
+
+
+def test_run_writes_and_prints(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(small), "-o", "out"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.startswith("small on az1 at 500 MHz\n")
+    assert captured.out.endswith("\nWritten to out\n")
+    for title in ("Layers", "Engines", "Weights", "SRAM map"):
+        assert f"\n{title}\n" in captured.out
+    assert "\x1b" not in captured.out
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "layers.csv",
+        "outputs.npz",
+        "run.json",
+        "summary.json",
+        "trace.json",
+    ]
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert summary["bit_exact"] is None
+    assert summary["cycles"] == sum(entry["cycles"] for entry in summary["layers"])
+    with np.load("out/outputs.npz") as outputs:
+        assert outputs.files == ["/y"]
+        assert outputs["/y"].shape == (1, 4)
+
+
+def test_json_is_all_that_is_printed(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", str(small), "-o", "out", "--json", "--verify", "--hardware", "dense_npu"]
+    assert main([*arguments, "--set", "hardware.clock_hz=250000000"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    summary = json.loads(captured.out)
+    assert summary == json.loads(Path("out/summary.json").read_text())
+    assert summary["bit_exact"] is True
+    assert summary["hardware"] == "dense_npu"
+    run = json.loads(Path("out/run.json").read_text())
+    assert run["clock_hz"] == 250_000_000
+    assert run["comparison"]["bit_exact"] is True
+
+
+def test_overrides_of_the_workload_count(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = []
+    for bits in (8, 4):
+        key = f"workload.compression.default.weights.bits={bits}"
+        assert main(["run", str(small), "-o", "out", "--json", "--set", key]) == 0
+        weights.append(json.loads(capsys.readouterr().out)["weight_bytes_dense"])
+    assert weights == [160, 80]
+
+
+def test_output_goes_to_a_folder_called_like_the_workload(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "working_checkout", lambda: None)
+    assert main(["run", str(small)]) == 0
+    assert capsys.readouterr().out.endswith("\nWritten to azsim-runs/small\n")
+    assert Path("azsim-runs/small/summary.json").is_file()
+    monkeypatch.setattr(cli, "working_checkout", lambda: small.parent / "tree")
+    assert main(["run", str(small)]) == 0
+    assert (small.parent / "tree/reports/runs/small/summary.json").is_file()
+
+
+def test_verify_says_what_was_compared(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(small)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.startswith("small on az1\n\nCompared as stored bytes, ")
+    assert "/relu/out" in captured.out
+    assert "\n  /first/out: /relu is applied as /first is drained\n" in captured.out
+    assert captured.out.endswith("bit exact: yes\n")
+    assert [path.name for path in small.parent.iterdir()] == ["small.yaml"]
+    assert main(["verify", str(small), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["bit_exact"] is True
+    assert "/y" in document["comparison"]["compared"]
+
+
+def test_a_difference_exits_with_1(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = pipeline.run
+    sentence = "output '/y' differs in 1 of 4 values"
+
+    def differing(*arguments: object, **options: object) -> RunResult:
+        result = honest(*arguments, **options)  # pyright: ignore[reportArgumentType]
+        return dataclasses.replace(result, comparison=Comparison(False, ("/y",), {}, sentence))
+
+    monkeypatch.setattr(pipeline, "run", differing)
+    assert main(["verify", str(small)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.endswith(f"bit exact: no; {sentence}\n")
+    assert captured.err == f"azsim: check failed: not bit exact: {sentence}\n"
+    assert main(["run", str(small), "--verify", "-o", "out", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["bit_exact"] is False
+
+
+def test_broken_budgets_exit_with_1(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small.write_text(SMALL + "expect: {cycles: {max: 1}, dram_read_bytes: {min: 1}}\n")
+    assert main(["run", str(small), "-o", "out", "--json"]) == 1
+    captured = capsys.readouterr()
+    cycles = json.loads(captured.out)["cycles"]
+    assert captured.err == (
+        f"azsim: check failed: expect: cycles is {cycles:,}, expected at most 1.0\n"
+    )
+    assert Path("out/summary.json").is_file()
+
+
+# -------------------------------------------------------------------- the other commands
+
+
+def test_inspect_a_workload(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(small)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"\n/first +MatMul +float32\[1, 8\] +128\n", shown)
+    assert "3 nodes, 160 parameters" in shown
+    assert main(["inspect", str(small), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["operator"] for row in document["nodes"]] == ["MatMul", "Relu", "MatMul"]
+    assert document["compression"][0]["tensor"] == "w"
+    assert document["unsupported"] is None
+
+
+def test_inspect_an_onnx_file(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper = onnx.helper
+    kind = onnx.TensorProto.FLOAT
+    ports = [helper.make_tensor_value_info(name, kind, ["time", 4]) for name in ("x", "y")]
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"], name="/relu"),
+        helper.make_node("Softsign", ["r"], ["y"], name="/odd"),
+    ]
+    for count in (1, 2):
+        ports[1].name = ["r", "y"][count - 1]
+        graph = helper.make_graph(nodes[:count], "g", ports[:1], ports[1:])
+        onnx.save(helper.make_model(graph), "m.onnx")
+        assert main(["inspect", "m.onnx"]) == 0
+        shown = capsys.readouterr().out
+        assert "x    [time, 4]\n" in shown
+        assert ("float32[1, 4]" in shown) == (count == 1)
+    assert "Softsign     1 no: /odd\n" in shown
+    assert (
+        "\nNot supported: m.onnx: 1 node uses an operator that azsim does not support: "
+        "Softsign (/odd); supported: Abs, "
+    ) in shown
+    assert main(["inspect", "m.onnx", "--json"]) == 0
+    assert "Softsign (/odd)" in json.loads(capsys.readouterr().out)["unsupported"]
+    assert error_of(capsys, "inspect", "m.onnx", "--shape", "x=3x5") == (
+        "m.onnx: input x has the shape [time, 4]; [3, 5] does not fit it"
+    )
+
+
+def test_programs_go_to_text_and_back(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["asm", str(small), "-o", "p.npz"]) == 0
+    assert main(["disasm", "p.npz", "-o", "p.azs"]) == 0
+    assert main(["asm", "p.azs", "--dram", "p.npz", "-o", "q.npz"]) == 0
+    assert main(["asm", "p.azs", "-o", "zero.npz"]) == 0
+    assert Path("p.npz").read_bytes() == Path("q.npz").read_bytes()
+    _, image = load_program(Path("p.npz"))
+    _, zeros = load_program(Path("zero.npz"))
+    assert image.data.any()
+    assert not zeros.data.any()
+    assert zeros.data.size <= image.data.size
+    capsys.readouterr()
+    assert main(["disasm", str(small), "--numbered"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(".program small\n")
+    assert shown.rstrip().splitlines()[-1].startswith("halt")
+    for file in ("p.npz", "p.azs"):
+        assert main(["inspect", file]) == 0
+        shown = capsys.readouterr().out
+        assert "\nProgram small\n" in shown
+        assert ("DRAM image of" in shown) == (file == "p.npz")
+
+
+def test_export_weights(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key = "workload.compression.default.prune.sparsity=0.5"
+    method = "workload.compression.default.prune.method=magnitude"
+    assert main(["export", str(small), "-o", "w.npz", "--set", key, "--set", method]) == 0
+    assert capsys.readouterr().out == "Written to w.npz\n"
+    with np.load("w.npz") as weights:
+        assert weights["w"].shape == (16, 8)
+        assert weights["w"].dtype == np.float32
+        zeros = sum(int((weights[name] == 0).sum()) for name in weights.files)
+        assert 80 <= zeros <= 90
+
+
+@pytest.mark.parametrize("kind", ["workloads", "hardware", "codecs", "operators", "instructions"])
+def test_list(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", kind]) == 0
+    shown = capsys.readouterr().out
+    assert main(["list", kind, "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert records
+    for record in records:
+        name = record.get("name") or record["mnemonic"]
+        assert f"\n{name} " in shown
+    if kind == "instructions":
+        assert [row["name"] for row in records] == list(instruction_set().instructions)
+
+
+def test_list_studies(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "studies", "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [record["name"] for record in records] == study_names()
+    assert all(record["meaning"] for record in records)
+
+
+def test_schemas(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema", "workload"]) == 0
+    assert json.loads(capsys.readouterr().out) == json_schema(WorkloadFile)
+    assert main(["schema", "hardware"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["properties"]["extends"]["enum"] == list(preset_names())
+    assert schema["additionalProperties"] is False
+    assert "required" not in json.dumps(schema)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_scripts(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "inspect" in script
+    if shell != "tcsh":
+        assert "az1_lite" in script
+        assert "vad_silero_60s" in script
+
+
+@pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
+def test_bash_completes_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = tmp_path / "complete.bash"
+    script.write_text(
+        capsys.readouterr().out
+        + 'COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _shtab_azsim; echo "${COMPREPLY[@]}"\n'
+    )
+
+    def completed(*words: str) -> list[str]:
+        done = subprocess.run(
+            ["/bin/bash", str(script), "azsim", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    assert completed("r") == ["run"]
+    assert completed("run", "vad") == [n for n in workload_names() if n.startswith("vad")]
+    assert completed("verify", "--hardware", "dense") == ["dense_npu"]
+    assert completed("list", "op") == ["operators"]
+
+
+# ------------------------------------------------------------------------- the real model
+
+
+@pytest.mark.fetch
+def test_the_speech_model_end_to_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "vad_silero", "--verify", "-o", "out"]) == 0
+    assert "bit exact" in capsys.readouterr().out
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert summary["bit_exact"] is True
+    assert summary["cycles"] >= summary["bound_cycles"]
+    assert summary["cycles"] >= summary["critical_path_cycles"]
+    layers = json.loads(Path("out/summary.json").read_text())["layers"]
+    for key in ("cycles", "dram_read_bytes", "dram_write_bytes", "macs", "macs_executed"):
+        assert sum(entry[key] for entry in layers) == summary[key]
+    for engine, busy in summary["engine_busy_cycles"].items():
+        assert busy + sum(summary["stall_cycles"][engine].values()) == summary["cycles"]
+    with np.load("out/outputs.npz") as outputs:
+        assert set(outputs.files) == {"speech_probs", "hn", "cn"}
+        assert len(outputs["speech_probs"]) == 32
+    trace = json.loads(Path("out/trace.json").read_text())
+    assert trace["otherData"]["aggregation"] == "none"
+
+
+@pytest.mark.fetch
+def test_the_speech_model_is_exported_as_onnx(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "small.onnx"
+    assert main(["export", "vad_silero", "-o", str(path)]) == 0
+    capsys.readouterr()
+    model = onnx.load(str(path))
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    assert (weights["encoder.0.weight"] == 0).mean() > 0.45
+    assert main(["inspect", str(path)]) == 0
+    assert "/recurrent/LSTM" in capsys.readouterr().out

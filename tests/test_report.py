@@ -1,0 +1,484 @@
+"""Reports: terminal text, a run's folder, timelines."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from azsim.errors import InputError
+from azsim.report import files, text, timeline, units
+from azsim.report.listing import listing
+from azsim.sim.result import (
+    Bounds,
+    Comparison,
+    OutputCheck,
+    RunResult,
+    Timeline,
+    WeightFigures,
+)
+from azsim.sim.statistics import LayerStatistics, Statistics
+
+GOLDEN = Path(__file__).parent / "golden" / "test_report"
+ENGINES = ("weight", "load", "store", "mac", "vector")
+
+
+def layer(name: str, cycles: int, *, macs: int = 0, read: int = 0, **busy: int) -> LayerStatistics:
+    return LayerStatistics(
+        name=name,
+        cycles=cycles,
+        dram_read_bytes=read,
+        dram_write_bytes=0,
+        macs=macs,
+        macs_executed=macs // 2,
+        macs_skipped=macs - macs // 2,
+        mac_utilization=macs / 2 / (256 * cycles) if macs else 0.0,
+        busy_cycles={**dict.fromkeys((*ENGINES, "decoder", "dram"), 0), **busy},
+        ideal_mac_cycles=macs / 512,
+        bound_by=max(busy, key=lambda engine: busy[engine]) if busy else "dram",
+    )
+
+
+def small_timeline(frames: int = 3) -> Timeline:
+    """Two weight loads, then in each frame a load, four products of one layer, a store."""
+    rows = [(0, 0, 0, 0, 40), (0, 0, 0, 40, 90)]
+    for frame in range(frames):
+        at = 5_000 * (frame + 1)
+        rows.append((1, 1, 1, at, at + 20))
+        rows += [(3, 2, 2, at + 20 + 30 * i, at + 45 + 30 * i) for i in range(4)]
+        rows.append((2, 3, 3, at + 140, at + 150))
+    engine, mnemonic, layer_of, start, end = (
+        np.array(column) for column in zip(*rows, strict=True)
+    )
+    return Timeline(
+        engine=engine,
+        engines=ENGINES,
+        mnemonic=("weight_load", "load", "mac_matmul", "store"),
+        layer=("(startup)", "(input)", "/fc/Gemm", "(output)"),
+        mnemonic_of=mnemonic,
+        layer_of=layer_of,
+        start=start,
+        end=end,
+    )
+
+
+def small_result(**changes: object) -> RunResult:
+    statistics = Statistics(
+        cycles=1_000,
+        startup_cycles=90,
+        idle_cycles=15_000,
+        latency_s=32e-6,
+        frame_latency_s={"p50": 300e-9, "p95": 310e-9, "p99": 320e-9, "max": 1.2e-6},
+        real_time_factor=0.02,
+        deadline_misses=1,
+        dram_read_bytes=1_536,
+        dram_write_bytes=64,
+        dram_useful_bytes=1_500,
+        dram_bytes_per_s=800e6,
+        dram_row_misses=2,
+        macs=131_072,
+        macs_executed=65_536,
+        macs_skipped=65_536,
+        mac_utilization=0.256,
+        ideal_mac_cycles=256,
+        engine_busy_cycles={"weight": 90, "mac": 600, "decoder": 30, "sequencer": 40},
+        stall_cycles={
+            "weight": {"no_work": 910},
+            "mac": {"input": 100, "wait_load": 250, "no_work": 50},
+            "decoder": {"wait_dram": 60, "no_work": 910},
+            "sequencer": {"no_work": 960},
+        },
+        layers=(
+            layer("(startup)", 90, read=1_024, weight=90, dram=80, decoder=30),
+            layer("(input)", 60, read=512, load=60, dram=50),
+            layer("/a/rather/long/name/of/a/layer/fc/Gemm", 820, macs=131_072, mac=600, vector=100),
+            layer("[bold]not markup[/bold]", 30),
+        ),
+    )
+    result = RunResult(
+        workload="small",
+        hardware="az1",
+        clock_hz=500_000_000,
+        statistics=statistics,
+        bounds=Bounds(300, 100, 512, 80, 200),
+        weights=(
+            WeightFigures("fc.weight", "bitmap", 4, 2_048, 1_024, 640, 64, 2, 1),
+            WeightFigures("head[0]", "raw", 8, 128, 0, 144, 4, 1, 1),
+        ),
+        sram_peak_bytes={"weight": 2_048, "activation": 512},
+        sram_capacity_bytes={"weight": 4_096, "activation": 2_048},
+        sram_map=(
+            ("weight", "fc.weight[0:32,0:64]", 64, 1_024, 0, 9),
+            ("weight", "(parameters)", 0, 64, 0, 9),
+            *(("activation", f"t{i}", 16 * i, 16, i, i + 1) for i in range(20)),
+        ),
+        outputs={
+            "/out/probability": np.linspace(0, 1, 6, dtype=np.float32).reshape(3, 2),
+            "file": np.array(2.5, np.float32),
+        },
+        output_checks={
+            "/out/probability": OutputCheck("ab" * 32, 31.25, 0.0125),
+            "file": OutputCheck("cd" * 32, None, 0.0),
+        },
+        comparison=Comparison(True, ("x", "y"), {"z": "Relu is applied as fc is drained"}, None),
+        provenance={"workload": {"name": "small"}, "versions": {"numpy": "2"}},
+        notes=("2 tensors ask for zero_run, which this chip cannot decode; its image holds raw",),
+        events=small_timeline(),
+    )
+    return dataclasses.replace(result, **changes)
+
+
+# ------------------------------------------------------------------------------- units
+
+
+@pytest.mark.parametrize(
+    ("shown", "wanted"),
+    [
+        (units.number(1_234_567), "1,234,567"),
+        (units.compact(0), "0"),
+        (units.compact(999), "999"),
+        (units.compact(999.6), "1 k"),
+        (units.compact(23_859_200), "23.9 M"),
+        (units.compact(1e20), "100,000 P"),
+        (units.byte_count(0), "0 B"),
+        (units.byte_count(1_023), "1,023 B"),
+        (units.byte_count(277_760), "277,760 B (271.2 KiB)"),
+        (units.duration(0), "0 s"),
+        (units.duration(15.668e-6), "15.67 µs"),
+        (units.duration(0.99999), "1 s"),
+        (units.duration(2e-10), "0.2 ns"),
+        (units.duration(12_345.6), "12,346 s"),
+        (units.rate(480_633_103.8), "481 MB/s"),
+        (units.rate(12), "12 B/s"),
+        (units.frequency(500_000_000), "500 MHz"),
+        (units.percent(1, 8), "12.5 %"),
+        (units.percent(1, 0), "-"),
+        (units.times(1.5832), "1.58 x"),
+        (units.decibels(-0.25), "-0.2 dB"),
+    ],
+)
+def test_numbers_with_units(shown: str, wanted: str) -> None:
+    assert shown == wanted
+
+
+# -------------------------------------------------------------------------------- text
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_terminal_text(width: int, update_golden: bool) -> None:
+    result = small_result()
+    assert result.comparison is not None
+    shown = text.render([*text.run_report(result), text.verification(result.comparison)], width)
+    path = GOLDEN / f"run_{width}.txt"
+    if update_golden:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(shown, "utf-8")
+    assert path.is_file(), f"{path.name} is missing; write it with --update-golden"
+    assert shown == path.read_text("utf-8")
+    assert max(map(len, shown.splitlines())) <= width
+    assert "\x1b" not in shown
+    assert not re.search(r" $", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_text_breaks_at_no_width(width: int) -> None:
+    shown = text.render(text.run_report(small_result()), width)
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_a_terminal_gets_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" in text.render([text.summary(small_result())], 100, color=True)
+
+
+def test_summary_says_what_was_not_checked_and_what_differs() -> None:
+    unchecked = text.render([text.summary(small_result(comparison=None))], 100)
+    assert re.search(
+        r"bit exact +not checked +--verify compares with the reference evaluator", unchecked
+    )
+    sentence = "tensor 'y' differs in 1 of 2 values"
+    differing = Comparison(False, ("x", "y"), {}, sentence)
+    shown = text.render([text.summary(small_result(comparison=differing))], 100)
+    assert re.search(rf"bit exact +no +{re.escape(sentence)}", shown)
+    assert text.render([text.verification(differing)], 100).endswith(f"bit exact: no; {sentence}\n")
+
+
+def test_runs_without_work_have_a_report() -> None:
+    result = small_result()
+    statistics = dataclasses.replace(
+        result.statistics,
+        cycles=0,
+        macs=0,
+        macs_executed=0,
+        macs_skipped=0,
+        frame_latency_s=None,
+        real_time_factor=None,
+        deadline_misses=None,
+        layers=(),
+    )
+    empty = small_result(
+        statistics=statistics, weights=(), sram_map=(), bounds=Bounds(0, 0, 0, 0, 0), notes=()
+    )
+    shown = text.render(text.run_report(empty), 100)
+    assert "frame latency" not in shown
+    assert "real-time factor" not in shown
+
+
+def test_listing_as_table_and_as_records() -> None:
+    table = listing("Things", ("name", "size B"), [("a[1]", 12_345), ("b", None)], "two things")
+    assert text.render([text.table(table)], 60).splitlines() == [
+        "Things",
+        "name size B",
+        "───────────",
+        "a[1] 12,345",
+        "b",
+        "two things",
+    ]
+    assert table.records() == [{"name": "a[1]", "size_B": 12_345}, {"name": "b", "size_B": None}]
+
+
+# ------------------------------------------------------------------------------- files
+
+
+def strict(path: Path) -> dict:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{path.name} holds {constant}")
+
+    return json.loads(path.read_text("utf-8"), parse_constant=refuse)
+
+
+def test_run_folder(tmp_path: Path) -> None:
+    result = small_result()
+    folder = tmp_path / "runs" / "small"
+    files.write_run(result, folder)
+    names = ["layers.csv", "outputs.npz", "run.json", "summary.json", "trace.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert [path.name for path in folder.parent.iterdir()] == ["small"]
+    assert strict(folder / "summary.json") == json.loads(json.dumps(result.summary))
+    run = strict(folder / "run.json")
+    assert sorted(run["files"]) == names
+    assert run["made_by"] == "azsim"
+    assert run["versions"] == {"numpy": "2"}
+    assert run["weights"][0]["codec"] == "bitmap"
+    assert run["sram_map"][1]["name"] == "(parameters)"
+    assert run["comparison"]["fused"] == {"z": "Relu is applied as fc is drained"}
+    with np.load(folder / "outputs.npz", allow_pickle=False) as outputs:
+        assert set(outputs.files) == set(result.outputs)
+        for name, array in result.outputs.items():
+            assert outputs[name].dtype == np.float32
+            assert outputs[name].shape == np.shape(array)
+            assert np.array_equal(outputs[name], array)
+
+
+def test_layers_csv_adds_up() -> None:
+    result = small_result()
+    rows = list(csv.DictReader(io.StringIO(files.layers_csv(result))))
+    assert [row["name"] for row in rows] == [entry.name for entry in result.statistics.layers]
+    assert sum(int(row["cycles"]) for row in rows) == result.statistics.cycles
+    assert rows[2]["busy_mac_cycles"] == "600"
+    assert rows[2]["bound_by"] == "mac"
+
+
+def test_numbers_that_json_has_not_become_null() -> None:
+    value = {
+        "a": float("nan"),
+        "b": [np.float32(1.5), np.int64(2)],
+        3: float("inf"),
+        "p": Path("x"),
+    }
+    assert json.loads(files.json_text(value)) == {"a": None, "b": [1.5, 2], "3": None, "p": "x"}
+
+
+def test_an_earlier_run_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "small"
+    files.write_run(small_result(workload="before"), folder)
+    files.write_run(small_result(), folder)
+    assert strict(folder / "summary.json")["workload"] == "small"
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+def test_a_link_to_a_run_stays_a_link(tmp_path: Path) -> None:
+    files.write_run(small_result(workload="before"), tmp_path / "real")
+    (tmp_path / "link").symlink_to("real")
+    files.write_run(small_result(), tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert strict(tmp_path / "real" / "summary.json")["workload"] == "small"
+
+
+def test_a_failure_leaves_the_earlier_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "small"
+    files.write_run(small_result(workload="before"), folder)
+    write = files.write_file
+
+    def full_disk(path: Path, data: bytes) -> None:
+        if path.name == "trace.json":
+            raise InputError(f"{path.name}: cannot be written, No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(files, "write_file", full_disk)
+    with pytest.raises(InputError, match="No space left on device"):
+        files.write_run(small_result(), folder)
+    assert strict(folder / "summary.json")["workload"] == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["small"]
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        files.check_writable(folder)
+    return str(caught.value)
+
+
+def test_folders_that_azsim_did_not_make_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    files.check_writable(folder)  # empty: nothing is lost
+    (folder / "chapter.tex").write_text("text")
+    start, end = f"{folder}: will not be replaced, ", "; choose another folder"
+    assert refused(folder) == f"{start}it has no run.json of azsim{end}"
+    for other in ("{}", "[", '{"made_by": "azsim"}', '{"made_by": "me", "files": []}'):
+        (folder / "run.json").write_text(other)
+        assert refused(folder) == f"{start}its run.json is not azsim's{end}"
+    run = tmp_path / "run"
+    files.write_run(small_result(), run)
+    files.check_writable(run)
+    (run / "notes.txt").write_text("mine")
+    assert refused(run) == (
+        f"{run}: will not be replaced, it holds notes.txt, which azsim did not write{end}"
+    )
+    (run / "notes.txt").unlink()
+    monkeypatch.chdir(run)
+    assert refused(run) == (
+        f"{run}: cannot be replaced, it is the current folder, above it, or a mount point; "
+        "choose a folder inside it"
+    )
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert refused(file) == f"{file}: is not a folder; choose another name"
+    below = file / "a" / "b"
+    assert refused(below) == f"{below}: cannot be written, {file} is not a folder"
+    assert refused(tmp_path / ("n" * 300) / "a").endswith("cannot be written, File name too long")
+    with pytest.raises(InputError, match=f"{below}: cannot be written, there is no folder"):
+        files.check_file_writable(below)
+    with pytest.raises(InputError, match=f"{tmp_path}: cannot be written, it is a folder"):
+        files.check_file_writable(tmp_path)
+    with pytest.raises(InputError, match="cannot be written, Is a directory"):
+        files.write_file(tmp_path, b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_studies_replace_studies_only(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    for round_ in ("first", "second"):
+        with files.replaced_folder(folder, files.foreign_to_study) as temporary:
+            (temporary / "README.md").write_text(round_)
+            (temporary / "data.json").write_text("{}")
+    assert (folder / "README.md").read_text() == "second"
+    (folder / "data.json").unlink()
+    with (
+        pytest.raises(InputError, match=r"it has no README.md and data.json of a study"),
+        files.replaced_folder(folder, files.foreign_to_study),
+    ):
+        pass
+
+
+# ---------------------------------------------------------------------------- timeline
+
+
+def check_trace(document: dict) -> list[dict]:
+    """Check a trace against what the format's description asks; return its complete events."""
+    document = json.loads(json.dumps(document, allow_nan=False))
+    assert document["displayTimeUnit"] in ("ms", "ns")
+    named, complete = set(), []
+    for event in document["traceEvents"]:
+        assert event["ph"] in ("M", "X")
+        assert isinstance(event["pid"], int)
+        assert isinstance(event["tid"], int)
+        assert isinstance(event["name"], str)
+        assert event["name"]
+        assert isinstance(event["args"], dict)
+        if event["ph"] == "M":
+            assert event["name"] in ("process_name", "thread_name", "thread_sort_index")
+            named.add(event["tid"])
+        else:
+            assert event["tid"] in named
+            assert event["ts"] >= 0
+            assert event["dur"] >= 0
+            assert isinstance(event["args"]["layer"], str)
+            complete.append(event)
+    assert document["otherData"]["shown_events"] == len(complete)
+    return complete
+
+
+def test_timeline_has_one_track_an_engine() -> None:
+    document = timeline.trace_document(small_result())
+    events = check_trace(document)
+    tracks = {
+        event["tid"]: event["args"]["name"]
+        for event in document["traceEvents"]  # pyright: ignore[reportGeneralTypeIssues]
+        if event["name"] == "thread_name"
+    }
+    assert tuple(tracks.values()) == ENGINES
+    assert len(events) == 2 + 3 * 6
+    first = next(event for event in events if tracks[event["tid"]] == "mac")
+    assert first == {
+        "ph": "X",
+        "pid": 1,
+        "tid": 4,
+        "name": "mac_matmul",
+        "ts": 10.04,  # cycle 5,020 at 500 MHz
+        "dur": 0.05,
+        "args": {"layer": "/fc/Gemm", "busy_cycles": 25},
+    }
+
+
+def test_timeline_of_too_many_events_is_aggregated() -> None:
+    result = small_result()
+    document = timeline.trace_document(result, max_events=12)
+    events = check_trace(document)
+    # One event for startup, and three for each frame, as frames lie apart.
+    assert len(events) == 1 + 3 * 3
+    assert sum(event["args"].get("instructions", 1) for event in events) == 2 + 3 * 6
+    product = next(event for event in events if event["tid"] == 4)
+    assert product["name"] == "mac_matmul"  # all four are
+    assert product["args"] == {"layer": "/fc/Gemm", "busy_cycles": 100, "instructions": 4}
+    assert product["dur"] == pytest.approx(115 / 500)
+    said = document["otherData"]
+    assert isinstance(said, dict)
+    assert said["recorded_events"] == 20
+    assert said["aggregation"] == (
+        "consecutive events of one engine and layer, less than 1,000 cycles apart, are one event"
+    )
+
+
+def test_timeline_stays_in_bounds() -> None:
+    result = small_result(events=small_timeline(frames=500))
+    document = timeline.trace_document(result, max_events=100)
+    events = check_trace(document)
+    assert len(events) <= 100
+    assert sum(event["args"].get("instructions", 1) for event in events) == 2 + 500 * 6
+    said = document["otherData"]
+    assert isinstance(said, dict)
+    assert said["aggregation"] == "16 consecutive stretches of one engine are one event"
+
+
+def test_fences_and_runs_without_events() -> None:
+    events = small_timeline()
+    engine = events.engine.copy()
+    engine[-1] = len(ENGINES)
+    document = timeline.trace_document(
+        small_result(events=dataclasses.replace(events, engine=engine))
+    )
+    assert check_trace(document)[-1]["tid"] == len(ENGINES) + 1
+    assert check_trace(timeline.trace_document(small_result(events=None))) == []
