@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 import time
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -490,6 +492,31 @@ def test_list_studies(capsys: pytest.CaptureFixture[str]) -> None:
     records = json.loads(capsys.readouterr().out)
     assert [record["name"] for record in records] == study_names()
     assert all(record["meaning"] for record in records)
+
+
+def test_a_study_is_written_whole_or_not_at_all(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("azsim.studies.fake")
+    answers = iter(["first", None, "second"])
+
+    def run(directory: Path, progress: Callable[[str, int, int], None]) -> None:
+        progress("point", 0, 1)
+        (directory / "README.md").write_text(answer := next(answers) or "")
+        if not answer:
+            raise azsim.errors.FetchError("model.onnx: cannot be fetched")
+        (directory / "data.json").write_text("{}")
+
+    module.__dict__["run"] = run
+    monkeypatch.setitem(sys.modules, "azsim.studies.fake", module)
+    monkeypatch.setattr(cli, "study_names", lambda: ["fake"])
+    assert main(["study", "fake", "-o", "answer"]) == 0
+    assert capsys.readouterr().out == "Written to answer\n"
+    assert error_of(capsys, "study", "fake", "-o", "answer") == "model.onnx: cannot be fetched"
+    assert Path("answer/README.md").read_text() == "first"
+    assert main(["study", "fake", "-o", "answer"]) == 0
+    assert Path("answer/README.md").read_text() == "second"
+    assert sorted(path.name for path in small.parent.iterdir()) == ["answer", "small.yaml"]
 
 
 def test_schemas(capsys: pytest.CaptureFixture[str]) -> None:
