@@ -113,18 +113,17 @@ def test_functions_keep_the_bounds_that_the_module_states(name: str, bound: floa
 
 @pytest.mark.parametrize("name", ULP_BOUNDS)
 def test_the_measure_of_error_agrees_with_mpmath(name: str) -> None:
-    mpmath.mp.prec = 120
     x = every_exponent(2000, 3)
     x = x[np.isfinite(x) & (np.abs(x) < 120)]
     y = arith.UNARY_FUNCTIONS[name](x)
-    for value, result, measured in zip(x, y, _error_ulp(name, x, y), strict=True):
-        exact = MP[name](mpmath.mpf(float(value)))
-        size = abs(exact)
-        if np.finfo(F).tiny <= size <= np.finfo(F).max:
-            unit = float(np.spacing(F(float(size))))
-            error = float(abs(mpmath.mpf(float(result)) - exact)) / unit
-            assert error <= ULP_BOUNDS[name]
-            assert error == pytest.approx(measured, abs=1e-3)
+    with mpmath.workprec(120):
+        for value, result, measured in zip(x, y, _error_ulp(name, x, y), strict=True):
+            exact = MP[name](mpmath.mpf(float(value)))
+            if np.finfo(F).tiny <= abs(exact) <= np.finfo(F).max:
+                unit = float(np.spacing(F(float(abs(exact)))))
+                error = float(abs(mpmath.mpf(float(result)) - exact)) / unit
+                assert error <= ULP_BOUNDS[name]
+                assert error == pytest.approx(measured, abs=1e-3)
 
 
 def test_functions_at_their_edges() -> None:

@@ -13,7 +13,8 @@ and the row takes until the last lane has finished: lanes meet at the end of eac
 
 `outer` dataflow.  Lane l owns rows l, l + lanes, ... of the tile.  Each activation (each non-zero
 one, if the array skips them) is broadcast; a lane scans its rows of that column, `window` rows a
-cycle, at the same cost per window; the queue holds activations.
+cycle, at the same cost per window; the queue holds activations.  Every lane scans as many windows:
+rows beyond the last hold nothing, but are looked at.
 
 Lower precision composes: at 4-bit weights macs_per_lane and window double, at 2 bits they
 quadruple; with int16 activations both halve (a window of one stays one, and a lane of one MAC then
@@ -70,7 +71,7 @@ def geometry(mac: MacArray, weight_bits: int, activation_bits: int) -> Geometry:
         lanes=mac.lanes,
         macs=mac.macs_per_lane * gain,
         halves=halves,
-        window=min(64, max(1, mac.window * gain // halves)),
+        window=max(1, mac.window * gain // halves),
         queue_depth=mac.queue_depth,
         skip_weights=mac.zero_skip in ("weights", "both"),
         skip_activations=mac.zero_skip in ("activations", "both"),
@@ -85,15 +86,15 @@ def peak_macs_per_cycle(mac: MacArray, weight_bits: int, activation_bits: int) -
 
 
 def _pack_windows(nonzero: np.ndarray, window: int) -> np.ndarray:
-    """Pack (rows, K) booleans to (rows, windows) uint64, first position in bit 0."""
+    """Pack (rows, K) booleans to (rows, windows, words) uint64, first position in bit 0."""
     rows, inner = nonzero.shape
-    windows = -(-inner // window)
+    windows, words = -(-inner // window), -(-window // 64)
     padded = np.zeros((rows, windows * window), bool)
     padded[:, :inner] = nonzero
-    bits = np.zeros((rows * windows, 64), np.uint8)
+    bits = np.zeros((rows * windows, words * 64), np.uint8)
     bits[:, :window] = padded.reshape(-1, window)
     packed = np.packbits(bits, axis=1, bitorder="little")
-    return packed.view("<u8").reshape(rows, windows)
+    return packed.view("<u8").reshape(rows, windows, words)
 
 
 @kernel
@@ -106,10 +107,12 @@ def _bit_count(word):
     return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
 
-@kernel("int64(uint64[:, ::1], uint64[::1], int64, int64, int64, int64, int64[::1], int64[::1])")
+@kernel(
+    "int64(uint64[:, :, ::1], uint64[:, ::1], int64, int64, int64, int64, int64[::1], int64[::1])"
+)
 def _inner_row(weights, activation, lanes, macs, halves, queue_depth, latest, finish):
-    """Cycles of one activation row over one tile; weights are (windows, N) packed words."""
-    windows, outputs = weights.shape
+    """Cycles of one activation row over one tile; weights are (windows, words, N) packed bits."""
+    windows, words, outputs = weights.shape
     total = 0
     for start in range(0, outputs, lanes):
         end = min(start + lanes, outputs)
@@ -121,9 +124,10 @@ def _inner_row(weights, activation, lanes, macs, halves, queue_depth, latest, fi
             if w >= queue_depth:
                 avail = max(avail, latest[w - queue_depth])
             last = 0
-            word = activation[w]
             for n in range(start, end):
-                products = _bit_count(weights[w, n] & word)
+                products = _bit_count(weights[w, 0, n] & activation[w, 0])
+                for part in range(1, words):
+                    products += _bit_count(weights[w, part, n] & activation[w, part])
                 cost = max(1, (products * halves + macs - 1) // macs)
                 done = max(avail, finish[n - start]) + cost
                 finish[n - start] = done
@@ -158,7 +162,7 @@ def _outer_row(costs, active, queue_depth, latest, finish):
 
 
 @kernel(
-    "void(uint64[:, ::1], uint64[:, ::1], int64, int64, int64, int64, int64[::1])",
+    "void(uint64[:, :, ::1], uint64[:, :, ::1], int64, int64, int64, int64, int64[::1])",
 )
 def _inner_rows(weights, activations, lanes, macs, halves, queue_depth, out):
     latest = np.zeros(max(1, weights.shape[0]), np.int64)
@@ -204,7 +208,8 @@ class MatmulCycles:
         if shape.is_outer:
             self._costs = _outer_costs(counted, shape)
         else:
-            self._words = np.ascontiguousarray(_pack_windows(counted, shape.window).T)
+            words = _pack_windows(counted, shape.window).transpose(1, 2, 0)
+            self._words = np.ascontiguousarray(words)
         self._static: int | None = None
 
     def static_row_cycles(self) -> int:
