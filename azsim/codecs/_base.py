@@ -214,7 +214,7 @@ def encode_block(
     if columns < 1 or flat.size % columns:
         raise CodecError(f"codec {name}: {flat.size} codes are not rows of {columns} columns")
     if getattr(codec, "WANTS_COLUMNS", False):
-        parameters["columns"] = columns
+        parameters["columns"] = columns if flat.size else 1
     payload, flags = codec.encode(flat, bits, **parameters)
     head = _FIELDS.pack(_MAGIC, _VERSION, codec.ID, bits | flags << 4, flat.size, len(payload))
     return head + _CHECKSUM.pack(zlib.crc32(payload, zlib.crc32(head))) + payload

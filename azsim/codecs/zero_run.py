@@ -48,7 +48,7 @@ _OK, _SHORT, _BEYOND, _RANGE, _STRAY_ZERO = 0, 1, 2, 3, 4
 def encode(codes: np.ndarray, bits: int, palette: bool = False) -> tuple[bytes, int]:
     """Encode (count,) int8 codes; see the package for the contract."""
     entries = int(_count_entries(codes))
-    has_zero = entries > np.count_nonzero(codes)
+    has_zero = entries > int(np.count_nonzero(codes))
     fields = choose_fields(codes, bits, entries, has_zero=has_zero, palette=palette)
     num_bits = entries * (_RUN_BITS + fields.width)
     words = empty_words(num_bits)

@@ -1,0 +1,255 @@
+"""Columns of relative row indices, each lane with the rows that are its own: EIE's format.
+
+Payload::
+
+    palette table     if flag 0 is set, see `azsim.codecs._fields`
+    32 bits           columns of the matrix
+    4 bits            index bits (3 to 8)
+    4 bits            lanes less one; lanes are at most the rows
+    8 bits            pointer bits: as many as the largest number of entries below needs
+    lanes x columns   number of entries of each column of each lane, lane after lane
+    entries           lane after lane, column after column, each:
+      index bits        rows of the lane that are skipped, all zero
+      field             code that follows them
+    0 to 7 zero bits up to a whole byte
+
+Lane i has rows i, i + lanes, i + 2 * lanes and so on.  Where a run of zeros overflows the index,
+a padding entry stands in: the largest index with code 0.  Zeros that end a column take no entry,
+and no other entry has code 0.
+
+Source: Han et al., EIE, ISCA 2016, sections III-B and III-C: relative row indices of 4 bits,
+padding zeros, column pointers, rows interleaved over the processing elements.  EIE stores
+pointers of 16 bits into the entries; here their differences are stored, in as few bits as do.
+
+Hardware, a lane: a window of one entry, a row adder, a counter of the column's entries, the
+pointer adder; zeros are skipped by address in cleared memory.  With a palette one read of a
+table shared by all lanes (EIE's codebook of 16 entries).
+
+Cycles, an assumption: one entry a cycle and lane, padding included; pointers are read ahead.
+With more lanes in the stream than in the hardware, lane i also takes i + lanes and so on; with
+fewer, the others are idle.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from azsim.codecs._base import HardwareCost
+from azsim.codecs._bits import packed_bytes, tail_is_zero
+from azsim.codecs._cost import input_window, palette_reader, total
+from azsim.codecs._fields import NO_CODE, PALETTE, choose_fields, num_entries, read_fields
+from azsim.codecs._shape import check_range, read_shape, write_columns
+from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
+from azsim.errors import CodecError
+from azsim.jit import kernel
+
+ID = 4
+FLAGS = PALETTE
+PARAMETERS = ("index_bits", "lanes", "palette")
+WANTS_COLUMNS = True
+
+_MIN_INDEX_BITS, _MAX_INDEX_BITS = 3, 8
+_MAX_LANES = 16
+_SETTINGS = 2
+
+_OK, _BEYOND, _FAULT, _STRAY_ZERO = 0, 1, 2, 3
+
+
+def encode(
+    codes: np.ndarray,
+    bits: int,
+    *,
+    columns: int,
+    index_bits: int = 4,
+    lanes: int = 16,
+    palette: bool = False,
+) -> tuple[bytes, int]:
+    """Encode (count,) int8 codes; see the package for the contract."""
+    check_range("csc", "index_bits", index_bits, _MIN_INDEX_BITS, _MAX_INDEX_BITS)
+    check_range("csc", "lanes", lanes, 1, _MAX_LANES)
+    rows = codes.size // columns
+    lanes = max(1, min(lanes, rows))
+    by_column = np.ascontiguousarray(codes.reshape(rows, columns).T)
+    counts = np.zeros((lanes, columns), np.int64)
+    _count(by_column, index_bits, counts)
+    entries = int(counts.sum())
+    pointer_bits = int(counts.max(initial=0)).bit_length()
+    has_zero = entries > int(np.count_nonzero(codes))
+    fields = choose_fields(codes, bits, entries, has_zero=has_zero, palette=palette)
+    num_bits = counts.size * pointer_bits + entries * (index_bits + fields.width)
+    words = empty_words(num_bits)
+    _write(by_column, counts, pointer_bits, index_bits, fields.to_field, fields.width, words)
+    settings = bytes([index_bits | (lanes - 1) << 4, pointer_bits])
+    head = fields.head + write_columns(columns) + settings
+    return head + words_to_bytes(words, num_bits), fields.flags
+
+
+def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray:
+    """Decode to (count,) int8; see the package for the contract."""
+    fields, rest = read_fields("csc", payload, bits, flags, zero=True)
+    rows, columns, index_bits, pointer_bits, counts, rest = _read_counts(rest, count)
+    entries = int(counts.sum())
+    num_bits = counts.size * pointer_bits + entries * (index_bits + fields.width)
+    if rest.size != packed_bytes(num_bits, 1):
+        raise CodecError(
+            f"csc: {rest.size} bytes of pointers and entries, {entries} entries make "
+            f"{packed_bytes(num_bits, 1)}"
+        )
+    if not tail_is_zero(rest, num_bits):
+        raise CodecError("csc: padding bits after the last entry are not zero")
+    by_column = np.zeros((columns, rows), np.int8)
+    used = np.zeros(256, np.bool_)
+    start = counts.size * pointer_bits
+    status, entry = _read(
+        as_words(rest), start, counts, index_bits, fields.width, fields.to_code, used, by_column
+    )
+    if status == _BEYOND:
+        raise CodecError(f"csc: entry {entry} runs past the end of its column")
+    if status == _FAULT:
+        raise fields.fault("csc", "the code of entry", entry)
+    if status == _STRAY_ZERO:
+        raise CodecError(f"csc: entry {entry} has code 0 and is no padding")
+    fields.check_use("csc", used, entries)
+    return np.ascontiguousarray(by_column.T).reshape(-1)
+
+
+def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
+    """Entries of the busiest lane; see the package for the contract."""
+    _, rest = read_fields("csc", payload, bits, flags, zero=True)
+    counts = _read_counts(rest, count)[4]
+    of_lane = counts.sum(axis=1)
+    return max(int(of_lane[lane::lanes].sum()) for lane in range(min(lanes, of_lane.size)))
+
+
+def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:
+    """Parameters of a block; see the package for the contract."""
+    rest = payload[1 + num_entries(payload, flags) :] if flags & PALETTE else payload
+    _, columns, (setting, _), _ = read_shape("csc", rest, count, _SETTINGS)
+    return {
+        "columns": columns,
+        "index_bits": setting & 15,
+        "lanes": (setting >> 4) + 1,
+        "palette": bool(flags & PALETTE),
+    }
+
+
+def hardware_cost(payload: np.ndarray, bits: int, flags: int, lanes: int) -> HardwareCost:
+    """Windows of an entry and of a pointer, row adder, entry counter, end-of-column check."""
+    entries = num_entries(payload, flags)
+    walker = HardwareCost(register_bits=3 * 16, adders=2, comparators=2)
+    parts = [
+        input_window(_MAX_INDEX_BITS + bits),
+        input_window(16),
+        walker,
+        palette_reader(entries, 1),
+    ]
+    return total(lanes, parts, table_bits=8 * entries)
+
+
+def _read_counts(rest: np.ndarray, count: int) -> tuple[int, int, int, int, np.ndarray, np.ndarray]:
+    """Rows, columns, index bits, pointer bits, entries (lanes, columns), and pointers and rest."""
+    rows, columns, (setting, pointer_bits), rest = read_shape("csc", rest, count, _SETTINGS)
+    index_bits, lanes = setting & 15, (setting >> 4) + 1
+    if not _MIN_INDEX_BITS <= index_bits <= _MAX_INDEX_BITS:
+        allowed = f"{_MIN_INDEX_BITS} to {_MAX_INDEX_BITS}"
+        raise CodecError(f"csc: index of {index_bits} bits, allowed: {allowed}")
+    if lanes > max(1, rows):
+        raise CodecError(f"csc: {lanes} lanes for {rows} rows")
+    most = rows.bit_length()
+    if pointer_bits > most:
+        raise CodecError(f"csc: pointers of {pointer_bits} bits, {rows} rows need {most} at most")
+    if lanes * columns * pointer_bits > 8 * rest.size:
+        raise CodecError(
+            f"csc: {rest.size} bytes do not hold {lanes * columns} pointers of {pointer_bits} bits"
+        )
+    counts = np.zeros((lanes, columns), np.int64)
+    if pointer_bits:
+        _read_pointers(as_words(rest), pointer_bits, counts)
+    if int(counts.max()).bit_length() != pointer_bits:
+        raise CodecError(f"csc: pointers of {pointer_bits} bits, fewer would do")
+    return rows, columns, index_bits, pointer_bits, counts, rest
+
+
+@kernel
+def _count(by_column, index_bits, counts):
+    lanes = counts.shape[0]
+    longest = (1 << index_bits) - 1
+    for column in range(by_column.shape[0]):
+        for lane in range(lanes):
+            run = entries = 0
+            for row in range(lane, by_column.shape[1], lanes):
+                if by_column[column, row] != 0:
+                    entries += run // (longest + 1) + 1
+                    run = 0
+                else:
+                    run += 1
+            counts[lane, column] = entries
+
+
+@kernel
+def _write(by_column, counts, pointer_bits, index_bits, to_field, width, words):
+    lanes, columns = counts.shape
+    longest = (1 << index_bits) - 1
+    position = 0
+    for lane in range(lanes):
+        for column in range(columns):
+            position = put(words, position, pointer_bits, counts[lane, column])
+    zero = np.int64(to_field[0])
+    for lane in range(lanes):
+        for column in range(columns):
+            run = 0
+            for row in range(lane, by_column.shape[1], lanes):
+                code = by_column[column, row]
+                if code == 0:
+                    run += 1
+                    continue
+                while run > longest:
+                    entry = longest | zero << index_bits
+                    position = put(words, position, index_bits + width, entry)
+                    run -= longest + 1
+                entry = run | np.int64(to_field[np.uint8(code)]) << index_bits
+                position = put(words, position, index_bits + width, entry)
+                run = 0
+
+
+@kernel
+def _read_pointers(words, pointer_bits, counts):
+    mask = (np.uint64(1) << np.uint64(pointer_bits)) - np.uint64(1)
+    position = 0
+    for lane in range(counts.shape[0]):
+        for column in range(counts.shape[1]):
+            counts[lane, column] = np.int64(peek(words, position) & mask)
+            position += pointer_bits
+
+
+@kernel
+def _read(words, start, counts, index_bits, width, to_code, used, by_column):
+    lanes, columns = counts.shape
+    rows = by_column.shape[1]
+    longest = (1 << index_bits) - 1
+    mask = (1 << width) - 1
+    position = start
+    entry = 0
+    for lane in range(lanes):
+        for column in range(columns):
+            row = lane
+            left = counts[lane, column]
+            while left > 0:
+                bits = np.int64(peek(words, position) & np.uint64(0xFFFF))
+                run = bits & longest
+                field = np.uint64((bits >> index_bits) & mask)
+                code = to_code[field]
+                row += run * lanes
+                left -= 1
+                if row >= rows:
+                    return _BEYOND, entry
+                if code == NO_CODE:
+                    return _FAULT, entry
+                if code == 0 and (run != longest or left == 0):
+                    return _STRAY_ZERO, entry
+                used[field] = True
+                by_column[column, row] = code
+                row += lanes
+                position += index_bits + width
+                entry += 1
+    return _OK, entry
