@@ -1,4 +1,4 @@
-"""Write the tables of hardware keys in ``docs/machine.md`` from the description and the presets.
+"""Write the tables of ``docs/machine.md`` from the hardware description, the presets, the codecs.
 
 ``python -m azsim.hardware.reference`` in a checkout writes them anew, between the page's markers.
 """
@@ -13,6 +13,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import azsim.codecs
+from azsim.codecs import codec_names, codec_parameters
 from azsim.errors import InputError
 from azsim.hardware import load_hardware, preset_names
 from azsim.hardware.description import Hardware, structural_keys
@@ -44,7 +46,7 @@ _PLAIN = re.compile(r"^( *)(\w+):")
 
 
 def tables() -> str:
-    """Two tables as Markdown: every key with its meaning, and the presets' values.
+    """Three tables as Markdown: keys with their meaning, the presets' values, codecs' cycles.
 
     Returns
     -------
@@ -54,9 +56,11 @@ def tables() -> str:
     meaning = _markdown(("key", "unit", "kind", "allowed", "meaning"), _meaning_rows())
     others = [name for name in preset_names() if name != _FIRST]
     values = _markdown(("key", _FIRST, *others, f"basis of {_FIRST}"), _value_rows(others))
+    codecs = _markdown(("codec", "parameters", "decoder"), _codec_rows())
     return (
         f"{meaning}\nThe presets; an empty cell repeats the value of `{_FIRST}`. Other presets' "
-        f"numbers are assumptions\nthroughout.\n\n{values}"
+        f"numbers are assumptions\nthroughout.\n\n{values}\n"
+        f"The codecs, as the first lines of their files say it.\n\n{codecs}"
     )
 
 
@@ -182,6 +186,18 @@ def _comments(preset: str) -> dict[str, str]:
             name = section + commented[2] if plain[1] else commented[2]
             found[name] = commented[3]
     return found
+
+
+def _codec_rows() -> Iterator[tuple[str, ...]]:
+    folder = Path(azsim.codecs.__path__[0])
+    for name in codec_names():
+        tree = ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))
+        paragraphs = [
+            " ".join(part.split()) for part in (ast.get_docstring(tree) or "").split("\n\n")
+        ]
+        said = {part.partition(" ")[0].strip(",:"): part for part in paragraphs}
+        decoder = said.get("Cycles") or said.get("Hardware", "")
+        yield f"`{name}`", ", ".join(codec_parameters(name)), decoder.replace("``", "`")
 
 
 def _markdown(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
