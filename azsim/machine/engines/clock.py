@@ -16,6 +16,9 @@ One burst::
     end       = begin + burst
     consumed  = max(end, consumed of burst b - 1) + its share of the decoder's cycles
 
+The FIFO lies before the decoder lanes, so that it holds back weights only.  Of several channels
+that are ready when the bus is free (and no refresh under way) the one whose turn it is goes first.
+
 An instruction ends when its last burst is consumed, rounded up to a cycle.
 
 Times are integers in ticks; a cycle is `ticks` ticks, chosen so that a burst's transfer time is
@@ -33,6 +36,7 @@ __all__ = ["ENGINES", "run_clock"]
 ENGINES = ("weight", "load", "store", "mac", "vector")
 """Engines by number; 5 marks a fence or halt in the arrays."""
 
+_WEIGHT = 0
 _CHANNELS = 3
 _FENCE = 5
 
@@ -98,9 +102,7 @@ def _earliest(i, e, targets, members, dispatch, end, own):
 
 
 @kernel
-def _begin(
-    cycles, targets, num_bursts, arrival, members, ticks, dispatch, start, end, own, shared
-):
+def _begin(cycles, targets, num_bursts, arrival, members, ticks, dispatch, start, end, own, shared):
     """Begin every instruction whose start is determined; tells whether there was one."""
     progress = False
     for e in range(_FENCE):
@@ -130,14 +132,14 @@ def _ready(e, start, ring_end, ring_consumed, dram, own):
     requested = start[own[_ACTIVE, e]]
     if b >= dram[_OUTSTANDING]:
         requested = max(requested, ring_end[e, (b - dram[_OUTSTANDING]) % window])
-    if b >= dram[_FIFO]:
+    if e == _WEIGHT and b >= dram[_FIFO]:
         requested = max(requested, ring_consumed[e, (b - dram[_FIFO]) % window])
     return requested + dram[_LATENCY]
 
 
 @kernel
 def _choose(start, ring_end, ring_consumed, dram, own, shared):
-    """Channel that the bus serves next and the tick at which it could begin."""
+    """Channel that the bus serves next, the tick, and ticks that it waited for a refresh."""
     earliest = -1
     for e in range(_CHANNELS):
         if own[_ACTIVE, e] >= 0:
@@ -145,11 +147,15 @@ def _choose(start, ring_end, ring_consumed, dram, own, shared):
             if earliest < 0 or ready < earliest:
                 earliest = ready
     at = max(shared[_BUS_FREE], earliest)
+    refreshing = 0
+    if dram[_REFRESH_EVERY] > 0 and at >= dram[_REFRESH_EVERY]:
+        refreshing = max(0, dram[_REFRESH] - at % dram[_REFRESH_EVERY])
+    at += refreshing
     for offset in range(_CHANNELS):
         e = (shared[_TURN] + offset) % _CHANNELS
         if own[_ACTIVE, e] >= 0 and _ready(e, start, ring_end, ring_consumed, dram, own) <= at:
-            return e, at
-    return -1, at
+            return e, at, refreshing
+    return -1, at, refreshing
 
 
 @kernel
@@ -159,16 +165,12 @@ def _serve(
 ):  # fmt: skip
     """Serve bursts until a transfer has ended; False if no transfer is under way."""
     while True:
-        e, at = _choose(start, ring_end, ring_consumed, dram, own, shared)
+        e, at, refreshing = _choose(start, ring_end, ring_consumed, dram, own, shared)
         if e < 0:
             return False
         i, b = own[_ACTIVE, e], own[_SERVED, e]
         shared[_TURN] = (e + 1) % _CHANNELS
-        if dram[_REFRESH_EVERY] > 0 and at >= dram[_REFRESH_EVERY]:
-            since = at % dram[_REFRESH_EVERY]
-            if since < dram[_REFRESH]:
-                at += dram[_REFRESH] - since
-                counters[1] += 1
+        counters[1] += refreshing > 0
         row = (first_burst[i] + b) // dram[_ROW_BURSTS]
         if row != shared[_OPEN_ROW]:
             shared[_OPEN_ROW] = row
