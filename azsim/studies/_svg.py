@@ -1,0 +1,230 @@
+"""Line charts as SVG text, written by hand so that a study needs no plotting library.
+
+The text depends on the data alone: coordinates have one decimal, so that a plot remade on another
+machine is the same file.  Colours are those of Okabe and Ito, told apart with any colour vision;
+each line also has a marker of its own.  The background is white in light and dark viewers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+__all__ = ["Axis", "Line", "Panel", "chart"]
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B8860B", "#444444")
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 18.0, 30.0, 50.0
+_PLOT_HEIGHT = 250.0
+_MARGIN = 10.0
+_ROW = 22.0
+_FONT = "font-family=\"'DejaVu Sans', 'Segoe UI', Helvetica, Arial, sans-serif\""
+_BESIDE = {"above": (6, -6, "start"), "below": (6, 15, "start"), "left": (-6, 14, "end")}
+_CHARACTER = 6.9  # mean width at 12 px
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis; it spans its first to its last tick.
+
+    Attributes
+    ----------
+    label : str
+        With its unit.
+    ticks : tuple of float
+        From left to right, or from below.
+    texts : tuple of str
+        One for each tick.
+    log : bool
+        Logarithmic; ticks are positive.
+    """
+
+    label: str
+    ticks: tuple[float, ...]
+    texts: tuple[str, ...]
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Where a value lies: 0 at the first tick, 1 at the last; not beyond them."""
+        scale: Callable[[float], float] = math.log10 if self.log else float
+        low, high = scale(self.ticks[0]), scale(self.ticks[-1])
+        position = (scale(value) - low) / (high - low)
+        return min(max(position, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line, or points alone.
+
+    Attributes
+    ----------
+    label : str
+        Lines of one label share colour, marker and legend.
+    points : tuple of (x, y, text)
+        The text is written beside the point; empty for none.
+    style : str
+        ``solid``, ``dashed`` (with hollow markers, to be seen where it covers another line) or
+        ``points``.
+    beside : str
+        Where texts stand: ``above`` right of the points, ``below`` right or ``left`` below.
+    """
+
+    label: str
+    points: tuple[tuple[float, float, str], ...]
+    style: str = "solid"
+    beside: str = "above"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One coordinate system with its lines."""
+
+    title: str
+    x: Axis
+    y: Axis
+    lines: tuple[Line, ...]
+
+
+def chart(title: str, panels: Sequence[Panel], width: int = 860) -> str:
+    """Draw panels side by side, one legend for all of them.
+
+    Parameters
+    ----------
+    title : str
+        What the plot shows; also read by screen readers.
+    panels : sequence of Panel
+    width : int
+        Of the drawing, in pixels.
+
+    Returns
+    -------
+    str
+        A whole SVG document.
+    """
+    labels = list(dict.fromkeys(line.label for panel in panels for line in panel.lines))
+    assert len(labels) <= len(_COLOURS)
+    style = {line.label: line.style for panel in panels for line in panel.lines}
+    legend, legend_rows = _legend(labels, style, width)
+    top = _MARGIN + 24 + _ROW * legend_rows
+    height = top + _TOP + _PLOT_HEIGHT + _BOTTOM
+    panel_width = (width - 2 * _MARGIN) / len(panels)
+    body = [
+        (
+            f'<text x="{_MARGIN + 6:g}" y="{_MARGIN + 14:g}" font-size="15" font-weight="bold">'
+            f"{escape(title)}</text>"
+        ),
+        *legend,
+    ]
+    for number, panel in enumerate(panels):
+        body.append(f'<g transform="translate({_MARGIN + number * panel_width:.1f} {top:.1f})">')
+        body += _panel(panel, panel_width, labels)
+        body.append("</g>")
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height:g}" '
+        f'viewBox="0 0 {width} {height:g}" role="img" {_FONT} font-size="12" fill="#222222">'
+    )
+    name = f"<title>{escape(title)}</title>"
+    background = f'<rect width="{width}" height="{height:g}" fill="#ffffff"/>'
+    return "\n".join([head, name, background, *body, "</svg>", ""])
+
+
+def _legend(labels: Sequence[str], style: dict[str, str], width: int) -> tuple[list[str], int]:
+    """Draw the legend's entries from left to right; also say how many rows it took."""
+    parts: list[str] = []
+    x, row = _MARGIN + 6, 0
+    for number, label in enumerate(labels):
+        entry = 44 + _CHARACTER * len(label)
+        if x + entry > width - _MARGIN and x > _MARGIN + 6:
+            x, row = _MARGIN + 6, row + 1
+        y = _MARGIN + 34 + _ROW * row
+        if style[label] != "points":
+            parts.append(_stroke([(x, y), (x + 26, y)], number, style[label]))
+        parts.append(_marker(x + 13, y, number, style[label], ""))
+        parts.append(f'<text x="{x + 32:.1f}" y="{y + 4:.1f}">{escape(label)}</text>')
+        x += entry
+    return parts, row + 1
+
+
+def _panel(panel: Panel, width: float, labels: Sequence[str]) -> list[str]:
+    inner = width - _LEFT - _RIGHT
+
+    def across(value: float) -> float:
+        return _LEFT + panel.x.place(value) * inner
+
+    def down(value: float) -> float:
+        return _TOP + (1 - panel.y.place(value)) * _PLOT_HEIGHT
+
+    bottom = _TOP + _PLOT_HEIGHT
+    parts = [
+        f'<text x="{_LEFT:.1f}" y="{_TOP - 10:.1f}" font-weight="bold">{escape(panel.title)}</text>'
+    ]
+    for tick, text in zip(panel.y.ticks, panel.y.texts, strict=True):
+        y = down(tick)
+        parts.append(_grid(_LEFT, y, _LEFT + inner, y))
+        parts.append(f'<text x="{_LEFT - 7:.1f}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
+    for tick, text in zip(panel.x.ticks, panel.x.texts, strict=True):
+        x = across(tick)
+        parts.append(_grid(x, _TOP, x, bottom))
+        parts.append(f'<text x="{x:.1f}" y="{bottom + 17:.1f}" text-anchor="middle">{text}</text>')
+    parts.append(
+        f'<path d="M{_LEFT:.1f} {_TOP:.1f}V{bottom:.1f}H{_LEFT + inner:.1f}" fill="none" '
+        'stroke="#444444" stroke-width="1"/>'
+    )
+    parts.append(
+        f'<text x="{_LEFT + inner / 2:.1f}" y="{bottom + 38:.1f}" text-anchor="middle">'
+        f"{escape(panel.x.label)}</text>"
+    )
+    middle = _TOP + _PLOT_HEIGHT / 2
+    parts.append(
+        f'<text transform="translate(14 {middle:.1f}) rotate(-90)" text-anchor="middle">'
+        f"{escape(panel.y.label)}</text>"
+    )
+    for line in panel.lines:
+        number = labels.index(line.label)
+        places = [(across(x), down(y)) for x, y, _ in line.points]
+        if line.style != "points":
+            parts.append(_stroke(places, number, line.style))
+        for (x, y), (_, value, text) in zip(places, line.points, strict=True):
+            parts.append(_marker(x, y, number, line.style, f"{line.label}: {value:g}"))
+            if text:
+                along, lower, anchor = _BESIDE[line.beside]
+                parts.append(
+                    f'<text x="{x + along:.1f}" y="{y + lower:.1f}" text-anchor="{anchor}" '
+                    f'font-size="11" fill="{_COLOURS[number]}">{escape(text)}</text>'
+                )
+    return parts
+
+
+def _grid(x0: float, y0: float, x1: float, y1: float) -> str:
+    return f'<path d="M{x0:.1f} {y0:.1f}L{x1:.1f} {y1:.1f}" stroke="#e2e2e2" stroke-width="1"/>'
+
+
+def _stroke(places: Sequence[tuple[float, float]], number: int, style: str) -> str:
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    dashes = ' stroke-dasharray="5 4"' if style == "dashed" else ""
+    return (
+        f'<path d="M{path}" fill="none" stroke="{_COLOURS[number]}" stroke-width="2" '
+        f'stroke-linejoin="round"{dashes}/>'
+    )
+
+
+def _marker(x: float, y: float, number: int, style: str, note: str) -> str:
+    """Draw a line's own marker; `note` shows when pointed at."""
+    shapes = (
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.2"',
+        f'<rect x="{x - 3.8:.1f}" y="{y - 3.8:.1f}" width="7.6" height="7.6"',
+        f'<path d="M{x:.1f} {y - 5:.1f}l5 8.6h-10z"',
+        f'<path d="M{x:.1f} {y - 5.4:.1f}l5.4 5.4l-5.4 5.4l-5.4 -5.4z"',
+        f'<path d="M{x:.1f} {y + 5:.1f}l5 -8.6h-10z"',
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"',
+    )
+    own = _COLOURS[number]
+    colour = (
+        f' fill="none" stroke="{own}" stroke-width="1.6"'
+        if style == "dashed"
+        else f' fill="{own}" stroke="#ffffff" stroke-width="1"'
+    )
+    start = shapes[number] + colour
+    tag = shapes[number][1:].split(" ", 1)[0]
+    return f"{start}><title>{escape(note)}</title></{tag}>" if note else f"{start}/>"
