@@ -262,8 +262,8 @@ def test_the_sentence_names_both_instructions() -> None:
     assert _hand(HAND) == []
     assert _hand(HAND.replace("wait_load=1 ", "")) == [
         (
-            "instruction 5 (vector_unary, layer 'one') reads activation bytes [0x0, 0x20) of region "
-            "'a' that instruction 4 (load, layer 'one') writes, and no wait orders the two"
+            "instruction 5 (vector_unary, layer 'one') reads activation bytes [0x0, 0x20) of "
+            "region 'a' that instruction 4 (load, layer 'one') writes, and no wait orders the two"
         )
     ]
     assert _hand(HAND.replace("wait_vector=1 ", "")) == [
