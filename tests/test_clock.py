@@ -146,9 +146,9 @@ class _Stepped:
         dram = self.dram
         if now < self.bus_free:
             return
-        if dram.refresh_every and now >= dram.refresh_every:
-            if now % dram.refresh_every < dram.refresh:
-                return
+        is_past = 0 < dram.refresh_every <= now
+        if is_past and now % dram.refresh_every < dram.refresh:
+            return
         for offset in range(3):
             channel = (self.turn + offset) % 3
             entry = self._next_burst(channel, now)

@@ -106,7 +106,7 @@ class Machine:
     arrays : list of ndarray or None
         The numpy window of each view (None for packed types).
     shapes : list of int
-        A number for the memory, type and extent of each view: equal numbers, equal shapes.
+        A number for each view as it was set, with its region: equal numbers, equal windows.
     epoch : int
         Counts ``view`` instructions: while it stands still, views only moved.
     """
@@ -126,10 +126,10 @@ class Machine:
         self.codecs = frozenset(hardware.decoder.codecs)
         self._region_by_name = {region.name: region for region in program.regions}
         self._region_of_view = program.region_of_view
-        self._decoded: dict[tuple[int, int], Tile] = {}
+        self._decoded: dict[tuple[int, int, int, int, int], Tile] = {}
         self._resident: dict[int, _Resident] = {}
         self._set: dict[int, tuple[View, np.ndarray | None, Region | None, int]] = {}
-        self._shape_number: dict[tuple[str, str, int, int], int] = {}
+        self._shape_number: dict[tuple[View, str | None], int] = {}
 
     # ---- views
 
@@ -149,8 +149,7 @@ class Machine:
         else:
             raise MachineError(f"instruction {index}: view v{number}: no region is named '{name}'")
         self._resolve(number, view, index)
-        shape = (view.space, view.dtype, view.rows, view.cols)
-        self.shapes[number] = self._shape_number.setdefault(shape, len(self._shape_number))
+        self.shapes[number] = self._shape_number.setdefault((view, name), len(self._shape_number))
         self._set[index] = view, self.arrays[number], self.regions[number], self.shapes[number]
 
     def step_view(self, number: int, step_bytes: int, index: int) -> None:
@@ -226,7 +225,7 @@ class Machine:
     def fetch_tile(self, source: View, target: View, index: int) -> Tile:
         """Decode the block that `source` shows, for the matrix shape of `target`."""
         size = source.rows * source.cols
-        key = (source.addr, size)
+        key = (source.addr, size, target.rows, target.cols, target.element_bits)
         tile = self._decoded.get(key)
         if tile is None:
             window = self.memory["dram"][source.addr : source.addr + size].tobytes()
@@ -279,10 +278,10 @@ class Machine:
 
     def resident_tile(self, source: View, number: int, index: int) -> Tile:
         """Return the tile that a weight view shows, unpacked from SRAM if need be."""
+        array = self.array(number, index)
         known = self._resident.get(source.addr)
         if known is not None and (known.view is source or known.view == source):
             return known.tile
-        array = self.array(number, index)
         codes = unpack(array, source)
         digest = hashlib.blake2b(
             repr(codes.shape).encode() + codes.tobytes(), digest_size=12
@@ -324,7 +323,7 @@ def unpack(array: np.ndarray, view: View) -> np.ndarray:
     """Inverse of `pack` for a view's memory."""
     bits = view.element_bits
     if bits == 8:
-        return np.ascontiguousarray(array, np.int8)
+        return np.array(array, np.int8, order="C")  # a copy: the tile outlives the memory's bytes
     per_byte = 8 // bits
     pitch = view.row_stride * bits // 8
     row_bytes = -(-view.cols // per_byte)

@@ -63,7 +63,7 @@ class Trace:
     tile_of : ndarray of shape (executed,), int32
         Weight loads and matrix products: index into `tiles`.  Others: -1.
     tiles : tuple of Tile
-        Distinct weight tiles by content.
+        Distinct weight tiles by content and encoding.
     masks : ndarray of uint8
         Bits of non-zero activation codes, rows padded to bytes, most significant bit first.
     """
@@ -85,10 +85,10 @@ class Recorder:
         self._number: dict[tuple[object, ...], int] = {}
         self._events: list[tuple[int, int, int]] = []
         self._tiles: list[Tile] = []
-        self._tile_number: dict[str, int] = {}
+        self._tile_number: dict[tuple[str, bytes], int] = {}
         self._masks: list[bytes] = []
         self._mask_bytes = 0
-        self._mask_of: dict[View, int] = {}
+        self._mask_of: dict[View, tuple[bytes, int]] = {}
 
     def site(self, key: tuple[object, ...], make) -> int:
         """Number of a site; `make` builds it at first sight."""
@@ -98,10 +98,6 @@ class Recorder:
         return self._number[key]
 
     # What instructions report about the execution that was just appended to `sequence`.
-
-    def codes_changed(self) -> None:
-        """Activation codes were written: remembered masks are stale."""
-        self._mask_of.clear()
 
     def transfer(self, addr: int) -> None:
         """A transfer touched DRAM from an address on."""
@@ -113,21 +109,22 @@ class Recorder:
 
     def matmul(self, tile: Tile, codes: np.ndarray, view: View) -> None:
         """Activation codes were multiplied by a tile."""
-        offset = self._mask_of.get(view)
-        if offset is None:
-            bits = np.packbits(codes != 0, axis=1)
-            offset = self._mask_of[view] = self._mask_bytes
-            self._masks.append(bits.tobytes())
-            self._mask_bytes += bits.size
+        bits = np.packbits(codes != 0, axis=1).tobytes()
+        known, offset = self._mask_of.get(view, (None, 0))
+        if known != bits:  # the tiles of one weight multiply the same codes, one after the other
+            offset = self._mask_bytes
+            self._mask_of[view] = bits, offset
+            self._masks.append(bits)
+            self._mask_bytes += len(bits)
         self._events.append((len(self.sequence) - 1, offset, self._tile(tile)))
 
     def _tile(self, tile: Tile) -> int:
-        number = self._tile_number.get(tile.digest)
+        # The same codes may be encoded in several ways, which take the decoder different times.
+        key = tile.digest, tile.encoded
+        number = self._tile_number.get(key)
         if number is None:
-            number = self._tile_number[tile.digest] = len(self._tiles)
+            number = self._tile_number[key] = len(self._tiles)
             self._tiles.append(tile)
-        elif tile.encoded and not self._tiles[number].encoded:
-            self._tiles[number] = tile
         return number
 
     def finish(self) -> Trace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from azsim.errors import MachineError
@@ -51,6 +52,15 @@ class View:
     def num_bytes(self) -> int:
         """Bytes of the elements that the view shows, packed."""
         return self.rows * -(-self.cols * self.element_bits // 8)
+
+    @property
+    def shows_twice(self) -> bool:
+        """Whether two positions of the view are one element in memory."""
+        down, across = abs(self.row_stride), abs(self.col_stride)
+        if self.rows == 1 or self.cols == 1:
+            return (self.rows > 1 and down == 0) or (self.cols > 1 and across == 0)
+        common = math.gcd(down, across)
+        return common == 0 or (across // common < self.rows and down // common < self.cols)
 
     def extent(self) -> tuple[int, int]:
         """First byte and one past the last byte that the view can touch.

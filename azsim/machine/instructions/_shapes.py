@@ -6,7 +6,15 @@ from azsim.errors import MachineError
 from azsim.machine.state import Operation
 from azsim.machine.view import View, overlaps
 
-__all__ = ["apart_or_same", "in_activation_sram", "require", "same_shape"]
+__all__ = [
+    "apart",
+    "apart_or_same",
+    "distinct",
+    "in_activation_sram",
+    "on_chip",
+    "require",
+    "same_shape",
+]
 
 
 def require(holds: bool, op: Operation, sentence: str) -> None:
@@ -15,9 +23,27 @@ def require(holds: bool, op: Operation, sentence: str) -> None:
         raise MachineError(f"instruction {op.index} ({op.mnemonic}): {sentence}")
 
 
+def distinct(op: Operation, dst: View) -> None:
+    """Require every position of the destination to be a place of its own."""
+    require(not dst.shows_twice, op, "dst shows one element at several positions")
+
+
 def in_activation_sram(op: Operation, dst: View) -> None:
     """Require the destination to lie in activation SRAM, the only memory engines write back to."""
     require(dst.space == "activation", op, f"dst lies in {dst.space}, not in activation")
+    distinct(op, dst)
+
+
+def on_chip(op: Operation, **sources: View) -> None:
+    """Require operands of the MAC array and the vector engine to lie in SRAM."""
+    for name, source in sources.items():
+        require(source.space != "dram", op, f"{name} lies in dram")
+
+
+def apart(op: Operation, dst: View, **others: View) -> None:
+    """Require operands to share no byte with the destination."""
+    for name, other in others.items():
+        require(not overlaps(other.reads(), dst.writes()), op, f"{name} and dst overlap")
 
 
 def same_shape(op: Operation, dst: View, **sources: View) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from azsim.machine.instructions._shapes import require, same_shape
+from azsim.machine.instructions._shapes import distinct, require, same_shape
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder
 from azsim.machine.view import Range, View
@@ -17,7 +17,6 @@ def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
     target = machine.view(op.dst, op.index)
     machine.array(op.dst, op.index)[...] = machine.array(op.src, op.index)
     machine.forget(target.space, *target.extent())
-    recorder.codes_changed()
     recorder.transfer(machine.view(op.src, op.index).addr)
 
 
@@ -29,4 +28,5 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     require(dst.dtype == src.dtype and dst.element_bits >= 8, op, "views of one unpacked type")
     require(src.col_stride == 1 or src.cols == 1, op, "rows of src have to be contiguous")
     same_shape(op, dst, src=src)
+    distinct(op, dst)
     return src.reads(), dst.writes()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from azsim import arith
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
-from azsim.machine.instructions._shapes import in_activation_sram, require
+from azsim.machine.instructions._shapes import apart, in_activation_sram, on_chip, require
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View
@@ -53,6 +53,8 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
         op,
         f"scale is {scale.rows} x {scale.cols}, has to be 1 x {dst.cols}",
     )
+    on_chip(op, src=src, scale=scale)
+    apart(op, dst, src=src, scale=scale)
     ranges = [src.reads(), scale.reads(), dst.writes()]
     if op.accumulate:
         ranges.append(dst.reads())
@@ -63,6 +65,8 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
             op,
             f"bias is {bias.dtype} {bias.rows} x {bias.cols}, has to be f32 1 x {dst.cols}",
         )
+        on_chip(op, bias=bias)
+        apart(op, dst, bias=bias)
         ranges.append(bias.reads())
     return tuple(ranges)
 

@@ -11,6 +11,7 @@ from azsim.hardware.description import Hardware
 from azsim.machine.instructions._shapes import (
     apart_or_same,
     in_activation_sram,
+    on_chip,
     require,
     same_shape,
 )
@@ -42,6 +43,7 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     """Read src and src2, write dst."""
     dst, left, right = view(op.dst), view(op.src), view(op.src2)
     in_activation_sram(op, dst)
+    on_chip(op, src=left, src2=right)
     require(dst.dtype == left.dtype == right.dtype == "f32", op, "views have to be f32")
     same_shape(op, dst, src=left, src2=right)
     apart_or_same(op, dst, src=left, src2=right)

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from azsim.hardware.description import Hardware
-from azsim.machine.instructions._shapes import in_activation_sram, require, same_shape
+from azsim.machine.instructions._shapes import (
+    in_activation_sram,
+    on_chip,
+    require,
+    same_shape,
+)
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View, overlaps
@@ -15,16 +20,14 @@ __all__ = ["cycles", "execute", "footprint"]
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
     """``dst = src``."""
-    dst = machine.array(op.dst, op.index)
-    dst[...] = machine.array(op.src, op.index)
-    if dst.itemsize < 4:
-        recorder.codes_changed()
+    machine.array(op.dst, op.index)[...] = machine.array(op.src, op.index)
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     """Read src, write dst."""
     dst, src = view(op.dst), view(op.src)
     in_activation_sram(op, dst)
+    on_chip(op, src=src)
     require(dst.dtype == src.dtype and dst.element_bits >= 8, op, "views of one unpacked type")
     same_shape(op, dst, src=src)
     reads, writes = src.reads(), dst.writes()

@@ -12,24 +12,20 @@ from azsim.machine.view import Range, View
 
 __all__ = ["cycles", "execute", "footprint"]
 
+_WHOLE = {"u8": (0, 255), "i8": (-128, 127), "i16": (-32_768, 32_767)}
+
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
     """``dst = value``."""
-    dst = machine.array(op.dst, op.index)
-    dst[...] = op.value
-    if dst.itemsize < 4:
-        recorder.codes_changed()
+    machine.array(op.dst, op.index)[...] = op.value
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     """Write dst."""
     dst = view(op.dst)
     in_activation_sram(op, dst)
-    exact = dst.dtype == "f32" or (
-        dst.element_bits >= 8
-        and op.value.is_integer()
-        and abs(op.value) < 1 << (dst.element_bits - 1)
-    )
+    low, high = _WHOLE.get(dst.dtype, (1, 0))
+    exact = dst.dtype == "f32" or (op.value.is_integer() and low <= op.value <= high)
     require(exact, op, f"value {op.value} is not exact in {dst.dtype}")
     return (dst.writes(),)
 

@@ -7,10 +7,16 @@ from collections.abc import Callable
 from azsim import arith
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
-from azsim.machine.instructions._shapes import in_activation_sram, require, same_shape
+from azsim.machine.instructions._shapes import (
+    apart,
+    in_activation_sram,
+    on_chip,
+    require,
+    same_shape,
+)
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
-from azsim.machine.view import Range, View
+from azsim.machine.view import Range, View, overlaps
 
 __all__ = ["cycles", "execute", "footprint"]
 
@@ -30,7 +36,6 @@ def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
         raise MachineError(
             f"instruction {op.index} (vector_quantize): a value to be quantized is not finite"
         )
-    recorder.codes_changed()
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
@@ -45,6 +50,12 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
         op,
         f"scale is {scale.rows} x {scale.cols}, has to be 1 x 1 or {src.rows} x 1",
     )
+    on_chip(op, src=src, scale=scale)
+    apart(op, dst, src=src, scale=scale)
+    if not op.static:
+        require(scale.space == "activation", op, f"scale lies in {scale.space}, not in activation")
+        require(not scale.shows_twice, op, "scale shows one element at several positions")
+        require(not overlaps(src.reads(), scale.writes()), op, "src and scale overlap")
     return src.reads(), dst.writes(), scale.reads() if op.static else scale.writes()
 
 

@@ -12,6 +12,7 @@ from azsim.hardware.description import Hardware
 from azsim.machine.instructions._shapes import (
     apart_or_same,
     in_activation_sram,
+    on_chip,
     require,
     same_shape,
 )
@@ -44,6 +45,7 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     """Read src, write dst."""
     dst, src = view(op.dst), view(op.src)
     in_activation_sram(op, dst)
+    on_chip(op, src=src)
     require(dst.dtype == src.dtype == "f32", op, "views have to be f32")
     same_shape(op, dst, src=src)
     apart_or_same(op, dst, src=src)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from azsim.machine.instructions._shapes import require
+from azsim.machine.instructions._shapes import distinct, require
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder
 from azsim.machine.view import Range, View
@@ -30,4 +30,5 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     require(is_contiguous and src.col_stride in (0, 1), op, "src has to be contiguous bytes")
     require(dst.space == "weight", op, f"dst lies in {dst.space}, not in weight")
     require(dst.dtype in ("i8", "i4", "i2"), op, f"dst has to be i8, i4 or i2, is {dst.dtype}")
+    distinct(op, dst)
     return src.reads(), dst.writes()
