@@ -15,7 +15,7 @@ from azsim.ir import CompressedGraph, Graph
 from azsim.ops.build import operators, weight_matrices
 from azsim.ops.linear import FloatLinear, Linear, QuantizedLinear
 
-__all__ = ["activation_maxima", "evaluate", "evaluate_stream"]
+__all__ = ["activation_statistics", "evaluate", "evaluate_stream"]
 
 
 class _Plan:
@@ -203,28 +203,45 @@ def _stream(
 
 
 class _Recorder(FloatLinear):
-    """Float products that remember the largest activation before each weight."""
+    """Float products that remember the activations before each weight."""
 
     def __init__(self, matrices: Mapping[str, np.ndarray]) -> None:
         super().__init__(matrices)
         self.maxima = dict.fromkeys(matrices, 0.0)
+        self.squares = {name: np.zeros(matrix.shape[1]) for name, matrix in matrices.items()}
+        self.rows = dict.fromkeys(matrices, 0)
 
     def quantize(self, weight: str, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.maxima[weight] = max(self.maxima[weight], float(np.abs(items).max(initial=0)))
         return super().quantize(weight, items)
 
+    def multiply(self, weight: str, codes: np.ndarray, row_scales: np.ndarray) -> np.ndarray:
+        wide = codes.astype(np.float64)
+        self.squares[weight] += np.einsum("ij,ij->j", wide, wide)
+        self.rows[weight] += len(codes)
+        return super().multiply(weight, codes, row_scales)
 
-def activation_maxima(
+
+def activation_statistics(
     graph: Graph,
     frames: Mapping[str, np.ndarray],
     state: Mapping[str, str],
     initial_state: Mapping[str, np.ndarray],
-) -> dict[str, float]:
-    """Run the float graph and return the largest |x| seen at each weight's quantizer.
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """Run the float graph and look at the activations before each weight.
 
-    Parameters are those of `evaluate_stream`; the result is by initializer name, and serves to
-    choose static activation scales.
+    Parameters are those of `evaluate_stream`.
+
+    Returns
+    -------
+    maxima : dict of str to float
+        By initializer name the largest ``|x|`` at its quantizer, for static scales.
+    powers : dict of str to ndarray of shape (K,), float64
+        Mean squared activation of each input column.
     """
     recorder = _Recorder(weight_matrices(graph))
     _stream(graph, _Plan(graph, recorder), frames, state, initial_state, [])
-    return recorder.maxima
+    powers = {
+        name: squares / max(1, recorder.rows[name]) for name, squares in recorder.squares.items()
+    }
+    return recorder.maxima, powers

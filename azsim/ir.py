@@ -170,6 +170,11 @@ class CompressedWeight:
     activation_scale : float or None
         Static float32 scale, or None: dynamic, max |x| of one item / (2**(bits-1) - 1).
     codec : CodecChoice
+        Named ``auto`` where the compiler still has to choose for a chip.
+    palette_bits : int or None
+        Width of an index, where the codes are the int8 values of a palette of at most
+        ``2**palette_bits`` entries: the machine multiplies and skips by value, at `bits`, and a
+        codec with a palette step stores indices.  None where codes are steps.
     """
 
     name: str
@@ -181,6 +186,12 @@ class CompressedWeight:
     activation_bits: int
     activation_scale: float | None
     codec: CodecChoice
+    palette_bits: int | None = None
+
+    @property
+    def scheme_bits(self) -> int:
+        """Width of a weight as the scheme counts it, before any codec."""
+        return self.bits if self.palette_bits is None else self.palette_bits
 
     @property
     def num_scales(self) -> int:

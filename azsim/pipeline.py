@@ -21,9 +21,9 @@ from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import Compiled, compile_graph
 from azsim.compiler.order import place_parameters
 from azsim.compression.compress import compress, dequantize
-from azsim.compression.scheme import resolve
-from azsim.errors import InputError
-from azsim.evaluate import activation_maxima, evaluate_stream
+from azsim.compression.scheme import ResolvedRule, resolve
+from azsim.errors import ConfigError, InputError
+from azsim.evaluate import activation_statistics, evaluate_stream
 from azsim.frontend.inline import build_inline
 from azsim.frontend.onnx_import import (
     input_names_and_shapes,
@@ -137,16 +137,24 @@ def compress_workload(workload: Workload) -> CompressedGraph:
 
 def _compress(workload: Workload, graph: Graph) -> CompressedGraph:
     matrices = weight_matrices(graph)
-    rules = resolve(workload.compression, list(matrices))
-    maxima = None
-    if any(rule.activation_scale == "static" for rule in rules.values()):
+    try:
+        rules = resolve(workload.compression, list(matrices))
+    except ConfigError as error:
+        raise workload.located(error) from None
+    maxima = powers = None
+    if workload.calibration is not None and any(map(_is_calibrated, rules.values())):
         inputs = calibration_arrays(workload, graph.inputs)
         if inputs is not None:
             state = _state(workload.stream, graph)
-            maxima = activation_maxima(
+            maxima, powers = activation_statistics(
                 graph, _frames(workload, graph, inputs), state, _zeros(graph, state)
             )
-    return CompressedGraph(graph, compress(matrices, rules, maxima))
+    return CompressedGraph(graph, compress(matrices, rules, maxima, powers))
+
+
+def _is_calibrated(rule: ResolvedRule) -> bool:
+    """Whether the calibration input changes what becomes of a matrix."""
+    return rule.activation_scale == "static" or rule.prune_method == "rate_distortion"
 
 
 def prepare(workload: Workload) -> Prepared:
@@ -166,7 +174,7 @@ def prepare(workload: Workload) -> Prepared:
             f"{workload.source.path}: $.stream.arrival: 'paced' needs an input with a frame rate "
             "(audio, or period_s)"
         )
-    files = dict(inputs.files)
+    files = {**workload.source.schemes, **inputs.files}
     if (path := onnx_path(workload)) is not None:
         files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return Prepared(_compress(workload, graph), frames, state, _zeros(graph, state), stream, files)
@@ -297,7 +305,7 @@ def run(
     timed("time", begin)
 
     begin = time.perf_counter()
-    lowering = lower_graph(prepared.compressed)
+    lowering = lower_graph(compiled.compressed)
     parameters = place_parameters(lowering)
     bounds = engine_bounds(
         lowering,
@@ -463,7 +471,7 @@ def _timeline(trace: Trace, timing: Timing, compiled: Compiled) -> Timeline:
 
 def _notes(prepared: Prepared, compiled: Compiled) -> tuple[str, ...]:
     notes = []
-    chosen = {name: weight.codec.name for name, weight in prepared.compressed.weights.items()}
+    chosen = {name: weight.codec.name for name, weight in compiled.compressed.weights.items()}
     replaced = [weight for weight in compiled.weights if weight.codec != chosen[weight.name]]
     if replaced:
         names = ", ".join(sorted({chosen[weight.name] for weight in replaced}))

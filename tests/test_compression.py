@@ -87,7 +87,7 @@ def test_a_rule_that_matches_nothing():
             "$.compression.rules[1].match: 'encodr.0.*' matches no weight matrix; the nearest is "
             "'encoder.0.weight'; there are: encoder.0.weight, encoder.1.weight, decoder.weight"
         ),
-        "$.compression.rules[2].match: missing; a rule needs a pattern of initializer names",
+        "$.compression.rules[2].match: missing key, allowed: a pattern of initializer names",
     ]
     many = [f"layer.{i}" for i in range(25)]
     assert problems_of(spec_of(rules=[{"match": "x"}]), many)[0].endswith("layer.19 and 5 more")
@@ -102,19 +102,19 @@ def test_settings_that_do_not_fit_together():
         rules=[
             {"match": "encoder.0.*", "weights": {"scale": "per_group"}},
             {"match": "encoder.1.*", "weights": {"group_size": 32}},
-            {"match": "decoder.*", "codec": {"name": "raw", "palette": True}},
+            {"match": "decoder.*", "codec": {"name": "palette", "palette": True}},
         ],
     )
     known = ", ".join(codec_names())
     assert problems_of(spec) == [
         "$.compression.default.match: the default has no pattern; move it to rules",
         (
-            f"$.compression.default.codec: 'bitmp' is not a codec, allowed: {known}; did you "
-            "mean 'bitmap'?"
+            "$.compression.default.codec: unknown codec 'bitmp', did you mean 'bitmap'? allowed: "
+            f"{known}, auto"
         ),
         "$.compression.rules[0].weights.group_size: missing, scale: per_group needs it",
         "$.compression.rules[1].weights.group_size: of no use with scale: per_channel",
-        "$.compression.rules[2].codec.palette: raw takes no palette",
+        "$.compression.rules[2].codec.palette: palette takes no palette",
     ]
 
 
@@ -123,9 +123,9 @@ def test_what_is_wrong_without_knowing_the_names():
     assert find_problems(spec) == [
         (
             ("rules", 1, "codec"),
-            f"'lzma' is not a codec, allowed: {', '.join(codec_names())}",
+            f"unknown codec 'lzma', allowed: {', '.join(codec_names())}, auto",
         ),
-        (("rules", 1, "match"), "missing; a rule needs a pattern of initializer names"),
+        (("rules", 1, "match"), "missing key, allowed: a pattern of initializer names"),
     ]
 
 
@@ -238,7 +238,9 @@ def expected_codes(matrix, scales, segments, bits):
     group_size=st.integers(1, 10),
 )
 def test_quantize_as_defined(matrix, bits, kind, group_size):
-    codes, scales, segments = quantize(matrix, bits, kind, group_size)
+    grouped = group_size if kind == "per_group" else None
+    found = quantize(matrix, rule(weight_bits=bits, weight_scale=kind, group_size=grouped))
+    codes, scales, segments = found.codes, found.scales, found.segments
     rows, columns = matrix.shape
     limit = np.float32(2 ** (bits - 1) - 1)
     width = group_size if kind == "per_group" else columns
@@ -255,9 +257,9 @@ def test_quantize_as_defined(matrix, bits, kind, group_size):
 
 def test_quantize_rounds_half_to_even_and_leaves_zero_rows_at_scale_one():
     matrix = np.array([[127, 0.5, 1.5, -2.5], [0, 0, 0, 0]], np.float32)
-    codes, scales, _ = quantize(matrix, 8, "per_channel")
-    np.testing.assert_array_equal(codes, [[127, 0, 2, -2], [0, 0, 0, 0]])
-    np.testing.assert_array_equal(scales, [[1, 1]])
+    found = quantize(matrix, rule())
+    np.testing.assert_array_equal(found.codes, [[127, 0, 2, -2], [0, 0, 0, 0]])
+    np.testing.assert_array_equal(found.scales, [[1, 1]])
 
 
 # ------------------------------------------------------------------------------------ int32 proof

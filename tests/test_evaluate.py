@@ -7,7 +7,7 @@ import pytest
 
 from azsim.arith import drain, multiply_codes
 from azsim.errors import InputError
-from azsim.evaluate import activation_maxima, evaluate, evaluate_stream
+from azsim.evaluate import activation_statistics, evaluate, evaluate_stream
 from azsim.frontend.onnx_import import load_onnx
 from azsim.ir import Graph, Node
 from azsim.ops.build import build_graph, operators
@@ -119,7 +119,7 @@ def test_state_is_carried_from_frame_to_frame() -> None:
     assert list(kept) == ["y"]
 
 
-def test_maxima_are_those_of_the_quantized_activations() -> None:
+def test_statistics_are_those_of_the_quantized_activations() -> None:
     rng = np.random.default_rng(3)
     weights = {"w": rng.standard_normal((2, 3)).astype(np.float32)}
     nodes = [
@@ -128,7 +128,9 @@ def test_maxima_are_those_of_the_quantized_activations() -> None:
     ]
     graph = build_graph("g", {"x": type_of(1, 2)}, weights, nodes, ["y"], "test")
     frames = {"x": np.array([[[1, -2]], [[-3.5, 0]], [[0, 3]]], np.float32)}
-    assert activation_maxima(graph, frames, {}, {}) == {"w": 7.0}
+    maxima, powers = activation_statistics(graph, frames, {}, {})
+    assert maxima == {"w": 7.0}
+    assert powers["w"].tolist() == [(4 + 49 + 0) / 3, (16 + 0 + 36) / 3]
 
 
 @pytest.mark.parametrize("activation_bits", [8, 16])

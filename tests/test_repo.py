@@ -19,7 +19,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "azsim"
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in PACKAGE.rglob("*.py"))
 # Folders in which one file is one entry of a table.
-TABLES = ("codecs", "machine/instructions", "models", "ops", "studies")
+TABLES = (
+    "codecs",
+    "compression/pruners",
+    "compression/quantizers",
+    "machine/instructions",
+    "models",
+    "ops",
+    "studies",
+)
 
 
 # What ``import azsim`` promises; a name goes only with an entry in CHANGELOG.md.
@@ -99,7 +107,9 @@ def test_every_entry_of_a_table_is_documented(table: str) -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         # What its functions mean stands once, where the table is described.
         summary = (ast.get_docstring(tree) or "").split("\n\n")[0]
-        assert summary.endswith((".", "::")), f"{path.name}: got '{summary}', expected a sentence"
+        assert summary.endswith((".", "::", "?")), (
+            f"{path.name}: got '{summary}', expected a sentence"
+        )
 
 
 def test_every_instruction_is_documented() -> None:

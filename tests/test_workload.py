@@ -32,7 +32,7 @@ from azsim.ir import TensorType
 from azsim.resources import workloads_directory
 
 PRESETS = ", ".join(preset_names())
-CODECS = ", ".join(codec_names())
+CODECS = ", ".join((*codec_names(), "auto"))
 SMALL = "name: small\nmodel: {graph: {}}\ninput: {random: {}}\n"
 
 

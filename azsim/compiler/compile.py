@@ -10,6 +10,7 @@ from azsim.compiler.emit import emit
 from azsim.compiler.image import build_image, encode_tiles, used_codec
 from azsim.compiler.order import order, place_parameters
 from azsim.compiler.schedule import Schedule
+from azsim.compiler.select import select_codecs
 from azsim.compiler.synchronize import synchronize
 from azsim.compiler.tile import Plan, choose_tiles
 from azsim.hardware.description import Hardware
@@ -32,6 +33,7 @@ class WeightStorage:
     codec : str
         Codec in the image.
     bits : int
+        Of a weight as the scheme counts it: of a code, or of an index into a palette.
     weights : int
         Number of weights.
     zeros : int
@@ -68,6 +70,8 @@ class Compiled:
     plan : Plan
     schedule : Schedule
     allocation : Allocation
+    compressed : CompressedGraph
+        With the codecs that were selected for this chip.
     """
 
     program: Program
@@ -77,6 +81,7 @@ class Compiled:
     plan: Plan
     schedule: Schedule
     allocation: Allocation
+    compressed: CompressedGraph
 
 
 def compile_graph(
@@ -109,6 +114,7 @@ def compile_graph(
     lowering = lower_graph(compressed)
     parameters = place_parameters(lowering)
     plan = choose_tiles(lowering, hardware, 4 * parameters.values.size)
+    compressed = select_codecs(compressed, plan, hardware)
     blocks = encode_tiles(compressed, plan, hardware)
     schedule = order(lowering, plan, parameters, blocks, stream.frames, state)
     allocation = allocate(schedule, hardware)
@@ -156,6 +162,7 @@ def compile_graph(
         plan,
         schedule,
         allocation,
+        compressed,
     )
 
 
@@ -195,7 +202,7 @@ def _storage(
     return WeightStorage(
         name=name,
         codec=used_codec(weight.codec, hardware).name,
-        bits=weight.bits,
+        bits=weight.scheme_bits,
         weights=weight.codes.size,
         zeros=int((weight.codes == 0).sum()),
         encoded_bytes=sum(len(blocks[tile.name]) for tile in tiles),

@@ -9,7 +9,7 @@ import numpy as np
 from azsim.arith import code_limit
 from azsim.compression.prune import prune
 from azsim.compression.quantize import quantize, split_segments
-from azsim.compression.scheme import ResolvedRule
+from azsim.compression.spec import ResolvedRule
 from azsim.errors import InputError
 from azsim.ir import CompressedWeight
 
@@ -20,6 +20,7 @@ def compress(
     matrices: Mapping[str, np.ndarray],
     rules: Mapping[str, ResolvedRule],
     activation_max: Mapping[str, float] | None = None,
+    column_power: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, CompressedWeight]:
     """Prune and quantize weight matrices, and split them where int32 would not hold a sum.
 
@@ -32,6 +33,9 @@ def compress(
     activation_max : mapping of str to float, optional
         Largest ``|x|`` that each matrix was multiplied with in the calibration run; needed by
         those whose rule says static activations.
+    column_power : mapping of str to ndarray of shape (K,), optional
+        Mean squared activation of each input column in the calibration run, for pruners that
+        weigh errors with it.
 
     Returns
     -------
@@ -51,27 +55,28 @@ def compress(
     ]
     if problems:
         raise InputError("\n".join(problems))
-    pruned = prune(matrices, rules)
+    pruned = prune(matrices, rules, column_power)
     compressed: dict[str, CompressedWeight] = {}
     for name in matrices:
         rule = rules[name]
-        codes, scales, segments = quantize(
-            pruned.pop(name), rule.weight_bits, rule.weight_scale, rule.group_size
+        found = quantize(pruned.pop(name), rule)
+        scales, segments = split_segments(
+            found.codes, found.scales, found.segments, rule.activation_bits
         )
-        scales, segments = split_segments(codes, scales, segments, rule.activation_bits)
         static = None
         if rule.activation_scale == "static" and activation_max is not None:
             static = _activation_scale(activation_max[name], rule.activation_bits)
         compressed[name] = CompressedWeight(
             name=name,
-            codes=codes,
+            codes=found.codes,
             scales=scales,
             segments=segments,
-            bits=rule.weight_bits,
-            scale_kind=rule.weight_scale,
+            bits=found.bits,
+            scale_kind=found.scale_kind,
             activation_bits=rule.activation_bits,
             activation_scale=static,
             codec=rule.codec,
+            palette_bits=found.palette_bits,
         )
     return compressed
 
@@ -118,7 +123,7 @@ def dequantize(weight: CompressedWeight) -> np.ndarray:
 
 def dense_bytes(weight: CompressedWeight) -> int:
     """Bytes of the codes alone, uncompressed, packed at the scheme's bits."""
-    return (weight.codes.size * weight.bits + 7) // 8
+    return (weight.codes.size * weight.scheme_bits + 7) // 8
 
 
 def entropy_bits(codes: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Symmetric quantization of weight matrices, and the proof that int32 holds their products."""
+"""Quantization of one matrix by its rule, and the proof that int32 holds its products."""
 
 from __future__ import annotations
 
@@ -7,63 +7,26 @@ import itertools
 import numpy as np
 
 from azsim.arith import code_limit
+from azsim.compression.quantizers import quantizer
+from azsim.compression.quantizers._base import Quantized
+from azsim.compression.spec import ResolvedRule
 
-__all__ = ["quantize", "segment_bounds", "split_segments"]
+__all__ = ["Quantized", "quantize", "split_segments"]
 
 _ACCUMULATOR_MAX = (1 << 31) - 1
 _SPLIT_COLUMNS = 64
 
 
-def segment_bounds(columns: int, scale_kind: str, group_size: int | None) -> tuple[int, ...]:
-    """Bounds of the stretches of K that have a scale of their own: ``0 = b0 < ... = K``."""
-    if scale_kind != "per_group" or group_size is None:
-        return 0, columns
-    return (*range(0, columns, group_size), columns)
-
-
-def quantize(
-    matrix: np.ndarray, bits: int, scale_kind: str, group_size: int | None = None
-) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """Quantize a weight matrix symmetrically.
+def quantize(matrix: np.ndarray, rule: ResolvedRule) -> Quantized:
+    """Quantize a weight matrix with the quantizer that its rule names.
 
     Parameters
     ----------
     matrix : ndarray of shape (N, K), float32
         Finite, N and K at least 1.
-    bits : int
-        2 to 8.
-    scale_kind : str
-        ``per_tensor``, ``per_channel`` (a row) or ``per_group`` (`group_size` columns of a row;
-        the last group may be narrower).
-    group_size : int, optional
-        With ``per_group`` only.
-
-    Returns
-    -------
-    codes : ndarray of shape (N, K), int8
-        ``clip(round_half_even(w / scale), -limit, limit)`` with ``limit = 2**(bits-1) - 1``.
-    scales : ndarray of shape (segments, N), float32
-        ``max |w| / limit``; 1 where that is 0.  One scale of a tensor is repeated for each row.
-    segments : tuple of int
-        Bounds ``0 = b0 < b1 < ... = K``.
+    rule : ResolvedRule
     """
-    limit = np.float32(code_limit(bits))
-    rows, columns = matrix.shape
-    bounds = segment_bounds(columns, scale_kind, group_size)
-    codes = np.empty((rows, columns), np.int8)
-    scales = np.empty((len(bounds) - 1, rows), np.float32)
-    for segment, (start, stop) in enumerate(itertools.pairwise(bounds)):
-        part = matrix[:, start:stop]
-        largest = np.maximum(part.max(axis=1), -part.min(axis=1))
-        if scale_kind == "per_tensor":
-            largest[:] = largest.max()
-        scale = largest / limit
-        scales[segment] = np.where(scale == 0, np.float32(1), scale)
-        quotient = part / scales[segment][:, None]
-        np.rint(quotient, out=quotient)
-        np.clip(quotient, -limit, limit, out=quotient)
-        codes[:, start:stop] = quotient
-    return codes, scales, bounds
+    return quantizer(rule.quantizer).quantize(matrix, rule)
 
 
 def split_segments(

@@ -12,8 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from azsim.codecs import codec_names
-from azsim.compression.scheme import CompressionSpec, Rule
+from azsim.compression.scheme import CompressionSpec, Rule, find_problems
 from azsim.config import Document, DocumentPath, read_document, validate
 from azsim.config.document import Place, dotted
 from azsim.config.overrides import apply_overrides
@@ -44,6 +43,7 @@ __all__ = [
     "input_arrays",
     "load_workload",
     "onnx_path",
+    "scheme_names",
     "workload_names",
 ]
 
@@ -148,12 +148,20 @@ class Source:
     overrides : tuple of str
     document : Document
         Knows the place of every value.
+    schemes : mapping of str to str
+        sha256 of the scheme file that was read, by its name.
     """
 
     path: Path
     sha256: str
     overrides: tuple[str, ...]
     document: Document = field(compare=False, repr=False)
+    schemes: Mapping[str, str] = field(default_factory=dict)
+
+
+def _allow_scheme(schema: dict[str, Any]) -> None:
+    section = {"$ref": schema.pop("$ref")}
+    schema["anyOf"] = [section, {"type": "string", "title": "scheme file"}]
 
 
 @dataclass(frozen=True)
@@ -169,8 +177,11 @@ class WorkloadFile:
     """What it is for."""
     stream: Stream | None = None
     """Left out: the model runs once."""
-    compression: CompressionSpec = field(default_factory=CompressionSpec)
-    """Left out: 8 bits per channel, int8 activations, nothing pruned, codec bitmap."""
+    compression: Annotated[CompressionSpec, Field(json_schema_extra=_allow_scheme)] = field(
+        default_factory=CompressionSpec
+    )
+    """Left out: 8 bits per channel, int8 activations, nothing pruned, codec bitmap.  A string
+    names a scheme file: one that travels with azsim, or a YAML file beside the workload."""
     calibration: InputSpec | None = None
     """Input for static activation scales, apart from the one that is evaluated."""
     hardware: Annotated[str, Field(min_length=1)] = "az1"
@@ -221,6 +232,11 @@ def workload_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in workloads_directory().glob("*.yaml")))
 
 
+def scheme_names() -> tuple[str, ...]:
+    """Names of the scheme files that travel with azsim, sorted."""
+    return tuple(sorted(path.stem for path in _schemes_directory().glob("*.yaml")))
+
+
 def load_workload(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Workload:
     """Read a workload.
 
@@ -229,7 +245,8 @@ def load_workload(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Wo
     path_or_name : str or path
         A YAML file, or the name of a workload that travels with azsim.
     overrides : iterable of str
-        ``compression.default.weights.bits=4``, or the same after ``workload.``.
+        ``compression.default.weights.bits=4``, or the same after ``workload.``; applied one after
+        the other, so that ``compression=int4_s50`` may be followed by changes to that scheme.
 
     Returns
     -------
@@ -243,10 +260,13 @@ def load_workload(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Wo
     path = _find(path_or_name)
     texts = tuple(overrides)
     document = read_document(path)
-    apply_overrides(document, texts, "workload")
+    schemes = _read_scheme(document, path.parent)
+    for override in texts:
+        apply_overrides(document, (override,), "workload")
+        schemes |= _read_scheme(document, path.parent)
     value = validate(document, WorkloadFile, functools.partial(_rules, folder=path.parent))
     given = {entry.name: getattr(value, entry.name) for entry in fields(WorkloadFile)}
-    return Workload(**given, source=Source(path, document.sha256, texts, document))
+    return Workload(**given, source=Source(path, document.sha256, texts, document, schemes))
 
 
 def onnx_path(workload: Workload) -> Path | None:
@@ -321,6 +341,41 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {what} {name!r}, {hint}allowed: {', '.join(names) or 'none'}"
 
 
+def _schemes_directory() -> Path:
+    return workloads_directory() / "schemes"
+
+
+def _read_scheme(document: Document, folder: Path) -> dict[str, str]:
+    """Put a scheme file in the place of its name; gives the file's hash."""
+    data = document.data
+    name = data.get("compression") if isinstance(data, dict) else None
+    if not isinstance(name, str):
+        return {}
+    key: DocumentPath = ("compression",)
+    place = document.place(key)
+    if name in scheme_names():
+        path = _schemes_directory() / f"{name}.yaml"
+    elif Path(name).suffix in _SUFFIXES:
+        path = folder / name
+    else:
+        sentence = _unknown("scheme", name, scheme_names())
+        document.report(place, key, f"{sentence}, or the path of a .yaml file")
+        data["compression"] = {}
+        return {}
+    try:
+        scheme = read_document(path)
+    except ConfigError as error:
+        for sentence in error.problems:
+            document.report(place, key, sentence)
+        data["compression"] = {}
+        return {}
+    document.drop(key)
+    document.key_places[key] = place
+    document.adopt(scheme, key)
+    data["compression"] = {} if scheme.data is None else scheme.data
+    return {path.name: scheme.sha256}
+
+
 def _rules(value: WorkloadFile, folder: Path) -> Iterator[tuple[DocumentPath, str]]:
     model = value.model
     if isinstance(model, OnnxModel):
@@ -372,17 +427,12 @@ def _input_rules(key: str, spec: InputSpec) -> Iterator[tuple[DocumentPath, str]
 
 def _compression_rules(value: WorkloadFile) -> Iterator[tuple[DocumentPath, str]]:
     scheme = value.compression
-    default: DocumentPath = ("compression", "default")
-    if scheme.default.match is not None:
-        yield (*default, "match"), "the default has no pattern; move it to rules"
-    places: list[tuple[DocumentPath, Rule]] = [(default, scheme.default)]
-    places += [(("compression", "rules", i), rule) for i, rule in enumerate(scheme.rules)]
+    for path, sentence in find_problems(scheme):
+        yield ("compression", *path), sentence
+    places: list[tuple[DocumentPath, Rule]] = [(("default",), scheme.default)]
+    places += [(("rules", i), rule) for i, rule in enumerate(scheme.rules)]
     for path, rule in places:
-        if path != default and rule.match is None:
-            yield (*path, "match"), "missing key, allowed: a pattern of initializer names"
-        if rule.codec is not None and rule.codec.name not in (None, *codec_names()):
-            yield (*path, "codec"), _unknown("codec", str(rule.codec.name), codec_names())
         is_static = rule.activations is not None and rule.activations.scale == "static"
         if is_static and value.calibration is None:
             sentence = "static scales need an input of their own, found none; give calibration"
-            yield (*path, "activations", "scale"), sentence
+            yield ("compression", *path, "activations", "scale"), sentence
