@@ -73,6 +73,8 @@ def test_a_palette_asks_for_kmeans_at_the_width_of_its_entries() -> None:
     rule = resolved(default={"weights": {"bits": 4, "palette": 16}, "codec": {"palette": False}})
     assert (rule.quantizer, rule.weight_bits, rule.palette) == ("kmeans", 4, 16)
     assert rule.codec == CodecChoice("bitmap", {})
+    rule = resolved(default={"weights": {"palette": 16}, "codec": "raw"})
+    assert rule.codec == CodecChoice("raw", {})
     rule = resolved(default={"weights": {"quantizer": "mu_law", "palette": 16, "mu": 50}})
     assert (rule.quantizer, rule.mu) == ("mu_law", 50)
 
@@ -368,3 +370,17 @@ def test_a_run_says_what_auto_chose_and_keeps_its_bounds(tmp_path: Path) -> None
     plain = run(load(tmp_path, text, "compression.default.codec=raw"), timeline=False)
     for name, array in result.outputs.items():
         np.testing.assert_array_equal(array, plain.outputs[name])
+
+
+# --------------------------------------------------------------------------------- calibration
+
+
+def test_a_calibration_input_tells_where_bits_are_worth_most(tmp_path: Path) -> None:
+    text = "compression: {default: {prune: {method: rate_distortion, sparsity: 0.7}}}\n"
+    plain = compress_workload(load(tmp_path, text)).weights
+    # Column 0 sees large activations, so its weights stay.
+    np.savez(tmp_path / "loud.npz", x=np.where(np.arange(32) == 0, 100, 1).astype("f4")[None])
+    loud = compress_workload(load(tmp_path, text + "calibration: {npz: loud.npz}\n")).weights
+    name = "encoder.weight"
+    assert np.count_nonzero(loud[name].codes[:, 0]) > np.count_nonzero(plain[name].codes[:, 0])
+    assert np.count_nonzero(loud[name].codes) <= np.count_nonzero(plain[name].codes) + 1

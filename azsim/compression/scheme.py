@@ -377,6 +377,8 @@ class _Codec:
         """Return the codec with its parameters."""
         if self._name == AUTO:
             return CodecChoice(AUTO, {"by_cycles": True} if self._is_by_cycles else {})
-        values = {"palette": True} if is_palette and "palette" in self._parameters() else {}
+        # `raw` is what chips without a decoder hold, and they have no table either.
+        has_table = self._name != "raw" and "palette" in self._parameters()
+        values = {"palette": True} if is_palette and has_table else {}
         values |= self._values
         return CodecChoice(self._name, {k: v for k, v in values.items() if v is not False})
