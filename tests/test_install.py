@@ -70,7 +70,8 @@ def test_the_wheel_carries_every_file_of_the_package_and_its_data(wheel: Path) -
     data = {
         f"azsim/_data/{path.relative_to(ROOT).as_posix()}"
         for folder in ("isa", "workloads")
-        for path in (ROOT / folder).iterdir()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file()
     }
     assert carried == package | data
 
