@@ -112,6 +112,7 @@ def _stepped(
             broadcasts.append(groups)
         lanes = [_Lane(macs, halves) for _ in range(mac.lanes)]
         total, products = _run(lanes, broadcasts, depth)
+        total = max(1, total)  # a row with nothing to broadcast is looked at
     return total, products // halves
 
 

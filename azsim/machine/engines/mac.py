@@ -14,7 +14,8 @@ and the row takes until the last lane has finished: lanes meet at the end of eac
 `outer` dataflow.  Lane l owns rows l, l + lanes, ... of the tile.  Each activation (each non-zero
 one, if the array skips them) is broadcast; a lane scans its rows of that column, `window` rows a
 cycle, at the same cost per window; the queue holds activations.  Every lane scans as many windows:
-rows beyond the last hold nothing, but are looked at.
+rows beyond the last hold nothing, but are looked at.  A row of activations that are all skipped
+takes the broadcaster one cycle.
 
 Lower precision composes: at 4-bit weights macs_per_lane and window double, at 2 bits they
 quadruple; with int16 activations both halve (a window of one stays one, and a lane of one MAC then
@@ -158,7 +159,7 @@ def _outer_row(costs, active, queue_depth, latest, finish):
             last = max(last, done)
         latest[step] = last
         step += 1
-    return latest[step - 1] if step else 0
+    return latest[step - 1] if step else 1  # the row itself is looked at
 
 
 @kernel(

@@ -1,0 +1,56 @@
+// Drives one job of the outer MAC array: fills banks and activation SRAM, reads the sums.
+#include "bench.h"
+
+#include <vector>
+
+extern "C" int64_t run(int64_t columns, int64_t outputs, int64_t scans, int64_t rows,
+                       int64_t word_bytes, const uint8_t* weights, const uint16_t* activations,
+                       int64_t stall_period, const uint8_t* stall, int64_t limit,
+                       int32_t* sums) {
+    Bench bench;
+    Vtop& top = bench.top;
+    top.job_valid = 0;
+    top.act_write_enable = 0;
+    top.act_stall = 0;
+    for (int64_t word = 0; word < columns * scans; ++word) {
+        const uint64_t every = LANES >= 64 ? ~0ull : (1ull << LANES) - 1;
+        put(top.write_enable, &every, sizeof(every));
+        std::vector<uint8_t> address((LANES * BANK_BITS + 7) / 8 + 8, 0);
+        for (int at = 0; at < LANES * BANK_BITS; ++at)
+            if (word >> at % BANK_BITS & 1) address[at / 8] |= 1 << at % 8;
+        put(top.write_address, address.data(), address.size());
+        put(top.write_data, weights + word * word_bytes, word_bytes);
+        bench.step();
+    }
+    put(top.write_enable, "", 0);
+    top.act_write_enable = 1;
+    for (int64_t i = 0; i < rows * columns; ++i) {
+        top.act_write_row = i / columns;
+        top.act_write_column = i % columns;
+        top.act_write_data = activations[i];
+        bench.step();
+    }
+    top.act_write_enable = 0;
+    top.job_rows = rows;
+    top.job_columns = columns;
+    top.job_outputs = outputs;
+    top.job_scans = scans;
+    top.job_valid = 1;
+    bench.step();
+    top.job_valid = 0;
+    for (int64_t cycle = 0; cycle < limit; ++cycle) {
+        top.act_stall = stall[cycle % stall_period];
+        bench.settle();
+        if (top.job_done) {
+            bench.step();
+            for (int64_t word = 0; word < rows * scans; ++word) {
+                top.sum_address = word;
+                bench.settle();
+                get(top.sum_data, sums + word * LANES * WINDOW, LANES * WINDOW * 4);
+            }
+            return cycle + 1;
+        }
+        bench.step();
+    }
+    return -1;
+}
