@@ -1,13 +1,14 @@
 """Lower bounds on a run's cycles: necessary work over peak rates, from the graph and the chip.
 
-Nothing here is read from emitted instructions.  What is necessary:
+Nothing here is read from emitted instructions.  What is necessary, with the matrices cut into tiles
+as the plan cuts them:
 
-- DRAM: inputs, outputs, constants and scales once; compressed weights once if they can stay on the
-  chip, else once per use.  What can stay is bounded by filling weight SRAM with the weights that
-  save the most traffic per byte, the last one in part.
+- DRAM: inputs, outputs, constants and scales once; compressed tiles once if they can stay on the
+  chip, else each time that another weight was used in between.  What can stay is bounded by
+  filling weight SRAM with the tiles that save the most per byte, the last one in part.
 - decoder: lane or write-port cycles of those same weight reads.
-- MAC array: its own time for whole K segments with inputs ready, and the drain.  Where the array
-  skips zero activations, only products of two non-zero factors count.
+- MAC array: its own time for the tiles with inputs ready, and the drain.  Where the array skips
+  zero activations, only products of two non-zero factors count.
 - vector engine: elements over lanes, without pipeline depth.
 - critical path: the longest chain of dependent steps with every engine free and every step at its
   smallest tile: one group of lanes through the pipeline, one window sequence of one output.
@@ -21,9 +22,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from azsim.codecs import block_lane_cycles, encode_block
-from azsim.compiler.image import used_codec
-from azsim.compiler.tile import element_width, packed_bytes
+from azsim.codecs import block_lane_cycles
+from azsim.compiler.image import encode_tiles
+from azsim.compiler.tile import Plan, Tile, choose_tiles, element_width, packed_bytes
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
 from azsim.isa.program import Stream
@@ -89,7 +90,10 @@ def engine_bounds(
         Non-zero products over the array's peak; the MAC bound where activations are skipped.
     """
     work = list(_flat([step for _, step in lowering.steps], stream.frames))
-    bytes_needed, decoder_cycles = _weight_traffic(work, lowering, hardware, parameter_bytes)
+    plan = choose_tiles(lowering, hardware, parameter_bytes)
+    bytes_needed, decoder_cycles = _weight_traffic(
+        lowering, plan, hardware, parameter_bytes, stream.frames
+    )
     bytes_needed += parameter_bytes + _port_bytes(lowering.compressed, stream, state)
     dram = bytes_needed * hardware.clock_hz / hardware.dram.bytes_per_s
     drained = sum(
@@ -99,7 +103,7 @@ def engine_bounds(
         ideal_mac_cycles
         if hardware.mac.zero_skip in ("activations", "both")
         else sum(
-            _matmul_cycles(step, lowering.compressed, hardware) * times
+            _matmul_cycles(step, plan, lowering.compressed, hardware) * times
             for step, times in work
             if isinstance(step, Matmul)
         )
@@ -126,60 +130,73 @@ def _port_bytes(compressed: CompressedGraph, stream: Stream, state: Mapping[str,
     return total
 
 
-def _weight_traffic(
-    work: Sequence[tuple[Step, int]],
-    lowering: Lowering,
-    hardware: Hardware,
-    parameter_bytes: int,
-) -> tuple[float, float]:
-    """Bytes and decoder cycles of the weight reads that no plan can avoid."""
-    uses: dict[str, int] = {}
-    for step, times in work:
+def _runs(steps: Sequence[Step], times: int) -> list[tuple[str, int]]:
+    """Weights in order of use and how often each has to be there anew; neighbours are one."""
+    runs: list[tuple[str, int]] = []
+    for step in steps:
         if isinstance(step, Matmul):
-            uses[step.weight] = uses.get(step.weight, 0) + times
-    entries = []
+            more = [(step.weight, 1)]
+        else:
+            more = _runs(step.body, step.count) if isinstance(step, Loop) else []
+        if runs and more and runs[-1][0] == more[0][0]:
+            runs[-1] = (runs[-1][0], runs[-1][1] + more[0][1] - 1)
+            more = more[1:]
+        runs += more
+    if len(runs) == 1 and runs[0][1] == 1:
+        return runs
+    repeated = [(name, count * times) for name, count in runs]
+    if len(runs) > 1 and runs[0][0] == runs[-1][0]:
+        repeated[-1] = (repeated[-1][0], repeated[-1][1] - times + 1)
+    return repeated
+
+
+def _weight_traffic(
+    lowering: Lowering, plan: Plan, hardware: Hardware, parameter_bytes: int, frames: int
+) -> tuple[float, float]:
+    """Bytes and decoder cycles of the weight reads that no choice of pinned tiles can avoid."""
+    uses: dict[str, int] = {}
+    for name, times in _runs([step for _, step in lowering.steps], frames):
+        uses[name] = uses.get(name, 0) + times
+    blocks = encode_tiles(lowering.compressed, plan, hardware)
+    reads_bytes, reads_cycles = [], []
     for name, times in uses.items():
-        weight = lowering.compressed.weights[name]
-        codec = used_codec(weight.codec, hardware)
-        rows, cols = weight.codes.shape
-        block = encode_block(
-            codec.name, weight.codes, weight.bits, columns=max(1, cols), **codec.parameters
-        )
-        dense = packed_bytes(rows, cols, element_width(weight.bits))
-        # A whole matrix in one block is what no tiling can undercut; headers are not necessary.
-        payload = len(block) - 16
-        port = (
-            rows
-            * cols
-            * element_width(weight.bits)
-            / 8
-            / hardware.weight_sram.write_bytes_per_cycle
-        )
-        lanes = _balanced_lane_cycles(block, hardware)
-        entries.append((payload, max(lanes, port), dense, times))
-    entries.sort(key=lambda entry: -entry[0] * (entry[3] - 1) / entry[2])
+        width = element_width(lowering.compressed.weights[name].bits)
+        for tile in plan.tiles[name]:
+            block = blocks[tile.name]
+            dense = packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
+            port = _dense_bytes(tile, width) / hardware.weight_sram.write_bytes_per_cycle
+            lanes = block_lane_cycles(block, hardware.decoder.lanes)
+            reads_bytes.append((float(len(block)), dense, times))
+            reads_cycles.append((max(float(lanes), port), dense, times))
     room = float(hardware.weight_sram.bytes - parameter_bytes)
-    total_bytes = total_cycles = 0.0
-    for payload, cycles, dense, times in entries:
+    return _least(reads_bytes, room), _least(reads_cycles, room)
+
+
+def _least(reads: list[tuple[float, int, int]], room: float) -> float:
+    """Least total cost of reads (cost, bytes in SRAM, times), if what fits is read once."""
+    total = 0.0
+    for cost, dense, times in sorted(reads, key=lambda read: -read[0] * (read[2] - 1) / read[1]):
         kept = min(1.0, max(0.0, room / dense))
         room -= kept * dense
-        reads = kept + (1 - kept) * times
-        total_bytes += payload * reads
-        total_cycles += cycles * reads
-    return total_bytes, total_cycles
+        total += cost * (kept + (1 - kept) * times)
+    return total
 
 
-def _balanced_lane_cycles(block: bytes, hardware: Hardware) -> float:
-    """Symbols over lanes: what the lanes need if no tile leaves one idle."""
-    return block_lane_cycles(block, 1) / hardware.decoder.lanes
+def _dense_bytes(tile: Tile, width: int) -> int:
+    """Bytes that the write port has to bring to weight SRAM for a tile."""
+    return (tile.n1 - tile.n0) * -(-(tile.k1 - tile.k0) * width // 8)
 
 
-def _matmul_cycles(step: Matmul, compressed: CompressedGraph, hardware: Hardware) -> int:
+def _matmul_cycles(
+    step: Matmul, plan: Plan, compressed: CompressedGraph, hardware: Hardware
+) -> int:
     weight = compressed.weights[step.weight]
     shape = geometry(hardware.mac, element_width(weight.bits), weight.activation_bits)
     return step.codes.rows * sum(
-        MatmulCycles(np.ascontiguousarray(weight.codes[:, low:high]), shape).static_row_cycles()
-        for low, high in _segments(weight)
+        MatmulCycles(
+            np.ascontiguousarray(weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1]), shape
+        ).static_row_cycles()
+        for tile in plan.tiles[step.weight]
     )
 
 
@@ -348,12 +365,18 @@ def _critical_path(
 
     inputs = [name for name in graph.inputs if name not in state and name in views]
     results = [name for name in graph.outputs if name not in state.values()]
-    carried = list(state.values())
-    from_inputs, from_state = longest(inputs), longest(list(state))
-    whole = max(0.0, arrival(from_inputs, results))
+    from_inputs = longest(inputs)
+    whole = arrival(from_inputs, results)
     if stream.frames > 1 and state:
-        into, around = arrival(from_inputs, carried), arrival(from_state, carried)
-        out = arrival(from_state, results)
-        if min(into, around, out) > -math.inf:
-            whole = max(whole, into + (stream.frames - 2) * around + out)
-    return int(whole) + 2 * transfer
+        from_state = [longest([name]) for name in state]
+        into = np.array([arrival(from_inputs, [name]) for name in state.values()])
+        around = np.array(
+            [[arrival(chain, [name]) for chain in from_state] for name in state.values()]
+        )
+        out = np.array([arrival(chain, results) for chain in from_state])
+        ready = into
+        for _ in range(stream.frames - 2):
+            ready = np.maximum(into, (around + ready).max(axis=1))
+        whole = max(whole, float((ready + out).max()))
+    # The chain begins with a load and ends with a store.
+    return 0 if whole == -math.inf else int(whole) + 2 * transfer
