@@ -15,7 +15,17 @@ from azsim.resources import checkout_root
 __all__ = ["build_parser", "shell_functions", "study_names", "unknown"]
 
 _PACKAGE = Path(__file__).parent
-_LISTS = ("workloads", "hardware", "codecs", "operators", "instructions", "studies")
+_LISTS = (
+    "workloads",
+    "schemes",
+    "hardware",
+    "codecs",
+    "quantizers",
+    "pruners",
+    "operators",
+    "instructions",
+    "studies",
+)
 _SHELLS = ("bash", "zsh", "tcsh")
 
 

@@ -146,7 +146,8 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert error_of(capsys, "list", "codec") == (
         "unknown kind 'codec', did you mean 'codecs'? "
-        "allowed: workloads, hardware, codecs, operators, instructions, studies"
+        "allowed: workloads, schemes, hardware, codecs, quantizers, pruners, operators, "
+        "instructions, studies"
     )
     assert error_of(capsys, "run", "vad_silero", "--fast") == (
         "unrecognized arguments: --fast; see azsim --help"

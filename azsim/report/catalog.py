@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -13,12 +15,13 @@ from azsim.codecs import codec_names, codec_parameters
 from azsim.config import json_schema
 from azsim.errors import AzsimError
 from azsim.folder import load_folder
-from azsim.frontend.workload import WorkloadFile, load_workload, workload_names
+from azsim.frontend.workload import WorkloadFile, load_workload, scheme_names, workload_names
 from azsim.hardware import Hardware, load_hardware, preset_names
 from azsim.isa.spec import instruction_set
 from azsim.ops.build import operators
 from azsim.report.listing import Listing, listing
 from azsim.report.units import frequency, rate
+from azsim.resources import workloads_directory
 
 __all__ = ["CATALOGS", "file_schema", "folder_catalog"]
 
@@ -33,6 +36,15 @@ def _workloads() -> Listing:
         else:
             rows.append((name, workload.hardware, workload.description))
     return listing("Workloads", ("name", "hardware", "description"), rows)
+
+
+def _schemes() -> Listing:
+    rows = []
+    for name in scheme_names():
+        text = (workloads_directory() / "schemes" / f"{name}.yaml").read_text("utf-8")
+        comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+        rows.append((name, " ".join(line.lstrip("# ") for line in comment)))
+    return listing("Schemes", ("name", "meaning"), rows)
 
 
 def _hardware() -> Listing:
@@ -112,8 +124,13 @@ def folder_catalog(title: str, package: str) -> Listing:
 CATALOGS: Mapping[str, Callable[[], Listing]] = MappingProxyType(
     {
         "workloads": _workloads,
+        "schemes": _schemes,
         "hardware": _hardware,
         "codecs": _codecs,
+        "quantizers": functools.partial(
+            folder_catalog, "Quantizers", "azsim.compression.quantizers"
+        ),
+        "pruners": functools.partial(folder_catalog, "Pruners", "azsim.compression.pruners"),
         "operators": _operators,
         "instructions": _instructions,
     }
