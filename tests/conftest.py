@@ -29,8 +29,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the tests got to tests/golden, instead of comparing",
     )
+    parser.addoption(
+        "--mutations",
+        type=int,
+        default=10_000,
+        help="malformed streams that the codecs are given; 1000000 for a long run",
+    )
 
 
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def mutations(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--mutations"))

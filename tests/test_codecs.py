@@ -47,7 +47,6 @@ VARIANTS = [
 ]
 IDS = [f"{name}{'+' if parameters else ''}{'+'.join(parameters)}" for name, parameters in VARIANTS]
 every_variant = pytest.mark.parametrize(("name", "parameters"), VARIANTS, ids=IDS)
-MUTATIONS = 10_000
 
 
 def draw_codes(rng, count, bits, zeros, values=None):
@@ -83,7 +82,8 @@ def cases(bits):
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_round_trip(name, parameters, bits):
     for what, codes in cases(bits):
-        block = encode_block(name, codes, bits, **parameters)
+        columns = codes.shape[-1] if codes.ndim == 2 else None
+        block = encode_block(name, codes, bits, columns=columns, **parameters)
         decoded, found_bits = decode_block(block)
         assert found_bits == bits, what
         assert decoded.dtype == np.int8, what
@@ -104,9 +104,11 @@ def test_round_trip_of_any_codes(name, parameters, data):
     limit = 2 ** (bits - 1) - 1
     element = st.one_of(st.just(0), st.integers(-limit, limit))
     codes = data.draw(npst.arrays(np.int8, st.integers(0, 200), elements=element))
-    block = encode_block(name, codes, bits, **parameters)
+    divisors = [i for i in range(1, codes.size + 1) if codes.size % i == 0]
+    columns = data.draw(st.sampled_from(divisors or [5]))
+    block = encode_block(name, codes, bits, columns=columns, **parameters)
     np.testing.assert_array_equal(decode_block(block)[0], codes)
-    assert encode_block(name, codes, bits, **parameters) == block
+    assert encode_block(name, codes, bits, columns=columns, **parameters) == block
     assert block_lane_cycles(block, 1) >= block_lane_cycles(block, 4)
 
 
@@ -151,18 +153,25 @@ def mutate(rng, block, other):
 
 
 @every_variant
-def test_malformed_streams_give_an_error_or_codes_in_range(name, parameters):
+def test_malformed_streams_give_an_error_or_codes_in_range(name, parameters, mutations):
     rng = np.random.default_rng(VARIANTS.index((name, parameters)))
     rejected = 0
-    repeats = 1 + MUTATIONS // len(VARIANTS)
+    repeats = 1 + mutations // len(VARIANTS)
     block = other = b""
     for repeat in range(repeats):
         if repeat % 20 == 0:
             bits = int(rng.integers(2, 9))
             values = int(rng.integers(1, 6)) if rng.random() < 0.5 else None
-            count = int(rng.integers(1, 300))
+            rows = int(rng.integers(1, 9))
+            columns = int(rng.integers(1, 300)) // rows + 1
             block, other = (
-                encode_block(name, draw_codes(rng, count, bits, zeros, values), bits, **parameters)
+                encode_block(
+                    name,
+                    draw_codes(rng, rows * columns, bits, zeros, values),
+                    bits,
+                    columns=columns,
+                    **parameters,
+                )
                 for zeros in rng.random(2)
             )
         data = mutate(rng, block, other)

@@ -1,4 +1,4 @@
-"""Bit fields in 64-bit words: faster than `azsim.codecs._bits` where fields follow one another.
+"""Bit fields in 64-bit words.
 
 Bits fill a word from the least significant one, so that the bytes of the words on a little-endian
 host are those of the stream.  Two spare words at the end let a kernel look at 64 bits from any
