@@ -180,6 +180,7 @@ def _stream(
         (slots[name], _checked(graph, name, array, (num_frames,))) for name, array in frames.items()
     ]
     carried = [(slots[name], slots[tensor]) for name, tensor in state.items()]
+    shapes = [graph.types[name].shape for name in state]
     for name, array in initial_state.items():
         values[slots[name]] = _checked(graph, name, array, ())
     kept = {
@@ -197,7 +198,10 @@ def _stream(
             plan.run()
             for slot, array in stores:
                 array[frame] = values[slot]
-            current = [values[slot] for _, slot in carried]
+            current = [
+                np.reshape(values[slot], shape)
+                for (_, slot), shape in zip(carried, shapes, strict=True)
+            ]
     final = {name: np.array(array) for name, array in zip(state, current, strict=True)}
     return kept, final
 

@@ -174,9 +174,11 @@ def _taps(
 ) -> tuple[Tap, ...]:
     """Where each tensor is complete; carried inputs are seen as the outputs they come from."""
     taps = []
+    carried = {lowering.views[name].buffer for name in state}  # holds the next frame's at the end
     for tensor, view in lowering.views.items():
         index = last_write.get(view.buffer)
-        if index is None or tensor in state or lowering.buffers[view.buffer].constant is not None:
+        is_constant = lowering.buffers[view.buffer].constant is not None
+        if index is None or view.buffer in carried or is_constant:
             continue
         taps.append(
             Tap(

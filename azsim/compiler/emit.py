@@ -11,6 +11,7 @@ loop, so that the next outer iteration finds it where it began.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -110,7 +111,11 @@ class _Emitter:
 
     def put(self, mnemonic: str, layer: str | None = None, **operands: int | float | str) -> int:
         """Append an instruction; returns its index."""
-        kept = {name: value for name, value in operands.items() if value not in (0, "none", "dram")}
+        kept = {
+            name: value
+            for name, value in operands.items()
+            if value not in (0, "none", "dram") or _is_minus_zero(value)
+        }
         if mnemonic == "view":
             # u8 is the type of number 0, one row and column are what an absent operand means.
             kept = {
@@ -216,6 +221,10 @@ class _Emitter:
             group.append(item)
             registers |= own
         yield group, registers
+
+
+def _is_minus_zero(value: int | float | str) -> bool:
+    return isinstance(value, float) and value == 0 and math.copysign(1, value) < 0
 
 
 def _last_engine_instruction(instructions: list[Instruction], end: int) -> int:

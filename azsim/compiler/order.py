@@ -99,6 +99,9 @@ def place_parameters(lowering: Lowering) -> Parameters:
             if constant is None:
                 raise CompileError(f"{step.weight}: the bias is not a constant")
             place(step.bias.buffer, constant)
+    if size:  # one window shows them all
+        rows, cols = _rows_and_cols(size)
+        pieces.append(np.zeros(rows * cols - size, np.float32))
     values = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
     return Parameters(values, offset_of, scale_count)
 
@@ -164,9 +167,8 @@ class _Orderer:
                 )
         size = 4 * parameters.values.size
         if size:
-            rows, cols = _rows_and_cols(parameters.values.size)
-            self.storages[PARAMETERS] = Storage(PARAMETERS, "weight", "f32", 4 * rows * cols, True)
-            self._dram(PARAMETERS, "f32", 4 * rows * cols)
+            self.storages[PARAMETERS] = Storage(PARAMETERS, "weight", "f32", size, True)
+            self._dram(PARAMETERS, "f32", size)
         for tile in self._tiles():
             bits = lowering.compressed.weights[tile.weight].bits
             width = element_width(bits)
@@ -401,14 +403,8 @@ class _Orderer:
         items: list[Item | Repeat] = []
         window = rows_of(source)
         if window is None or (window.col_stride != 1 and window.cols > 1):
-            buffer = self.lowering.buffer(f"{tensor}#packed", "f32", size)
-            self.storages[buffer] = Storage(buffer, "activation", "f32", 4 * size)
-            before = len(self.lowering.steps)
-            target = TensorView(buffer, 0, source.shape, _c_strides(source.shape))
-            self.lowering.elementwise(Copy, target, source)
-            for _, step in self.lowering.steps[before:]:
-                items += self.step(step, layer)
-            del self.lowering.steps[before:]
+            target = self._packed(f"{tensor}#packed", source.shape)
+            items += self._copy(target, source, layer)
             window = rows_of(target)
             assert window is not None
         target = self._dram(tensor, "f32", max(1, frames * size) * 4, named=f"output {tensor}")
@@ -416,6 +412,40 @@ class _Orderer:
             window, buffer=target, offset=0, row_stride=window.cols, col_stride=1, advance=advance
         )
         return [*items, Item("store", layer, {"dst": destination, "src": window})]
+
+    def carry(self, state: Mapping[str, str]) -> list[Item | Repeat]:
+        """Items that make this frame's results the next frame's state.
+
+        A result may be a window of the old state (a delay line): it is put aside first.
+        """
+        views = self.lowering.views
+        pairs = [(views[source], views[target]) for source, target in state.items()]
+        carried = {old.buffer for old, _ in pairs}
+        aside: list[Item | Repeat] = []
+        items: list[Item | Repeat] = []
+        for old, new in pairs:
+            if (old.buffer, old.offset) == (new.buffer, new.offset) and new.is_contiguous:
+                continue  # stays as it is
+            if new.buffer in carried:
+                put_aside = self._packed(f"{new.buffer}#aside", new.shape)
+                aside += self._copy(put_aside, new, STATE)
+                new = put_aside
+            place = TensorView(old.buffer, old.offset, new.shape, _c_strides(new.shape))
+            items += self._copy(place, new, STATE)
+        return aside + items
+
+    def _packed(self, name: str, shape: tuple[int, ...]) -> TensorView:
+        size = int(np.prod(shape, dtype=np.int64))
+        buffer = self.lowering.buffer(name, "f32", size)
+        self.storages[buffer] = Storage(buffer, "activation", "f32", 4 * size)
+        return TensorView(buffer, 0, shape, _c_strides(shape))
+
+    def _copy(self, target: TensorView, source: TensorView, layer: str) -> list[Item | Repeat]:
+        before = len(self.lowering.steps)
+        self.lowering.elementwise(Copy, target, source)
+        steps = [step for _, step in self.lowering.steps[before:]]
+        del self.lowering.steps[before:]
+        return [item for step in steps for item in self.step(step, layer)]
 
 
 def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -502,13 +532,7 @@ def order(
             view = lowering.views[name]
             advance = {FRAME_LOOP: graph.types[name].num_elements} if frames > 1 else {}
             body += orderer.port_store(name, view, OUTPUT, advance, frames)
-    for source, target in state.items():
-        lowering.layer = STATE
-        before = len(lowering.steps)
-        lowering.elementwise(Copy, lowering.views[source], lowering.views[target])
-        for _, step in lowering.steps[before:]:
-            body += orderer.step(step, STATE)
-        del lowering.steps[before:]
+    body += orderer.carry(state)
     finish: list[Item | Repeat] = []
     for source, target in state.items():
         shape = lowering.views[target].shape

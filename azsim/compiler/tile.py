@@ -165,7 +165,9 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
     uses: dict[str, _Use] = {}
     _uses([step for _, step in lowering.steps], lowering.compressed, 1, uses)
     mac, capacity = hardware.mac, hardware.weight_sram.bytes
-    budget = capacity - parameter_bytes
+    # Storages begin at whole units, so that a last broken one is of no use.
+    reserved = -(-parameter_bytes // ALIGN_BYTES) * ALIGN_BYTES
+    budget = capacity // ALIGN_BYTES * ALIGN_BYTES - reserved
 
     def cut(slot_bytes: int | None) -> dict[str, tuple[tuple[Tile, ...], int]] | None:
         found: dict[str, tuple[tuple[Tile, ...], int]] = {}
@@ -208,7 +210,7 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
         raise CompileError(
             f"weight SRAM of {capacity} bytes is too small for any tiling: scales and biases take "
             f"{parameter_bytes} bytes and two slots of the smallest tile {2 * least}; "
-            f"at least {parameter_bytes + 2 * least} bytes are needed"
+            f"at least {reserved + 2 * least} bytes are needed"
         )
     return best[1]
 
