@@ -291,7 +291,8 @@ def test_what_load_puts_into_weight_sram_can_be_multiplied() -> None:
     image[0x900:0x90C] = (-codes).reshape(-1).view(np.uint8)
     lines = [
         view(0, "dram", "f32", 0, 2, 4), view(1, "activation", "f32", 0, 2, 4),
-        "load dst=v1 src=v0", view(2, "activation", "i8", 0x300, 2, 4), view(3, "activation", "f32", 0x600, 2, 1),
+        "load dst=v1 src=v0", view(2, "activation", "i8", 0x300, 2, 4),
+        view(3, "activation", "f32", 0x600, 2, 1),
         "vector_quantize dst=v2 src=v1 scale=v3",
         view(4, "dram", "i8", 0x800, 3, 4), view(5, "weight", "i8", 0, 3, 4),
         view(6, "activation", "f32", 0x400, 2, 3), view(7, "activation", "f32", 0x700, 1, 3, 0, 0),
