@@ -1,0 +1,112 @@
+"""Check: the outputs against the float model, and every tensor against the evaluator."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from azsim.compiler.compile import Compiled
+from azsim.evaluate import evaluate_stream
+from azsim.sim.execute import Execution
+from azsim.sim.result import Comparison, OutputCheck
+from azsim.stages.prepare import Prepared
+
+__all__ = ["check_outputs", "compare", "named_outputs"]
+
+
+def named_outputs(execution: Execution, prepared: Prepared) -> dict[str, np.ndarray]:
+    """Outputs by graph name; the first axis is the frame where there are frames."""
+    per_frame = prepared.stream.frames > 1
+    carried = set(prepared.state.values())
+    return {
+        name: array if per_frame and name not in carried else array[0]
+        for name, array in execution.outputs.items()
+    }
+
+
+def check_outputs(outputs: Mapping[str, np.ndarray], prepared: Prepared) -> dict[str, OutputCheck]:
+    """Compare outputs with those of the float model."""
+    wanted = _final(
+        *_reference(prepared, list(prepared.compressed.graph.outputs), quantized=False), prepared
+    )
+    checks = {}
+    for name, array in outputs.items():
+        signal = wanted[name].astype(np.float64)
+        error = array.astype(np.float64) - signal
+        noise, power = float((error**2).sum()), float((signal**2).sum())
+        checks[name] = OutputCheck(
+            sha256=hashlib.sha256(np.ascontiguousarray(array, "<f4").tobytes()).hexdigest(),
+            sqnr_db=10 * math.log10(power / noise) if noise > 0 and power > 0 else None,
+            max_abs_error=float(np.abs(error).max(initial=0.0)),
+        )
+    return checks
+
+
+def compare(
+    execution: Execution,
+    outputs: Mapping[str, np.ndarray],
+    prepared: Prepared,
+    compiled: Compiled,
+) -> Comparison:
+    """Compare simulator and evaluator as stored bytes, in the order of computation."""
+    tensors, final = _reference(prepared, None, quantized=True)
+    wanted = _final(tensors, final, prepared)
+    compared: list[str] = []
+    difference: str | None = None
+
+    def check(name: str, found: np.ndarray, expected: np.ndarray, what: str) -> None:
+        nonlocal difference
+        compared.append(name)
+        left = np.ascontiguousarray(found, "<f4")
+        right = np.ascontiguousarray(expected, "<f4").reshape(left.shape)
+        if difference is None and left.tobytes() != right.tobytes():
+            wrong = left.view("<u4").reshape(-1) != right.view("<u4").reshape(-1)
+            at = int(np.argmax(wrong))
+            place = np.unravel_index(at, left.shape)
+            difference = (
+                f"{what} '{name}' differs in {int(wrong.sum())} of {left.size} values, first at "
+                f"{tuple(int(i) for i in place)}: simulated {left.reshape(-1)[at]!r}, "
+                f"expected {right.reshape(-1)[at]!r}"
+            )
+
+    order = {name: number for number, name in enumerate(tensors)}
+    for name in sorted(execution.tapped, key=lambda name: order.get(name, -1)):
+        if name in tensors:
+            check(name, np.stack(execution.tapped[name]), tensors[name], "tensor")
+    for name, array in outputs.items():
+        check(name, array, wanted[name], "output")
+    return Comparison(
+        difference is None, tuple(dict.fromkeys(compared)), dict(compiled.fused), difference
+    )
+
+
+def _reference(
+    prepared: Prepared, keep: list[str] | None, *, quantized: bool
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Evaluate the float model, or the compressed graph, over all frames."""
+    return evaluate_stream(
+        prepared.compressed.graph,
+        prepared.frames,
+        prepared.state,
+        prepared.initial_state,
+        prepared.compressed if quantized else None,
+        keep,
+    )
+
+
+def _final(
+    tensors: Mapping[str, np.ndarray], final: Mapping[str, np.ndarray], prepared: Prepared
+) -> dict[str, np.ndarray]:
+    """Reference outputs in the form of `named_outputs`."""
+    source_of = {target: source for source, target in prepared.state.items()}
+    graph = prepared.compressed.graph
+    result = {}
+    for name in graph.outputs:
+        if name in source_of:
+            result[name] = final[source_of[name]].reshape(graph.types[name].shape)
+        else:
+            result[name] = tensors[name] if prepared.stream.frames > 1 else tensors[name][0]
+    return result

@@ -1,0 +1,118 @@
+"""Record: what a reader wants beside the figures: timeline, notes, provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+
+import numpy as np
+
+from azsim.compiler.compile import Compiled
+from azsim.frontend.workload import Workload
+from azsim.hardware.description import Hardware
+from azsim.ir import CompressedWeight
+from azsim.machine.engines.clock import ENGINES
+from azsim.machine.trace import Trace
+from azsim.sim.result import Timeline
+from azsim.sim.timing import Timing
+from azsim.stages.prepare import Prepared
+
+__all__ = ["notes", "provenance", "sram_map", "timeline"]
+
+
+def timeline(trace: Trace, timing: Timing, compiled: Compiled) -> Timeline:
+    """Events of the engines."""
+    program = compiled.program
+    mnemonics = sorted({site.mnemonic for site in trace.sites})
+    mnemonic = np.array([mnemonics.index(site.mnemonic) for site in trace.sites])
+    index = np.array([site.index for site in trace.sites])[timing.site]
+    keep = timing.engine < len(ENGINES)
+    return Timeline(
+        engine=timing.engine[keep],
+        engines=ENGINES,
+        mnemonic=tuple(mnemonics),
+        layer=program.layers,
+        mnemonic_of=mnemonic[timing.site][keep],
+        layer_of=np.array(program.layer_of)[index][keep],
+        start=timing.start[keep],
+        end=timing.end[keep],
+    )
+
+
+def notes(prepared: Prepared, compiled: Compiled) -> tuple[str, ...]:
+    """Sentences on what a reader should know of the run."""
+    sentences = []
+    chosen = {name: weight.codec.name for name, weight in compiled.compressed.weights.items()}
+    replaced = [weight for weight in compiled.weights if weight.codec != chosen[weight.name]]
+    if replaced:
+        names = ", ".join(sorted({chosen[weight.name] for weight in replaced}))
+        sentences.append(
+            f"{len(replaced)} tensors ask for {names}, which this chip cannot decode; "
+            "its image holds raw"
+        )
+    split = [name for name, weight in prepared.compressed.weights.items() if _is_split(weight)]
+    if split:
+        sentences.append(f"K is split so that int32 holds every sum: {', '.join(split)}")
+    return tuple(sentences)
+
+
+def _is_split(weight: CompressedWeight) -> bool:
+    """Whether K was cut because one int32 accumulator could not be proven to hold the sum."""
+    return weight.scale_kind != "per_group" and len(weight.segments) > 2
+
+
+def provenance(
+    workload: Workload,
+    hardware: Hardware,
+    prepared: Prepared,
+    compiled: Compiled,
+    seconds: Mapping[str, float],
+) -> dict[str, object]:
+    """Where everything came from: hashes, versions, the whole hardware description."""
+    image = compiled.image.data
+    return {
+        "workload": {
+            "name": workload.name,
+            "file": workload.source.path.name,
+            "sha256": workload.source.sha256,
+            "overrides": list(workload.source.overrides),
+        },
+        "hardware": asdict(hardware),
+        "files_sha256": dict(prepared.files),
+        "frames": prepared.stream.frames,
+        "program_instructions": len(compiled.program.instructions),
+        "dram_image_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
+        "versions": {
+            "azsim": _version("azsim"),
+            "numpy": np.__version__,
+            "numba": _version("numba"),
+            "python": platform.python_version(),
+        },
+        "wall_clock_s": {stage: round(value, 4) for stage, value in seconds.items()},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def sram_map(compiled: Compiled) -> tuple[tuple[str, str, int, int, int, int], ...]:
+    """Regions of both SRAMs: memory, name, start, size, first and last instruction."""
+    return tuple(
+        (
+            region.space,
+            region.name,
+            region.start_bytes,
+            region.size_bytes,
+            region.first,
+            region.last,
+        )
+        for region in compiled.program.regions
+        if region.space != "dram"
+    )
