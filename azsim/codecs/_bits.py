@@ -1,7 +1,4 @@
-"""Kernels that read and write bit fields; bits fill a byte from the least significant one.
-
-A caller makes sure that every field lies inside the array: nothing is checked here.
-"""
+"""Sizes and checks of bit fields; bits fill a byte from the least significant one."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import numpy as np
 
 from azsim.jit import kernel
 
-__all__ = ["packed_bytes", "popcount", "read_field", "tail_is_zero", "write_field"]
+__all__ = ["packed_bytes", "popcount", "tail_is_zero"]
 
 
 def packed_bytes(count: int, width: int) -> int:
@@ -20,34 +17,6 @@ def packed_bytes(count: int, width: int) -> int:
 def tail_is_zero(data: np.ndarray, position: int) -> bool:
     """Tell whether the bits from `position` to the end of its byte are zero."""
     return position % 8 == 0 or int(data[position // 8]) >> position % 8 == 0
-
-
-@kernel
-def read_field(data, position, width):
-    """Unsigned field of at most 16 bits that starts at bit `position` of (n,) uint8."""
-    byte = position >> 3
-    shift = position & 7
-    value = np.int64(data[byte]) >> shift
-    got = 8 - shift
-    while got < width:
-        byte += 1
-        value |= np.int64(data[byte]) << got
-        got += 8
-    return value & ((1 << width) - 1)
-
-
-@kernel
-def write_field(data, position, width, value):
-    """Write the low `width` (1 to 16) bits of `value` at bit `position`, which must be zero."""
-    byte = position >> 3
-    shift = position & 7
-    field = (np.int64(value) & ((1 << width) - 1)) << shift
-    left = width + shift
-    while left > 0:
-        data[byte] = np.uint8(data[byte] | (field & 255))
-        field >>= 8
-        byte += 1
-        left -= 8
 
 
 @kernel

@@ -79,18 +79,32 @@ class Fields(NamedTuple):
             f"at {self.bits} bits"
         )
 
-    def check_use(self, codec: str, used: np.ndarray, num_fields: int) -> None:
-        """Check that every entry is used, (256,) bool by field, and the palette smaller.
+    def check_use(self, codec: str, codes: np.ndarray, num_fields: int) -> None:
+        """Check that every entry is used, and the palette smaller.
+
+        Parameters
+        ----------
+        codec : str
+            For errors.
+        codes : ndarray of int8
+            All codes that were decoded.
+        num_fields : int
+            Fields that were read; a field that is not for a non-zero is for a zero.
 
         Raises
         ------
         CodecError
             If the encoder would not have made this palette.
         """
+        if not self.head:
+            return
         entries = len(self.head) - 1
-        if entries > 0 and not used[:entries].all():
+        counts = np.bincount(codes.reshape(-1).view(np.uint8), minlength=256)
+        stored_zeros = num_fields - (codes.size - counts[0])
+        counts[0] = stored_zeros
+        if np.count_nonzero(counts) < entries:
             raise CodecError(f"{codec}: palette has an entry that no index uses")
-        if entries > 0 and not _is_smaller(entries, self.width, num_fields, self.bits):
+        if not _is_smaller(entries, self.width, num_fields, self.bits):
             raise CodecError(f"{codec}: palette form that is not smaller than the plain one")
 
 

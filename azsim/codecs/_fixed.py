@@ -54,11 +54,10 @@ def decode_fixed(codec: str, payload: np.ndarray, count: int, bits: int, flags: 
     if not tail_is_zero(rest, count * fields.width):
         raise CodecError(f"{codec}: padding bits after the last code are not zero")
     codes = np.empty(count, np.int8)
-    used = np.zeros(256, np.bool_)
-    bad = _unpack(as_words(rest), fields.width, fields.to_code, used, codes)
+    bad = _unpack(as_words(rest), fields.width, fields.to_code, codes)
     if bad >= 0:
         raise fields.fault(codec, "code", bad)
-    fields.check_use(codec, used, count)
+    fields.check_use(codec, codes, count)
     return codes
 
 
@@ -70,7 +69,7 @@ def _pack(codes, to_field, width, words):
 
 
 @kernel
-def _unpack(words, width, to_code, used, codes):
+def _unpack(words, width, to_code, codes):
     """Return the index of the first field that stands for no code, or -1."""
     mask = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
     for i in range(codes.shape[0]):
@@ -78,6 +77,5 @@ def _unpack(words, width, to_code, used, codes):
         code = to_code[field]
         if code == NO_CODE:
             return i
-        used[field] = True
         codes[i] = code
     return -1

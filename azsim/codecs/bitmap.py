@@ -67,14 +67,14 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     if not tail_is_zero(packed, ones * fields.width):
         raise CodecError("bitmap: padding bits after the last non-zero are not zero")
     codes = np.empty(packed_bytes(count, 1) * 8, np.int8)
-    used = np.zeros(256, np.bool_)
-    status, where = _read(mask, as_words(packed), fields.width, fields.to_code, used, codes)
+    status, where = _read(mask, as_words(packed), fields.width, fields.to_code, codes)
     if status == _ZERO:
         raise CodecError(f"bitmap: non-zero {where} is zero")
     if status == _FAULT:
         raise fields.fault("bitmap", "non-zero", where)
-    fields.check_use("bitmap", used, ones)
-    return codes[:count]
+    codes = codes[:count]
+    fields.check_use("bitmap", codes, ones)
+    return codes
 
 
 def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
@@ -123,7 +123,7 @@ def _write(codes, to_field, width, words):
 
 
 @kernel
-def _read(mask, words, width, to_code, used, codes):
+def _read(mask, words, width, to_code, codes):
     """Fill `codes`, 8 for each byte of the mask."""
     select = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
     step = np.uint64(width)
@@ -139,7 +139,6 @@ def _read(mask, words, width, to_code, used, codes):
             field = fields & select
             code = np.int64(to_code[field]) * present
             codes[8 * byte + i] = code
-            used[field] |= present != 0
             bad |= (present != 0) & ((code & 255) == 0)
             fields >>= step * np.uint64(present)
             taken += present

@@ -98,10 +98,9 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     if not tail_is_zero(rest, num_bits):
         raise CodecError("csc: padding bits after the last entry are not zero")
     by_column = np.zeros((columns, rows), np.int8)
-    used = np.zeros(256, np.bool_)
     start = counts.size * pointer_bits
     status, entry = _read(
-        as_words(rest), start, counts, index_bits, fields.width, fields.to_code, used, by_column
+        as_words(rest), start, counts, index_bits, fields.width, fields.to_code, by_column
     )
     if status == _BEYOND:
         raise CodecError(f"csc: entry {entry} runs past the end of its column")
@@ -109,7 +108,7 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
         raise fields.fault("csc", "the code of entry", entry)
     if status == _STRAY_ZERO:
         raise CodecError(f"csc: entry {entry} has code 0 and is no padding")
-    fields.check_use("csc", used, entries)
+    fields.check_use("csc", by_column, entries)
     return np.ascontiguousarray(by_column.T).reshape(-1)
 
 
@@ -223,7 +222,7 @@ def _read_pointers(words, pointer_bits, counts):
 
 
 @kernel
-def _read(words, start, counts, index_bits, width, to_code, used, by_column):
+def _read(words, start, counts, index_bits, width, to_code, by_column):
     lanes, columns = counts.shape
     rows = by_column.shape[1]
     longest = (1 << index_bits) - 1
@@ -247,7 +246,6 @@ def _read(words, start, counts, index_bits, width, to_code, used, by_column):
                     return _FAULT, entry
                 if code == 0 and (run != longest or left == 0):
                     return _STRAY_ZERO, entry
-                used[field] = True
                 by_column[column, row] = code
                 row += lanes
                 position += index_bits + width

@@ -91,16 +91,15 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     if not tail_is_zero(rest, num_fields * fields.width):
         raise CodecError("dense_block: padding bits after the last block are not zero")
     matrix = np.zeros((rows, columns), np.int8)
-    used = np.zeros(256, np.bool_)
     words = as_words(rest)
     status, where = _read(
-        words, block_rows, block_cols, present, fields.width, fields.to_code, used, matrix
+        words, block_rows, block_cols, present, fields.width, fields.to_code, matrix
     )
     if status == _FAULT:
         raise fields.fault("dense_block", "stored code", where)
     if status == _EMPTY:
         raise CodecError(f"dense_block: block {where} is there but all zero")
-    fields.check_use("dense_block", used, num_fields)
+    fields.check_use("dense_block", matrix, num_fields)
     return matrix.reshape(-1)
 
 
@@ -203,7 +202,7 @@ def _write(matrix, block_rows, block_cols, present, to_field, width, words):
 
 
 @kernel
-def _read(words, block_rows, block_cols, present, width, to_code, used, matrix):
+def _read(words, block_rows, block_cols, present, width, to_code, matrix):
     rows, columns = matrix.shape
     mask = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
     taken = 0
@@ -218,7 +217,6 @@ def _read(words, block_rows, block_cols, present, width, to_code, used, matrix):
                 code = to_code[field]
                 if code == NO_CODE:
                     return _FAULT, taken
-                used[field] = True
                 matrix[row, column] = code
                 found |= code
                 taken += 1

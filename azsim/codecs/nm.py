@@ -102,9 +102,8 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     if not tail_is_zero(rest, num_bits):
         raise CodecError("nm: padding bits after the last group are not zero")
     matrix = np.zeros((rows, columns), np.int8)
-    used = np.zeros(256, np.bool_)
     status, group = _read(
-        as_words(rest), n, m, masks, set_bits, fields.width, fields.to_code, used, matrix
+        as_words(rest), n, m, masks, set_bits, fields.width, fields.to_code, matrix
     )
     if status == _SET:
         raise CodecError(f"nm: group {group} has a set beyond the {masks.size} of {n}:{m}")
@@ -114,7 +113,7 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
         raise CodecError(f"nm: group {group} has a non-zero beyond the end of its row")
     if status == _ORDER:
         raise CodecError(f"nm: group {group} stores a zero that is not the first")
-    fields.check_use("nm", used, num_groups * n)
+    fields.check_use("nm", matrix, num_groups * n)
     return matrix.reshape(-1)
 
 
@@ -239,7 +238,7 @@ def _write(matrix, n, m, number, set_bits, to_field, width, words):
 
 
 @kernel
-def _read(words, n, m, masks, set_bits, width, to_code, used, matrix):
+def _read(words, n, m, masks, set_bits, width, to_code, matrix):
     columns = matrix.shape[1]
     set_mask = (np.uint64(1) << np.uint64(set_bits)) - np.uint64(1)
     field_mask = (np.uint64(1) << np.uint64(width)) - np.uint64(1)
@@ -268,6 +267,5 @@ def _read(words, n, m, masks, set_bits, width, to_code, used, matrix):
                     matrix[row, start + i] = code
                 elif code != 0:
                     return _OUTSIDE, group
-                used[field] = True
             group += 1
     return _OK, group

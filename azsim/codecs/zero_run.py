@@ -62,15 +62,14 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     entry_bits = _RUN_BITS + fields.width
     available = _available(rest, count, entry_bits)
     codes = np.zeros(count, np.int8)
-    used = np.zeros(256, np.bool_)
     words = as_words(rest)
-    status, entry = _read(words, available, fields.width, fields.to_code, used, codes)
+    status, entry = _read(words, available, fields.width, fields.to_code, codes)
     if status == _RANGE:
         raise fields.fault("zero_run", "the code of entry", entry)
     if status == _STRAY_ZERO:
         raise CodecError(f"zero_run: entry {entry} has code 0, is not the last and no padding")
     _check_end(rest, count, entry_bits, status, entry)
-    fields.check_use("zero_run", used, entry)
+    fields.check_use("zero_run", codes, entry)
     return codes
 
 
@@ -153,7 +152,7 @@ def _write(codes, to_field, width, words):
 
 
 @kernel
-def _read(words, available, width, to_code, used, codes):
+def _read(words, available, width, to_code, codes):
     count = codes.shape[0]
     mask = (1 << width) - 1
     entry = 0
@@ -172,7 +171,6 @@ def _read(words, available, width, to_code, used, codes):
             return _RANGE, entry
         if code == 0 and run != _MAX_RUN and at != count - 1:
             return _STRAY_ZERO, entry
-        used[field] = True
         codes[at] = code
         at += 1
         entry += 1
