@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -333,7 +334,9 @@ def test_slower_dram_is_not_faster_with_one_requester() -> None:
         assert _cycles(ran, chip(**QUIET, **change)) >= base, change
 
 
-def test_the_worst_anomaly_of_several_requesters(record_property: pytest.RecordProperty) -> None:
+def test_the_worst_anomaly_of_several_requesters(
+    record_property: Callable[[str, object], None],
+) -> None:
     """With several channels arbitration may turn a slower DRAM into a faster run; how much?"""
     worst, where = 0.0, "none found"
     for variant in ("az1", "tiny weight SRAM", "raw only"):
