@@ -1,0 +1,101 @@
+// Decoder: lanes that each decode a segment of a block from their own stream, and the write port of
+// the weight SRAM, which takes whole groups of up to 16 codes round-robin, up to PORT_CODES a cycle.
+//
+// A job is taken in cycle t; lanes ask for words from t + 1, and job_done is in the cycle of the
+// last write.  Words that come to a lane after its last code are dropped.
+
+module decoder #(
+    parameter LANES = 4,
+    parameter PORT_CODES = 64,
+    parameter QUEUE_GROUPS = 4,
+    parameter IS_ZERO_RUN = 0
+) (
+    input  wire                 clk,
+    input  wire                 reset,
+    input  wire                 job_valid,
+    output wire                 job_ready,
+    input  wire [31:0]          job_count,
+    input  wire [31:0]          job_segment,
+    input  wire [3:0]           job_width,
+    input  wire                 job_use_table,
+    output wire                 job_done,
+    input  wire                 table_write,
+    input  wire [7:0]           table_index,
+    input  wire [7:0]           table_value,
+    input  wire [LANES-1:0]     word_valid,
+    output wire [LANES-1:0]     word_ready,
+    input  wire [LANES*64-1:0]  words,
+    output reg  [LANES-1:0]     write,
+    output wire [LANES*128-1:0] write_groups,
+    output wire [LANES*5-1:0]   write_counts
+);
+    localparam LANE_BITS = (LANES > 1) ? $clog2(LANES) : 1;
+
+    reg busy;
+    reg [LANE_BITS-1:0] turn, next_turn;
+    wire [LANES-1:0] group_valid, idle_next, lane_ready;
+    wire start = job_valid && job_ready;
+    integer i, lane_at, granted;
+    reg is_full;
+
+    assign job_ready = !busy;
+    assign word_ready = busy ? lane_ready : 0;
+    assign job_done = busy && (&idle_next);
+
+    always @(*) begin
+        write = 0;
+        next_turn = turn;
+        granted = 0;
+        is_full = 1'b0;
+        for (i = 0; i < LANES; i = i + 1) begin
+            lane_at = (32'(turn) + i >= LANES) ? 32'(turn) + i - LANES : 32'(turn) + i;
+            if (group_valid[lane_at[LANE_BITS-1:0]]) begin
+                granted = granted + 32'(write_counts[lane_at*5 +: 5]);
+                is_full = is_full || granted > PORT_CODES;
+                if (!is_full) begin
+                    write[lane_at[LANE_BITS-1:0]] = 1'b1;
+                    next_turn = (lane_at == LANES - 1) ? 0 : lane_at[LANE_BITS-1:0] + 1'b1;
+                end
+            end
+        end
+    end
+
+    always @(posedge clk)
+        if (reset) begin
+            busy <= 1'b0;
+            turn <= 0;
+        end else begin
+            busy <= start || (busy && !job_done);
+            turn <= start ? 0 : next_turn;
+        end
+
+    genvar lane;
+    generate
+        for (lane = 0; lane < LANES; lane = lane + 1) begin : lanes
+            wire [31:0] first = job_segment * lane;
+            wire [31:0] beyond = job_count > first ? job_count - first : 0;
+            wire [31:0] count = beyond > job_segment ? job_segment : beyond;
+            if (IS_ZERO_RUN != 0) begin : kind
+                decoder_lane_zero_run #(.QUEUE_GROUPS(QUEUE_GROUPS)) lane_i (
+                    .clk(clk), .reset(reset), .start(start), .count(count), .width(job_width),
+                    .use_table(job_use_table), .table_write(table_write),
+                    .table_index(table_index), .table_value(table_value),
+                    .word_valid(word_valid[lane]), .word_ready(lane_ready[lane]),
+                    .word(words[lane*64 +: 64]), .group_valid(group_valid[lane]),
+                    .group_ready(write[lane]), .group(write_groups[lane*128 +: 128]),
+                    .group_count(write_counts[lane*5 +: 5]), .idle_next(idle_next[lane])
+                );
+            end else begin : kind
+                decoder_lane_bitmap #(.QUEUE_GROUPS(QUEUE_GROUPS)) lane_i (
+                    .clk(clk), .reset(reset), .start(start), .count(count), .width(job_width),
+                    .use_table(job_use_table), .table_write(table_write),
+                    .table_index(table_index), .table_value(table_value),
+                    .word_valid(word_valid[lane]), .word_ready(lane_ready[lane]),
+                    .word(words[lane*64 +: 64]), .group_valid(group_valid[lane]),
+                    .group_ready(write[lane]), .group(write_groups[lane*128 +: 128]),
+                    .group_count(write_counts[lane*5 +: 5]), .idle_next(idle_next[lane])
+                );
+            end
+        end
+    endgenerate
+endmodule
