@@ -95,6 +95,39 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _json(inspect, "print the tables as JSON")
 
+    codecs = add("codecs", "compare all codecs on the tensors of a file")
+    _complete(codecs.add_argument("file", metavar="FILE", help=_CODECS_HELP), _WORKLOAD)
+    codecs.add_argument(
+        "--bits", type=int, metavar="B", help="of a code, 2 to 8 (default: 8, or the workload's)"
+    )
+    codecs.add_argument(
+        "--sparsity",
+        type=float,
+        metavar="S",
+        help="share of the weights pruned in each tensor (default: 0, or the workload's)",
+    )
+    codecs.add_argument(
+        "--tensor",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="PATTERN",
+        help="only these tensors; with *, ? and [...]",
+    )
+    codecs.add_argument(
+        "--codec",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="only these codecs; NAME+palette and NAME+PARAMETER=INTEGER set parameters",
+    )
+    _hardware(codecs, "the workload's, or az1")
+    _sets(codecs)
+    _json(codecs, "print one object a tensor and codec as JSON and nothing else")
+    csv = codecs.add_argument("--csv", type=Path, metavar="FILE", help="also write a table there")
+    _complete(csv, _FILE)
+
     export = add("export", "write the pruned and quantized weights, as float32")
     _workload(export, chip=False)
     _output(export, ".npz of the weights, or the whole .onnx model", _FILE, required=True)
@@ -129,6 +162,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 _INSPECT_HELP = "a workload (file or name), an ONNX file, a program (.npz) or assembly text (.azs)"
+_CODECS_HELP = (
+    "an ONNX, npz or safetensors file, whose floats are pruned and quantized and whose integers "
+    "are codes, or a workload, whose scheme says how unless --bits or --sparsity do"
+)
 _WORKLOAD_HELP = "a workload's file, or a name of: azsim list workloads"
 
 # What shtab completes, by shell; functions of `_preamble` or its own.
@@ -146,13 +183,17 @@ def _complete(action: argparse.Action, how: dict[str, str]) -> None:
 def _workload(parser: argparse.ArgumentParser, *, chip: bool, what: str = _WORKLOAD_HELP) -> None:
     _complete(parser.add_argument("workload", metavar="WORKLOAD", help=what), _WORKLOAD)
     if chip:
-        hardware = parser.add_argument(
-            "--hardware",
-            metavar="NAME|FILE",
-            help="a preset or a hardware file (default: the workload's)",
-        )
-        _complete(hardware, _HARDWARE)
+        _hardware(parser, "the workload's")
     _sets(parser)
+
+
+def _hardware(parser: argparse.ArgumentParser, default: str) -> None:
+    hardware = parser.add_argument(
+        "--hardware",
+        metavar="NAME|FILE",
+        help=f"a preset or a hardware file (default: {default})",
+    )
+    _complete(hardware, _HARDWARE)
 
 
 def _sets(parser: argparse.ArgumentParser) -> None:

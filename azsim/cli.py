@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from azsim.isa.program import DramImage, Program
     from azsim.report.listing import Listing
     from azsim.sim.result import RunResult
+    from azsim.survey.tensors import TensorSet
 
 __all__ = ["main"]
 
+_DEFAULT_HARDWARE = "az1"
+_WORKLOAD_SUFFIXES = ("", ".yaml", ".yml")
+_BELOW_ONE = 1 - 2**-53
 _PROGRAM_SUFFIX, _ASSEMBLY_SUFFIX = ".npz", ".azs"
 _FAILED, _BAD_INPUT, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 130, 141
 
@@ -150,6 +154,61 @@ def _check(workload: Workload, result: RunResult) -> int:
     for failure in failures:
         print(f"azsim: check failed: {failure}", file=sys.stderr)
     return _FAILED if failures else 0
+
+
+# ---------------------------------------------------------------------------------- codecs
+
+
+def _codecs(arguments: argparse.Namespace) -> int:
+    from azsim.report import files
+    from azsim.survey.codec_table import codec_table, codec_variants, records
+
+    _check_range("--bits", arguments.bits, 2, 8, "2 to 8")
+    _check_range("--sparsity", arguments.sparsity, 0, _BELOW_ONE, "at least 0, below 1")
+    if arguments.csv:
+        files.check_file_writable(arguments.csv)
+    variants = codec_variants(arguments.codec)
+    tensors, hardware = _read_tensors(arguments)
+    with _progress() as progress:
+        rows = codec_table(tensors.matrices, hardware, variants, progress=progress)
+    if arguments.csv:
+        from azsim.survey.listings import codec_csv
+
+        files.write_file(arguments.csv, codec_csv(rows).encode())
+    if arguments.json:
+        sys.stdout.write(files.json_text(records(rows)))
+        for name, reason in tensors.skipped.items():
+            print(f"azsim: note: {name} is skipped: {reason}", file=sys.stderr)
+    else:
+        from azsim.survey.listings import codec_listings
+
+        _show_tables(codec_listings(rows, hardware.name, tensors.skipped))
+        if arguments.csv:
+            print(f"\nWritten to {arguments.csv}")
+    return 0
+
+
+def _check_range(option: str, value: float | None, least: float, most: float, text: str) -> None:
+    if value is not None and not least <= value <= most:
+        raise InputError(f"{option} {value}: out of range, allowed: {text}")
+
+
+def _read_tensors(arguments: argparse.Namespace) -> tuple[TensorSet, Hardware]:
+    from azsim.config import split_overrides
+    from azsim.hardware import load_hardware
+    from azsim.survey.tensors import read_file, read_workload
+
+    path = Path(arguments.file)
+    if path.suffix in _WORKLOAD_SUFFIXES:
+        workload, hardware = _load(argparse.Namespace(**vars(arguments), workload=arguments.file))
+        return (
+            read_workload(workload, arguments.bits, arguments.sparsity, arguments.tensor),
+            hardware,
+        )
+    sets = split_overrides(arguments.set, ("hardware",))
+    hardware = load_hardware(arguments.hardware or _DEFAULT_HARDWARE, sets["hardware"])
+    bits = 8 if arguments.bits is None else arguments.bits
+    return read_file(path, bits, arguments.sparsity or 0.0, arguments.tensor), hardware
 
 
 # ------------------------------------------------------------------ inspect, export, list
@@ -328,6 +387,7 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "asm": _asm,
+    "codecs": _codecs,
     "completion": _completion,
     "disasm": _disasm,
     "export": _export,

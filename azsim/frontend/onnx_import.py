@@ -15,7 +15,13 @@ from azsim.ops.build import build_graph
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["input_names_and_shapes", "load_onnx", "nodes_by_operator", "replace_initializers"]
+__all__ = [
+    "input_names_and_shapes",
+    "load_onnx",
+    "nodes_by_operator",
+    "read_initializers",
+    "replace_initializers",
+]
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -75,6 +81,30 @@ def nodes_by_operator(data: bytes | str | Path, where: str = "") -> dict[str, li
         op = _operator(proto)
         found.setdefault(op, []).append(proto.name or f"{op}_{index}")
     return dict(sorted(found.items()))
+
+
+def read_initializers(data: bytes | str | Path, where: str = "") -> dict[str, np.ndarray]:
+    """Initializers of an ONNX model by name, in the file's order, supported operators or not.
+
+    Types that numpy has not come as the next larger one it has: bfloat16 as float32, int4 as
+    int8.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is not an ONNX model, or an initializer is malformed.
+    UnsupportedError
+        If an initializer keeps its data in another file.
+    """
+    where = where or ("onnx model" if isinstance(data, bytes) else str(data))
+    found = {}
+    for tensor in _parse(data, where).graph.initializer:
+        array = _array(tensor, f"{where}: initializer {tensor.name}")
+        if array.dtype.kind == "V":  # a type of the package ml_dtypes
+            wider = {"int4": np.int8, "uint4": np.uint8, "int2": np.int8, "uint2": np.uint8}
+            array = array.astype(wider.get(array.dtype.name, np.float32))
+        found[tensor.name] = array
+    return found
 
 
 def replace_initializers(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 from azsim.errors import InputError
 from azsim.inputs.audio import check_size, frame, read_wav
 from azsim.inputs.fetch import fetch
+from azsim.inputs.tensors import read_arrays
 from azsim.ir import TensorType
 
 __all__ = [
@@ -210,7 +211,7 @@ def _load_npz(
     path = fetch(spec.npz, folder, spec.sha256, spec.archive_sha256)
     try:
         with zipfile.ZipFile(path) as archive:
-            arrays = dict(_read_arrays(archive, spec.npz))
+            arrays = dict(read_arrays(archive, spec.npz))
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise InputError(f"{spec.npz}: not an npz file: {error}") from None
     problems = [
@@ -234,28 +235,6 @@ def _load_npz(
         raise InputError("\n".join(problems))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Inputs({name: fitted[name] for name in types}, spec.period_s, {spec.npz: digest})
-
-
-def _read_arrays(archive: zipfile.ZipFile, where: str) -> Iterator[tuple[str, np.ndarray]]:
-    for member in archive.namelist():
-        name = member.removesuffix(".npy")
-        with archive.open(member) as stream:
-            try:
-                version = np.lib.format.read_magic(stream)
-                read_header = (
-                    np.lib.format.read_array_header_1_0
-                    if version == (1, 0)
-                    else np.lib.format.read_array_header_2_0
-                )
-                shape, _, dtype = read_header(stream)
-            except ValueError as error:
-                raise InputError(f"{where}: array {name!r} cannot be read: {error}") from None
-        check_size(math.prod(shape), f"{where}: array {name!r}", "array", dtype.itemsize)
-        with archive.open(member) as stream:
-            try:
-                yield name, np.lib.format.read_array(stream, allow_pickle=False)
-            except ValueError as error:
-                raise InputError(f"{where}: array {name!r} cannot be read: {error}") from None
 
 
 def _misfit(array: np.ndarray, wanted: TensorType, axis: int | None) -> str:
