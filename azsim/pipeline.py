@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import Compiled, compile_graph
-from azsim.compiler.order import place_parameters
+from azsim.compiler.parameters import place_parameters
 from azsim.frontend.workload import Workload
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware

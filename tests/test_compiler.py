@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from azsim.codecs import codec_names
 from azsim.compiler.allocate import allocate
 from azsim.compiler.compile import Compiled, compile_graph
-from azsim.compiler.order import place_parameters
+from azsim.compiler.parameters import place_parameters
 from azsim.compiler.schedule import Storage
 from azsim.compiler.tile import choose_tiles
 from azsim.compression.quantize import split_segments

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azsim.compiler.bounds import EngineBounds, engine_bounds
-from azsim.compiler.order import place_parameters
+from azsim.compiler.parameters import place_parameters
 from azsim.errors import AzsimError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph

@@ -13,7 +13,8 @@ import numpy as np
 
 from azsim.codecs import encode_block
 from azsim.compiler.allocate import Allocation
-from azsim.compiler.order import PARAMETERS, Parameters, block_name
+from azsim.compiler.order import block_name
+from azsim.compiler.parameters import PARAMETERS, Parameters
 from azsim.compiler.tile import Plan
 from azsim.hardware.description import Hardware
 from azsim.ir import CodecChoice, CompressedGraph

@@ -7,25 +7,24 @@ load of one tile hides behind the product with the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from azsim.compiler.parameters import PARAMETERS, Parameters, has_one_scale, matmuls
+from azsim.compiler.prefetch import Prefetcher
 from azsim.compiler.schedule import (
     FRAME_LOOP,
     Item,
     Repeat,
     Schedule,
     Storage,
-    accesses,
+    contiguous,
     part,
-    walk,
+    rows_and_cols,
 )
 from azsim.compiler.tile import Plan, Tile, element_width, packed_bytes
-from azsim.errors import CompileError
-from azsim.ir import CompressedWeight
 from azsim.ops.lowering import (
     Access,
     Binary,
@@ -41,90 +40,15 @@ from azsim.ops.lowering import (
     rows_of,
 )
 
-__all__ = ["PARAMETERS", "Parameters", "block_name", "order", "place_parameters"]
+__all__ = ["block_name", "order"]
 
-PARAMETERS = "(parameters)"
 STARTUP, INPUT, OUTPUT, STATE = "(startup)", "(input)", "(output)", "(state)"
-_MAX_COLS = 65_536
 _ELEMENT_BYTES = {"u8": 1, "i8": 1, "i16": 2, "f32": 4}
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """float32 constants that live in weight SRAM: scales and bias rows.
-
-    Attributes
-    ----------
-    values : ndarray of float32
-    offset_of : mapping of str to int
-        Element offset by weight name (scales) or bias buffer name.
-    scale_count : int
-        How many of the values are scales.
-    """
-
-    values: np.ndarray
-    offset_of: Mapping[str, int]
-    scale_count: int
-
-
-def _matmuls(steps: Iterable[Step]) -> Iterator[Matmul]:
-    for step in steps:
-        if isinstance(step, Loop):
-            yield from _matmuls(step.body)
-        elif isinstance(step, Matmul):
-            yield step
-
-
-def place_parameters(lowering: Lowering) -> Parameters:
-    """Gather the scales of all weights, then the bias rows."""
-    pieces: list[np.ndarray] = []
-    offset_of: dict[str, int] = {}
-    size = 0
-    used = list(_matmuls(step for _, step in lowering.steps))
-
-    def place(name: str, values: np.ndarray) -> None:
-        nonlocal size
-        if name not in offset_of:
-            offset_of[name] = size
-            pieces.append(np.ascontiguousarray(values, np.float32).reshape(-1))
-            size += pieces[-1].size
-
-    for step in used:
-        weight = lowering.compressed.weights[step.weight]
-        place(step.weight, weight.scales[:1, :1] if _one_scale(weight) else weight.scales)
-    scale_count = size
-    for step in used:
-        if step.bias is not None:
-            constant = lowering.buffers[step.bias.buffer].constant
-            if constant is None:
-                raise CompileError(f"{step.weight}: the bias is not a constant")
-            place(step.bias.buffer, constant)
-    if size:  # one window shows them all
-        rows, cols = _rows_and_cols(size)
-        pieces.append(np.zeros(rows * cols - size, np.float32))
-    values = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-    return Parameters(values, offset_of, scale_count)
-
-
-def _one_scale(weight: CompressedWeight) -> bool:
-    return weight.scale_kind == "per_tensor"
 
 
 def block_name(tile: Tile) -> str:
     """Name of a tile's compressed block in DRAM."""
     return f"{tile.name}#block"
-
-
-def _rows_and_cols(size: int) -> tuple[int, int]:
-    """Shape of a contiguous window of at least `size` elements."""
-    rows = -(-size // _MAX_COLS)
-    return rows, -(-size // rows)
-
-
-def contiguous(buffer: str, size: int, advance: Mapping[int, int] | None = None) -> Access:
-    """Window over the first `size` elements of a buffer (a few more if size is above 65,536)."""
-    rows, cols = _rows_and_cols(size)
-    return Access(buffer, 0, rows, cols, cols, 1, advance or {})
 
 
 def tile_window(tile: Tile, bits: int) -> Access:
@@ -149,11 +73,16 @@ class _Orderer:
         self.blocks = blocks
         self.storages: dict[str, Storage] = {}
         self._loops = 1000
-        self._streamed: dict[str, Tile] = {}
-        self._slotless: dict[str, Storage] = {}
+        self._tile_named = {tile.name: tile for tile in self._tiles()}
+        streamed: dict[str, Storage] = {}
+        self.prefetcher = Prefetcher(
+            streamed,
+            self.storages,
+            lambda name, layer: self._load_tile(self._tile_named[name], layer),
+        )
         self._bias_buffers = {
             step.bias.buffer
-            for step in _matmuls(step for _, step in lowering.steps)
+            for step in matmuls(step for _, step in lowering.steps)
             if step.bias is not None
         }
         for buffer in lowering.buffers.values():
@@ -177,9 +106,8 @@ class _Orderer:
             if tile.name in plan.pinned:
                 self.storages[tile.name] = storage
             else:
-                self._streamed[tile.name] = tile
-                self._slotless[tile.name] = storage
-            rows, cols = _rows_and_cols(len(blocks[tile.name]))
+                streamed[tile.name] = storage
+            rows, cols = rows_and_cols(len(blocks[tile.name]))
             self._dram(block_name(tile), "u8", rows * cols, named=block_name(tile))
 
     def _tiles(self) -> Iterator[Tile]:
@@ -198,7 +126,7 @@ class _Orderer:
         match step:
             case Loop(number, count, body):
                 inner = [item for inner in body for item in self.step(inner, layer)]
-                return [Repeat(number, count, self._prefetched(inner))]
+                return [Repeat(number, count, self.prefetcher.place(inner))]
             case Copy(dst, src):
                 return [Item("vector_copy", layer, {"dst": dst, "src": src})]
             case Fill(dst, value):
@@ -237,7 +165,9 @@ class _Orderer:
                 # One tile serves all row blocks; several have to be loaded for each.
                 items.append(
                     Repeat(
-                        number, blocks, tuple(body) if len(group) == 1 else self._prefetched(body)
+                        number,
+                        blocks,
+                        tuple(body) if len(group) == 1 else self.prefetcher.place(body),
                     )
                 )
             else:
@@ -272,7 +202,7 @@ class _Orderer:
             return items
         offset = self.parameters.offset_of[step.weight]
         outputs = weight.codes.shape[0]
-        if _one_scale(weight):
+        if has_one_scale(weight):
             scale = Access(PARAMETERS, offset, 1, cols, 0, 0)
         else:
             start = offset + tile.segment * outputs + tile.n0
@@ -292,65 +222,10 @@ class _Orderer:
                 operands["use_bias"] = 1
         return [*items, Item("mac_drain", layer, operands)]
 
-    # ---- weight streaming
-
     def _load_tile(self, tile: Tile, layer: str) -> Item:
         bits = self.lowering.compressed.weights[tile.weight].bits
         source = contiguous(block_name(tile), len(self.blocks[tile.name]))
         return Item("weight_load", layer, {"dst": tile_window(tile, bits), "src": source})
-
-    def _prefetched(self, items: Sequence[Item | Repeat]) -> tuple[Item | Repeat, ...]:
-        """Insert the loads of streamed tiles, two tiles ahead of their use.
-
-        A loop that loads tiles itself uses both slots, so nothing is prefetched across it.
-        """
-        result: list[Item | Repeat] = []
-        run: list[Item | Repeat] = []
-        for item in items:
-            if isinstance(item, Repeat) and any(
-                inner.mnemonic == "weight_load" for inner in walk(item.body)
-            ):
-                result += [*self._prefetched_run(run), item]
-                run = []
-            else:
-                run.append(item)
-        return (*result, *self._prefetched_run(run))
-
-    def _prefetched_run(self, items: Sequence[Item | Repeat]) -> list[Item | Repeat]:
-        uses: list[tuple[str, int, str]] = []  # tile, index of its last use in a row, layer
-        use_of: list[int] = []  # number of the use that each item belongs to
-        for index, item in enumerate(items):
-            for name, layer in _multiplied(item):
-                if name in self._streamed:
-                    if uses and uses[-1][0] == name:
-                        uses[-1] = (name, index, layer)
-                    else:
-                        uses.append((name, index, layer))
-            use_of.append(len(uses) - 1)
-        if not uses:
-            return list(items)
-
-        def load(number: int) -> Item:
-            name, _, layer = uses[number]
-            item = self._load_tile(self._streamed[name], layer)
-            return _renamed(item, name, self._in_slot(name, number % 2))
-
-        result: list[Item | Repeat] = [load(number) for number in range(min(2, len(uses)))]
-        for index, item in enumerate(items):
-            number = use_of[index]
-            if number >= 0:
-                name = uses[number][0]
-                item = _renamed(item, name, self._in_slot(name, number % 2))
-            result.append(item)
-            if number >= 0 and uses[number][1] == index and number + 2 < len(uses):
-                result.append(load(number + 2))
-        return result
-
-    def _in_slot(self, tile: str, slot: int) -> str:
-        name = f"{tile}@{slot}"
-        if name not in self.storages:
-            self.storages[name] = replace(self._slotless[tile], name=name, slot=slot)
-        return name
 
     # ---- the program
 
@@ -376,7 +251,7 @@ class _Orderer:
         return items
 
     def _round_up(self, buffer: str, num_elements: int) -> None:
-        rows, cols = _rows_and_cols(num_elements)
+        rows, cols = rows_and_cols(num_elements)
         self.storages[buffer] = replace(self.storages[buffer], size_bytes=rows * cols * 4)
 
     def _port_load(
@@ -466,31 +341,6 @@ def _moved_rows(step: Matmul, number: int, m_tile: int) -> Matmul:
     )
 
 
-def _multiplied(item: Item | Repeat) -> Iterator[tuple[str, str]]:
-    """Weight tiles that an item multiplies by, with their layer."""
-    for inner in walk((item,)):
-        if inner.mnemonic == "mac_matmul":
-            for name, access in accesses(inner):
-                if name == "src2":
-                    yield access.buffer, inner.layer
-
-
-_Either = TypeVar("_Either", Item, Repeat, Item | Repeat)
-
-
-def _renamed(item: _Either, old: str, new: str) -> _Either:
-    """Replace a buffer's name in an item's windows."""
-    if isinstance(item, Repeat):
-        return replace(item, body=tuple(_renamed(inner, old, new) for inner in item.body))
-    operands = {
-        name: replace(operand, buffer=new)
-        if isinstance(operand, Access) and operand.buffer == old
-        else operand
-        for name, operand in item.operands.items()
-    }
-    return replace(item, operands=operands)
-
-
 def order(
     lowering: Lowering,
     plan: Plan,
@@ -540,7 +390,7 @@ def order(
         finish += orderer.port_store(target, view, STATE, {}, 1)
     return Schedule(
         tuple(startup),
-        orderer._prefetched(body),
+        orderer.prefetcher.place(body),
         tuple(finish),
         frames,
         orderer.storages,

@@ -14,10 +14,13 @@ __all__ = [
     "Schedule",
     "Storage",
     "accesses",
+    "contiguous",
     "part",
+    "rows_and_cols",
     "walk",
 ]
 
+_MAX_COLS = 65_536
 FRAME_LOOP = 0
 """Number of the loop over frames in `Access.advance`; operators' loops count from 1."""
 
@@ -77,6 +80,18 @@ class Schedule:
     finish: tuple[Item | Repeat, ...]
     frames: int
     storages: Mapping[str, Storage]
+
+
+def rows_and_cols(size: int) -> tuple[int, int]:
+    """Shape of a contiguous window of at least `size` elements."""
+    rows = -(-size // _MAX_COLS)
+    return rows, -(-size // rows)
+
+
+def contiguous(buffer: str, size: int, advance: Mapping[int, int] | None = None) -> Access:
+    """Window over the first `size` elements of a buffer (a few more if size is above 65,536)."""
+    rows, cols = rows_and_cols(size)
+    return Access(buffer, 0, rows, cols, cols, 1, advance or {})
 
 
 def part(access: Access, row: int, rows: int, col: int, cols: int) -> Access:
