@@ -87,7 +87,7 @@ _VERSION = 1
 _MIN_BITS, _MAX_BITS = 2, 8
 _FIELDS = struct.Struct("<BBBBII")
 _CHECKSUM = struct.Struct("<I")
-_REQUIRED = ("ID", "FLAGS", "PARAMETERS", "encode", "decode", "lane_cycles")
+_REQUIRED = ("ID", "FLAGS", "PARAMETERS", "encode", "decode", "lane_cycles", "hardware_cost")
 _PACKAGE = "azsim.codecs"
 
 

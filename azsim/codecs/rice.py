@@ -17,7 +17,7 @@ goes by the rules of thumb of Arm's encoder, and also changes the divisor of zer
 late, as that one does (`azsim.codecs._rice_plan`): sizes are Arm's within 0.1 % on the tensors
 that were compared.  With ``counted: true`` it changes divisors in time, and takes the smallest
 of four forms: palette and zero runs by Arm's rules or by counted bits, with Arm's cuts between
-palettes or with one palette.
+palettes or with one palette; that takes four times as long.
 
 Source: the weight stream of the Arm Ethos-U, as the decoder that Arm published with the Vela
 compiler reads it (ethos-u-vela, mlw_codec; the format, none of its code).  Golomb, 1966; Rice,
