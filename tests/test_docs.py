@@ -63,6 +63,16 @@ def test_the_checks_run_what_the_readme_says() -> None:
     assert SECOND_COMMAND in script
 
 
+def test_every_room_is_on_the_map() -> None:
+    rooms = {
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in (ROOT / "azsim").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    shown = re.findall(r"`([a-z_]+(?:/|\.py))`", section("Map of the code"))
+    assert {room for room in rooms if not room.startswith("__")} <= set(shown)
+
+
 @pytest.mark.fetch
 def test_the_output_in_the_readme_is_the_runs(
     capsys: pytest.CaptureFixture[str],
