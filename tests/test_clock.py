@@ -166,14 +166,16 @@ class _Stepped:
             self.row_misses += 1
         done = begin + dram.burst
         self.bus_free = done
-        # The decoder's work is spread over the bursts as evenly as whole ticks allow.
-        work = entry.cycles * self.ticks
+        # The core sees the burst's end in the next whole cycle.
+        seen = -(-done // self.ticks) * self.ticks
+        # The decoder's work is spread over the bursts as evenly as whole cycles allow.
+        work = entry.cycles
         share = work * (number + 1) // entry.bursts - work * number // entry.bursts
         before = self.consumed[channel][-1] if number else entry.start
-        self.burst_ends[channel].append(done)
-        self.consumed[channel].append(max(done, before) + share)
+        self.burst_ends[channel].append(seen)
+        self.consumed[channel].append(max(seen, before) + share * self.ticks)
         if number + 1 == entry.bursts:
-            entry.end = -(-self.consumed[channel][-1] // self.ticks) * self.ticks
+            entry.end = self.consumed[channel][-1]
 
 
 def _compiled(

@@ -13,13 +13,13 @@ One burst::
     requested = max(transfer's start, end of burst b - outstanding, consumption of burst b - fifo)
     ready     = requested + latency
     begin     = max(bus free, ready), moved out of a refresh, plus row_miss if it opens a row
-    end       = begin + burst
+    end       = begin + burst, which the core sees in the next whole cycle
     consumed  = max(end, consumed of burst b - 1) + its share of the decoder's cycles
 
 The FIFO lies before the decoder lanes, so that it holds back weights only.  Of several channels
 that are ready when the bus is free (and no refresh under way) the one whose turn it is goes first.
 
-An instruction ends when its last burst is consumed, rounded up to a cycle.
+An instruction ends when its last burst is consumed.  Only the bus works between two cycles.
 
 Times are integers in ticks; a cycle is `ticks` ticks, chosen so that a burst's transfer time is
 exact (or within 2**-20 cycle where no small number does it).
@@ -179,16 +179,17 @@ def _serve(
         done = at + dram[_BURST]
         shared[_BUS_FREE] = done
         counters[2] += 1
-        work, total = cycles[i] * ticks, num_bursts[i]
+        work, total = cycles[i], num_bursts[i]
         share = work * (b + 1) // total - work * b // total
-        consumed = max(done, own[_CONSUMED, e]) + share
+        seen = -(-done // ticks) * ticks
+        consumed = max(seen, own[_CONSUMED, e]) + share * ticks
         own[_CONSUMED, e] = consumed
-        ring_end[e, b % ring_end.shape[1]] = done
+        ring_end[e, b % ring_end.shape[1]] = seen
         ring_consumed[e, b % ring_end.shape[1]] = consumed
         own[_SERVED, e] = b + 1
         if b + 1 == total:
             own[_ACTIVE, e] = -1
-            _finish(e, i, -(-consumed // ticks) * ticks, end, own, shared)
+            _finish(e, i, consumed, end, own, shared)
             return True
 
 
