@@ -1,80 +1,106 @@
-"""Choice of a form of tokens for lane_tans, from histograms, before any context is fitted."""
+"""Forms of tokens for lane_tans, ranked by histograms, before any context is fitted."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
 from azsim.codecs._tans_fit import rice_choice
 from azsim.codecs._tans_tokens import SCHEMES, Form, dead_zones, survey, value_symbols
 
-__all__ = ["choose_form"]
+__all__ = ["rank_forms", "worth"]
 
 _TABLE_BITS = 4.5  # of a stored frequency, about
 _TABLES = 4
-_WORTH = 1.01  # bits that fewer tokens may cost
+_TOKEN_SHARE = 0.02  # of all bits, what a token for each code may cost
+_FLAG_SHARE = 0.05  # of all bits, what flags must save, as contexts find much of that too
 
 
-def choose_form(codes: np.ndarray, bits: int, columns: int) -> tuple[Form, np.ndarray]:
-    """Form of the fewest tokens among those within a percent of the fewest bits.
+class _Survey(NamedTuple):
+    plain: np.ndarray  # (2, 129), magnitudes by sign
+    skipped: np.ndarray  # the same, less the dead zones
+    masks: np.ndarray  # (16,)
+    masks_some: np.ndarray  # those of groups that are not zero
+    flags: np.ndarray  # (2,)
+    zeros_some: int  # zeros in groups that are not zero
+    num_codes: int
+
+
+def rank_forms(codes: np.ndarray, bits: int, columns: int) -> tuple[list[Form], np.ndarray]:
+    """Forms, those of the fewest estimated bits first, and the dead zones of the rows.
+
+    Half a token a code less is worth a percent of the bits.
 
     Returns
     -------
-    form : Form
-    skip : ndarray of shape (R,), uint8
-        Dead zones, all 0 if the form has none.
+    forms : list of Form
+    zones : ndarray of shape (R,), uint8
     """
     rows = codes.size // columns
     zones = dead_zones(codes, columns, rows)
-    known = zones[zones >= 0]
-    zones[zones < 0] = int(np.median(known))
+    zones[zones < 0] = int(np.median(zones[zones >= 0]))
     skip = zones.astype(np.uint8)
-    plain, skipped = np.zeros((2, 129), np.int64), np.zeros((2, 129), np.int64)
-    masks, masks_some = np.zeros(16, np.int64), np.zeros(16, np.int64)
-    flag_counts = np.zeros(2, np.int64)
-    zeros_some = survey(codes, columns, skip, plain, skipped, masks, masks_some, flag_counts)
-    ones = int(plain.sum())
+    counted = _Survey(
+        np.zeros((2, 129), np.int64),
+        np.zeros((2, 129), np.int64),
+        np.zeros(16, np.int64),
+        np.zeros(16, np.int64),
+        np.zeros(2, np.int64),
+        0,
+        codes.size,
+    )
+    zeros_some = survey(codes, columns, skip, *counted[:5])
+    counted = counted._replace(zeros_some=zeros_some)
     skip_bits = float(rice_choice(np.bincount(skip, minlength=128))[0]) + 10
     found = []
-    for has_skip in (False, True):
-        counts = skipped if has_skip else plain
-        base = skip_bits if has_skip else 0.0
-        if has_skip and not skip.any():
+    for form in _forms(bits, bool(skip.any())):
+        costs = _cost(form, bits, counted)
+        if costs is not None:
+            total = costs[0] + skip_bits * form.has_skip
+            found.append(
+                (worth(total, costs[1], codes.size) * (1 + _FLAG_SHARE * form.flags), form)
+            )
+    found.sort()
+    return [form for _, form in found], skip
+
+
+def worth(bits: float, tokens: int, count: int) -> float:
+    """Bits with what the tokens' cycles are worth."""
+    return bits * (1 + _TOKEN_SHARE * tokens / count)
+
+
+def _forms(bits: int, has_zones: bool) -> Iterator[Form]:
+    for flags, masks, signed, has_skip in product((False, True), repeat=4):
+        inline = masks and bits == 2
+        if (has_skip and (not has_zones or inline)) or (signed and inline):
             continue
-        for has_masks in (False, True):
-            for signed in (False, True):
-                values = [
-                    _value_bits(counts, bits, Form(False, has_masks, signed, scheme, has_skip))
-                    for scheme in range(len(SCHEMES) if bits > 5 else 1)
-                ]
-                if has_masks and bits == 2:
-                    values = [(float(ones), np.zeros(0))] if not signed else []
-                for scheme, each in enumerate(values):
-                    if each is None:
-                        continue
-                    raw, histogram = each
-                    for flags in (False, True):
-                        quads = masks_some if flags else masks
-                        total = base + raw
-                        tokens = int(flag_counts.sum()) if flags else 0
-                        if flags:
-                            total += _table_cost(flag_counts, 1)
-                        if has_masks:
-                            total += _table_cost(quads, _TABLES / 2)
-                            tokens += int(quads.sum())
-                            tokens += ones if histogram.size else 0
-                        else:
-                            histogram = histogram.copy()
-                            histogram[0] = zeros_some if flags else codes.size - ones
-                            tokens += int(histogram.sum())
-                        total += _table_cost(histogram, _TABLES)
-                        found.append(
-                            (total, tokens, Form(flags, has_masks, signed, scheme, has_skip))
-                        )
-    least = min(total for total, _, _ in found)
-    fitting = [each for each in found if each[0] <= least * _WORTH]
-    fewest = min(tokens for _, tokens, _ in fitting)
-    _, _, form = min(each for each in fitting if each[1] == fewest)
-    return form, skip if form.has_skip else np.zeros(rows, np.uint8)
+        for scheme in range(len(SCHEMES) if bits > 5 else 1):
+            yield Form(flags, masks, signed, scheme, has_skip)
+
+
+def _cost(form: Form, bits: int, counted: _Survey) -> tuple[float, int] | None:
+    """Estimated bits without dead zones, and tokens."""
+    ones = int(counted.plain.sum())
+    total, tokens = 0.0, 0
+    if form.flags:
+        total += _table_cost(counted.flags, 1)
+        tokens += int(counted.flags.sum())
+    if form.masks:
+        quads = counted.masks_some if form.flags else counted.masks
+        total += _table_cost(quads, _TABLES / 2)
+        tokens += int(quads.sum())
+        if bits == 2:
+            return total + ones, tokens
+    values = _value_bits(counted.skipped if form.has_skip else counted.plain, bits, form)
+    if values is None:
+        return None
+    raw, histogram = values
+    if not form.masks:
+        histogram[0] = counted.zeros_some if form.flags else counted.num_codes - ones
+    return total + raw + _table_cost(histogram, _TABLES), tokens + int(histogram.sum())
 
 
 def _value_bits(counts: np.ndarray, bits: int, form: Form) -> tuple[float, np.ndarray] | None:

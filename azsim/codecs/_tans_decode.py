@@ -274,17 +274,18 @@ def decode_dense(
             if p == end[lane]:
                 continue
             c = column[lane]
-            entry = entries[base_of[row_code[lane] + column_codes[c]] + state[lane]]
+            context = row_code[lane] + column_codes[np.uint64(c)]
+            entry = entries[np.uint64(base_of[np.uint64(context)] + state[lane])]
             bits = buffer[lane]
             width = (entry >> 14) & 15
             raw = bits & ((1 << width) - 1)
             bits >>= width
             has_sign = (entry >> 18) & 1
             size = ((entry >> 20) & 255) + (raw >> has_sign)
-            size += row_skip[lane] if size > 0 else 0
+            size += row_skip[lane] & (-size >> 63)
             biggest = max(biggest, size)
             minus = ((entry >> 19) & 1) | (raw & has_sign)
-            codes[p] = (size ^ -minus) + minus
+            codes[np.uint64(p)] = (size ^ -minus) + minus
             p += 1
             c += 1
             at[lane] = p
@@ -304,8 +305,8 @@ def decode_dense(
             have = held[lane] - width - number
             if have < 0:
                 return False
-            wants = 1 if have < WORD_BITS and left[lane] > 0 else 0
-            buffer[lane] = bits | (np.int64(stream[taken]) * wants) << (have & 31)
+            wants = ((have - WORD_BITS) >> 63) & (-left[lane] >> 63) & 1
+            buffer[lane] = bits | (np.int64(stream[np.uint64(taken)]) * wants) << (have & 31)
             held[lane] = have + WORD_BITS * wants
             left[lane] -= wants
             taken += wants
@@ -348,7 +349,6 @@ def decode_masked(  # noqa: C901
     mask_left = np.zeros(lanes, np.int64)
     is_value = np.zeros(lanes, np.int64)
     quads = np.zeros(lanes, np.int64)
-    active = np.empty(lanes, np.int64)
     number = 0
     taken = 0
     biggest = np.int64(0)
@@ -367,7 +367,6 @@ def decode_masked(  # noqa: C901
             if lane_bits[lane] != 0:
                 return False
             continue
-        active[number] = lane
         number += 1
         if left[lane] > 0:
             buffer[lane] |= np.int64(stream[taken]) << held[lane]
@@ -380,14 +379,15 @@ def decode_masked(  # noqa: C901
         if held[lane] < 0:
             return False
     while number > 0:
-        kept = 0
-        for i in range(number):
-            lane = active[i]
+        for lane in range(lanes):
+            if quads[lane] == 0:
+                continue
             kind = is_value[lane]
             r = row[lane]
             c = column[lane]
-            context = row_codes[kind * rows + r] + column_codes[kind * columns + c]
-            entry = entries[base_of[kind * 63 + context] + state[lane]]
+            context = row_codes[np.uint64(kind * rows + r)]
+            context += column_codes[np.uint64(kind * columns + c)]
+            entry = entries[np.uint64(base_of[np.uint64(kind * 63 + context)] + state[lane])]
             bits = buffer[lane]
             width = (entry >> 14) & 15
             raw = bits & ((1 << width) - 1)
@@ -396,32 +396,40 @@ def decode_masked(  # noqa: C901
             if has_values:
                 # In place of a mask a zero is written, which its value token may replace.
                 has_sign = (entry >> 18) & 1
-                size = (((entry >> 20) & 255) + (raw >> has_sign) + skip[r]) * kind
+                size = (((entry >> 20) & 255) + (raw >> has_sign) + skip[np.uint64(r)]) * kind
                 biggest = max(biggest, size)
                 minus = ((entry >> 19) & 1) | (raw & has_sign)
-                codes[r * columns + c] = (size ^ -minus) + minus
+                codes[np.uint64(r * columns + c)] = (size ^ -minus) + minus
                 old = mask_left[lane]
-                mask = old & (old - 1) if kind == 1 else mask
+                mask = (old & (old - 1) & -kind) | (mask & (kind - 1))
                 mask_left[lane] = mask
-                c = (c & -4) + _LOWEST[mask]
-                is_empty = 1 if mask == 0 else 0
+                c = (c & -4) + _LOWEST[np.uint64(mask)]
+                is_empty = 1 + (-mask >> 63)
                 is_value[lane] = 1 - is_empty
                 quads[lane] -= is_empty
                 if c >= columns and mask != 0:
                     return False
             else:
-                for k in range(min(QUAD, columns - c)):
-                    there = (mask >> k) & 1
-                    codes[r * columns + c + k] = there - 2 * (raw & there)
-                    raw >>= there
-                if mask >> min(QUAD, columns - c) != 0:
-                    return False
+                place = r * columns + c
+                if c + QUAD <= columns:
+                    for k in range(QUAD):
+                        there = (mask >> k) & 1
+                        codes[np.uint64(place + k)] = there - 2 * (raw & there)
+                        raw >>= there
+                else:
+                    for k in range(columns - c):
+                        there = (mask >> k) & 1
+                        codes[np.uint64(place + k)] = there - 2 * (raw & there)
+                        raw >>= there
+                    if mask >> (columns - c) != 0:
+                        return False
                 c += QUAD
                 quads[lane] -= 1
             done[lane] += 1
             if quads[lane] == 0:
                 if left[lane] != 0 or held[lane] != width or (entry >> 34) & 1 == 0:
                     return False
+                number -= 1
                 continue
             if c >= columns:
                 c = 0
@@ -433,12 +441,9 @@ def decode_masked(  # noqa: C901
             have = held[lane] - width
             if have < 0:
                 return False
-            wants = 1 if have < WORD_BITS and left[lane] > 0 else 0
-            buffer[lane] = bits | (np.int64(stream[taken]) * wants) << (have & 31)
+            wants = ((have - WORD_BITS) >> 63) & (-left[lane] >> 63) & 1
+            buffer[lane] = bits | (np.int64(stream[np.uint64(taken)]) * wants) << (have & 31)
             held[lane] = have + WORD_BITS * wants
             left[lane] -= wants
             taken += wants
-            active[kept] = lane
-            kept += 1
-        number = kept
     return biggest <= limit

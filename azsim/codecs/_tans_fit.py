@@ -15,7 +15,16 @@ import numpy as np
 from azsim.codecs._tans_tables import normalize, rice_bits, table_bits
 from azsim.jit import kernel
 
-__all__ = ["ABSENT", "LEVELS", "SUMS", "Contexts", "fit_contexts", "rice_choice", "table_choice"]
+__all__ = [
+    "ABSENT",
+    "LEVELS",
+    "MAX_CLASSES",
+    "SUMS",
+    "Contexts",
+    "fit_contexts",
+    "rice_choice",
+    "table_choice",
+]
 
 ABSENT = 255
 LEVELS = 32
@@ -296,17 +305,28 @@ def fit_contexts(tokens: np.ndarray, raw_bits: np.ndarray, weight: np.ndarray) -
     fitted, classes, cost, number, rates = _fit_sample(sample, raw_bits, weight, stride)
     if stride == 1:
         return fitted
-    rows = np.zeros(tokens.shape[0], np.uint8)
-    columns = fitted.columns
-    side_bits = 0.0
+    none = np.zeros(max(tokens.shape), np.uint8)
+    rows, columns = none[: tokens.shape[0]].copy(), fitted.columns
+    side_rows = side_columns = 0.0
     if fitted.has_rows:
         _choose_rows(tokens, columns, classes, cost, number, rates[0], rows)
-        side_bits += _rates(rows, rates[0]) + 8
+        side_rows = _rates(rows, rates[0]) + 8.0
     if fitted.has_columns:
         _choose_columns(tokens, rows, classes, cost, number, rates[1], columns)
-        side_bits += _rates(columns, rates[1]) + 8
-    histogram = _histogram(tokens, rows, columns, raw_bits.size)
-    return Contexts(rows, columns, fitted.has_rows, fitted.has_columns, histogram, side_bits)
+        side_columns = _rates(columns, rates[1]) + 8.0
+    best, least = None, np.inf
+    for use_rows in {fitted.has_rows, False}:
+        for use_columns in {fitted.has_columns, False}:
+            a = rows if use_rows else none[: rows.size]
+            b = columns if use_columns else none[: columns.size]
+            side = side_rows * use_rows + side_columns * use_columns
+            histogram = _histogram(tokens, a, b, raw_bits.size)
+            bits = _partition(histogram, _FIT_LOG, MAX_CLASSES, 1.0)[1].min() + side
+            if bits < least:
+                best = Contexts(a, b, use_rows, use_columns, histogram, side)
+                least = bits
+    assert best is not None
+    return best
 
 
 def _fit_sample(
@@ -316,20 +336,22 @@ def _fit_sample(
     symbols = raw_bits.size
     rows, columns = tokens.shape
 
-    def judged(row_codes: np.ndarray, column_codes: np.ndarray, side: float):
+    def judged(
+        row_codes: np.ndarray, column_codes: np.ndarray, side: float
+    ) -> tuple[float, np.ndarray, np.ndarray, int]:
         histogram = _histogram(tokens, row_codes, column_codes, symbols)
         ends, bits = _partition(histogram, _FIT_LOG, MAX_CLASSES, 1.0 / stride)
         number = _best_number(bits, MAX_CLASSES)
-        return bits[number] + side, histogram, ends[number], number
+        return float(bits[number]) + side, histogram, ends[number], number
 
     def priced(histogram: np.ndarray, ends: np.ndarray, number: int):
         return (*_class_costs(histogram, ends, number, _FIT_LOG, raw_bits), number)
 
     none_rows, none_columns = np.zeros(rows, np.uint8), np.zeros(columns, np.uint8)
     rates = np.zeros((2, LEVELS))
-    least, histogram, *chosen = judged(none_rows, none_columns, 0.0)
+    least, histogram, ends, number = judged(none_rows, none_columns, 0.0)
     best = Contexts(none_rows, none_columns, False, False, histogram, 0.0)
-    price = priced(histogram, *chosen)
+    price = priced(histogram, ends, number)
     if rows < 2 or columns < 2:
         return (best, *price, rates)
     row_scale, column_scale = np.ones(rows), np.ones(columns)
@@ -352,11 +374,11 @@ def _fit_sample(
         b = column_codes if use_columns else none_columns
         side = side_rows * use_rows + side_columns * use_columns
         cheap = side_rows * use_rows + side_columns * use_columns / stride
-        bits, histogram, *chosen = judged(a, b, cheap)
+        bits, histogram, ends, number = judged(a, b, cheap)
         if bits < least:
             least = bits
             best = Contexts(a, b, use_rows, use_columns, histogram, side)
-            price = priced(histogram, *chosen)
+            price = priced(histogram, ends, number)
     return (best, *price, rates)
 
 
@@ -373,12 +395,12 @@ def table_choice(
         Of each kind, the sum at which each class ends.
     frequencies : list of ndarray of shape (K, S), int64
     """
-    choices = [_partition(each.histogram, log, most, 1.0) for each in contexts]
+    choices = [_partition(each.histogram, log, min(most, MAX_CLASSES), 1.0) for each in contexts]
     numbers = [1] * len(contexts)
     while sum(numbers) < most:
         gains = []
         for (_, bits), number in zip(choices, numbers, strict=True):
-            reach = number + most - sum(numbers)
+            reach = min(number + most - sum(numbers), MAX_CLASSES)
             later = _best_number(bits, reach)
             gain = (bits[number] - bits[later]) / (later - number) if later > number else 0.0
             gains.append((gain, later))

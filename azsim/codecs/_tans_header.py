@@ -36,12 +36,14 @@ __all__ = [
     "write_header",
 ]
 
-MIN_LOG, MAX_LOG = 8, 10
+MIN_LOG, MAX_LOG = 7, 10
 STATES = 2048  # of all tables together
 MAX_LANES = 64
 _COLUMNS_BITS = 5
 _LENGTH_BITS = 6
 _MAX_LENGTH_BITS = 34
+# Masks by the number of their ones: alike in frequency, so that differences are small.
+_MASK_ORDER = np.array([0, 1, 2, 4, 8, 3, 5, 6, 9, 10, 12, 7, 11, 13, 14, 15])
 _MASK_RAW = np.array([0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4])
 
 
@@ -129,7 +131,10 @@ def write_header(side: Side, lane_bits: np.ndarray, preload: np.ndarray) -> byte
         for end in kind.ends[:-1]:
             at = write_bits(data, at, 6, int(end))
         before = np.zeros(kind.frequencies.shape[1], np.int64)
-        for frequencies in kind.frequencies:
+        stored = kind.frequencies
+        if kind.kind == MASK:
+            stored = np.ascontiguousarray(stored[:, _MASK_ORDER])
+        for frequencies in stored:
             at = write_table(data, at, frequencies, before, side.log)
             before = frequencies
     least = int(lane_bits.min())
@@ -153,13 +158,11 @@ def read_header(payload: np.ndarray, count: int, bits: int, flags: int) -> Heade
         If it is malformed, or the words are not as many as it says.
     """
     reader = _Reader(payload)
-    log = MIN_LOG + reader.take(2)
+    log = MIN_LOG + reader.take(2)  # at most MAX_LOG
     form = Form(bool(flags & 1), bool(flags & 2), bool(flags & 4), reader.take(3), bool(flags & 8))
     lanes = reader.take(6) + 1
     num_columns = reader.take(reader.take(_COLUMNS_BITS))
     symbols = value_symbols(bits, form)
-    if log > MAX_LOG:
-        raise CodecError(f"lane_tans: tables of 2**{log} states, allowed: at most 2**{MAX_LOG}")
     if symbols is None:
         raise CodecError(f"lane_tans: buckets {SCHEMES[form.scheme]} are too many for a table")
     if num_columns < 1 or count % num_columns:
@@ -185,6 +188,9 @@ def read_header(payload: np.ndarray, count: int, bits: int, flags: int) -> Heade
         if any(a >= b for a, b in zip([0, *ends], ends, strict=False)):
             raise CodecError("lane_tans: the sums at which classes end are not in ascending order")
         tables = reader.tables(number, kind_symbols(kind, symbols), log)
+        if kind == MASK:
+            stored = tables.copy()
+            tables[:, _MASK_ORDER] = stored
         kinds.append(Kind(kind, row_codes, column_codes, np.array(ends, np.int64), tables))
     least = reader.take(reader.length())
     width = reader.length()

@@ -8,6 +8,7 @@ spreads each symbol as evenly as integers allow.
 Stored, a table is: 1 bit whether a frequency is predicted by that of the same symbol in the table
 before (else by the symbol before it in this table); 3 bits k; for each symbol until the
 frequencies add up to L: the difference to the prediction, zigzag, as a Rice code with k low bits.
+Without a table before, the first two frequencies are not predicted, and have k + 3 low bits.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = [
 MAX_SYMBOLS = 64
 _MAX_UNARY = 1100  # a zigzag difference of frequencies is at most 2 * 1024
 _RICE_LIMIT = 7
+_PLAIN, _PLAIN_MORE = 2, 3
 
 
 @kernel
@@ -201,12 +203,19 @@ def build_encoder(frequencies, log, start, bits_most, least, states):
 
 
 @kernel
+def _low_bits(k, by_table, s):
+    return k + _PLAIN_MORE if s < _PLAIN and by_table == 0 else k
+
+
+@kernel
 def _difference(frequencies, before, by_table, s):
-    """Zigzag difference of frequency s to its prediction."""
+    """Zigzag difference of frequency s to its prediction, or the frequency itself."""
     if by_table:
         difference = frequencies[s] - before[s]
+    elif s < _PLAIN:
+        return frequencies[s]
     else:
-        difference = frequencies[s] - (frequencies[s - 1] if s > 0 else 0)
+        difference = frequencies[s] - frequencies[s - 1]
     return 2 * difference if difference >= 0 else -2 * difference - 1
 
 
@@ -223,7 +232,8 @@ def table_bits(frequencies, before, log):
                 if given == size:
                     break
                 given += frequencies[s]
-                bits += rice_bits(_difference(frequencies, before, by_table, s), k)
+                value = _difference(frequencies, before, by_table, s)
+                bits += rice_bits(value, _low_bits(k, by_table, s))
             if bits < best:
                 best, best_k, best_by_table = bits, k, by_table
     return best, best_k, best_by_table
@@ -240,7 +250,8 @@ def write_table(data, position, frequencies, before, log):
         if given == 1 << log:
             break
         given += frequencies[s]
-        position = write_rice(data, position, k, _difference(frequencies, before, by_table, s))
+        value = _difference(frequencies, before, by_table, s)
+        position = write_rice(data, position, _low_bits(k, by_table, s), value)
     return position
 
 
@@ -258,13 +269,15 @@ def read_table(data, position, before, log, frequencies):
     for s in range(frequencies.shape[0]):
         if given == size:
             break
-        zigzag, position = read_rice(data, position, k)
+        zigzag, position = read_rice(data, position, _low_bits(k, by_table, s))
         if zigzag < 0:
             return np.int64(-1)
         frequency = zigzag >> 1 if zigzag & 1 == 0 else -((zigzag + 1) >> 1)
         if by_table == 1:
             frequency += before[s]
-        elif s > 0:
+        elif s < _PLAIN:
+            frequency = zigzag
+        else:
             frequency += frequencies[s - 1]
         if frequency < 0 or frequency > size - given:
             return np.int64(-1)

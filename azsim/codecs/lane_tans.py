@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from azsim.codecs._base import HardwareCost
 from azsim.codecs._cost import input_window, total
-from azsim.codecs._tans_choose import choose_form
 from azsim.codecs._tans_decode import (
     END,
     LEFT,
@@ -20,38 +18,21 @@ from azsim.codecs._tans_decode import (
     decode_lanes,
     decode_masked,
 )
-from azsim.codecs._tans_fit import ABSENT, Contexts, fit_contexts, table_choice
+from azsim.codecs._tans_encode import encode_payload
 from azsim.codecs._tans_header import (
     MAX_LANES,
-    MAX_LOG,
-    MIN_LOG,
     STATES,
     Header,
-    Kind,
-    Side,
     context_arrays,
     decoder_entries,
     read_header,
     read_shape,
-    write_header,
 )
-from azsim.codecs._tans_stream import (
-    count_tokens,
-    encode_lane,
-    interleave,
-    lane_groups,
-    pack_lane,
-)
-from azsim.codecs._tans_tables import MAX_SYMBOLS, build_encoder
 from azsim.codecs._tans_tokens import (
     FLAG,
-    GROUP,
     MASK,
     QUAD,
     VALUE,
-    Form,
-    Symbols,
-    tokenize,
     value_symbols,
 )
 from azsim.errors import CodecError
@@ -62,12 +43,9 @@ PARAMETERS = ("lanes",)
 WANTS_COLUMNS = True
 CANONICAL = False
 
-_Tokens = tuple[np.ndarray, np.ndarray, np.ndarray]
-_Decoded = tuple[np.ndarray, np.ndarray]
-
 _LANES = 16
-_GROUPS_PER_LANE = 4
-_POPCOUNT = np.array([0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4])
+
+_Decoded = tuple[np.ndarray, np.ndarray]
 
 
 def encode(codes: np.ndarray, bits: int, columns: int, lanes: int = _LANES) -> tuple[bytes, int]:
@@ -76,16 +54,7 @@ def encode(codes: np.ndarray, bits: int, columns: int, lanes: int = _LANES) -> t
         raise CodecError(f"codec lane_tans: {lanes} lanes, allowed: 1 to {MAX_LANES}")
     if not codes.any():
         return b"", 0
-    form, skip = choose_form(codes, bits, columns)
-    symbols = value_symbols(bits, form)
-    assert symbols is not None
-    tokens = _tokens(codes, bits, columns, form, skip, symbols)
-    side = _fit(tokens, bits, columns, form, skip, symbols)
-    groups = skip.size * -(-columns // GROUP)
-    lanes = min(lanes, max(1, groups // _GROUPS_PER_LANE))
-    payload = _write(codes, tokens, side, symbols, lanes)
-    flags = form.flags | form.masks << 1 | form.signed << 2 | form.has_skip << 3
-    return payload, int(flags)
+    return encode_payload(codes, bits, columns, lanes)
 
 
 def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray:
@@ -142,116 +111,6 @@ def hardware_cost(payload: np.ndarray, bits: int, flags: int, lanes: int) -> Har
     )
     table_bits = (lanes + 1) // 2 * STATES * 26 + 2 * 5 * 4096
     return total(lanes, [input_window(17), lane], table_bits=table_bits)
-
-
-def _tokens(codes, bits, columns, form, skip, symbols):
-    rows = skip.size
-    kinds = form.kinds(bits)
-    widths = [-(-columns // 16), -(-columns // 4), columns]
-    tokens = tuple(
-        np.full((rows, width if kind in kinds else 0), ABSENT, np.uint8)
-        for kind, width in enumerate(widths)
-    )
-    inline = form.masks and bits == 2
-    tokenize(
-        codes, columns, form.flags, form.masks, inline, form.signed, skip, symbols.of_value, tokens
-    )
-    return tokens
-
-
-def _fit(tokens, bits, columns, form: Form, skip, symbols: Symbols) -> Side:
-    contexts: list[Contexts] = []
-    kinds = form.kinds(bits)
-    for kind in kinds:
-        if kind == VALUE:
-            raw_bits = symbols.raw_bits
-            weight = symbols.least + ((1 << (raw_bits - symbols.has_sign)) - 1) / 2
-        elif kind == MASK:
-            raw_bits = _POPCOUNT * (VALUE not in kinds)
-            weight = _POPCOUNT.astype(np.float64)
-        else:
-            raw_bits, weight = np.zeros(2, np.int64), np.array([0.0, 1.0])
-        contexts.append(fit_contexts(tokens[kind], raw_bits, weight))
-    best = None
-    for log in range(MIN_LOG, MAX_LOG + 1):
-        choice = table_choice(contexts, log, STATES >> log)
-        if best is None or choice[0] < best[0]:
-            best = (*choice, log)
-    assert best is not None
-    _, ends, frequencies, log = best
-    return Side(
-        form,
-        columns,
-        log,
-        skip,
-        tuple(
-            Kind(
-                kind,
-                each.rows if each.has_rows else None,
-                each.columns if each.has_columns else None,
-                *both,
-            )
-            for kind, each, *both in zip(kinds, contexts, ends, frequencies, strict=True)
-        ),
-    )
-
-
-def _coder(side: Side):
-    tables = [frequencies for kind in side.kinds for frequencies in kind.frequencies]
-    shape = (len(tables), MAX_SYMBOLS)
-    start, most, least = (np.zeros(shape, np.int64) for _ in range(3))
-    states = np.zeros((len(tables), 1 << side.log), np.int64)
-    for i, frequencies in enumerate(tables):
-        size = frequencies.size
-        build_encoder(
-            frequencies, side.log, start[i, :size], most[i, :size], least[i, :size], states[i]
-        )
-    return start.reshape(-1), most.reshape(-1), least.reshape(-1), states
-
-
-def _write(codes, tokens, side: Side, symbols: Symbols, lanes: int) -> bytes:
-    columns, rows = side.num_columns, side.skip.size
-    groups = rows * -(-columns // GROUP)
-    bounds = [int(lane_groups(groups, lanes, lane)) for lane in range(lanes + 1)]
-    coder = _coder(side)
-    contexts = context_arrays(side, rows)
-    numbers = [count_tokens(tokens, columns, first, last) for first, last in pairwise(bounds)]
-    token_start = np.concatenate([[0], np.cumsum(numbers)]).astype(np.int64)
-    emitted = np.empty(token_start[-1], np.uint32)
-    lane_bits = np.zeros(lanes, np.int64)
-    start_state = np.zeros(lanes, np.int64)
-    used = (symbols.least, symbols.raw_bits, symbols.has_sign)
-    for lane in range(lanes):
-        state, total = encode_lane(
-            codes,
-            tokens,
-            columns,
-            bounds[lane],
-            bounds[lane + 1],
-            side.skip,
-            used,
-            contexts,
-            side.log,
-            coder,
-            emitted[token_start[lane] : token_start[lane + 1]],
-        )
-        start_state[lane] = state
-        lane_bits[lane] = total + side.log
-    word_start = np.concatenate([[0], np.cumsum(lane_bits >> 5)]).astype(np.int64)
-    words = np.empty(word_start[-1], np.uint32)
-    preload = np.zeros(lanes, np.int64)
-    for lane in range(lanes):
-        pack_lane(
-            emitted[token_start[lane] : token_start[lane + 1]],
-            start_state[lane],
-            side.log,
-            lane_bits[lane],
-            preload[lane : lane + 1],
-            words[word_start[lane] : word_start[lane + 1]],
-        )
-    stream = np.empty(words.size, np.uint32)
-    interleave(emitted, token_start, lane_bits, side.log, words, word_start, stream)
-    return write_header(side, lane_bits, preload) + stream.astype("<u4").tobytes()
 
 
 class _Opened(NamedTuple):
