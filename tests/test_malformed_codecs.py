@@ -36,6 +36,7 @@ MALFORMED = [
         header(PALETTE, 8, 300, b"\1\1\2" + bytes(38), flags=1),
         "palette: palette has an entry that no index uses",
     ),
+    (header(PALETTE, 8, 99, bytes(99)), "palette: plain form where a palette is smaller"),
     (header(CSC, 8, 4, bytes(5)), "csc: 5 bytes of payload, shape and settings take 6"),
     (header(CSC, 8, 4, bytes([3, 0, 0, 0, 4, 0])), "csc: 4 codes are not rows of 3 columns"),
     (header(CSC, 8, 0, bytes([3, 0, 0, 0, 4, 0])), "csc: 0 codes are not rows of 3 columns"),

@@ -12,26 +12,35 @@ from __future__ import annotations
 import numpy as np
 
 from azsim.codecs._bits import packed_bytes, tail_is_zero
-from azsim.codecs._fields import NO_CODE, choose_fields, read_fields
+from azsim.codecs._fields import NO_CODE, Fields, choose_fields, read_fields
 from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
 from azsim.errors import CodecError
 from azsim.jit import kernel
 
-__all__ = ["decode_fixed", "encode_fixed"]
+__all__ = ["decode_fixed", "encode_fixed", "pays_off"]
 
 _MIN_WIDTH = 1
 
 
 def encode_fixed(codes: np.ndarray, bits: int, *, palette: bool) -> tuple[bytes, int]:
     """Payload and flags of (count,) int8 codes."""
-    has_zero = codes.size > 0 and not codes.all()
-    fields = choose_fields(
-        codes, bits, codes.size, has_zero=has_zero, palette=palette, min_width=_MIN_WIDTH
-    )
+    fields = _choose(codes, bits, palette=palette)
     num_bits = codes.size * fields.width
     words = empty_words(num_bits)
     _pack(codes, fields.to_field, fields.width, words)
     return fields.head + words_to_bytes(words, num_bits), fields.flags
+
+
+def pays_off(codes: np.ndarray, bits: int) -> bool:
+    """Tell whether a palette makes (count,) int8 codes smaller."""
+    return bool(_choose(codes, bits, palette=True).head)
+
+
+def _choose(codes: np.ndarray, bits: int, *, palette: bool) -> Fields:
+    has_zero = codes.size > 0 and not codes.all()
+    return choose_fields(
+        codes, bits, codes.size, has_zero=has_zero, palette=palette, min_width=_MIN_WIDTH
+    )
 
 
 def decode_fixed(codec: str, payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray:

@@ -19,7 +19,8 @@ import numpy as np
 from azsim.codecs._base import HardwareCost
 from azsim.codecs._cost import input_window, palette_reader, total
 from azsim.codecs._fields import PALETTE, num_entries
-from azsim.codecs._fixed import decode_fixed, encode_fixed
+from azsim.codecs._fixed import decode_fixed, encode_fixed, pays_off
+from azsim.errors import CodecError
 
 ID = 3
 FLAGS = PALETTE
@@ -33,7 +34,10 @@ def encode(codes: np.ndarray, bits: int) -> tuple[bytes, int]:
 
 def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray:
     """Decode to (count,) int8; see the package for the contract."""
-    return decode_fixed("palette", payload, count, bits, flags)
+    codes = decode_fixed("palette", payload, count, bits, flags)
+    if not flags & PALETTE and pays_off(codes, bits):
+        raise CodecError("palette: plain form where a palette is smaller")
+    return codes
 
 
 def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
