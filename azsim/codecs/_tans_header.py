@@ -332,7 +332,7 @@ def _entries(frequencies, log, kind, inline, least, raw_bits, has_sign, negative
                 seen[s] = 1
             if kind == VALUE:
                 entry |= raw_bits[s] << 14 | has_sign[s] << 18 | negative[s] << 19 | least[s] << 20
-            elif inline:
+            elif inline and kind == MASK:
                 entry |= mask_raw[s] << 14
             found[table, state] = entry
     return found
