@@ -199,7 +199,7 @@ def _stream(
             for slot, array in stores:
                 array[frame] = values[slot]
             current = [
-                np.reshape(values[slot], shape)
+                np.asarray(values[slot]).reshape(shape)
                 for (_, slot), shape in zip(carried, shapes, strict=True)
             ]
     final = {name: np.array(array) for name, array in zip(state, current, strict=True)}

@@ -44,4 +44,4 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def mutations(request: pytest.FixtureRequest) -> int:
-    return int(request.config.getoption("--mutations"))
+    return int(str(request.config.getoption("--mutations")))

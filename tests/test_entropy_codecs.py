@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ethosu import mlw_codec  # pyright: ignore[reportMissingImports]
+from ethosu import mlw_codec
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from ethosu import mlw_codec  # pyright: ignore[reportMissingImports]
+from ethosu import mlw_codec
 
 from azsim.codecs import (
     block_lane_cycles,
