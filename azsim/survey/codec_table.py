@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,8 +29,9 @@ from azsim.survey.tensors import CodeMatrix
 __all__ = ["CodecFigures", "CodecVariant", "codec_table", "codec_variants", "records"]
 
 _WARM_UP_WEIGHTS = 256
-_ENOUGH_SECONDS = 0.05
-_MOST_REPEATS = 5
+_ENOUGH_SECONDS, _LEAST_SECONDS = 0.05, 0.01  # so at most five calls
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -197,15 +198,17 @@ def _measured(
         "on_chip": variant.name in hardware.decoder.codecs,
     }
     try:
-        block = _encode(matrix.codes, matrix.bits, variant)
+        if speed:  # a first call compiles
+            rows = max(1, _WARM_UP_WEIGHTS // matrix.codes.shape[1])
+            decode_block(_encode(matrix.codes[:rows], matrix.bits, variant))
+        block, encode_s = _timed(lambda: _encode(matrix.codes, matrix.bits, variant), speed)
     except CodecError as error:
         return CodecFigures(**common, refused=str(error))
-    decoded, _ = decode_block(block)
+    (decoded, _), decode_s = _timed(lambda: decode_block(block), speed)
     if not np.array_equal(decoded, matrix.codes.reshape(-1)):
         raise CodecError(f"codec {variant.label}: {matrix.name} does not decode to its codes")
     cycles = _cycles(matrix, block, hardware)
     bound_by = max(cycles, key=lambda part: cycles[part])
-    rates = _rates(matrix, variant, block) if speed else (None, None)
     return CodecFigures(
         **common,
         encoded_bytes=len(block),
@@ -215,8 +218,8 @@ def _measured(
         lane_cycles=int(cycles["lanes"]),
         port_cycles=int(cycles["port"]),
         dram_cycles=cycles["dram"],
-        encode_weights_per_s=rates[0],
-        decode_weights_per_s=rates[1],
+        encode_weights_per_s=count / encode_s if speed else None,
+        decode_weights_per_s=count / decode_s if speed else None,
         cost=block_hardware_cost(block, hardware.decoder.lanes),
     )
 
@@ -238,26 +241,17 @@ def _cycles(matrix: CodeMatrix, block: bytes, hardware: Hardware) -> dict[str, f
     }
 
 
-def _rates(matrix: CodeMatrix, variant: CodecVariant, block: bytes) -> tuple[float, float]:
-    """Weights per second of encoder and decoder."""
-    rows = max(1, _WARM_UP_WEIGHTS // matrix.codes.shape[1])
-    decode_block(_encode(matrix.codes[:rows], matrix.bits, variant))  # compiles
-    encode_s = _seconds(lambda: _encode(matrix.codes, matrix.bits, variant))
-    decode_s = _seconds(lambda: decode_block(block))
-    return matrix.codes.size / encode_s, matrix.codes.size / decode_s
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    """Return the shortest of a few calls; one if it is slow."""
+def _timed(call: Callable[[], _Result], is_repeated: bool) -> tuple[_Result, float]:
+    """Result, and the shortest time of a few calls (seconds); one call if it is slow."""
     shortest, spent = math.inf, 0.0
-    for _ in range(_MOST_REPEATS):
+    while True:
         begin = time.perf_counter()
-        call()
+        result = call()
         elapsed = time.perf_counter() - begin
-        shortest, spent = min(shortest, elapsed), spent + elapsed
-        if spent > _ENOUGH_SECONDS:
-            break
-    return max(shortest, 1e-9)
+        # Clocks have a grain; nothing takes no time.
+        shortest, spent = min(shortest, max(elapsed, 1e-9)), spent + max(elapsed, _LEAST_SECONDS)
+        if not is_repeated or spent >= _ENOUGH_SECONDS:
+            return result, shortest
 
 
 def records(rows: Iterable[CodecFigures]) -> list[dict[str, Any]]:
