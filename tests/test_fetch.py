@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import http.server
 import io
@@ -30,6 +31,8 @@ def sha(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+# Archives hold the time at which they were made: one for all tests, so that hashes stay.
+@functools.cache
 def wheel_bytes() -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -37,6 +40,7 @@ def wheel_bytes() -> bytes:
     return stream.getvalue()
 
 
+@functools.cache
 def source_bytes() -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz") as archive:
