@@ -9,12 +9,15 @@ extern "C" int64_t run(int64_t count, int64_t segment, int64_t width, int64_t en
     Vtop& top = bench.top;
     top.job_valid = 0;
     put(top.word_valid, "", 0);
-    for (int64_t i = 0; i < entries; ++i) {
+    for (int64_t i = 0; i < entries; i += 64) {
         top.table_write = 1;
-        top.table_index = i;
-        top.table_value = table[i];
+        top.table_index = i / 64;
+        put(top.table_values, table + i, entries - i < 64 ? entries - i : 64);
         bench.step();
     }
+    uint8_t banks[LANES];  // a bank for each lane: no conflicts here
+    for (int lane = 0; lane < LANES; ++lane) banks[lane] = lane;
+    put(top.write_banks, banks, LANES);
     top.table_write = 0;
     top.job_count = count;
     top.job_segment = segment;

@@ -8,7 +8,8 @@ module decoder #(
     parameter LANES = 4,
     parameter PORT_CODES = 64,
     parameter QUEUE_GROUPS = 4,
-    parameter IS_ZERO_RUN = 0
+    parameter IS_ZERO_RUN = 0,
+    parameter BANK_BITS = 8
 ) (
     input  wire                 clk,
     input  wire                 reset,
@@ -20,14 +21,16 @@ module decoder #(
     input  wire                 job_use_table,
     output wire                 job_done,
     input  wire                 table_write,
-    input  wire [7:0]           table_index,
-    input  wire [7:0]           table_value,
+    input  wire [1:0]           table_index,
+    input  wire [511:0]         table_values,
     input  wire [LANES-1:0]     word_valid,
     output wire [LANES-1:0]     word_ready,
     input  wire [LANES*64-1:0]  words,
     output reg  [LANES-1:0]     write,
     output wire [LANES*128-1:0] write_groups,
-    output wire [LANES*5-1:0]   write_counts
+    output wire [LANES*5-1:0]   write_counts,
+    // Bank of the weight SRAM that each lane's next group goes to: a bank takes one a cycle.
+    input  wire [LANES*BANK_BITS-1:0] write_banks
 );
     localparam LANE_BITS = (LANES > 1) ? $clog2(LANES) : 1;
 
@@ -37,6 +40,7 @@ module decoder #(
     wire start = job_valid && job_ready;
     integer i, lane_at, granted;
     reg is_full;
+    reg [(1<<BANK_BITS)-1:0] taken;
 
     assign job_ready = !busy;
     assign word_ready = busy ? lane_ready : 0;
@@ -47,13 +51,16 @@ module decoder #(
         next_turn = turn;
         granted = 0;
         is_full = 1'b0;
+        taken = 0;
         for (i = 0; i < LANES; i = i + 1) begin
             lane_at = (32'(turn) + i >= LANES) ? 32'(turn) + i - LANES : 32'(turn) + i;
-            if (group_valid[lane_at[LANE_BITS-1:0]]) begin
+            if (group_valid[lane_at[LANE_BITS-1:0]]
+                && !taken[write_banks[lane_at*BANK_BITS +: BANK_BITS]]) begin
                 granted = granted + 32'(write_counts[lane_at*5 +: 5]);
                 is_full = is_full || granted > PORT_CODES;
                 if (!is_full) begin
                     write[lane_at[LANE_BITS-1:0]] = 1'b1;
+                    taken[write_banks[lane_at*BANK_BITS +: BANK_BITS]] = 1'b1;
                     next_turn = (lane_at == LANES - 1) ? 0 : lane_at[LANE_BITS-1:0] + 1'b1;
                 end
             end
@@ -79,7 +86,7 @@ module decoder #(
                 decoder_lane_zero_run #(.QUEUE_GROUPS(QUEUE_GROUPS)) lane_i (
                     .clk(clk), .reset(reset), .start(start), .count(count), .width(job_width),
                     .use_table(job_use_table), .table_write(table_write),
-                    .table_index(table_index), .table_value(table_value),
+                    .table_index(table_index), .table_values(table_values),
                     .word_valid(word_valid[lane]), .word_ready(lane_ready[lane]),
                     .word(words[lane*64 +: 64]), .group_valid(group_valid[lane]),
                     .group_ready(write[lane]), .group(write_groups[lane*128 +: 128]),
@@ -89,7 +96,7 @@ module decoder #(
                 decoder_lane_bitmap #(.QUEUE_GROUPS(QUEUE_GROUPS)) lane_i (
                     .clk(clk), .reset(reset), .start(start), .count(count), .width(job_width),
                     .use_table(job_use_table), .table_write(table_write),
-                    .table_index(table_index), .table_value(table_value),
+                    .table_index(table_index), .table_values(table_values),
                     .word_valid(word_valid[lane]), .word_ready(lane_ready[lane]),
                     .word(words[lane*64 +: 64]), .group_valid(group_valid[lane]),
                     .group_ready(write[lane]), .group(write_groups[lane*128 +: 128]),

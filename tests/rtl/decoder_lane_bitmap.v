@@ -14,8 +14,8 @@ module decoder_lane_bitmap #(
     input  wire [3:0]   width,
     input  wire         use_table,
     input  wire         table_write,
-    input  wire [7:0]   table_index,
-    input  wire [7:0]   table_value,
+    input  wire [1:0]   table_index,
+    input  wire [511:0] table_values,
     input  wire         word_valid,
     output wire         word_ready,
     input  wire [63:0]  word,
@@ -67,7 +67,7 @@ module decoder_lane_bitmap #(
     endgenerate
     field_values #(.FIELDS(4)) meaning (
         .clk(clk), .table_write(table_write), .table_index(table_index),
-        .table_value(table_value), .use_table(use_table), .width(width), .fields(fields),
+        .table_values(table_values), .use_table(use_table), .width(width), .fields(fields),
         .codes(codes)
     );
 

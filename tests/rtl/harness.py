@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-__all__ = ["Design", "bits_to_bytes", "build_all", "require_rtl", "sources"]
+__all__ = ["Design", "bits_to_bytes", "build_all", "modules", "require_rtl", "sources"]
 
 _HERE = Path(__file__).parent
 _WARNINGS = ["-Wall"]
@@ -91,7 +91,7 @@ class Design:
 
     def library(self) -> Path:
         """Path of the shared library, built if it is not there."""
-        files = [*_modules(self.top), _HERE / f"{self.driver}.cpp", _HERE / "bench.h"]
+        files = [*modules(self.top), _HERE / f"{self.driver}.cpp", _HERE / "bench.h"]
         digest = hashlib.sha256(_version().encode())
         digest.update(repr((self.top, sorted(self.parameters.items()), _COMPILE)).encode())
         for path in files:
@@ -108,7 +108,7 @@ class Design:
             settings = [f"-G{name}={value}" for name, value in self.parameters.items()]
             _command(
                 ["verilator", "--cc", *_WARNINGS, "-O3", "--prefix", "Vtop", "--Mdir", directory,
-                 "--top-module", self.top, *settings, *map(str, _modules(self.top))]
+                 "--top-module", self.top, *settings, *map(str, modules(self.top))]
             )  # fmt: skip
             macros = [f"-D{name}={value}" for name, value in self.parameters.items()]
             built, unit = work / "library.so", work / "unit.cc"
@@ -129,7 +129,7 @@ def build_all(designs: Sequence[Design]) -> None:
 
 
 @functools.cache
-def _modules(top: str) -> tuple[Path, ...]:
+def modules(top: str) -> tuple[Path, ...]:
     """Files of a module and of those that it instantiates; a file holds the module of its name."""
     found, left = [], [top]
     names = {path.stem for path in sources()}

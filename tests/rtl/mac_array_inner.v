@@ -26,9 +26,10 @@ module mac_array_inner #(
     input  wire [WINDOW-1:0]                   job_tail,
     input  wire [BANK_BITS-1:0]                job_base,
     output wire                                job_done,
-    input  wire [LANES-1:0]                    write_enable,
-    input  wire [LANES*BANK_BITS-1:0]          write_address,
-    input  wire [LANES*WINDOW*WEIGHT_BITS-1:0] write_data,
+    // Weight banks: bank 2 * lane holds the even words of a lane, the next one the odd words.
+    input  wire [2*LANES-1:0]                  write_enable,
+    input  wire [2*LANES*(BANK_BITS-1)-1:0]    write_address,
+    input  wire [2*LANES*WINDOW*WEIGHT_BITS-1:0] write_data,
     input  wire                                act_valid,
     output wire                                act_ready,
     input  wire [WINDOW*HALVES*8-1:0]          act_data,
@@ -83,9 +84,9 @@ module mac_array_inner #(
                 .SKIP_ACTIVATIONS(SKIP_ACTIVATIONS), .BANK_BITS(BANK_BITS)
             ) lane_i (
                 .clk(clk), .reset(reset), .load(load), .base(job_base),
-                .write_enable(write_enable[lane]),
-                .write_address(write_address[lane*BANK_BITS +: BANK_BITS]),
-                .write_data(write_data[lane*WINDOW*WEIGHT_BITS +: WINDOW*WEIGHT_BITS]),
+                .write_enable(write_enable[2*lane +: 2]),
+                .write_address(write_address[2*lane*(BANK_BITS-1) +: 2*(BANK_BITS-1)]),
+                .write_data(write_data[2*lane*WINDOW*WEIGHT_BITS +: 2*WINDOW*WEIGHT_BITS]),
                 .push(push), .push_data(act_data),
                 .push_positions(last_window ? tail : {WINDOW{1'b1}}),
                 .push_ends_sum(last_window), .push_ends_row(last_window && last_pass),

@@ -179,10 +179,9 @@ def exact_cycles(case: Case, shape: Geometry) -> int:
     tile = _windows(_by_lane(weights, lanes), window)[None]  # 1, passes, lanes, windows, window
     acts = _windows(active, window)[:, None, None]
     products = (tile & acts).sum(axis=-1, dtype=np.int64).transpose(0, 1, 3, 2)
-    flat = np.ascontiguousarray(products.reshape(-1, *products.shape[2:]))
-    return inner_cycles(
-        flat, tile.shape[1], shape.macs, shape.halves, shape.queue_depth, case.stall
-    )
+    windows = products.shape[2]
+    flat = np.ascontiguousarray(products.reshape(-1, lanes))
+    return inner_cycles(flat, windows, shape.macs, shape.halves, shape.queue_depth, case.stall)
 
 
 def fast_cycles(case: Case, shape: Geometry) -> int:

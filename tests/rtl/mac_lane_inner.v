@@ -20,10 +20,10 @@ module mac_lane_inner #(
     // Place of the tile in the bank, taken at the start of a job.
     input  wire                            load,
     input  wire [BANK_BITS-1:0]            base,
-    // Weight bank: a word is a window.
-    input  wire                            write_enable,
-    input  wire [BANK_BITS-1:0]            write_address,
-    input  wire [WINDOW*WEIGHT_BITS-1:0]   write_data,
+    // Weight banks: a word is a window, and even and odd words have a bank each.
+    input  wire [1:0]                      write_enable,
+    input  wire [2*(BANK_BITS-1)-1:0]      write_address,
+    input  wire [2*WINDOW*WEIGHT_BITS-1:0] write_data,
     // Activation windows.
     input  wire                            push,
     input  wire [WINDOW*HALVES*8-1:0]      push_data,
@@ -44,8 +44,9 @@ module mac_lane_inner #(
     localparam INDEX_BITS = (PARTS > 1) ? $clog2(PARTS) : 1;
     localparam POINTER_BITS = (QUEUE_DEPTH > 1) ? $clog2(QUEUE_DEPTH) : 1;
 
-    // Weight bank with a synchronous read; the word of the window at the head is always out.
-    reg [WINDOW*WEIGHT_BITS-1:0] bank [0:(1<<BANK_BITS)-1];
+    // Weight banks with a synchronous read; the word of the window at the head is always out.
+    reg [WINDOW*WEIGHT_BITS-1:0] even [0:(1<<(BANK_BITS-1))-1];
+    reg [WINDOW*WEIGHT_BITS-1:0] odd [0:(1<<(BANK_BITS-1))-1];
     reg [WINDOW*WEIGHT_BITS-1:0] weights;
     reg [BANK_BITS-1:0] first_address, address;
     wire pop;
@@ -54,8 +55,13 @@ module mac_lane_inner #(
         : head_ends_row ? first_address : address + 1'b1;
 
     always @(posedge clk) begin
-        if (write_enable) bank[write_address] <= write_data;
-        weights <= bank[next_address];
+        if (write_enable[0])
+            even[write_address[BANK_BITS-2:0]] <= write_data[WINDOW*WEIGHT_BITS-1:0];
+        if (write_enable[1])
+            odd[write_address[2*(BANK_BITS-1)-1:BANK_BITS-1]]
+                <= write_data[2*WINDOW*WEIGHT_BITS-1:WINDOW*WEIGHT_BITS];
+        weights <= next_address[0] ? odd[next_address[BANK_BITS-1:1]]
+            : even[next_address[BANK_BITS-1:1]];
         address <= next_address;
         if (load) first_address <= base;
     end

@@ -19,7 +19,14 @@ import numpy as np
 
 from azsim.jit import kernel
 
-__all__ = ["BITMAP_OFFSET", "ZERO_RUN_OFFSET", "decoder_cycles", "new_lanes", "step_decoder"]
+__all__ = [
+    "BITMAP_OFFSET",
+    "WRITTEN",
+    "ZERO_RUN_OFFSET",
+    "decoder_cycles",
+    "new_lanes",
+    "step_decoder",
+]
 
 BITMAP_OFFSET = 3
 """Cycles of a job from the first request to the last write, beyond those of the busiest lane: a
@@ -32,8 +39,10 @@ _WORD_BITS, _MASK_BITS, _RUN_BITS = 64, 16, 4
 _GROUP, _FIELDS = 16, 4
 # What a lane holds: bits in the window, next event and end of events, ones of the group at hand
 # (-1 without one), codes in the group, codes to come, whether a part of a group still has to leave,
-# and how many groups wait; from `_QUEUE` on how many codes each of these has.
-_LEVEL, _AT, _END, _ONES, _POSITION, _CODES, _FLUSH, _HELD, _QUEUE = range(9)
+# groups written, and how many groups wait; from `_QUEUE` on how many codes each of these has.
+_LEVEL, _AT, _END, _ONES, _POSITION, _CODES, _FLUSH, _WRITTEN, _HELD, _QUEUE = range(10)
+WRITTEN = _WRITTEN
+"""Column of a lane's state that counts the groups it has written."""
 
 
 def new_lanes(first_event: np.ndarray, num_codes: np.ndarray, queue_groups: int = 4) -> np.ndarray:
@@ -49,7 +58,7 @@ def new_lanes(first_event: np.ndarray, num_codes: np.ndarray, queue_groups: int 
 
     Returns
     -------
-    ndarray of shape (lanes, 8 + queue_groups), int64
+    ndarray of shape (lanes, 9 + queue_groups), int64
     """
     lanes = np.zeros((len(num_codes), _QUEUE + queue_groups), np.int64)
     lanes[:, _AT] = first_event[:-1]
@@ -105,7 +114,7 @@ def _zero_run(lane, events, width, has_room):
 
 
 @kernel
-def step_decoder(lanes, events, width, is_zero_run, port_codes, turn, has_word, took_word):
+def step_decoder(lanes, events, width, is_zero_run, port_codes, banks, turn, has_word, took_word):
     """Let one cycle pass.
 
     Parameters
@@ -119,6 +128,8 @@ def step_decoder(lanes, events, width, is_zero_run, port_codes, turn, has_word, 
     is_zero_run : bool
     port_codes : int
         Codes that the write port takes a cycle, at least 16.
+    banks : ndarray of shape (lanes,), int64
+        Bank of the weight SRAM, below 64, for each lane's next group; a bank takes one a cycle.
     turn : int
         Lane that the port looks at first.
     has_word : ndarray of shape (lanes,), bool
@@ -134,13 +145,16 @@ def step_decoder(lanes, events, width, is_zero_run, port_codes, turn, has_word, 
     """
     num_lanes = lanes.shape[0]
     granted = 0
+    taken = 0
     next_turn = turn
     for offset in range(num_lanes):
         i = (turn + offset) % num_lanes
-        if lanes[i, _HELD] > 0:
+        if lanes[i, _HELD] > 0 and (taken >> banks[i]) & 1 == 0:
             granted += lanes[i, _QUEUE]
             if granted > port_codes:
                 break
+            taken |= 1 << banks[i]
+            lanes[i, _WRITTEN] += 1
             lanes[i, _HELD] -= 1
             for place in range(lanes[i, _HELD]):
                 lanes[i, _QUEUE + place] = lanes[i, _QUEUE + place + 1]
@@ -185,6 +199,7 @@ def decoder_cycles(lanes, events, num_words, width, is_zero_run, port_codes, sta
     sent = np.zeros(num_lanes, np.int64)
     has_word = np.zeros(num_lanes, np.bool_)
     took_word = np.zeros(num_lanes, np.bool_)
+    banks = np.arange(num_lanes)  # a bank for each lane: no conflicts
     turn = 0
     cycle = 0
     while True:
@@ -192,7 +207,7 @@ def decoder_cycles(lanes, events, num_words, width, is_zero_run, port_codes, sta
         for i in range(num_lanes):
             has_word[i] = sent[i] < num_words[i] and (stalled >> np.uint64(i)) & np.uint64(1) == 0
         turn, is_done = step_decoder(
-            lanes, events, width, is_zero_run, port_codes, turn, has_word, took_word
+            lanes, events, width, is_zero_run, port_codes, banks, turn, has_word, took_word
         )
         sent += took_word
         cycle += 1

@@ -12,7 +12,7 @@ import numpy as np
 
 from azsim.jit import kernel
 
-__all__ = ["INNER_OFFSET", "OUTER_OFFSET", "inner_cycles", "outer_cycles"]
+__all__ = ["INNER_OFFSET", "OUTER_OFFSET", "inner_cycles", "outer_cycles", "step_inner"]
 
 INNER_OFFSET = 4
 """Cycles from an inner job's first request to its last write, beyond those of its rows: one to
@@ -22,53 +22,69 @@ OUTER_OFFSET = 3
 """The same for the outer dataflow, where a product's last step is its accumulator's write."""
 
 
+@kernel
+def step_inner(products, macs, halves, queue_depth, held, at, left, fresh):
+    """Let the lanes of the inner dataflow work for one cycle.
+
+    Parameters
+    ----------
+    products : ndarray of shape (windows, lanes), int64
+        Products that each lane has to issue for each window of all sums in order.
+    macs, halves, queue_depth : int
+        See `azsim.machine.engines.mac.Geometry`.
+    held, at, left, fresh : ndarray of shape (lanes,)
+        Changed: windows in the queue, number of the one at its head, half-products of it that are
+        still to issue, whether it has not been begun.
+
+    Returns
+    -------
+    all_room, all_idle : bool
+    """
+    all_room = True
+    all_idle = True
+    for lane in range(len(held)):
+        if held[lane] > 0:
+            if fresh[lane]:
+                left[lane] = products[at[lane], lane] * halves
+            left[lane] = max(0, left[lane] - macs)
+            fresh[lane] = left[lane] == 0
+            if left[lane] == 0:
+                at[lane] += 1
+                held[lane] -= 1
+        all_room &= held[lane] < queue_depth
+        all_idle &= held[lane] == 0
+    return all_room, all_idle
+
+
 @kernel(
-    "int64(int64[:, :, ::1], int64, int64, int64, int64, uint8[::1])",
+    "int64(int64[:, ::1], int64, int64, int64, int64, uint8[::1])",
 )
-def inner_cycles(products, passes, macs, halves, queue_depth, stall):
+def inner_cycles(products, windows, macs, halves, queue_depth, stall):
     """Cycles of the inner dataflow from the first request to the last write.
 
     Parameters
     ----------
-    products : ndarray of shape (rows * passes, windows, lanes), int64
-        Products that each lane has to issue for each window.
-    passes : int
-        Passes of a row; only the order counts, rows follow one another as passes do.
-    macs, halves, queue_depth : int
-        See `azsim.machine.engines.mac.Geometry`.
+    products, macs, halves, queue_depth
+        See `step_inner`; sums follow one another, pass after pass and row after row.
+    windows : int
+        Windows of one sum.
     stall : ndarray of shape (period,), uint8
         Cycles, again and again, in which no window comes from activation SRAM.
     """
-    sums, windows, lanes = products.shape
-    held = np.zeros(lanes, np.int64)  # windows in the lane's queue
-    at = np.zeros(lanes, np.int64)  # number of the window at its head
-    left = np.zeros(lanes, np.int64)  # half-products of it that are still to issue
+    total, lanes = products.shape
+    held = np.zeros(lanes, np.int64)
+    at = np.zeros(lanes, np.int64)
+    left = np.zeros(lanes, np.int64)
     fresh = np.ones(lanes, np.bool_)
     sent = 0
     cycle = 0
     while True:
-        all_room = True
-        all_idle = True
-        for lane in range(lanes):
-            leaves = 0
-            if held[lane] > 0:
-                if fresh[lane]:
-                    left[lane] = products[at[lane] // windows, at[lane] % windows, lane] * halves
-                left[lane] = max(0, left[lane] - macs)
-                fresh[lane] = left[lane] == 0
-                if left[lane] == 0:
-                    leaves = 1
-                    at[lane] += 1
-            held[lane] -= leaves
-            all_room &= held[lane] < queue_depth
-            all_idle &= held[lane] == 0
-        if sent == sums * windows and all_idle:
+        all_room, all_idle = step_inner(products, macs, halves, queue_depth, held, at, left, fresh)
+        if sent == total and all_idle:
             return cycle + INNER_OFFSET
-        begins_sum = sent % windows == 0
-        is_ready = sent < sums * windows and all_room and (all_idle or not begins_sum)
+        is_ready = sent < total and all_room and (all_idle or sent % windows != 0)
         if is_ready and stall[cycle % len(stall)] == 0:
-            for lane in range(lanes):
-                held[lane] += 1
+            held += 1
             sent += 1
         cycle += 1
 
