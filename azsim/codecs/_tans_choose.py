@@ -16,7 +16,9 @@ __all__ = ["rank_forms", "worth"]
 _TABLE_BITS = 4.5  # of a stored frequency, about
 _TABLES = 4
 _TOKEN_SHARE = 0.02  # of all bits, what a token for each code may cost
-_FLAG_SHARE = 0.05  # of all bits, what flags must save, as contexts find much of that too
+# Of all bits, what flags and dead zones must save, as contexts find much of that too.
+_FLAG_SHARE = 0.05
+_ZONE_SHARE = 0.01
 
 
 class _Survey(NamedTuple):
@@ -60,9 +62,8 @@ def rank_forms(codes: np.ndarray, bits: int, columns: int) -> tuple[list[Form], 
         costs = _cost(form, bits, counted)
         if costs is not None:
             total = costs[0] + skip_bits * form.has_skip
-            found.append(
-                (worth(total, costs[1], codes.size) * (1 + _FLAG_SHARE * form.flags), form)
-            )
+            share = _FLAG_SHARE * form.flags + _ZONE_SHARE * form.has_skip
+            found.append((worth(total, costs[1], codes.size) * (1 + share), form))
     found.sort()
     return [form for _, form in found], skip
 

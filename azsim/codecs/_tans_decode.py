@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from azsim.codecs._tans_stream import WORD_BITS, lane_groups
+from azsim.codecs._tans_stream import WORD_BITS, lane_group, lane_turns
 from azsim.codecs._tans_tokens import FLAG, GROUP, MASK, QUAD, VALUE
 from azsim.jit import kernel
 
@@ -86,7 +86,8 @@ def decode_lanes(  # noqa: C901
     row = np.empty(lanes, np.int64)
     column = np.empty(lanes, np.int64)
     stop = np.empty(lanes, np.int64)  # column at which the group ends
-    group_left = np.empty(lanes, np.int64)
+    turns = np.empty(lanes, np.int64)
+    turn = np.zeros(lanes, np.int64)
     mask_left = np.zeros(lanes, np.int64)
     first_kind = FLAG if has_flags else MASK if has_masks else VALUE
     next_kind = np.full(lanes, first_kind)
@@ -94,12 +95,12 @@ def decode_lanes(  # noqa: C901
     number = 0
     taken = 0
     for lane in range(lanes):
-        group = lane_groups(groups, lanes, lane)
-        group_left[lane] = lane_groups(groups, lanes, lane + 1) - group
+        turns[lane] = lane_turns(groups, lanes, lane)
+        group = lane_group(lanes, lane, 0)
         row[lane] = group // max(per_row, 1)
         column[lane] = (group - row[lane] * per_row) * GROUP
         stop[lane] = min(column[lane] + GROUP, columns)
-        if group_left[lane] > 0:
+        if turns[lane] > 0:
             active[number] = lane
             number += 1
         elif lane_bits[lane] != 0:
@@ -171,8 +172,8 @@ def decode_lanes(  # noqa: C901
             done[lane] += 1
             column[lane] = step
             if step >= stop[lane]:
-                group_left[lane] -= 1
-                if group_left[lane] == 0:
+                turn[lane] += 1
+                if turn[lane] == turns[lane]:
                     # The last state is the symbol's least, and nothing follows it.
                     if left[lane] != 0 or have != 0:
                         return LEFT, lane, taken
@@ -180,11 +181,10 @@ def decode_lanes(  # noqa: C901
                         return END, lane, taken
                     continue
                 next_kind[lane] = first_kind
-                if step >= columns:
-                    step = 0
-                    row[lane] = r + 1
-                column[lane] = step
-                stop[lane] = min(step + GROUP, columns)
+                group = lane_group(lanes, lane, turn[lane])
+                row[lane] = group // per_row
+                column[lane] = (group - row[lane] * per_row) * GROUP
+                stop[lane] = min(column[lane] + GROUP, columns)
             width = (entry >> 10) & 15
             state[lane] = (entry & 1023) + (bits & ((1 << width) - 1))
             have -= width
@@ -199,6 +199,20 @@ def decode_lanes(  # noqa: C901
         number = kept
         is_start = False
     return OK, 0, taken
+
+
+@kernel
+def _next_group(per_row, lanes, spot, row, place):
+    """Next group of a lane without division: its place among the lanes, row, place in the row."""
+    spot += 1
+    place += lanes + 1
+    if spot == lanes:
+        spot = 0
+        place -= lanes
+    while place >= per_row:
+        place -= per_row
+        row += 1
+    return spot, row, place
 
 
 @kernel
@@ -225,39 +239,39 @@ def decode_dense(
     """
     lanes = lane_bits.shape[0]
     per_row = (columns + GROUP - 1) // GROUP
-    groups = skip.shape[0] * per_row
+    rows = skip.shape[0]
+    groups = rows * per_row
     state = np.zeros(lanes, np.int64)
     buffer = preload.copy()
     held = lane_bits & (WORD_BITS - 1)
     left = lane_bits >> 5
-    row = np.zeros(lanes, np.int64)
     column = np.zeros(lanes, np.int64)
     row_code = np.zeros(lanes, np.int64)
     row_skip = np.zeros(lanes, np.int64)
-    at = np.zeros(lanes, np.int64)
-    end = np.zeros(lanes, np.int64)
+    at = np.full(lanes, -1, np.int64)
+    end = np.zeros(lanes, np.int64)  # of the group
+    spot = np.arange(lanes)
+    row = np.zeros(lanes, np.int64)
+    place = np.zeros(lanes, np.int64)
     taken = 0
+    number = 0
     biggest = np.int64(0)
-    most = np.int64(0)
     for lane in range(lanes):
-        for i in range(2):
-            group = lane_groups(groups, lanes, lane + i)
-            r = group // per_row
-            place = r * columns + min((group - r * per_row) * GROUP, columns)
-            if i == 0:
-                at[lane] = place
-            else:
-                end[lane] = place
-        done[lane] = end[lane] - at[lane]
-        most = max(most, done[lane])
-        if done[lane] == 0:
+        group = lane_group(lanes, lane, 0)
+        if group >= groups:
             if lane_bits[lane] != 0:
                 return False
             continue
-        row[lane] = at[lane] // columns
-        column[lane] = at[lane] - row[lane] * columns
-        row_code[lane] = row_codes[row[lane]]
-        row_skip[lane] = skip[row[lane]]
+        number += 1
+        r = group // per_row
+        row[lane] = r
+        place[lane] = group - r * per_row
+        column[lane] = place[lane] * GROUP
+        at[lane] = r * columns + column[lane]
+        end[lane] = r * columns + min(column[lane] + GROUP, columns)
+        done[lane] = end[lane] - at[lane]
+        row_code[lane] = row_codes[r]
+        row_skip[lane] = skip[r]
         if left[lane] > 0:
             buffer[lane] |= np.int64(stream[taken]) << held[lane]
             held[lane] += WORD_BITS
@@ -268,10 +282,10 @@ def decode_dense(
         held[lane] -= log
         if held[lane] < 0:
             return False
-    for _ in range(most):
+    while number > 0:
         for lane in range(lanes):
             p = at[lane]
-            if p == end[lane]:
+            if p < 0:
                 continue
             c = column[lane]
             context = row_code[lane] + column_codes[np.uint64(c)]
@@ -288,21 +302,28 @@ def decode_dense(
             codes[np.uint64(p)] = (size ^ -minus) + minus
             p += 1
             c += 1
-            at[lane] = p
             if p == end[lane]:
-                if left[lane] != 0 or held[lane] != width or (entry >> 34) & 1 == 0:
-                    return False
-                continue
-            if c == columns:
-                c = 0
-                row[lane] += 1
-                row_code[lane] = row_codes[row[lane]]
-                row_skip[lane] = skip[row[lane]]
+                spot[lane], r, g = _next_group(per_row, lanes, spot[lane], row[lane], place[lane])
+                if r >= rows:
+                    if left[lane] != 0 or held[lane] != width or (entry >> 34) & 1 == 0:
+                        return False
+                    at[lane] = -1
+                    number -= 1
+                    continue
+                row[lane] = r
+                place[lane] = g
+                c = g * GROUP
+                p = r * columns + c
+                end[lane] = r * columns + min(c + GROUP, columns)
+                done[lane] += end[lane] - p
+                row_code[lane] = row_codes[r]
+                row_skip[lane] = skip[r]
+            at[lane] = p
             column[lane] = c
-            number = (entry >> 10) & 15
-            state[lane] = (entry & 1023) + (bits & ((1 << number) - 1))
-            bits >>= number
-            have = held[lane] - width - number
+            more = (entry >> 10) & 15
+            state[lane] = (entry & 1023) + (bits & ((1 << more) - 1))
+            bits >>= more
+            have = held[lane] - width - more
             if have < 0:
                 return False
             wants = ((have - WORD_BITS) >> 63) & (-left[lane] >> 63) & 1
@@ -338,7 +359,6 @@ def decode_masked(  # noqa: C901
     lanes = lane_bits.shape[0]
     rows = skip.shape[0]
     per_row = (columns + GROUP - 1) // GROUP
-    quads_a_row = (columns + QUAD - 1) // QUAD
     groups = rows * per_row
     state = np.zeros(lanes, np.int64)
     buffer = preload.copy()
@@ -348,25 +368,22 @@ def decode_masked(  # noqa: C901
     column = np.zeros(lanes, np.int64)
     mask_left = np.zeros(lanes, np.int64)
     is_value = np.zeros(lanes, np.int64)
-    quads = np.zeros(lanes, np.int64)
+    quads = np.zeros(lanes, np.int64)  # left in the group
+    spot = np.arange(lanes)
+    place = np.zeros(lanes, np.int64)
     number = 0
     taken = 0
     biggest = np.int64(0)
     for lane in range(lanes):
-        for i in range(2):
-            group = lane_groups(groups, lanes, lane + i)
-            r = group // per_row
-            quad = (group - r * per_row) * (GROUP // QUAD)
-            if i == 0:
-                row[lane] = r
-                column[lane] = quad * QUAD
-                quads[lane] = -(r * quads_a_row + quad)
-            else:
-                quads[lane] += r * quads_a_row + quad
-        if quads[lane] == 0:
+        group = lane_group(lanes, lane, 0)
+        if group >= groups:
             if lane_bits[lane] != 0:
                 return False
             continue
+        row[lane] = group // per_row
+        place[lane] = group - row[lane] * per_row
+        column[lane] = place[lane] * GROUP
+        quads[lane] = (min(GROUP, columns - column[lane]) + QUAD - 1) >> 2
         number += 1
         if left[lane] > 0:
             buffer[lane] |= np.int64(stream[taken]) << held[lane]
@@ -410,16 +427,16 @@ def decode_masked(  # noqa: C901
                 if c >= columns and mask != 0:
                     return False
             else:
-                place = r * columns + c
+                first = r * columns + c
                 if c + QUAD <= columns:
                     for k in range(QUAD):
                         there = (mask >> k) & 1
-                        codes[np.uint64(place + k)] = there - 2 * (raw & there)
+                        codes[np.uint64(first + k)] = there - 2 * (raw & there)
                         raw >>= there
                 else:
                     for k in range(columns - c):
                         there = (mask >> k) & 1
-                        codes[np.uint64(place + k)] = there - 2 * (raw & there)
+                        codes[np.uint64(first + k)] = there - 2 * (raw & there)
                         raw >>= there
                     if mask >> (columns - c) != 0:
                         return False
@@ -427,13 +444,16 @@ def decode_masked(  # noqa: C901
                 quads[lane] -= 1
             done[lane] += 1
             if quads[lane] == 0:
-                if left[lane] != 0 or held[lane] != width or (entry >> 34) & 1 == 0:
-                    return False
-                number -= 1
-                continue
-            if c >= columns:
-                c = 0
-                row[lane] = r + 1
+                spot[lane], r, g = _next_group(per_row, lanes, spot[lane], r, place[lane])
+                if r >= rows:
+                    if left[lane] != 0 or held[lane] != width or (entry >> 34) & 1 == 0:
+                        return False
+                    number -= 1
+                    continue
+                row[lane] = r
+                place[lane] = g
+                c = g * GROUP
+                quads[lane] = (min(GROUP, columns - c) + QUAD - 1) >> 2
             column[lane] = c
             width += (entry >> 10) & 15
             state[lane] = (entry & 1023) + (bits & ((1 << ((entry >> 10) & 15)) - 1))

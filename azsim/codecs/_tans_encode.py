@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -29,12 +28,10 @@ from azsim.codecs._tans_stream import (
     count_tokens,
     encode_lane,
     interleave,
-    lane_groups,
     pack_lane,
 )
 from azsim.codecs._tans_tables import MAX_SYMBOLS, build_encoder
 from azsim.codecs._tans_tokens import (
-    GROUP,
     MASK,
     VALUE,
     Form,
@@ -166,11 +163,9 @@ def _coder(side: Side) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def _write(codes: np.ndarray, fitted: _Fitted, lanes: int) -> bytes:
     side, tokens, symbols, *_ = fitted
     columns, rows = side.num_columns, side.skip.size
-    groups = rows * -(-columns // GROUP)
-    bounds = [int(lane_groups(groups, lanes, lane)) for lane in range(lanes + 1)]
     coder = _coder(side)
     contexts = context_arrays(side, rows)
-    numbers = [count_tokens(tokens, columns, first, last) for first, last in pairwise(bounds)]
+    numbers = [count_tokens(tokens, rows, columns, lanes, lane) for lane in range(lanes)]
     token_start = np.concatenate([[0], np.cumsum(numbers)]).astype(np.int64)
     emitted = np.empty(token_start[-1], np.uint32)
     lane_bits = np.zeros(lanes, np.int64)
@@ -181,8 +176,8 @@ def _write(codes: np.ndarray, fitted: _Fitted, lanes: int) -> bytes:
             codes,
             tokens,
             columns,
-            bounds[lane],
-            bounds[lane + 1],
+            lanes,
+            lane,
             side.skip,
             used,
             contexts,

@@ -314,19 +314,21 @@ def fit_contexts(tokens: np.ndarray, raw_bits: np.ndarray, weight: np.ndarray) -
     if fitted.has_columns:
         _choose_columns(tokens, rows, classes, cost, number, rates[1], columns)
         side_columns = _rates(columns, rates[1]) + 8.0
-    best, least = None, np.inf
-    for use_rows in {fitted.has_rows, False}:
-        for use_columns in {fitted.has_columns, False}:
-            a = rows if use_rows else none[: rows.size]
-            b = columns if use_columns else none[: columns.size]
-            side = side_rows * use_rows + side_columns * use_columns
-            histogram = _histogram(tokens, a, b, raw_bits.size)
-            bits = _partition(histogram, _FIT_LOG, MAX_CLASSES, 1.0)[1].min() + side
-            if bits < least:
-                best = Contexts(a, b, use_rows, use_columns, histogram, side)
-                least = bits
-    assert best is not None
-    return best
+    # Whether codes pay is judged on other rows than they were fitted on.
+    others = np.ascontiguousarray(tokens[::stride])
+    least, chosen = np.inf, (False, False)
+    for use in {(r, c) for r in (fitted.has_rows, False) for c in (fitted.has_columns, False)}:
+        a = (rows if use[0] else none)[: rows.size : stride]
+        b = (columns if use[1] else none)[: columns.size]
+        histogram = _histogram(others, a, b, raw_bits.size)
+        bits = _partition(histogram, _FIT_LOG, MAX_CLASSES, 1.0 / stride)[1].min() * stride
+        bits += side_rows * use[0] + side_columns * use[1]
+        if bits < least:
+            least, chosen = bits, use
+    a = rows if chosen[0] else none[: rows.size]
+    b = columns if chosen[1] else none[: columns.size]
+    side = side_rows * chosen[0] + side_columns * chosen[1]
+    return Contexts(a, b, *chosen, _histogram(tokens, a, b, raw_bits.size), side)
 
 
 def _fit_sample(

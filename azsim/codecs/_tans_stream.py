@@ -12,28 +12,40 @@ __all__ = [
     "count_tokens",
     "encode_lane",
     "interleave",
-    "lane_groups",
+    "lane_group",
+    "lane_turns",
     "pack_lane",
 ]
 
 WORD_BITS = 32
+_SYMBOL_BITS = 6  # MAX_SYMBOLS is 64
 
 
 @kernel
-def lane_groups(groups, lanes, lane):
-    """First group of a lane; lane `lanes` gives the number of groups."""
-    return groups * lane // lanes
+def lane_group(lanes, lane, turn):
+    """Group that a lane takes in a turn, if there are so many; lanes change places every turn."""
+    return turn * lanes + (lane + turn) % lanes
 
 
 @kernel
-def count_tokens(tokens, columns, first, last):
-    """Tokens of the groups [first, last)."""
+def lane_turns(groups, lanes, lane):
+    """Number of groups of a lane."""
+    turns = (groups + lanes - 1) // lanes
+    if turns > 0 and lane_group(lanes, lane, turns - 1) >= groups:
+        return turns - 1
+    return turns
+
+
+@kernel
+def count_tokens(tokens, rows, columns, lanes, lane):
+    """Tokens of a lane."""
     flag_tokens, mask_tokens, value_tokens = tokens
     per_row = (columns + GROUP - 1) // GROUP
     has_flags, has_masks = flag_tokens.shape[1] > 0, mask_tokens.shape[1] > 0
     has_values = value_tokens.shape[1] > 0
     total = 0
-    for group in range(first, last):
+    for turn in range(lane_turns(rows * per_row, lanes, lane)):
+        group = lane_group(lanes, lane, turn)
         r = group // per_row
         start = (group - r * per_row) * GROUP
         stop = min(start + GROUP, columns)
@@ -70,6 +82,7 @@ def _group_events(codes, tokens, columns, r, start, skip, symbols, contexts, tab
             return number
     has_masks, has_values = mask_tokens.shape[1] > 0, value_tokens.shape[1] > 0
     a = row_codes[VALUE, r]
+    zone = np.int64(skip[r])
     for quad in range(start, stop, QUAD):
         if has_masks:
             mask = np.int64(mask_tokens[r, quad >> 2])
@@ -87,24 +100,25 @@ def _group_events(codes, tokens, columns, r, start, skip, symbols, contexts, tab
             number += 1
         if has_values:
             for c in range(quad, min(quad + QUAD, stop)):
-                symbol = np.int64(value_tokens[r, c])
+                place = np.uint64(c)
+                symbol = np.int64(value_tokens[r, place])
                 if has_masks and symbol == 255:
                     continue
-                table = table_of[VALUE, a + column_codes[VALUE, c]]
-                tables[number] = table * MAX_SYMBOLS + symbol
-                raw = 0
-                if raw_bits[symbol] > 0:
-                    code = np.int64(codes[r * columns + c])
-                    raw = abs(code) - skip[r] - least[symbol]
-                    if has_sign[symbol] == 1:
-                        raw = raw << 1 | (1 if code < 0 else 0)
-                raws[number] = raw << 4 | raw_bits[symbol]
+                table = table_of[VALUE, np.uint64(a + column_codes[VALUE, place])]
+                tables[np.uint64(number)] = table * MAX_SYMBOLS + symbol
+                code = np.int64(codes[np.uint64(r * columns + c)])
+                width = raw_bits[np.uint64(symbol)]
+                # Shifted out again where the symbol has no raw bits.
+                raw = abs(code) - zone - least[np.uint64(symbol)]
+                raw = raw << has_sign[np.uint64(symbol)] | (code < 0) & has_sign[np.uint64(symbol)]
+                raw = (raw & ((1 << width) - 1)) << 4 | width
+                raws[np.uint64(number)] = raw
                 number += 1
     return number
 
 
 @kernel
-def encode_lane(codes, tokens, columns, first, last, skip, symbols, contexts, log, coder, emitted):
+def encode_lane(codes, tokens, columns, lanes, lane, skip, symbols, contexts, log, coder, emitted):
     """Code a lane backwards.
 
     `emitted` gets for each token, in decoding order, ``bits << 5 | number``; the result is the
@@ -118,29 +132,32 @@ def encode_lane(codes, tokens, columns, first, last, skip, symbols, contexts, lo
     at = emitted.shape[0]
     total = 0
     state = np.int64(-1)
-    for group in range(last - 1, first - 1, -1):
+    for turn in range(lane_turns(skip.shape[0] * per_row, lanes, lane) - 1, -1, -1):
+        group = lane_group(lanes, lane, turn)
         r = group // per_row
         start = (group - r * per_row) * GROUP
         number = _group_events(
             codes, tokens, columns, r, start, skip, symbols, contexts, tables, raws
         )
         for i in range(number - 1, -1, -1):
-            entry = tables[i]
-            table = entry // MAX_SYMBOLS
-            width = raws[i] & 15
-            raw = raws[i] >> 4
+            entry = tables[np.uint64(i)]
+            table = np.uint64(entry >> _SYMBOL_BITS)
+            entry = np.uint64(entry)
+            raw = raws[np.uint64(i)]
+            width = raw & 15
+            raw >>= 4
             if state < 0:
                 # The last token: its least state, and no bits for a state after it.
-                state = states[table, start_of[entry]]
+                state = states[table, np.uint64(start_of[entry])]
             else:
                 value = state + size
                 bits = bits_most[entry] - (1 if value < least_state[entry] else 0)
                 raw |= (value & ((1 << bits) - 1)) << width
                 width += bits
                 frequency = least_state[entry] >> bits_most[entry]
-                state = states[table, start_of[entry] + (value >> bits) - frequency]
+                state = states[table, np.uint64(start_of[entry] + (value >> bits) - frequency)]
             at -= 1
-            emitted[at] = raw << 5 | width
+            emitted[np.uint64(at)] = raw << 5 | width
             total += width
     return state, total
 

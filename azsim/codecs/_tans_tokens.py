@@ -177,9 +177,8 @@ def dead_zones(codes, columns, rows):
     for r in range(rows):
         least = 1000
         for i in range(r * columns, min((r + 1) * columns, codes.shape[0])):
-            size = abs(np.int64(codes[i]))
-            if size != 0 and size < least:
-                least = size
+            size = abs(np.int64(codes[np.uint64(i)]))
+            least = min(least, size if size > 0 else 1000)
         if least < 1000:
             found[r] = least - 1
     return found
@@ -194,21 +193,22 @@ def survey(codes, columns, skip, plain, skipped, mask_counts, mask_some, flag_co
     """
     count = codes.shape[0]
     zeros_in_some = 0
+    first = np.zeros(4, np.int64)
     for r in range(skip.shape[0]):
         width = min(columns, count - r * columns)
         for start in range(0, width, GROUP):
             stop = min(start + GROUP, width)
             zeros = 0
-            first = np.zeros(4, np.int64)
+            first[:] = 0
             for c in range(start, stop):
-                code = np.int64(codes[r * columns + c])
+                code = np.int64(codes[np.uint64(r * columns + c)])
                 if code == 0:
                     zeros += 1
                 else:
                     sign = 1 if code < 0 else 0
-                    plain[sign, abs(code)] += 1
-                    skipped[sign, abs(code) - skip[r]] += 1
-                    first[(c - start) >> 2] |= 1 << ((c - start) & 3)
+                    plain[np.uint64(sign), np.uint64(abs(code))] += 1
+                    skipped[np.uint64(sign), np.uint64(abs(code) - skip[r])] += 1
+                    first[np.uint64((c - start) >> 2)] |= 1 << ((c - start) & 3)
             some = 1 if zeros < stop - start else 0
             flag_counts[some] += 1
             for quad in range((stop - start + 3) >> 2):

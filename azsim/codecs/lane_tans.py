@@ -1,4 +1,71 @@
-"""Tokens under tANS tables chosen by row and column, for lanes that decode side by side."""
+"""Tokens under tANS tables chosen by row and column, for lanes that decode side by side.
+
+Payload: nothing if all codes are zero; else, with bits filling bytes from the least one::
+
+    2 bits           log - 7: a table has 2**log states, all tables together at most 2,048
+    3 bits           scheme, see `azsim.codecs._tans_tokens`
+    6 bits           lanes less one
+    5 bits, that many   number of columns
+    7 + 3 bits, codes   if flag 8 is set: the dead zone of each row
+    for each kind of tokens, flags (if flag 1 is set), masks (flag 2), values:
+      1 bit          whether rows have codes, then 5 + 3 bits, codes
+      1 bit          whether columns have codes (one for each 16, 4 or 1 columns), the same
+      3 bits         classes less one
+      6 bits each    the sum of codes at which each class but the last ends
+      tables         one a class, see `azsim.codecs._tans_tables`
+    6 bits, that many   bits of the shortest lane
+    6 bits, that many for each lane   by how many it is longer
+    fields           the first ``bits % 32`` bits of each lane
+    0 to 7 zero bits up to a whole byte
+    words            4 bytes each, little endian
+
+"codes" are Rice codes of zigzag distances to a centre: the centre, k (3 bits), then the codes.
+Flag 4 says that value symbols hold the sign.
+
+A group of 16 columns belongs to one lane; lanes take turns at groups along the rows, and change
+places by one in each turn.  A lane's bits are the first state, then for each token its raw bits
+and the bits of its next state; the last token has none of these, and its state is the symbol's
+least.  Lanes go in step, one token each.  After a step a lane that holds less than 32 bits takes
+the next word, in the order of lanes, if it has one left: the order of words follows from counts of
+tokens, never from stalls.  The table of a token is that of the class of (row code + column code).
+
+Source: azsim's own.  tANS: J. Duda, arXiv:1311.2540, and Collet's FSE; lanes that share a stream:
+F. Giesen, arXiv:1402.3392; scale contexts for rows and columns are new here, as far as we know.
+
+Hardware, a lane: a 64-bit window (FIFO of two words), 2 adders for state and raw bits, 1 each for
+the sum of contexts, dead zone and sign, 7 comparators of the sum against the ends of the classes,
+a port on 2,048 entries of 26 bits.  The word mux adds up 16 demands and hands out 4 words a cycle.
+Header and tables (a state a cycle) load while the block before is decoded: an assumption.
+
+Cycles: one token a cycle and lane; `azsim.codecs._tans_cycles` steps lanes, FIFOs and mux.  On a
+128-bit bus 16 lanes give 15.99 weights a cycle dense, 31.4 at 75 % zeros (LSTM, 8 and 4 bits),
+45 at 90 %.  A block of less than 1,024 bits a lane gets fewer lanes than were asked for.
+
+What helped, in bits per weight, side information counted; LSTM matrix of 512 by 256:
+
+=============================================  =================================================
+row and column codes, at most 8 classes        8 b: -0.059, -0.035, -0.025 at 0, 50, 75 % zeros;
+                                               4 b: -0.057, -0.069, -0.034; noise: nothing, and
+                                               then they are left out
+dead zone of each row                          8 b: -0.031, -0.024 at 50, 75 % zeros (the least
+                                               non-zero code of a row is 9 to 35, 16 to 63);
+                                               4 b: +0.004, +0.001, so it must promise 1 %
+masks of 4 instead of zeros as values          2:4: -0.28 (4 b), -0.36 (8 b); else within 0.003 at
+                                               50 and 75 % zeros, for half the tokens at 75 %
+flags of 16                                    blocks of 16: 2.3 times fewer tokens than masks
+tables of 2**7 to 2**10 states by block        fewer states pay for more classes: 128 states are
+                                               -0.005 at 4 b, 50 %; 1,024 are -0.003 at 2 b
+odd bits first, no bits after the last token   a lane costs about 12 bits instead of 50; -0.010
+lanes take turns at groups                     same size; 31.4 instead of 28.7 weights a cycle
+masks stored by number of ones                 tables of masks a third smaller
+=============================================  =================================================
+
+What did not: finer buckets than (8, 2 bits): within 0.003; signed values: +0.001 to +0.004 on all
+these, kept for one-sided tensors; classes from the previous one or two weights of the lane: nothing
+on LSTM and three of four convolutions beyond what rows and columns give (6.395 to 6.393 bits on the
+second; estimated), 0.1 bit on a convolution over a spectrogram, so left out; a table for every
+row cluster and column cluster: more side information than it saves.
+"""
 
 from __future__ import annotations
 
@@ -171,11 +238,10 @@ def _decode_usual(opened: _Opened, codes: np.ndarray, tokens: np.ndarray) -> boo
     if not has_masks:
         contexts = (rows[VALUE], columns[VALUE], base_of[VALUE])
         return decode_dense(*start, side.skip, *contexts, *end)
+    columns = columns.copy()
     columns[MASK] = np.repeat(columns[MASK], QUAD)[: side.num_columns]
     contexts = (each[MASK:].reshape(-1) for each in (rows, columns, base_of))
-    sound = decode_masked(*start, has_values, side.skip, *contexts, *end)
-    columns[MASK, : -(-side.num_columns // QUAD)] = columns[MASK, ::QUAD].copy()
-    return sound
+    return decode_masked(*start, has_values, side.skip, *contexts, *end)
 
 
 def _decode_any(opened: _Opened, codes: np.ndarray, tokens: np.ndarray, widths: np.ndarray) -> None:
