@@ -14,9 +14,11 @@ pytestmark = pytest.mark.kernels
 
 @pytest.mark.parametrize("is_outer", [False, True])
 @pytest.mark.parametrize("sizes", [(4, 2, 1, 8, 2), (64, 4, 1, 16, 8), (7, 3, 2, 100, 1)])
-def test_the_mac_array_takes_the_same_cycles(sizes: tuple[int, ...], is_outer: bool) -> None:
-    for skips in ((True, True), (True, False), (False, True), (False, False)):
-        shape = Geometry(*sizes, *skips, is_outer)  # pyright: ignore[reportArgumentType]
+def test_the_mac_array_takes_the_same_cycles(
+    sizes: tuple[int, int, int, int, int], is_outer: bool
+) -> None:
+    for weights, activations in ((True, True), (True, False), (False, True), (False, False)):
+        shape = Geometry(*sizes, weights, activations, is_outer)
         for seed in range(40):
             case = mac_cases.random_case(seed, shape, 8)
             if not case.stall.any():
