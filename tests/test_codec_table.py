@@ -203,7 +203,7 @@ def test_bits_and_entropy_for_any_matrix(
 
 def test_a_codec_that_refuses_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_npz(tmp_path / "a.npz", w=np.ones((16, 16), np.int8))
-    arguments = [path, "--codec", "raw", "nm+n=2+m=4"]
+    arguments = [path, "--hardware", "dense_npu", "--codec", "raw", "nm+n=2+m=4"]
     raw, refused = run_json(capsys, *arguments)
     assert raw["encoded_bytes"] == 272
     assert refused["refused"] == "codec nm: group 0 has 4 non-zeros, allowed: 2 of 4"
@@ -231,7 +231,8 @@ def test_golden_table(update_golden: bool) -> None:
     pairs = codes(7, 8, 0.0, 32, 64)
     pairs[:, ::2] = 0
     matrices = [CodeMatrix("sparse", sparse, 4), CodeMatrix("pairs [2:4]", pairs, 8)]
-    rows = codec_table(matrices, load_hardware("az1"), codec_variants(FIXED), speed=False)
+    chip = load_hardware("az1", ["decoder.codecs=[raw, bitmap, zero_run]"])
+    rows = codec_table(matrices, chip, codec_variants(FIXED), speed=False)
     tables = [text.table(entry) for entry in codec_listings(rows, "az1", {"b": "4 weights"})]
     found = {"table.txt": text.render(tables, 100), "table.csv": codec_csv(rows)}
     for name, content in found.items():
