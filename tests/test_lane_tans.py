@@ -88,7 +88,7 @@ def prune(weights, what):
     return weights
 
 
-def quantize(weights, bits):
+def quantize(weights, bits) -> np.ndarray:
     """8 bits by the largest of a row, fewer by the best of 33 clips of it."""
     limit = 2 ** (bits - 1) - 1
     largest = np.abs(weights).max(axis=1, keepdims=True)
@@ -220,7 +220,7 @@ def test_smaller_than_mlw_on_other_weights(draw, sparsity, bits):
     assert len(block) < mlw_bytes(codes)
 
 
-def shaped(rng, rows, columns, bits, kind):
+def shaped(rng, rows, columns, bits, kind) -> np.ndarray:
     limit = 2 ** (bits - 1) - 1
     codes = np.clip(np.rint(rng.laplace(size=(rows, columns)) * limit / 3), -limit, limit)
     if kind == "zeros":
@@ -303,6 +303,7 @@ def sealed(block):
 def test_mutated_streams_end_in_an_error_or_codes_in_range():
     rng = np.random.default_rng(9)
     accepted = 0
+    blocks = [b"", b""]
     kinds = ["dense", "zeros", "blocks", "positive", "zones"]
     for repeat in range(6000):
         if repeat % 30 == 0:

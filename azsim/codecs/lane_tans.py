@@ -238,8 +238,10 @@ def _decode_usual(opened: _Opened, codes: np.ndarray, tokens: np.ndarray) -> boo
     if not has_masks:
         contexts = (rows[VALUE], columns[VALUE], base_of[VALUE])
         return decode_dense(*start, side.skip, *contexts, *end)
-    columns = columns.copy()
-    columns[MASK] = np.repeat(columns[MASK], QUAD)[: side.num_columns]
+    quads = -(-side.num_columns // QUAD)
+    if columns[MASK, :quads].any():
+        columns = columns.copy()
+        columns[MASK] = np.repeat(columns[MASK, :quads], QUAD)[: side.num_columns]
     contexts = (each[MASK:].reshape(-1) for each in (rows, columns, base_of))
     return decode_masked(*start, has_values, side.skip, *contexts, *end)
 
