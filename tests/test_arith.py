@@ -322,8 +322,9 @@ def test_a_generic_processor_gives_the_same_bits(tmp_path: Path) -> None:
 def test_settings_of_the_compiler_have_caches_of_their_own(tmp_path: Path) -> None:
     code = "from azsim import jit; print(jit._cache_directory().name)"
     names = set()
+    inherited = {key: text for key, text in os.environ.items() if not key.startswith("NUMBA_")}
     for given_settings in ({}, {"NUMBA_BOUNDSCHECK": "1"}, {"NUMBA_CPU_NAME": "generic"}):
-        environment = {**os.environ, "AZSIM_CACHE_DIR": str(tmp_path), **given_settings}
+        environment = {**inherited, "AZSIM_CACHE_DIR": str(tmp_path), **given_settings}
         environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
         names.add(
             subprocess.run(
