@@ -41,30 +41,27 @@ Cycles: one token a cycle and lane; `azsim.codecs._tans_cycles` steps lanes, FIF
 128-bit bus 16 lanes give 15.99 weights a cycle dense, 31.4 at 75 % zeros (LSTM, 8 and 4 bits),
 45 at 90 %.  A block of less than 1,024 bits a lane gets fewer lanes than were asked for.
 
-What helped, in bits per weight, side information counted; LSTM matrix of 512 by 256:
+What helped, in bits per weight, side information counted, on LSTM codes of 512 by 256 if not said:
 
-=============================================  =================================================
-row and column codes, at most 8 classes        8 b: -0.059, -0.035, -0.025 at 0, 50, 75 % zeros;
-                                               4 b: -0.057, -0.069, -0.034; noise: nothing, and
-                                               then they are left out
-dead zone of each row                          8 b: -0.031, -0.024 at 50, 75 % zeros (the least
-                                               non-zero code of a row is 9 to 35, 16 to 63);
-                                               4 b: +0.004, +0.001, so it must promise 1 %
-masks of 4 instead of zeros as values          2:4: -0.28 (4 b), -0.36 (8 b); else within 0.003 at
-                                               50 and 75 % zeros, for half the tokens at 75 %
-flags of 16                                    blocks of 16: 2.3 times fewer tokens than masks
-tables of 2**7 to 2**10 states by block        fewer states pay for more classes: 128 states are
-                                               -0.005 at 4 b, 50 %; 1,024 are -0.003 at 2 b
-odd bits first, no bits after the last token   a lane costs about 12 bits instead of 50; -0.010
-lanes take turns at groups                     same size; 31.4 instead of 28.7 weights a cycle
-masks stored by number of ones                 tables of masks a third smaller
-=============================================  =================================================
+* row and column codes, at most 8 classes a kind: -0.059, -0.035, -0.025 at 8 bits and 0, 50, 75 %
+  zeros; -0.057, -0.069, -0.034 at 4 bits.  Nothing on noise; they are then left out;
+* the dead zone of each row: -0.031, -0.024 at 8 bits and 50, 75 % zeros, where the least non-zero
+  code of a row is 9 to 35 and 16 to 63.  At 4 bits +0.004, +0.001: it must promise 1 %;
+* masks of 4 codes in place of zeros as values: -0.28, -0.36 for 2:4 at 4 and 8 bits.  At 50 and
+  75 % zeros the size is within 0.01, but at 75 % there are half as many tokens;
+* flags of 16 codes, for blocks of 16 zeros: -0.11, and -0.15 on Laplace weights;
+* tables of 128 to 1,024 states by block: few states pay for more classes (128 instead of 256:
+  -0.005 at 4 bits, 50 %), 1,024 are for one skew table (-0.003 at 2 bits, 90 %);
+* odd bits first and no bits after the last token: a lane costs about 12 bits instead of some 50
+  (half a word and a state at both ends), -0.005;
+* lanes that take turns at groups, not parts of the matrix: 31.4 instead of 28.7 weights a cycle;
+* masks ordered by their ones in stored tables: tables of masks 12 to 35 % shorter.
 
-What did not: finer buckets than (8, 2 bits): within 0.003; signed values: +0.001 to +0.004 on all
-these, kept for one-sided tensors; classes from the previous one or two weights of the lane: nothing
-on LSTM and three of four convolutions beyond what rows and columns give (6.395 to 6.393 bits on the
-second; estimated), 0.1 bit on a convolution over a spectrogram, so left out; a table for every
-row cluster and column cluster: more side information than it saves.
+What did not: buckets finer than 8 and 4 an octave (within 0.003); signed values (+0.001 to
++0.004 here; kept for one-sided weights).  Not built: classes from the weights just before in a
+lane.  Estimated by conditional entropy they give nothing beyond rows and columns on the LSTM and
+on three of four convolutions (6.395 to 6.393 on the second), but 0.16 of 6.06 bits, and 0.38 with
+their signs, on the convolution over a spectrogram.
 """
 
 from __future__ import annotations
@@ -126,12 +123,12 @@ def encode(codes: np.ndarray, bits: int, columns: int, lanes: int = _LANES) -> t
 
 def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray:
     """Decode to (count,) int8; see the package for the contract."""
-    return _decode(payload, count, bits, flags)[0]
+    return _decode(payload, count, bits, flags, counts=False)[0]
 
 
 def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
     """Tokens of the busiest lane; see the package for the contract."""
-    tokens = _decode(payload, count, bits, flags)[1]
+    tokens = _decode(payload, count, bits, flags, counts=True)[1]
     return max(int(tokens[lane::lanes].sum()) for lane in range(min(lanes, tokens.size)))
 
 
@@ -151,7 +148,7 @@ def token_widths(payload: np.ndarray, count: int, bits: int, flags: int) -> list
     CodecError
         If the payload is malformed.
     """
-    codes, tokens = _decode(payload, count, bits, flags)
+    codes, tokens = _decode(payload, count, bits, flags, counts=True)
     if payload.size == 0:
         return [np.zeros(0, np.uint8)]
     widths = np.zeros((tokens.size, int(tokens.max())), np.uint8)
@@ -207,8 +204,8 @@ def _open(payload: np.ndarray, count: int, bits: int, flags: int) -> _Opened:
     )
 
 
-def _decode(payload: np.ndarray, count: int, bits: int, flags: int) -> _Decoded:
-    """Codes, and the tokens of each lane."""
+def _decode(payload: np.ndarray, count: int, bits: int, flags: int, counts: bool) -> _Decoded:
+    """Codes, and, if it `counts`, the tokens of each lane."""
     codes = np.zeros(count, np.int8)
     if payload.size == 0:
         if flags:
@@ -218,7 +215,7 @@ def _decode(payload: np.ndarray, count: int, bits: int, flags: int) -> _Decoded:
         raise CodecError(f"lane_tans: {payload.size} bytes of payload for no code")
     opened = _open(payload, count, bits, flags)
     tokens = np.zeros(opened.header.lane_bits.size, np.int64)
-    if not _decode_usual(opened, codes, tokens):
+    if (counts and opened.is_there[MASK]) or not _decode_usual(opened, codes, tokens):
         codes[:] = 0
         tokens[:] = 0
         _decode_any(opened, codes, tokens, np.zeros((0, 0), np.uint8))
@@ -243,7 +240,7 @@ def _decode_usual(opened: _Opened, codes: np.ndarray, tokens: np.ndarray) -> boo
         columns = columns.copy()
         columns[MASK] = np.repeat(columns[MASK, :quads], QUAD)[: side.num_columns]
     contexts = (each[MASK:].reshape(-1) for each in (rows, columns, base_of))
-    return decode_masked(*start, has_values, side.skip, *contexts, *end)
+    return decode_masked(*start, has_values, side.skip, *contexts, *end[:3])
 
 
 def _decode_any(opened: _Opened, codes: np.ndarray, tokens: np.ndarray, widths: np.ndarray) -> None:
