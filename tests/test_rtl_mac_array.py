@@ -19,7 +19,7 @@ _SHAPES = {
         ((8, 4, 1, 16, 8, True, False), 8),
         ((4, 2, 1, 8, 2, True, True), 8),
         ((3, 8, 1, 32, 4, True, True), 4),  # composed: 4 MACs and 16 weights at 8 bits
-        ((2, 16, 1, 64, 3, False, True), 2),  # composed: 4 MACs and 16 weights at 8 bits
+        ((2, 8, 1, 32, 3, False, True), 2),  # composed: 2 MACs and 8 weights at 8 bits
         ((4, 3, 2, 8, 3, True, True), 8),  # int16 activations, an odd number of MACs
         ((5, 1, 2, 1, 1, False, False), 8),
     ],
