@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import re
@@ -280,7 +281,8 @@ def onnx_path(workload: Workload) -> Path | None:
     model = workload.model
     if isinstance(model, GraphModel):
         return None
-    return fetch(model.onnx, workload.folder, model.sha256, model.archive_sha256)
+    with _at(workload, "$.model.onnx"):
+        return fetch(model.onnx, workload.folder, model.sha256, model.archive_sha256)
 
 
 def input_arrays(workload: Workload, input_types: Mapping[str, TensorType]) -> Inputs:
@@ -322,7 +324,20 @@ def _arrays(workload: Workload, spec: InputSpec, input_types: Mapping[str, Tenso
     if problems:
         raise ConfigError(problems)
     types = {name: kind for name, kind in input_types.items() if name not in stream.state}
-    return load_inputs(spec, types, stream.time_axis, workload.folder)
+    section = "input" if spec is workload.input else "calibration"
+    key = "audio" if isinstance(spec, AudioInput) else "npz"
+    with _at(workload, f"$.{section}.{key}"):
+        return load_inputs(spec, types, stream.time_axis, workload.folder)
+
+
+@contextlib.contextmanager
+def _at(workload: Workload, path: str) -> Iterator[None]:
+    """Name the place of a file's reference in front of why it could not be had."""
+    try:
+        yield
+    except FetchError as error:
+        located = workload.located(ConfigError([f"{path}: {error}"]))
+        raise FetchError(located.problems[0]) from None
 
 
 def _find(path_or_name: str | Path) -> Path:
