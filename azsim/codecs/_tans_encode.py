@@ -45,7 +45,7 @@ __all__ = ["encode_payload"]
 _Tokens = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 _BITS_PER_LANE = 1024
-_SMALL = 1 << 15  # codes for which several forms are fitted
+_SMALL = 1 << 16  # codes for which several forms are fitted
 _FORMS_OF_SMALL = 4
 _POPCOUNT = np.array([0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4])
 
@@ -65,8 +65,11 @@ def encode_payload(codes: np.ndarray, bits: int, columns: int, lanes: int) -> tu
     """
     forms, zones = rank_forms(codes, bits, columns)
     number = _FORMS_OF_SMALL if codes.size <= _SMALL else 1
+    # The best of each kind: those that differ in their buckets alone are alike in size.
+    kinds = {(form.flags, form.masks, form.has_skip): form for form in reversed(forms)}
+    tried = sorted(kinds.values(), key=forms.index)[:number]
     fitted = min(
-        (_fit_form(codes, bits, columns, form, zones) for form in forms[:number]),
+        (_fit_form(codes, bits, columns, form, zones) for form in tried),
         key=lambda each: each.worth,
     )
     form = fitted.side.form
