@@ -12,6 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from azsim import errors
     from azsim.frontend.workload import Workload, load_workload
     from azsim.hardware import Hardware, load_hardware
@@ -29,14 +31,16 @@ _HOMES = {
 }
 
 
-def verify(workload: Workload, hardware: Hardware | None = None) -> Comparison:
+def verify(
+    workload: Workload | str | Path, hardware: Hardware | str | Path | None = None
+) -> Comparison:
     """Run a workload and compare it, bit for bit, with the reference evaluator.
 
     Parameters
     ----------
-    workload : Workload
-    hardware : Hardware, optional
-        The workload's own by default.
+    workload : Workload, str or path
+    hardware : Hardware, str or path, optional
+        Both as for `run`; the workload's own chip by default.
 
     Returns
     -------

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import Compiled, compile_graph
 from azsim.compiler.parameters import place_parameters
-from azsim.frontend.workload import Workload
+from azsim.frontend.workload import Workload, load_workload
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
 from azsim.ops.build import lower_graph
@@ -57,8 +58,8 @@ def _compile(workload: Workload, prepared: Prepared, hardware: Hardware) -> Comp
 
 
 def run(
-    workload: Workload,
-    hardware: Hardware | None = None,
+    workload: Workload | str | Path,
+    hardware: Hardware | str | Path | None = None,
     *,
     verify: bool = False,
     timeline: bool = True,
@@ -68,9 +69,10 @@ def run(
 
     Parameters
     ----------
-    workload : Workload
-    hardware : Hardware, optional
-        The workload's own by default.
+    workload : Workload, str or path
+        A text is read with `load_workload`.
+    hardware : Hardware, str or path, optional
+        A text is read with `load_hardware`; the workload's own by default.
     verify : bool
         Also run the reference evaluator on the compressed graph and compare every tensor that
         exists on both sides.
@@ -84,6 +86,8 @@ def run(
     AzsimError
         For bad input, a graph that does not fit, or a program that does what it must not.
     """
+    if not isinstance(workload, Workload):
+        workload = load_workload(workload)
     seconds: dict[str, float] = {}
 
     @contextmanager
@@ -95,7 +99,8 @@ def run(
         seconds[name] = time.perf_counter() - begin
 
     with stage("prepare"):
-        chip = hardware or load_hardware(workload.hardware_reference)
+        chip = hardware or workload.hardware_reference
+        chip = chip if isinstance(chip, Hardware) else load_hardware(chip)
         prepared = prepare(workload)
     with stage("compile"):
         compiled = _compile(workload, prepared, chip)
@@ -141,7 +146,7 @@ def run(
         comparison=comparison,
         provenance=record.provenance(workload, chip, prepared, compiled, seconds),
         notes=record.notes(prepared, compiled),
-        events=record.timeline(execution.trace, timing, compiled) if timeline else None,
+        events=record.timeline(execution.trace, timing, compiled, chip) if timeline else None,
     )
 
 

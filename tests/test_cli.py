@@ -131,6 +131,10 @@ def test_public_names(small: Path) -> None:
     result = azsim.run(workload, azsim.load_hardware("az2"))
     assert isinstance(result, azsim.RunResult)
     assert azsim.verify(workload).bit_exact
+    assert azsim.run(str(small), "az2").summary == result.summary
+    assert azsim.verify(small).bit_exact
+    with pytest.raises(azsim.errors.ConfigError, match="unknown workload 'nowhere'"):
+        azsim.run("nowhere")
     assert issubclass(azsim.errors.ConfigError, azsim.errors.AzsimError)
     with pytest.raises(AttributeError, match="module 'azsim' has no attribute 'sweeep'"):
         _ = azsim.sweeep

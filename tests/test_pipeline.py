@@ -313,4 +313,6 @@ def test_timeline_holds_every_engine_instruction() -> None:
     assert (events.end >= events.start).all()
     assert len(events.engine) == len(events.start) == len(events.mnemonic_of)
     assert set(events.engine.tolist()) == set(range(len(events.engines)))
+    moved = found.statistics.dram_read_bytes + found.statistics.dram_write_bytes
+    assert events.dram_bytes.sum() == moved
     assert replace(found, events=None).summary == found.summary

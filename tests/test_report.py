@@ -65,6 +65,7 @@ def small_timeline(frames: int = 3) -> Timeline:
         layer_of=layer_of,
         start=start,
         end=end,
+        dram_bytes=np.isin(engine, (0, 1, 2)) * 64,
     )
 
 
@@ -441,6 +442,8 @@ def test_timeline_has_one_track_an_engine() -> None:
         "dur": 0.05,
         "args": {"layer": "/fc/Gemm", "busy_cycles": 25},
     }
+    load = next(event for event in events if tracks[event["tid"]] == "load")
+    assert load["args"] == {"layer": "(input)", "busy_cycles": 20, "dram_bytes": 64}
 
 
 def test_timeline_of_too_many_events_is_aggregated() -> None:
@@ -470,6 +473,7 @@ def test_timeline_stays_in_bounds() -> None:
     assert sum(event["args"].get("instructions", 1) for event in events) == 2 + 500 * 6
     said = document["otherData"]
     assert isinstance(said, dict)
+    assert sum(event["args"].get("dram_bytes", 0) for event in events) == (2 + 500 * 2) * 64
     assert said["aggregation"] == "16 consecutive stretches of one engine are one event"
 
 

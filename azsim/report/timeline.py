@@ -33,6 +33,7 @@ class _Events:
     start: np.ndarray
     end: np.ndarray
     busy: np.ndarray
+    dram_bytes: np.ndarray
     merged: np.ndarray
 
 
@@ -106,6 +107,7 @@ def _ordered(timeline: Timeline) -> _Events:
         start[order].astype(np.int64),
         end[order].astype(np.int64),
         (end - start)[order].astype(np.int64),
+        np.asarray(timeline.dram_bytes)[order].astype(np.int64),
         np.ones(len(start), np.int64),
     )
 
@@ -137,6 +139,7 @@ def _merge(events: _Events, first: np.ndarray) -> _Events:
         events.start[first],
         np.maximum.reduceat(events.end, first),
         np.add.reduceat(events.busy, first),
+        np.add.reduceat(events.dram_bytes, first),
         np.add.reduceat(events.merged, first),
     )
 
@@ -153,15 +156,18 @@ def _complete(
         events.mnemonic.tolist(),
         events.layer.tolist(),
         events.busy.tolist(),
+        events.dram_bytes.tolist(),
         events.merged.tolist(),
         start,
         duration,
         strict=True,
     )
-    for track, mnemonic, layer, busy, merged, ts, dur in rows:
+    for track, mnemonic, layer, busy, dram_bytes, merged, ts, dur in rows:
         layer_name = _name(timeline.layer, layer, "several layers")
         name = _name(timeline.mnemonic, mnemonic, layer_name)
         arguments: dict[str, object] = {"layer": layer_name, "busy_cycles": busy}
+        if dram_bytes:
+            arguments["dram_bytes"] = dram_bytes  # whole bursts, as in the summary
         if merged > 1:
             arguments["instructions"] = merged
         yield {

@@ -224,6 +224,8 @@ class Timeline:
         Names; `mnemonic_of` and `layer_of` index them.
     mnemonic_of, layer_of : ndarray of int
     start, end : ndarray of int64
+    dram_bytes : ndarray of int64
+        Whole bursts of the instruction's transfer, 0 where it does none; they add up to the run's.
     """
 
     engine: np.ndarray
@@ -234,3 +236,4 @@ class Timeline:
     layer_of: np.ndarray
     start: np.ndarray
     end: np.ndarray
+    dram_bytes: np.ndarray

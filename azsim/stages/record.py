@@ -23,7 +23,7 @@ from azsim.stages.prepare import Prepared
 __all__ = ["notes", "provenance", "sram_map", "timeline"]
 
 
-def timeline(trace: Trace, timing: Timing, compiled: Compiled) -> Timeline:
+def timeline(trace: Trace, timing: Timing, compiled: Compiled, hardware: Hardware) -> Timeline:
     """Events of the engines."""
     program = compiled.program
     mnemonics = sorted({site.mnemonic for site in trace.sites})
@@ -39,6 +39,7 @@ def timeline(trace: Trace, timing: Timing, compiled: Compiled) -> Timeline:
         layer_of=np.array(program.layer_of)[index][keep],
         start=timing.start[keep],
         end=timing.end[keep],
+        dram_bytes=timing.bursts[keep] * hardware.dram.burst_bytes,
     )
 
 
