@@ -193,9 +193,10 @@ graph:
 def test_graphs_that_operators_refuse_name_the_node() -> None:
     document = parse_text(TEXT.replace("[16, 8]", "[15, 8]"), "w.yaml")
     with pytest.raises(UnsupportedError) as caught:
-        build_inline(document.data["graph"], "w.yaml", place=document.place)
+        build_inline(document.data["graph"], "w.yaml", root=("graph",), place=document.place)
     assert str(caught.value) == (
-        "w.yaml: node gemm (Gemm): left side has 16 columns, right side takes 15"
+        "w.yaml:8:7: $.graph.nodes[0]: node gemm (Gemm): "
+        "left side has 16 columns, right side takes 15"
     )
 
 

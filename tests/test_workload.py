@@ -427,14 +427,26 @@ def test_random_frames_and_calibration(tmp_path: Path) -> None:
     assert calibration_arrays(load(tmp_path, SMALL), FRAMES) is None
 
 
+def test_random_frames_need_a_time_axis(tmp_path: Path) -> None:
+    assert problems(tmp_path, SMALL.replace("random: {}", "random: {frames: 5}")) == [
+        (
+            "3:26: $.input.random.frames: no input has a time axis, found 5 frames; "
+            "give stream.time_axis"
+        )
+    ]
+
+
 def test_random_far_too_large(tmp_path: Path) -> None:
     workload = load(tmp_path, SMALL, "input.random.frames=1000000000", "stream.time_axis.x=0")
     with pytest.raises(InputError) as caught:
         input_arrays(workload, FRAMES)
     assert str(caught.value) == (
-        "input x: random array too large, found 48000000000 bytes, allowed: up to 2147483648 bytes"
+        f"{tmp_path / 'w.yaml'}:3:17: $.input.random: input x: random array too large, "
+        "found 48000000000 bytes, allowed: up to 2147483648 bytes"
     )
-    with pytest.raises(InputError, match=r"^input x: random input is float32, the graph wants"):
+    with pytest.raises(
+        InputError, match=r"input\.random: input x: random input is float32, the graph"
+    ):
         input_arrays(load(tmp_path, SMALL), {"x": TensorType("int64", (2,))})
 
 

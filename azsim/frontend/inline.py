@@ -84,7 +84,8 @@ def build_inline(
         if not reader.problems:
             arrays = {key: make() for key, make in initializers.items()}
             if not reader.problems:  # reading a file may have added some
-                return build_graph(name, inputs, arrays, nodes, outputs, where)
+                places = {node.name: reader.start(("nodes", i)) for i, node in enumerate(nodes)}
+                return build_graph(name, inputs, arrays, nodes, outputs, where, places)
     raise ConfigError(reader.problems)
 
 
@@ -109,6 +110,11 @@ class _Reader:
         path = (*self._root, *path)
         where = self._place(path) if self._place else self._where
         self._problems.append((where, f"{where}: {dotted(path)}: {sentence}"))
+
+    def start(self, path: DocumentPath) -> str:
+        """What a sentence about the path begins with."""
+        path = (*self._root, *path)
+        return f"{self._place(path) if self._place else self._where}: {dotted(path)}"
 
     @property
     def problems(self) -> list[str]:

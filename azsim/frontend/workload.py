@@ -17,7 +17,7 @@ from azsim.compression.scheme import CompressionSpec, Rule, find_problems
 from azsim.config import Document, DocumentPath, read_document, validate
 from azsim.config.document import Place, dotted
 from azsim.config.overrides import apply_overrides
-from azsim.errors import ConfigError, FetchError
+from azsim.errors import ConfigError, FetchError, InputError
 from azsim.hardware import preset_names
 from azsim.inputs.fetch import PYPI, fetch, parse_reference
 from azsim.inputs.spec import (
@@ -25,6 +25,7 @@ from azsim.inputs.spec import (
     Inputs,
     InputSpec,
     NpzInput,
+    RandomInput,
     Sha256,
     load_inputs,
 )
@@ -325,19 +326,22 @@ def _arrays(workload: Workload, spec: InputSpec, input_types: Mapping[str, Tenso
         raise ConfigError(problems)
     types = {name: kind for name, kind in input_types.items() if name not in stream.state}
     section = "input" if spec is workload.input else "calibration"
-    key = "audio" if isinstance(spec, AudioInput) else "npz"
+    kinds = {AudioInput: "audio", NpzInput: "npz", RandomInput: "random"}
+    key = kinds[type(spec)]
     with _at(workload, f"$.{section}.{key}"):
         return load_inputs(spec, types, stream.time_axis, workload.folder)
 
 
 @contextlib.contextmanager
 def _at(workload: Workload, path: str) -> Iterator[None]:
-    """Name the place of a file's reference in front of why it could not be had."""
+    """Name the place of an input in front of why it could not be had; a file names itself."""
     try:
         yield
-    except FetchError as error:
+    except InputError as error:
+        if not (isinstance(error, FetchError) or path.endswith(".random")):
+            raise
         located = workload.located(ConfigError([f"{path}: {error}"]))
-        raise FetchError(located.problems[0]) from None
+        raise type(error)(located.problems[0]) from None
 
 
 def _find(path_or_name: str | Path) -> Path:
@@ -396,6 +400,11 @@ def _rules(value: WorkloadFile, folder: Path) -> Iterator[tuple[DocumentPath, st
     if isinstance(model, OnnxModel):
         yield from _reference_rules(("model", "onnx"), model.onnx, model.sha256)
     yield from _input_rules("input", value.input)
+    has_time = value.stream is not None and bool(value.stream.time_axis)
+    for key, spec in (("input", value.input), ("calibration", value.calibration)):
+        if isinstance(spec, RandomInput) and spec.random.frames is not None and not has_time:
+            sentence = f"no input has a time axis, found {spec.random.frames} frames"
+            yield (key, "random", "frames"), f"{sentence}; give stream.time_axis"
     if value.calibration is not None:
         yield from _input_rules("calibration", value.calibration)
     is_paced = value.stream is not None and value.stream.arrival == "paced"

@@ -49,6 +49,7 @@ def build_graph(
     nodes: Sequence[Node],
     outputs: Sequence[str],
     where: str,
+    places: Mapping[str, str] | None = None,
 ) -> Graph:
     """Check, order, infer, fold and clean up.
 
@@ -66,6 +67,8 @@ def build_graph(
     outputs : sequence of str
     where : str
         File that errors name.
+    places : mapping of str to str, optional
+        By node, the place in the file that errors of its shapes and types name instead.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def build_graph(
     _check_operators(ordered, where)
     constants = {key: _frozen(array) for key, array in initializers.items()}
     types = {key: _type_of(array) for key, array in constants.items()} | dict(inputs)
-    kept = _live(_infer(ordered, types, constants, where), outputs)
+    kept = _live(_infer(ordered, types, constants, where, places or {}), outputs)
     used = dict.fromkeys(tensor for node in kept for tensor in node.inputs)
     used |= dict.fromkeys(outputs)
     constants = {tensor: constants[tensor] for tensor in used if tensor in constants}
@@ -215,6 +218,7 @@ def _infer(
     types: dict[str, TensorType],
     constants: dict[str, np.ndarray],
     where: str,
+    places: Mapping[str, str],
 ) -> list[Node]:
     """Fill in `types` and `constants`; returns the nodes that are left to run time."""
     kept, problems = [], []
@@ -225,7 +229,7 @@ def _infer(
             if not _infer_node(node, types, constants):
                 kept.append(node)
         except UnsupportedError as error:
-            problems.append(f"{where}: {_title(node)}: {error}")
+            problems.append(f"{places.get(node.name, where)}: {_title(node)}: {error}")
     if problems:
         raise UnsupportedError("\n".join(problems))
     return kept
