@@ -105,14 +105,19 @@ def test_counted_cycles_are_those_of_stepped_lanes(
 def test_on_a_bus_the_slower_of_bus_and_lanes_sets_the_pace(
     case: str, name: str, parameters: dict[str, int]
 ) -> None:
-    """With lanes that have like work: within the fill of their FIFOs and a tenth."""
-    for lanes in LANES:
-        block, symbols = walked(name, draw(*CASES[case]), CASES[case][3], lanes, **parameters)
+    """With codes that are alike all over: within a tenth, and a cycle and a half a lane.
+
+    The cycles a lane are the fill of the FIFOs, and in small blocks what chance gives one lane
+    more than others.
+    """
+    seed, rows, columns, bits, zeros = CASES[case]
+    for lanes, more in itertools.product(LANES[1:], (0, 1000)):
+        codes = draw(seed + more, rows, columns, bits, zeros)
+        block, symbols = walked(name, codes, bits, lanes, **parameters)
         counted = block_lane_cycles(block, lanes)
         slower = max(counted, bus_cycles(symbols, BUS_BITS))
         stepped = step_lanes(symbols, BUS_BITS)
-        # Two lanes a cycle get their first word.
-        assert slower <= stepped <= 1.1 * slower + FILL + lanes / 2
+        assert slower <= stepped <= 1.1 * slower + FILL + 1.5 * lanes
         assert stepped <= counted + bus_cycles(symbols, BUS_BITS) + FILL
 
 
