@@ -1,0 +1,108 @@
+"""What the lanes of a decoder do, step by step, and when each burst of a block leaves the FIFO.
+
+A lane takes one *step* a cycle when nothing holds it up: it takes so many bits of the stream and
+gives so many codes.  The bits of all steps lie in the block in *demand order*: what the lanes take
+in their first step, lane after lane, then in their second, and so on.  A bus brings them from the
+burst FIFO to the lanes' windows in that order, and waits while a window is full; so what a lane
+gets depends on the stream alone, and stalls change only when.
+
+Assumptions: a codec whose layout is another one (lane after lane, say) is taken to be stored in
+demand order on its way to the chip, at no cost in bytes; header and tables come first, over the
+bus, and are read beside the block before.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from azsim.jit import kernel
+
+__all__ = ["WINDOW_BITS", "LaneSteps", "decode_profile"]
+
+WINDOW_BITS = 128
+"""Bits that a lane holds of its stream, in the clock; a step of more has a window to itself."""
+
+
+class LaneSteps(NamedTuple):
+    """A block as its decoder lanes see it."""
+
+    head_bits: int
+    """Bits of header, tables and pointers that come before the first step."""
+    first: np.ndarray
+    """(lanes + 1,) int64: where each lane's steps begin in the arrays that follow."""
+    bits: np.ndarray
+    """(steps,) int32: bits of the stream that a step takes."""
+    codes: np.ndarray
+    """(steps,) int32: codes that it gives."""
+
+
+def decode_profile(
+    steps: LaneSteps, bus_bits: int, port_codes: int, burst_bits: int, offset_bits: int = 0
+) -> np.ndarray:
+    """Cycles after which each burst of a block has left the FIFO, if all of them are there.
+
+    Parameters
+    ----------
+    steps : LaneSteps
+    bus_bits : int
+        Bits that the bus between FIFO and lanes brings in a cycle.
+    port_codes : int
+        Codes that the weight SRAM takes in a cycle.
+    burst_bits : int
+    offset_bits : int
+        Where in its first burst the block begins.
+
+    Returns
+    -------
+    ndarray of shape (bursts,), int64
+        Not decreasing; the last one is the cycles of the whole block, from the first word on the
+        bus to the last code in the weight SRAM.
+    """
+    total_bits = offset_bits + steps.head_bits + int(steps.bits.sum())
+    out = np.zeros(max(1, -(-total_bits // burst_bits)), np.int64)
+    _profile(*steps, bus_bits, port_codes, burst_bits, offset_bits, out)
+    return out
+
+
+@kernel
+def _profile(head_bits, first, bits, codes, bus_bits, port_codes, burst_bits, offset_bits, out):
+    lanes = len(first) - 1
+    free = np.zeros(lanes, np.int64)  # cycle in which the lane can take its next step
+    held = np.zeros(lanes, np.int64)  # bits of steps from `oldest` to the one at hand
+    oldest = first[:-1].copy()
+    taken = np.zeros(len(bits), np.int64)  # cycle in which each step was taken
+    place = offset_bits + head_bits  # bits of the block that the bus has brought
+    bus = head_bits  # the same, counting what it could have brought while it waited
+    burst = 0
+    while burst < len(out) - 1 and (burst + 1) * burst_bits <= place:
+        out[burst] = -(-((burst + 1) * burst_bits - offset_bits) // bus_bits)
+        burst += 1
+    longest = 0
+    for lane in range(lanes):
+        longest = max(longest, first[lane + 1] - first[lane])
+    written = 0
+    end = -(-bus // bus_bits)
+    for number in range(longest):
+        for lane in range(lanes):
+            i = first[lane] + number
+            if i >= first[lane + 1]:
+                continue
+            held[lane] += bits[i]
+            room = 0
+            while held[lane] > WINDOW_BITS and oldest[lane] < i:
+                held[lane] -= bits[oldest[lane]]
+                room = taken[oldest[lane]] + 1
+                oldest[lane] += 1
+            bus = max(bus, room * bus_bits) + bits[i]
+            place += bits[i]
+            brought = -(-bus // bus_bits)
+            while burst < len(out) - 1 and (burst + 1) * burst_bits <= place:
+                out[burst] = brought
+                burst += 1
+            taken[i] = max(free[lane], brought)
+            free[lane] = taken[i] + 1
+            written += codes[i]
+            end = max(end, free[lane], -(-written // port_codes))
+    out[burst:] = end
