@@ -596,8 +596,8 @@ def test_a_program_that_cannot_end_is_named() -> None:
     program = assembly.parse(VIEWS + "load dst=v1 src=v0\nhalt\n")
     hardware = simple()
     trace = execute(program, DramImage(np.zeros(1 << 16, np.uint8)), hardware).trace
-    original = module._Replay.targets
+    original = module.FlatTrace.targets
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module._Replay, "targets", lambda self: original(self) + 1)
+        patch.setattr(module.FlatTrace, "targets", lambda self: original(self) + 1)
         with pytest.raises(MachineError, match=r"^instruction 4 \(load\) can never run$"):
             replay(trace, program, hardware)
