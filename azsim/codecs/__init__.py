@@ -10,6 +10,7 @@ from azsim.codecs._base import (
     block_codec,
     block_hardware_cost,
     block_lane_cycles,
+    block_lane_steps,
     block_parameters,
     codec_is_canonical,
     codec_names,
@@ -17,19 +18,23 @@ from azsim.codecs._base import (
     decode_block,
     encode_block,
 )
+from azsim.codecs._steps import LaneSteps, decode_profile
 
 __all__ = [
     "HEADER_BYTES",
     "MAX_COUNT",
     "HardwareCost",
+    "LaneSteps",
     "block_bytes",
     "block_codec",
     "block_hardware_cost",
     "block_lane_cycles",
+    "block_lane_steps",
     "block_parameters",
     "codec_is_canonical",
     "codec_names",
     "codec_parameters",
     "decode_block",
+    "decode_profile",
     "encode_block",
 ]

@@ -32,6 +32,9 @@ A codec is one module of this package that defines
     Payload bytes and flags of a 1-D int8 array whose codes are in range.
 ``decode(payload, count, bits, flags) -> ndarray of shape (count,), int8``
     Inverse, from the payload alone; `CodecError` on every malformed one.
+``lane_steps(payload, count, bits, flags, lanes) -> LaneSteps``
+    What `lanes` lanes do for this very payload, see `azsim.codecs._steps`; every bit of the block
+    is one of a step or of the head.
 ``lane_cycles(payload, count, bits, flags, lanes) -> int``
     Cycles that the busiest of `lanes` lanes needs for this very payload, input always ready.
     Lane i decodes codes ``[i * n, (i + 1) * n)`` with ``n = ceil(count / lanes)`` unless the
@@ -61,6 +64,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from azsim.codecs._steps import LaneSteps
 from azsim.errors import CodecError
 from azsim.folder import load_folder
 
@@ -72,6 +76,7 @@ __all__ = [
     "block_codec",
     "block_hardware_cost",
     "block_lane_cycles",
+    "block_lane_steps",
     "block_parameters",
     "codec_is_canonical",
     "codec_names",
@@ -270,6 +275,22 @@ def block_lane_cycles(data: bytes | bytearray | memoryview | np.ndarray, lanes: 
         raise ValueError(f"{lanes} lanes, at least 1 is needed")
     block = _open(data)
     return block.codec.lane_cycles(block.payload, block.num_codes, block.bits, block.flags, lanes)
+
+
+def block_lane_steps(data: bytes | bytearray | memoryview | np.ndarray, lanes: int) -> LaneSteps:
+    """Steps of `lanes` decoder lanes for this very block.
+
+    Raises
+    ------
+    CodecError
+        If the header is malformed, or what the codec has to read of the payload.
+    ValueError
+        If there is no lane.
+    """
+    if lanes < 1:
+        raise ValueError(f"{lanes} lanes, at least 1 is needed")
+    block = _open(data)
+    return block.codec.lane_steps(block.payload, block.num_codes, block.bits, block.flags, lanes)
 
 
 def block_hardware_cost(

@@ -13,13 +13,15 @@ import numpy as np
 
 from azsim.codecs._bits import packed_bytes, tail_is_zero
 from azsim.codecs._fields import NO_CODE, Fields, choose_fields, read_fields
+from azsim.codecs._steps import LaneSteps, even_steps
 from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
 from azsim.errors import CodecError
 from azsim.jit import kernel
 
-__all__ = ["decode_fixed", "encode_fixed", "pays_off"]
+__all__ = ["decode_fixed", "encode_fixed", "fixed_steps", "pays_off"]
 
 _MIN_WIDTH = 1
+_WORD_BITS = 64
 
 
 def encode_fixed(codes: np.ndarray, bits: int, *, palette: bool) -> tuple[bytes, int]:
@@ -51,6 +53,36 @@ def decode_fixed(codec: str, payload: np.ndarray, count: int, bits: int, flags: 
     CodecError
         If it is malformed.
     """
+    fields, rest = _read(codec, payload, count, bits, flags)
+    if not tail_is_zero(rest, count * fields.width):
+        raise CodecError(f"{codec}: padding bits after the last code are not zero")
+    codes = np.empty(count, np.int8)
+    bad = _unpack(as_words(rest), fields.width, fields.to_code, codes)
+    if bad >= 0:
+        raise fields.fault(codec, "code", bad)
+    fields.check_use(codec, codes, count)
+    return codes
+
+
+def fixed_steps(
+    codec: str, payload: np.ndarray, count: int, bits: int, flags: int, lanes: int
+) -> LaneSteps:
+    """Steps of a payload: an index, or up to 64 bits of whole codes.
+
+    Raises
+    ------
+    CodecError
+        If its length is wrong or its palette malformed.
+    """
+    fields, _ = _read(codec, payload, count, bits, flags)
+    most = 1 if fields.head else _WORD_BITS // fields.width
+    return even_steps(payload, count, fields.width, most, lanes)
+
+
+def _read(
+    codec: str, payload: np.ndarray, count: int, bits: int, flags: int
+) -> tuple[Fields, np.ndarray]:
+    """Fields, and the bytes that hold exactly `count` of them."""
     fields, rest = read_fields(codec, payload, bits, flags, zero=True, min_width=_MIN_WIDTH)
     needed = packed_bytes(count, fields.width)
     if rest.size != needed:
@@ -60,14 +92,7 @@ def decode_fixed(codec: str, payload: np.ndarray, count: int, bits: int, flags: 
             f"{codec}: {rest.size} bytes {after}, {count} {what} of {fields.width} bits "
             f"take {needed}"
         )
-    if not tail_is_zero(rest, count * fields.width):
-        raise CodecError(f"{codec}: padding bits after the last code are not zero")
-    codes = np.empty(count, np.int8)
-    bad = _unpack(as_words(rest), fields.width, fields.to_code, codes)
-    if bad >= 0:
-        raise fields.fault(codec, "code", bad)
-    fields.check_use(codec, codes, count)
-    return codes
+    return fields, rest
 
 
 @kernel

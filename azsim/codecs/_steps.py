@@ -19,8 +19,9 @@ import numpy as np
 
 from azsim.jit import kernel
 
-__all__ = ["WINDOW_BITS", "LaneSteps", "decode_profile"]
+__all__ = ["WINDOW_BITS", "LaneSteps", "decode_profile", "even_steps"]
 
+_HEADER_BYTES = 16  # of a block, see `azsim.codecs._base`
 WINDOW_BITS = 128
 """Bits that a lane holds of its stream, in the clock; a step of more has a window to itself."""
 
@@ -29,13 +30,33 @@ class LaneSteps(NamedTuple):
     """A block as its decoder lanes see it."""
 
     head_bits: int
-    """Bits of header, tables and pointers that come before the first step."""
+    """Bits of header, tables, pointers and all padding, taken to come before the first step."""
     first: np.ndarray
     """(lanes + 1,) int64: where each lane's steps begin in the arrays that follow."""
     bits: np.ndarray
     """(steps,) int32: bits of the stream that a step takes."""
     codes: np.ndarray
     """(steps,) int32: codes that it gives."""
+
+    @classmethod
+    def of_block(
+        cls, payload: np.ndarray, first: np.ndarray, bits: np.ndarray, codes: np.ndarray
+    ) -> LaneSteps:
+        """Steps of a block with this payload: what they do not take of its bits is head."""
+        block_bits = 8 * (_HEADER_BYTES + payload.size)
+        return cls(block_bits - int(bits.sum(dtype=np.int64)), first, bits, codes)
+
+
+def even_steps(payload: np.ndarray, count: int, width: int, most: int, lanes: int) -> LaneSteps:
+    """Steps of `most` fields of `width` bits each, for lanes with equal parts of `count` codes."""
+    share = -(-count // lanes)
+    of_lane = np.clip(count - share * np.arange(lanes), 0, share)
+    steps = -(-of_lane // most)
+    first = np.concatenate([[0], np.cumsum(steps)])
+    codes = np.full(first[-1], most, np.int32)
+    some = steps > 0
+    codes[first[1:][some] - 1] = (of_lane - (steps - 1) * most)[some]
+    return LaneSteps.of_block(payload, first, codes * np.int32(width), codes)
 
 
 def decode_profile(

@@ -27,6 +27,7 @@ from azsim.codecs._base import HardwareCost
 from azsim.codecs._bits import packed_bytes, popcount, tail_is_zero
 from azsim.codecs._cost import input_window, palette_reader, total
 from azsim.codecs._fields import NO_CODE, PALETTE, choose_fields, num_entries, read_fields
+from azsim.codecs._steps import LaneSteps
 from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
 from azsim.errors import CodecError
 from azsim.jit import kernel
@@ -59,11 +60,7 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     mask = _mask(rest, count)
     ones = int(popcount(mask))
     packed = rest[mask.size :]
-    needed = packed_bytes(ones, fields.width)
-    if packed.size != needed:
-        raise CodecError(
-            f"bitmap: {packed.size} bytes after the mask, its {ones} ones take {needed}"
-        )
+    _check_size(packed.size, ones, fields.width)
     if not tail_is_zero(packed, ones * fields.width):
         raise CodecError("bitmap: padding bits after the last non-zero are not zero")
     codes = np.empty(packed_bytes(count, 1) * 8, np.int8)
@@ -75,6 +72,20 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     codes = codes[:count]
     fields.check_use("bitmap", codes, ones)
     return codes
+
+
+def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> LaneSteps:
+    """Cycles of 16 positions, from the mask; see the package for the contract."""
+    fields, rest = read_fields("bitmap", payload, bits, flags, zero=False)
+    mask = _mask(rest, count)
+    ones = int(popcount(mask))
+    _check_size(rest.size - mask.size, ones, fields.width)
+    share = max(1, -(-count // lanes))
+    most = lanes * -(-share // _GROUP) + ones // _FIELDS_PER_CYCLE
+    first = np.zeros(lanes + 1, np.int64)
+    steps = np.zeros((2, most), np.int32)
+    _fill_steps(as_words(mask), count, share, fields.width, first, steps)
+    return LaneSteps.of_block(payload, first, *steps[:, : first[-1]].copy())
 
 
 def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
@@ -100,6 +111,13 @@ def hardware_cost(payload: np.ndarray, bits: int, flags: int, lanes: int) -> Har
     window = input_window(_FIELDS_PER_CYCLE * bits)
     parts = [window, expander, palette_reader(entries, _FIELDS_PER_CYCLE)]
     return total(lanes, parts, table_bits=8 * entries)
+
+
+def _check_size(size: int, ones: int, width: int) -> None:
+    """Check how many bytes come after the mask."""
+    needed = packed_bytes(ones, width)
+    if size != needed:
+        raise CodecError(f"bitmap: {size} bytes after the mask, its {ones} ones take {needed}")
 
 
 def _mask(rest: np.ndarray, count: int) -> np.ndarray:
@@ -148,6 +166,28 @@ def _read(mask, words, width, to_code, codes):
                 if (code & 255) == 0:
                     return (_FAULT if code == NO_CODE else _ZERO), i
     return _OK, 0
+
+
+@kernel
+def _fill_steps(mask, count, share, width, first, steps):
+    """Steps of all lanes: bits in row 0, codes in row 1."""
+    step = 0
+    for lane in range(first.shape[0] - 1):
+        stop = min((lane + 1) * share, count)
+        for start in range(lane * share, stop, _GROUP):
+            size = min(_GROUP, stop - start)
+            group = peek(mask, start) & ((np.uint64(1) << np.uint64(size)) - np.uint64(1))
+            steps[0, step] = size
+            ones = 0
+            while group != 0:
+                if ones > 0 and ones % _FIELDS_PER_CYCLE == 0:
+                    step += 1
+                steps[0, step] += width
+                group &= group - np.uint64(1)
+                ones += 1
+            steps[1, step] = size
+            step += 1
+        first[lane + 1] = step
 
 
 @kernel

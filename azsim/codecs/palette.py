@@ -19,7 +19,8 @@ import numpy as np
 from azsim.codecs._base import HardwareCost
 from azsim.codecs._cost import input_window, palette_reader, total
 from azsim.codecs._fields import PALETTE, num_entries
-from azsim.codecs._fixed import decode_fixed, encode_fixed, pays_off
+from azsim.codecs._fixed import decode_fixed, encode_fixed, fixed_steps, pays_off
+from azsim.codecs._steps import LaneSteps
 from azsim.errors import CodecError
 
 ID = 3
@@ -38,6 +39,11 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     if not flags & PALETTE and pays_off(codes, bits):
         raise CodecError("palette: plain form where a palette is smaller")
     return codes
+
+
+def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> LaneSteps:
+    """An index a step, or a word of codes; see the package for the contract."""
+    return fixed_steps("palette", payload, count, bits, flags, lanes)
 
 
 def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:

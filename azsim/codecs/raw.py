@@ -19,7 +19,8 @@ import numpy as np
 from azsim.codecs._base import HardwareCost
 from azsim.codecs._cost import palette_reader, total
 from azsim.codecs._fields import PALETTE, num_entries
-from azsim.codecs._fixed import decode_fixed, encode_fixed
+from azsim.codecs._fixed import decode_fixed, encode_fixed, fixed_steps
+from azsim.codecs._steps import LaneSteps
 
 ID = 0
 FLAGS = PALETTE
@@ -34,6 +35,11 @@ def encode(codes: np.ndarray, bits: int, palette: bool = False) -> tuple[bytes, 
 def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray:
     """Unpack to (count,) int8; see the package for the contract."""
     return decode_fixed("raw", payload, count, bits, flags)
+
+
+def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> LaneSteps:
+    """An index a step, or a word of codes; see the package for the contract."""
+    return fixed_steps("raw", payload, count, bits, flags, lanes)
 
 
 def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:

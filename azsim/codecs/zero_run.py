@@ -31,6 +31,7 @@ from azsim.codecs._base import HardwareCost
 from azsim.codecs._bits import packed_bytes, tail_is_zero
 from azsim.codecs._cost import input_window, palette_reader, total
 from azsim.codecs._fields import NO_CODE, PALETTE, choose_fields, num_entries, read_fields
+from azsim.codecs._steps import LaneSteps
 from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
 from azsim.errors import CodecError
 from azsim.jit import kernel
@@ -71,6 +72,20 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     _check_end(rest, count, entry_bits, status, entry)
     fields.check_use("zero_run", codes, entry)
     return codes
+
+
+def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> LaneSteps:
+    """An entry a step; see the package for the contract."""
+    fields, rest = read_fields("zero_run", payload, bits, flags, zero=True)
+    entry_bits = _RUN_BITS + fields.width
+    available = _available(rest, count, entry_bits)
+    first = np.zeros(lanes + 1, np.int64)
+    steps = np.zeros((2, available + lanes), np.int32)
+    share = max(1, -(-count // lanes))
+    words = as_words(rest)
+    status, entry = _fill_steps(words, available, entry_bits, count, share, first, steps)
+    _check_end(rest, count, entry_bits, status, entry)
+    return LaneSteps.of_block(payload, first, *steps[:, : first[-1]].copy())
 
 
 def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
@@ -174,6 +189,30 @@ def _read(words, available, width, to_code, codes):
         codes[at] = code
         at += 1
         entry += 1
+    return _OK, entry
+
+
+@kernel
+def _fill_steps(words, available, entry_bits, count, share, first, steps):
+    """Steps of all lanes: bits in row 0, codes in row 1."""
+    entry = step = lane = at = 0
+    while at < count:
+        if entry == available:
+            return _SHORT, entry
+        stop = at + np.int64(peek(words, entry * entry_bits) & np.uint64(_MAX_RUN)) + 1
+        if stop > count:
+            return _BEYOND, entry
+        steps[0, step] = entry_bits
+        while at < stop:
+            end = min(stop, (lane + 1) * share)
+            steps[1, step] = end - at
+            step += 1
+            if end == (lane + 1) * share:
+                lane += 1
+                first[lane] = step
+            at = end
+        entry += 1
+    first[lane + 1 :] = step
     return _OK, entry
 
 
