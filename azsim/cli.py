@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from azsim.arguments import build_parser, shell_functions, study_names, unknown
 from azsim.errors import AzsimError, ConfigError, InputError
-from azsim.resources import working_checkout
+from azsim.resources import DEFAULT_HARDWARE, working_checkout
 
 if TYPE_CHECKING:
     from azsim.frontend.workload import Workload
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_DEFAULT_HARDWARE = "az1"
 _WORKLOAD_SUFFIXES = ("", ".yaml", ".yml")
 _BELOW_ONE = 1 - 2**-53
 _PROGRAM_SUFFIX, _ASSEMBLY_SUFFIX = ".npz", ".azs"
@@ -75,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from azsim.report import files
+    from azsim.report.json_text import json_text
 
     workload, hardware = _load(arguments)
     directory = arguments.output or _default_directory("runs", workload.name)
@@ -82,7 +82,7 @@ def _run(arguments: argparse.Namespace) -> int:
     result = _simulate(workload, hardware, verify=arguments.verify, timeline=True)
     files.write_run(result, directory)
     if arguments.json:
-        sys.stdout.write(files.json_text(result.summary))
+        sys.stdout.write(json_text(result.summary))
     else:
         from azsim.report import text
 
@@ -93,6 +93,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from azsim.report import files
+    from azsim.report.json_text import json_text
 
     workload, hardware = _load(arguments)
     if arguments.output:
@@ -104,7 +105,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     assert comparison is not None
     if arguments.json:
         document = files.run_document(result)["comparison"]
-        sys.stdout.write(files.json_text({**result.summary, "comparison": document}))
+        sys.stdout.write(json_text({**result.summary, "comparison": document}))
     else:
         from azsim.report import text
 
@@ -161,6 +162,7 @@ def _check(workload: Workload, result: RunResult) -> int:
 
 def _codecs(arguments: argparse.Namespace) -> int:
     from azsim.report import files
+    from azsim.report.json_text import json_text
     from azsim.survey.codec_table import codec_table, codec_variants, records
 
     _check_range("--bits", arguments.bits, 2, 8, "2 to 8")
@@ -176,7 +178,7 @@ def _codecs(arguments: argparse.Namespace) -> int:
 
         files.write_file(arguments.csv, codec_csv(rows).encode())
     if arguments.json:
-        sys.stdout.write(files.json_text(records(rows)))
+        sys.stdout.write(json_text(records(rows)))
         for name, reason in tensors.skipped.items():
             print(f"azsim: note: {name} is skipped: {reason}", file=sys.stderr)
     else:
@@ -206,7 +208,7 @@ def _read_tensors(arguments: argparse.Namespace) -> tuple[TensorSet, Hardware]:
             hardware,
         )
     sets = split_overrides(arguments.set, ("hardware",))
-    hardware = load_hardware(arguments.hardware or _DEFAULT_HARDWARE, sets["hardware"])
+    hardware = load_hardware(arguments.hardware or DEFAULT_HARDWARE, sets["hardware"])
     bits = 8 if arguments.bits is None else arguments.bits
     return read_file(path, bits, arguments.sparsity or 0.0, arguments.tensor), hardware
 
@@ -237,7 +239,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
         tables = inspection.graph_tables(compressed.graph)
         tables.append(inspection.scheme_table(compressed))
     if arguments.json:
-        from azsim.report.files import json_text
+        from azsim.report.json_text import json_text
 
         document: dict[str, object] = {_key(table.title): table.records() for table in tables}
         sys.stdout.write(json_text({**document, "unsupported": note or None}))
@@ -289,14 +291,11 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from azsim.report.catalog import CATALOGS, folder_catalog
+    from azsim.report.catalog import CATALOGS
 
-    if arguments.kind == "studies":
-        table = folder_catalog("Studies", "azsim.studies")
-    else:
-        table = CATALOGS[arguments.kind]()
+    table = CATALOGS[arguments.kind]()
     if arguments.json:
-        from azsim.report.files import json_text
+        from azsim.report.json_text import json_text
 
         sys.stdout.write(json_text(table.records()))
     else:
@@ -354,7 +353,7 @@ def _compiled(arguments: argparse.Namespace) -> tuple[Program, DramImage]:
 
 def _schema(arguments: argparse.Namespace) -> int:
     from azsim.report.catalog import file_schema
-    from azsim.report.files import json_text
+    from azsim.report.json_text import json_text
 
     sys.stdout.write(json_text(file_schema(arguments.kind)))
     return 0
@@ -414,14 +413,14 @@ def _shown_path(path: Path) -> Path:
 
 
 def _show(renderables: Sequence[Any]) -> None:
-    from azsim.report.text import render
+    from azsim.report.tables import render
 
     width = max(40, shutil.get_terminal_size((100, 24)).columns)
     sys.stdout.write(render(renderables, width, color=sys.stdout.isatty()))
 
 
 def _show_tables(tables: Sequence[Listing]) -> None:
-    from azsim.report.text import table
+    from azsim.report.tables import table
 
     _show([table(entry) for entry in tables])
 

@@ -2,13 +2,77 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType, ModuleType
+from typing import Any
 
-__all__ = ["load_folder"]
+__all__ = ["ModuleSource", "folder_names", "load_folder", "read_folder"]
+
+
+@dataclass(frozen=True)
+class ModuleSource:
+    """What a module's text says, for lists that need not import it.
+
+    Attributes
+    ----------
+    document : str
+        Docstring.
+    names : mapping of str to object
+        What it defines or imports, with its value where that is written as a literal; else None.
+    """
+
+    document: str
+    names: Mapping[str, Any]
+
+
+@functools.cache
+def folder_names(package: str) -> tuple[str, ...]:
+    """Names of the public modules of a package, sorted; imports neither them nor the package."""
+    return tuple(path.stem for path in _modules(package))
+
+
+def read_folder(package: str) -> Mapping[str, ModuleSource]:
+    """Read the text of a package's public modules, by sorted name; imports none of them."""
+    return {path.stem: _source(path) for path in _modules(package)}
+
+
+def _modules(package: str) -> list[Path]:
+    spec = importlib.util.find_spec(package)
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    return sorted(path for folder in folders for path in Path(folder).glob("[!_]*.py"))
+
+
+def _source(path: Path) -> ModuleSource:
+    tree = ast.parse(path.read_text("utf-8"))
+    names: dict[str, Any] = {}
+    for statement in tree.body:
+        match statement:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                names[name] = None
+            case ast.Import(names=imported) | ast.ImportFrom(names=imported):
+                names |= {alias.asname or alias.name: None for alias in imported}
+            case ast.Assign(targets=targets, value=value):
+                for target in targets:
+                    found = target.elts if isinstance(target, ast.Tuple) else [target]
+                    one = _literal(value) if len(found) == 1 else None
+                    names |= {entry.id: one for entry in found if isinstance(entry, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                names[name] = _literal(value)
+    return ModuleSource(ast.get_docstring(tree) or "", MappingProxyType(names))
+
+
+def _literal(value: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(value)
+    except ValueError:
+        return None
 
 
 @functools.cache

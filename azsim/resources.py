@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["checkout_root", "isa_directory", "working_checkout", "workloads_directory"]
+__all__ = [
+    "DEFAULT_HARDWARE",
+    "checkout_root",
+    "isa_directory",
+    "working_checkout",
+    "workloads_directory",
+]
+
+DEFAULT_HARDWARE = "az1"
+"""The preset of a workload, or of a command, that names none."""
 
 _PACKAGE = Path(__file__).parent
 

@@ -19,11 +19,17 @@ import azsim
 from azsim import cli, pipeline
 from azsim.arguments import build_parser, study_names
 from azsim.cli import main
+from azsim.codecs import codec_names, codec_parameters
+from azsim.compression.pruners import pruner_names
+from azsim.compression.quantizers import quantizer_names
 from azsim.config import json_schema
-from azsim.frontend.workload import WorkloadFile, workload_names
+from azsim.folder import read_folder
+from azsim.frontend.workload import WorkloadFile, load_workload, scheme_names, workload_names
 from azsim.hardware import preset_names
 from azsim.isa.program_file import load_program
 from azsim.isa.spec import instruction_set
+from azsim.ops.build import operators
+from azsim.report.catalog import CATALOGS
 from azsim.sim.result import Comparison, RunResult
 
 ROOT = Path(__file__).parent.parent
@@ -480,6 +486,71 @@ def test_export_weights(small: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert weights["w"].dtype == np.float32
         zeros = sum(int((weights[name] == 0).sum()) for name in weights.files)
         assert 80 <= zeros <= 90
+
+
+@pytest.mark.parametrize("kind", CATALOGS)
+def test_lists_are_quick_and_load_no_kernel(kind: str) -> None:
+    code = (
+        "import sys\n"
+        "from azsim.cli import main\n"
+        f"assert main(['list', '{kind}']) == 0\n"
+        "print(sorted({'numpy', 'numba', 'onnx'} & set(sys.modules)))\n"
+    )
+    seconds = []
+    for _ in range(3):  # the fastest, and processor time, as other work may run beside
+        begin = _children_seconds()
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        seconds.append(_children_seconds() - begin)
+        assert done.stdout.splitlines()[-1] == "[]"
+    assert min(seconds) < 0.3
+
+
+def test_lists_say_what_the_entries_say() -> None:
+    """The lists read text; here the entries are imported, or loaded as for a run."""
+    loaded: dict[str, list[tuple[str, str]]] = {
+        "codecs": [(name, ", ".join(codec_parameters(name))) for name in codec_names()],
+        "quantizers": [(name, "") for name in quantizer_names()],
+        "pruners": [(name, "") for name in pruner_names()],
+        "operators": [
+            (name, "yes" if hasattr(module, "lower") else "constants only")
+            for name, module in operators().items()
+        ],
+        "workloads": [(name, load_workload(name).hardware) for name in workload_names()],
+        "schemes": [(name, "") for name in scheme_names()],
+        "hardware": [(name, "") for name in preset_names()],
+        "studies": [(name, "") for name in study_names()],
+    }
+    for kind, wanted in loaded.items():
+        rows = CATALOGS[kind]().rows
+        found = [
+            (row[0], row[1] if second else "")
+            for row, (_, second) in zip(rows, wanted, strict=True)
+        ]
+        assert found == wanted
+    assert [row[2] for row in CATALOGS["workloads"]().rows] == [
+        load_workload(name).description for name in workload_names()
+    ]
+    assert all(all(row) for kind in ("operators", "studies") for row in CATALOGS[kind]().rows)
+
+
+def test_a_module_is_read_without_being_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unlikely").mkdir()
+    text = '"""What it is."""\nfrom os import path as place\nONE: int = 1\nA, B = f(2)\nC = g()\n'
+    (tmp_path / "unlikely" / "entry.py").write_text(text + "def h(): ...\n")
+    (tmp_path / "unlikely" / "_private.py").write_text("")
+    (tmp_path / "unlikely" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    (found,) = read_folder("unlikely").items()
+    assert found[0] == "entry"
+    assert found[1].document == "What it is."
+    names = {"place": None, "ONE": 1, "A": None, "B": None, "C": None, "h": None}
+    assert found[1].names == names
+    assert "unlikely" not in sys.modules
+    assert read_folder("unlikely_and_missing") == {}
 
 
 @pytest.mark.parametrize("kind", ["workloads", "hardware", "codecs", "operators", "instructions"])

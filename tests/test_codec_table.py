@@ -22,7 +22,7 @@ from azsim.codecs import block_hardware_cost, block_lane_cycles, codec_names, en
 from azsim.errors import CodecError, InputError
 from azsim.hardware import load_hardware, preset_names
 from azsim.inputs.tensors import read_npz, read_safetensors
-from azsim.report import text
+from azsim.report.tables import render, table
 from azsim.survey import codec_table as measuring
 from azsim.survey.codec_table import codec_table, codec_variants, records
 from azsim.survey.listings import codec_csv, codec_listings
@@ -233,8 +233,8 @@ def test_golden_table(update_golden: bool) -> None:
     matrices = [CodeMatrix("sparse", sparse, 4), CodeMatrix("pairs [2:4]", pairs, 8)]
     chip = load_hardware("az1", ["decoder.codecs=[raw, bitmap, zero_run]"])
     rows = codec_table(matrices, chip, codec_variants(FIXED), speed=False)
-    tables = [text.table(entry) for entry in codec_listings(rows, "az1", {"b": "4 weights"})]
-    found = {"table.txt": text.render(tables, 100), "table.csv": codec_csv(rows)}
+    listings = [table(entry) for entry in codec_listings(rows, "az1", {"b": "4 weights"})]
+    found = {"table.txt": render(listings, 100), "table.csv": codec_csv(rows)}
     for name, content in found.items():
         if update_golden:
             GOLDEN.mkdir(parents=True, exist_ok=True)

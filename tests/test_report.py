@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from azsim.errors import InputError
-from azsim.report import files, text, timeline, units
+from azsim.report import files, tables, text, timeline, units
+from azsim.report.json_text import json_text
 from azsim.report.listing import listing
 from azsim.sim.result import (
     Bounds,
@@ -175,7 +176,7 @@ def test_numbers_with_units(shown: str, wanted: str) -> None:
 def test_terminal_text(width: int, update_golden: bool) -> None:
     result = small_result()
     assert result.comparison is not None
-    shown = text.render([*text.run_report(result), text.verification(result.comparison)], width)
+    shown = tables.render([*text.run_report(result), text.verification(result.comparison)], width)
     path = GOLDEN / f"run_{width}.txt"
     if update_golden:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,26 +190,28 @@ def test_terminal_text(width: int, update_golden: bool) -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 200])
 def test_text_breaks_at_no_width(width: int) -> None:
-    shown = text.render(text.run_report(small_result()), width)
+    shown = tables.render(text.run_report(small_result()), width)
     assert max(map(len, shown.splitlines())) <= width
 
 
 def test_a_terminal_gets_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    assert "\x1b[" in text.render([text.summary(small_result())], 100, color=True)
+    assert "\x1b[" in tables.render([text.summary(small_result())], 100, color=True)
 
 
 def test_summary_says_what_was_not_checked_and_what_differs() -> None:
-    unchecked = text.render([text.summary(small_result(comparison=None))], 100)
+    unchecked = tables.render([text.summary(small_result(comparison=None))], 100)
     assert re.search(
         r"bit exact +not checked +--verify compares with the reference evaluator", unchecked
     )
     sentence = "tensor 'y' differs in 1 of 2 values"
     differing = Comparison(False, ("x", "y"), {}, sentence)
-    shown = text.render([text.summary(small_result(comparison=differing))], 100)
+    shown = tables.render([text.summary(small_result(comparison=differing))], 100)
     assert re.search(rf"bit exact +no +{re.escape(sentence)}", shown)
-    assert text.render([text.verification(differing)], 100).endswith(f"bit exact: no; {sentence}\n")
+    assert tables.render([text.verification(differing)], 100).endswith(
+        f"bit exact: no; {sentence}\n"
+    )
 
 
 def test_runs_without_work_have_a_report() -> None:
@@ -227,14 +230,14 @@ def test_runs_without_work_have_a_report() -> None:
     empty = small_result(
         statistics=statistics, weights=(), sram_map=(), bounds=Bounds(0, 0, 0, 0, 0), notes=()
     )
-    shown = text.render(text.run_report(empty), 100)
+    shown = tables.render(text.run_report(empty), 100)
     assert "frame latency" not in shown
     assert "real-time factor" not in shown
 
 
 def test_listing_as_table_and_as_records() -> None:
     table = listing("Things", ("name", "size B"), [("a[1]", 12_345), ("b", None)], "two things")
-    assert text.render([text.table(table)], 60).splitlines() == [
+    assert tables.render([tables.table(table)], 60).splitlines() == [
         "Things",
         "name size B",
         "───────────",
@@ -294,7 +297,7 @@ def test_numbers_that_json_has_not_become_null() -> None:
         3: float("inf"),
         "p": Path("x"),
     }
-    assert json.loads(files.json_text(value)) == {"a": None, "b": [1.5, 2], "3": None, "p": "x"}
+    assert json.loads(json_text(value)) == {"a": None, "b": [1.5, 2], "3": None, "p": "x"}
 
 
 def test_an_earlier_run_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -55,7 +55,6 @@ and may define
 from __future__ import annotations
 
 import functools
-import pkgutil
 import struct
 import zlib
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ import numpy as np
 
 from azsim.codecs._steps import LaneSteps
 from azsim.errors import CodecError
-from azsim.folder import load_folder
+from azsim.folder import folder_names, load_folder
 
 __all__ = [
     "HEADER_BYTES",
@@ -129,11 +128,9 @@ class _Block(NamedTuple):
     flags: int
 
 
-@functools.cache
 def codec_names() -> tuple[str, ...]:
     """Names of all codecs, sorted; imports none of them."""
-    package = __import__(_PACKAGE, fromlist=["__path__"])
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name[0] != "_"))
+    return folder_names(_PACKAGE)
 
 
 def codec_parameters(name: str) -> tuple[str, ...]:

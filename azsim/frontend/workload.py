@@ -30,7 +30,7 @@ from azsim.inputs.spec import (
     load_inputs,
 )
 from azsim.ir import TensorType
-from azsim.resources import workloads_directory
+from azsim.resources import DEFAULT_HARDWARE, workloads_directory
 
 __all__ = [
     "Bound",
@@ -186,7 +186,7 @@ class WorkloadFile:
     names a scheme file: one that travels with azsim, or a YAML file beside the workload."""
     calibration: InputSpec | None = None
     """Input for static activation scales, apart from the one that is evaluated."""
-    hardware: Annotated[str, Field(min_length=1)] = "az1"
+    hardware: Annotated[str, Field(min_length=1)] = DEFAULT_HARDWARE
     """A preset, or a hardware file beside the workload."""
     expect: Expect | None = None
     """Budgets."""

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from azsim.codecs import codec_names
 from azsim.config import DocumentPath, json_schema, merge_documents, read_document, validate
 from azsim.config.document import Document, show
 from azsim.config.overrides import apply_overrides
 from azsim.errors import ConfigError
+from azsim.folder import folder_names
 from azsim.hardware.description import Hardware
 
 __all__ = ["Hardware", "file_schema", "load_hardware", "preset_names"]
@@ -122,7 +122,7 @@ def _rules(hardware: Hardware) -> Iterator[tuple[DocumentPath, str]]:
 
 
 def _codec_rules(codecs: tuple[str, ...]) -> Iterator[tuple[DocumentPath, str]]:
-    known = codec_names()
+    known = folder_names("azsim.codecs")  # importing the package would bring numpy
     for i, name in enumerate(codecs):
         place: DocumentPath = ("decoder", "codecs", i)
         if name not in known:

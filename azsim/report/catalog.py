@@ -1,53 +1,59 @@
-"""What there is to choose from, as tables: one row an entry, found by folder."""
+"""What there is to choose from, as tables: one row an entry, found by folder.
+
+A list says what the files of a folder say and imports none of them, as that would load numba; the
+tests compare it with what the entries themselves say.
+"""
 
 from __future__ import annotations
 
-import ast
 import functools
-import importlib.util
 import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from azsim.codecs import codec_names, codec_parameters
-from azsim.config import json_schema
-from azsim.errors import AzsimError
-from azsim.folder import load_folder
-from azsim.frontend.workload import WorkloadFile, load_workload, scheme_names, workload_names
-from azsim.hardware import Hardware, load_hardware, preset_names
-from azsim.isa.spec import instruction_set
-from azsim.ops.build import operators
+from azsim.errors import ConfigError
+from azsim.folder import read_folder
 from azsim.report.listing import Listing, listing
-from azsim.report.units import frequency, rate
-from azsim.resources import workloads_directory
+from azsim.resources import DEFAULT_HARDWARE, workloads_directory
 
-__all__ = ["CATALOGS", "file_schema", "folder_catalog"]
+__all__ = ["CATALOGS", "file_schema"]
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.yaml"))
 
 
 def _workloads() -> Listing:
+    from azsim.config import read_document
+
     rows = []
-    for name in workload_names():
+    for path in _yaml_files(workloads_directory()):
         try:
-            workload = load_workload(name)
-        except AzsimError as error:
-            rows.append((name, "", str(error)))
+            data = read_document(path).data
+        except ConfigError as error:
+            rows.append((path.stem, "", str(error)))
         else:
-            rows.append((name, workload.hardware, workload.description))
+            keys = data if isinstance(data, dict) else {}
+            hardware = str(keys.get("hardware", DEFAULT_HARDWARE))
+            rows.append((path.stem, hardware, str(keys.get("description", ""))))
     return listing("Workloads", ("name", "hardware", "description"), rows)
 
 
 def _schemes() -> Listing:
     rows = []
-    for name in scheme_names():
-        text = (workloads_directory() / "schemes" / f"{name}.yaml").read_text("utf-8")
-        comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
-        rows.append((name, " ".join(line.lstrip("# ") for line in comment)))
+    for path in _yaml_files(workloads_directory() / "schemes"):
+        lines = path.read_text("utf-8").splitlines()
+        comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
+        rows.append((path.stem, " ".join(line.lstrip("# ") for line in comment)))
     return listing("Schemes", ("name", "meaning"), rows)
 
 
 def _hardware() -> Listing:
+    from azsim.hardware import load_hardware, preset_names
+    from azsim.report.units import frequency, rate
+
     chips = {name: load_hardware(name) for name in preset_names()}
     rows = [
         (
@@ -76,33 +82,32 @@ def _hardware() -> Listing:
     return listing("Hardware presets", columns, rows, note)
 
 
-def _first_sentence(document: str | None) -> str:
-    paragraph = " ".join((document or "").strip().split("\n\n")[0].split())
+def _first_sentence(document: str) -> str:
+    paragraph = " ".join(document.strip().split("\n\n")[0].split())
     return paragraph.removesuffix("::")
 
 
 def _codecs() -> Listing:
-    documents = load_folder("azsim.codecs", ())
     rows = [
-        (name, ", ".join(codec_parameters(name)), _first_sentence(documents[name].__doc__))
-        for name in codec_names()
+        (name, ", ".join(source.names["PARAMETERS"]), _first_sentence(source.document))
+        for name, source in read_folder("azsim.codecs").items()
     ]
     return listing("Codecs", ("name", "parameters", "meaning"), rows)
 
 
 def _operators() -> Listing:
-    rows = [
-        (
-            name,
-            "yes" if hasattr(module, "lower") else "constants only",
-            _first_sentence(module.__doc__).removeprefix(f"{name}: "),
-        )
-        for name, module in operators().items()
-    ]
-    return listing("Operators, by ONNX type", ("name", "on the chip", "meaning"), rows)
+    rows = []
+    for source in read_folder("azsim.ops").values():
+        if (name := source.names.get("OP")) is not None:
+            place = "yes" if "lower" in source.names else "constants only"
+            meaning = _first_sentence(source.document).removeprefix(f"{name}: ")
+            rows.append((str(name), place, meaning))
+    return listing("Operators, by ONNX type", ("name", "on the chip", "meaning"), sorted(rows))
 
 
 def _instructions() -> Listing:
+    from azsim.isa.spec import instruction_set
+
     rows = [
         (spec.mnemonic, f"{spec.opcode:#04x}", spec.engine, spec.summary)
         for spec in instruction_set().instructions.values()
@@ -110,14 +115,10 @@ def _instructions() -> Listing:
     return listing("Instructions", ("name", "opcode", "engine", "meaning"), rows)
 
 
-def folder_catalog(title: str, package: str) -> Listing:
-    """Table of a folder's modules by their documents; imports none of them."""
-    spec = importlib.util.find_spec(package)
-    rows = []
-    for folder in (spec.submodule_search_locations if spec else None) or ():
-        for path in sorted(Path(folder).glob("[!_]*.py")):
-            document = ast.get_docstring(ast.parse(path.read_text("utf-8")))
-            rows.append((path.stem, _first_sentence(document)))
+def _folder(title: str, package: str) -> Listing:
+    rows = [
+        (name, _first_sentence(source.document)) for name, source in read_folder(package).items()
+    ]
     return listing(title, ("name", "meaning"), rows)
 
 
@@ -127,12 +128,11 @@ CATALOGS: Mapping[str, Callable[[], Listing]] = MappingProxyType(
         "schemes": _schemes,
         "hardware": _hardware,
         "codecs": _codecs,
-        "quantizers": functools.partial(
-            folder_catalog, "Quantizers", "azsim.compression.quantizers"
-        ),
-        "pruners": functools.partial(folder_catalog, "Pruners", "azsim.compression.pruners"),
+        "quantizers": functools.partial(_folder, "Quantizers", "azsim.compression.quantizers"),
+        "pruners": functools.partial(_folder, "Pruners", "azsim.compression.pruners"),
         "operators": _operators,
         "instructions": _instructions,
+        "studies": functools.partial(_folder, "Studies", "azsim.studies"),
     }
 )
 """What ``azsim list`` shows, by kind."""
@@ -143,7 +143,12 @@ def file_schema(kind: str) -> dict[str, Any]:
 
     A hardware file may extend a preset and then leave out any key, so its schema asks for none.
     """
+    from azsim.config import json_schema
+    from azsim.hardware import Hardware, preset_names
+
     if kind == "workload":
+        from azsim.frontend.workload import WorkloadFile
+
         return json_schema(WorkloadFile)
     schema = _without_required(json_schema(Hardware))
     names = {"enum": list(preset_names()), "description": "Preset that the file changes."}

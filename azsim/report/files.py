@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -14,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from azsim.errors import InputError
+from azsim.report.json_text import json_text
 from azsim.report.timeline import trace_document
 from azsim.sim.result import RunResult
 
@@ -26,7 +25,6 @@ __all__ = [
     "check_file_writable",
     "check_writable",
     "foreign_to_study",
-    "json_text",
     "layers_csv",
     "npz_bytes",
     "replaced_folder",
@@ -142,23 +140,6 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
                     member, np.asarray(array, "<f4", order="C"), allow_pickle=False
                 )
     return data.getvalue()
-
-
-def json_text(value: object) -> str:
-    """Return JSON with a line end; numbers that JSON has not (NaN, infinity) become null."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, bool | int | float | str | None) else str(value)
 
 
 # ---------------------------------------------------------------------------------- folders

@@ -1,17 +1,15 @@
-"""Results for the terminal: functions from values to rich renderables, and one to plain text."""
+"""Results for the terminal: functions from values to rich renderables."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
-from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from azsim.report.listing import Cell, Listing
+from azsim.report.tables import plain_grid, spaced
 from azsim.report.units import (
     byte_count,
     compact,
@@ -31,11 +29,9 @@ __all__ = [
     "engines",
     "layers",
     "legend",
-    "render",
     "run_report",
     "sram_map",
     "summary",
-    "table",
     "verification",
     "weights",
 ]
@@ -46,39 +42,6 @@ LEGEND = (
 )
 _MAP_ROWS = 16
 _BAR_CELLS = 40
-
-
-def render(renderables: Iterable[RenderableType], width: int, *, color: bool = False) -> str:
-    """Lay renderables out as text.
-
-    Parameters
-    ----------
-    renderables : iterable of RenderableType
-    width : int
-        Columns.
-    color : bool
-        With the codes of a terminal.
-
-    Returns
-    -------
-    str
-        Ends with a line end; without colour no line ends with spaces.
-    """
-    console = Console(
-        file=io.StringIO(),
-        width=width,
-        force_terminal=color,
-        color_system="auto" if color else None,
-        legacy_windows=False,
-        markup=False,
-        highlight=False,
-        emoji=False,
-    )
-    with console.capture() as capture:
-        for renderable in renderables:
-            console.print(renderable)
-    text = capture.get().lstrip("\n")
-    return text if color else "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
 def run_report(result: RunResult) -> list[RenderableType]:
@@ -247,7 +210,7 @@ def _short(name: str, length: int = 20) -> str:
 def layers(result: RunResult) -> RenderableType:
     """One row a layer: cycles, traffic, products, and which engine has the most work."""
     stats = result.statistics
-    grid = _grid("Layers")
+    grid = plain_grid("Layers")
     grid.add_column("layer", overflow="fold", ratio=3, min_width=10)
     for name in ("cycles", "share %", "DRAM B", "MACs", "exec. %", "util. %"):
         grid.add_column(name, justify="right", no_wrap=True)
@@ -277,7 +240,7 @@ def layers(result: RunResult) -> RenderableType:
         "",
         "",
     )
-    return _spaced(grid)
+    return spaced(grid)
 
 
 def _hundredths(part: float, whole: float) -> str:
@@ -294,7 +257,7 @@ def _busy(cycles_of: Mapping[str, int], cycles: int) -> str:
 def engines(result: RunResult) -> RenderableType:
     """Busy cycles of every engine, and why it stood still otherwise."""
     stats = result.statistics
-    grid = _grid("Engines")
+    grid = plain_grid("Engines")
     grid.add_column("engine")
     grid.add_column("busy, cycles", justify="right", no_wrap=True)
     grid.add_column("busy %", justify="right", no_wrap=True)
@@ -306,12 +269,12 @@ def engines(result: RunResult) -> RenderableType:
             if n
         ]
         grid.add_row(name, number(busy), _hundredths(busy, stats.cycles), ", ".join(reasons))
-    return _spaced(grid)
+    return spaced(grid)
 
 
 def weights(result: RunResult) -> RenderableType:
     """One row a weight matrix: how it is stored, and how much of it stays on the chip."""
-    grid = _grid("Weights")
+    grid = plain_grid("Weights")
     grid.add_column("tensor", overflow="fold", min_width=12)
     grid.add_column("codec", overflow="fold")
     for name in ("bits", "weights", "zeros %", "blocks, B", "scales, B", "bits/w.", "pinned"):
@@ -329,14 +292,12 @@ def weights(result: RunResult) -> RenderableType:
             f"{8 * stored / weight.weights:.2f}" if weight.weights else "",
             f"{weight.pinned_tiles} of {weight.tiles}",
         )
-    return _spaced(
-        grid, "pinned: tiles that stay in weight SRAM; the others stream in for each use"
-    )
+    return spaced(grid, "pinned: tiles that stay in weight SRAM; the others stream in for each use")
 
 
 def sram_map(result: RunResult) -> RenderableType:
     """What lies where in the chip's memories, and from which to which instruction."""
-    grid = _grid("")
+    grid = plain_grid("")
     grid.add_column("memory", no_wrap=True)
     grid.add_column("address", justify="right", no_wrap=True)
     grid.add_column("bytes", justify="right", no_wrap=True)
@@ -358,7 +319,7 @@ def sram_map(result: RunResult) -> RenderableType:
             grid.add_row(memory, f"{start:#x}", number(size), Text(name), live)
         if rest := len(entries) - len(largest):
             grid.add_row(memory, "", "", f"and {rest} smaller, see run.json", "")
-    return Group(Text(), Text("SRAM map", "bold"), *bars, _spaced(grid))
+    return Group(Text(), Text("SRAM map", "bold"), *bars, spaced(grid))
 
 
 def legend(notes: Iterable[str] = ()) -> RenderableType:
@@ -380,51 +341,3 @@ def verification(comparison: Comparison) -> RenderableType:
     else:
         parts.append(Text(f"bit exact: no; {comparison.first_difference}", "bold red"))
     return Group(*parts)
-
-
-# ---------------------------------------------------------------------------------- tables
-
-
-def table(values: Listing) -> RenderableType:
-    """Any `Listing`; numbers stand on the right."""
-    grid = _grid(values.title)
-    for position, column in enumerate(values.columns):
-        cells = [row[position] for row in values.rows]
-        is_number = any(isinstance(cell, int | float) for cell in cells) and not any(
-            isinstance(cell, str) for cell in cells
-        )
-        grid.add_column(
-            column,
-            justify="right" if is_number else "left",
-            no_wrap=is_number,
-            overflow="fold",
-        )
-    for row in values.rows:
-        grid.add_row(*(Text(_cell(cell)) for cell in row))
-    return _spaced(grid, values.note)
-
-
-def _cell(value: Cell) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, int):
-        return number(value)
-    return f"{value:.4g}" if isinstance(value, float) else value
-
-
-def _grid(title: str) -> Table:
-    return Table(
-        title=title or None,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 0, 0, 0),
-        header_style="dim",
-    )
-
-
-def _spaced(grid: Table, note: str = "") -> RenderableType:
-    after: Sequence[RenderableType] = [Text(note, "dim")] if note else []
-    return Group(Text(), grid, *after)

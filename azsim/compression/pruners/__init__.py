@@ -14,21 +14,18 @@ A pruner is one module of this package that defines
 
 from __future__ import annotations
 
-import functools
-import pkgutil
 from types import ModuleType
 
-from azsim.folder import load_folder
+from azsim.folder import folder_names, load_folder
 
 __all__ = ["pruner", "pruner_names"]
 
 _REQUIRED = ("PARAMETERS", "REQUIRED", "prune")
 
 
-@functools.cache
 def pruner_names() -> tuple[str, ...]:
     """Names of all pruners, sorted; imports none of them."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name[0] != "_"))
+    return folder_names(__name__)
 
 
 def pruner(name: str) -> ModuleType:

@@ -15,21 +15,18 @@ A quantizer is one module of this package that defines
 
 from __future__ import annotations
 
-import functools
-import pkgutil
 from types import ModuleType
 
-from azsim.folder import load_folder
+from azsim.folder import folder_names, load_folder
 
 __all__ = ["quantizer", "quantizer_names"]
 
 _REQUIRED = ("PARAMETERS", "BITS", "IS_PALETTE", "quantize")
 
 
-@functools.cache
 def quantizer_names() -> tuple[str, ...]:
     """Names of all quantizers, sorted; imports none of them."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name[0] != "_"))
+    return folder_names(__name__)
 
 
 def quantizer(name: str) -> ModuleType:
