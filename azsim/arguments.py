@@ -26,6 +26,7 @@ _LISTS = (
     "instructions",
     "studies",
 )
+_SCHEMAS = ("workload", "hardware", "scheme")
 _SHELLS = ("bash", "zsh", "tcsh")
 
 
@@ -150,7 +151,7 @@ def build_parser() -> argparse.ArgumentParser:
     disasm.add_argument("--numbered", action="store_true", help="number the instructions")
 
     schema = add("schema", "print the JSON schema of a kind of file, for editors")
-    schema.add_argument("kind", metavar="KIND", choices=("workload", "hardware"))
+    schema.add_argument("kind", metavar="KIND", choices=_SCHEMAS, help=", ".join(_SCHEMAS))
 
     study = add("study", "make a study anew: its figures, plots and text")
     _complete(study.add_argument("name", metavar="NAME", help="see: azsim list studies"), _STUDY)

@@ -352,10 +352,10 @@ def _compiled(arguments: argparse.Namespace) -> tuple[Program, DramImage]:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
-    from azsim.report.catalog import file_schema
     from azsim.report.json_text import json_text
+    from azsim.report.schemas import SCHEMAS
 
-    sys.stdout.write(json_text(file_schema(arguments.kind)))
+    sys.stdout.write(json_text(SCHEMAS[arguments.kind]()))
     return 0
 
 

@@ -22,9 +22,8 @@ from azsim.cli import main
 from azsim.codecs import codec_names, codec_parameters
 from azsim.compression.pruners import pruner_names
 from azsim.compression.quantizers import quantizer_names
-from azsim.config import json_schema
 from azsim.folder import read_folder
-from azsim.frontend.workload import WorkloadFile, load_workload, scheme_names, workload_names
+from azsim.frontend.workload import load_workload, scheme_names, workload_names
 from azsim.hardware import preset_names
 from azsim.isa.program_file import load_program
 from azsim.isa.spec import instruction_set
@@ -597,16 +596,6 @@ def test_a_study_is_written_whole_or_not_at_all(
     assert main(["study", "fake", "-o", "answer"]) == 0
     assert Path("answer/README.md").read_text() == "second"
     assert sorted(path.name for path in small.parent.iterdir()) == ["answer", "small.yaml"]
-
-
-def test_schemas(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["schema", "workload"]) == 0
-    assert json.loads(capsys.readouterr().out) == json_schema(WorkloadFile)
-    assert main(["schema", "hardware"]) == 0
-    schema = json.loads(capsys.readouterr().out)
-    assert schema["properties"]["extends"]["enum"] == list(preset_names())
-    assert schema["additionalProperties"] is False
-    assert "required" not in json.dumps(schema)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

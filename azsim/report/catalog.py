@@ -11,14 +11,13 @@ import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from azsim.errors import ConfigError
 from azsim.folder import read_folder
 from azsim.report.listing import Listing, listing
 from azsim.resources import DEFAULT_HARDWARE, workloads_directory
 
-__all__ = ["CATALOGS", "file_schema"]
+__all__ = ["CATALOGS"]
 
 
 def _yaml_files(folder: Path) -> list[Path]:
@@ -136,33 +135,3 @@ CATALOGS: Mapping[str, Callable[[], Listing]] = MappingProxyType(
     }
 )
 """What ``azsim list`` shows, by kind."""
-
-
-def file_schema(kind: str) -> dict[str, Any]:
-    """Return the JSON schema of a ``workload`` or ``hardware`` file, for editors.
-
-    A hardware file may extend a preset and then leave out any key, so its schema asks for none.
-    """
-    from azsim.config import json_schema
-    from azsim.hardware import Hardware, preset_names
-
-    if kind == "workload":
-        from azsim.frontend.workload import WorkloadFile
-
-        return json_schema(WorkloadFile)
-    schema = _without_required(json_schema(Hardware))
-    names = {"enum": list(preset_names()), "description": "Preset that the file changes."}
-    return {**schema, "properties": {"extends": names, **schema["properties"]}}
-
-
-def _without_required(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return [_without_required(entry) for entry in schema]
-    if not isinstance(schema, dict):
-        return schema
-    is_object = schema.get("type") == "object"
-    return {
-        key: _without_required(entry)
-        for key, entry in schema.items()
-        if not (is_object and key == "required")
-    }
