@@ -145,7 +145,7 @@ def run(
         output_checks=checks,
         comparison=comparison,
         provenance=record.provenance(workload, chip, prepared, compiled, seconds),
-        notes=record.notes(prepared, compiled),
+        notes=record.notes(prepared, compiled, chip),
         events=record.timeline(execution.trace, timing, compiled, chip) if timeline else None,
     )
 

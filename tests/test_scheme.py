@@ -372,6 +372,27 @@ def test_a_run_says_what_auto_chose_and_keeps_its_bounds(tmp_path: Path) -> None
         np.testing.assert_array_equal(array, plain.outputs[name])
 
 
+def test_a_chip_without_palettes_stores_none(tmp_path: Path) -> None:
+    text = (
+        "compression:\n"
+        "  default: {weights: {bits: 4, palette: 16}, codec: {name: raw, palette: true}}\n"
+    )
+    workload = load(tmp_path, text)
+    plain = run(workload, chip("raw"), timeline=False)
+    assert plain.notes == (
+        "2 tensors ask for raw+palette, which this chip cannot decode; its image holds raw",
+    )
+    for weight in plain.weights:
+        assert weight.codec == "raw"
+        assert weight.encoded_bytes >= weight.weights  # int8 values, as the chip reads them
+    indexed = run(workload, chip("raw", "palette"), timeline=False)
+    assert indexed.notes == ()
+    for weight in indexed.weights:
+        assert weight.encoded_bytes < 0.75 * weight.weights
+    for name, array in plain.outputs.items():
+        np.testing.assert_array_equal(array, indexed.outputs[name])
+
+
 # --------------------------------------------------------------------------------- calibration
 
 

@@ -1,8 +1,8 @@
 """Image: compressed blocks, and the contents of DRAM.
 
 Contract: every tile of the plan becomes one block, coded with the weight's codec if the hardware
-decodes it and `raw` otherwise; the image holds blocks, parameters and constants at the addresses
-that allocation gave, and zeros elsewhere (inputs and outputs).
+decodes it and plain `raw` otherwise; the image holds blocks, parameters and constants at the
+addresses that allocation gave, and zeros elsewhere (inputs and outputs).
 """
 
 from __future__ import annotations
@@ -27,8 +27,13 @@ _BURST_PAD_BYTES = 4096
 
 
 def used_codec(choice: CodecChoice, hardware: Hardware) -> CodecChoice:
-    """Codec that the image holds: the chosen one if the hardware has it, else `raw`."""
-    return choice if choice.name in hardware.decoder.codecs else CodecChoice("raw")
+    """Codec that the image holds: the chosen one if the hardware has it, else plain `raw`.
+
+    `raw` with a palette is what the codec `palette` stores, and needs a chip that has that.
+    """
+    is_palette = choice.name == "raw" and choice.parameters.get("palette")
+    needed = "palette" if is_palette else choice.name
+    return choice if needed in hardware.decoder.codecs else CodecChoice("raw")
 
 
 def encode_tiles(compressed: CompressedGraph, plan: Plan, hardware: Hardware) -> dict[str, bytes]:

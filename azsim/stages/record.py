@@ -11,9 +11,10 @@ from importlib import metadata
 import numpy as np
 
 from azsim.compiler.compile import Compiled
+from azsim.compiler.image import used_codec
 from azsim.frontend.workload import Workload
 from azsim.hardware.description import Hardware
-from azsim.ir import CompressedWeight
+from azsim.ir import CodecChoice, CompressedWeight
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
 from azsim.sim.result import Timeline
@@ -43,13 +44,13 @@ def timeline(trace: Trace, timing: Timing, compiled: Compiled, hardware: Hardwar
     )
 
 
-def notes(prepared: Prepared, compiled: Compiled) -> tuple[str, ...]:
+def notes(prepared: Prepared, compiled: Compiled, hardware: Hardware) -> tuple[str, ...]:
     """Sentences on what a reader should know of the run."""
     sentences = []
-    chosen = {name: weight.codec.name for name, weight in compiled.compressed.weights.items()}
-    replaced = [weight for weight in compiled.weights if weight.codec != chosen[weight.name]]
+    chosen = [compiled.compressed.weights[weight.name].codec for weight in compiled.weights]
+    replaced = [codec for codec in chosen if used_codec(codec, hardware) != codec]
     if replaced:
-        names = ", ".join(sorted({chosen[weight.name] for weight in replaced}))
+        names = ", ".join(sorted({_label(codec) for codec in replaced}))
         sentences.append(
             f"{len(replaced)} tensors ask for {names}, which this chip cannot decode; "
             "its image holds raw"
@@ -58,6 +59,11 @@ def notes(prepared: Prepared, compiled: Compiled) -> tuple[str, ...]:
     if split:
         sentences.append(f"K is split so that int32 holds every sum: {', '.join(split)}")
     return tuple(sentences)
+
+
+def _label(codec: CodecChoice) -> str:
+    """Name of a codec, as ``azsim codecs`` writes it where a palette is what makes it another."""
+    return f"{codec.name}+palette" if codec.name == "raw" else codec.name
 
 
 def _is_split(weight: CompressedWeight) -> bool:
