@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azsim.codecs import codec_names
+from azsim.codecs import codec_names, encode_block
 from azsim.compiler.allocate import allocate
 from azsim.compiler.compile import Compiled, compile_graph
 from azsim.compiler.parameters import place_parameters
 from azsim.compiler.schedule import Storage
+from azsim.compiler.stored import estimated_bits, used_codec
 from azsim.compiler.tile import choose_tiles
 from azsim.compression.quantize import split_segments
 from azsim.errors import CompileError, InputError
 from azsim.evaluate import evaluate_stream
 from azsim.hardware.description import Hardware
-from azsim.ir import CompressedGraph, CompressedWeight, Graph
+from azsim.ir import CodecChoice, CompressedGraph, CompressedWeight, Graph
 from azsim.isa.program import Stream
 from azsim.ops.build import lower_graph, weight_matrices
 from azsim.sim.races import check_races
@@ -204,6 +205,37 @@ def test_codecs_change_no_bit(codec: str) -> None:
     plain = execute_graph(with_codec(compressed, "raw"), hardware, frames, MIXED_STATE, initial)
     for name, array in plain.execution.outputs.items():
         assert ran.execution.outputs[name].tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 1.0])
+def test_plans_know_what_blocks_take(bits: int, density: float) -> None:
+    rng = np.random.default_rng(bits)
+    limit = 2 ** (bits - 1) - 1
+    values = rng.choice(np.setdiff1d(np.arange(-limit, limit + 1), [0]), min(5, 2 * limit), False)
+    codes = rng.choice(values, (128, 256)) * (rng.random((128, 256)) < density)
+    codes = codes.astype(np.int8)
+    codecs = ("raw", "palette", "bitmap")
+    choices = [CodecChoice("raw", {"palette": True}), CodecChoice("bitmap", {"palette": True})]
+    for choice in (*map(CodecChoice, codecs), *choices):
+        weight = CompressedWeight(
+            "w", codes, np.ones((1, 128), F), (0, 256), bits, "per_channel", 8, None, choice
+        )
+        for hardware in (chip(decoder__codecs=codecs), chip(decoder__codecs=("raw",))):
+            stored = used_codec(choice, hardware)
+            block = encode_block(stored.name, codes, bits, columns=256, **stored.parameters)
+            wanted = 8 * len(block) / codes.size
+            header_and_table = 8 * 24 / codes.size
+            assert estimated_bits(weight, hardware) == pytest.approx(wanted, abs=header_and_table)
+
+
+def test_an_open_codec_is_taken_for_the_best_simple_one() -> None:
+    codes = np.tile(np.array([0, 0, 0, 90], np.int8), (4, 16))
+    weight = CompressedWeight(
+        "w", codes, np.ones((1, 4), F), (0, 64), 8, "per_channel", 8, None, CodecChoice("auto")
+    )
+    assert estimated_bits(weight, AZ1) == 1.0
+    assert estimated_bits(weight, chip(decoder__codecs=("raw",))) == 8.0
 
 
 def test_five_chips_give_the_same_bits() -> None:

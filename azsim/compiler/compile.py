@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 from azsim.compiler.allocate import Allocation, allocate
 from azsim.compiler.emit import emit
-from azsim.compiler.image import build_image, encode_tiles, used_codec
+from azsim.compiler.image import build_image, encode_tiles
 from azsim.compiler.order import order
 from azsim.compiler.parameters import place_parameters
 from azsim.compiler.schedule import Schedule
 from azsim.compiler.select import select_codecs
+from azsim.compiler.stored import used_codec
 from azsim.compiler.synchronize import synchronize
 from azsim.compiler.tile import Plan, choose_tiles
 from azsim.hardware.description import Hardware

@@ -15,25 +15,16 @@ from azsim.codecs import encode_block
 from azsim.compiler.allocate import Allocation
 from azsim.compiler.order import block_name
 from azsim.compiler.parameters import PARAMETERS, Parameters
+from azsim.compiler.stored import used_codec
 from azsim.compiler.tile import Plan
 from azsim.hardware.description import Hardware
-from azsim.ir import CodecChoice, CompressedGraph
+from azsim.ir import CompressedGraph
 from azsim.isa.program import DramImage
 from azsim.ops.lowering import Lowering
 
-__all__ = ["build_image", "encode_tiles", "used_codec"]
+__all__ = ["build_image", "encode_tiles"]
 
 _BURST_PAD_BYTES = 4096
-
-
-def used_codec(choice: CodecChoice, hardware: Hardware) -> CodecChoice:
-    """Codec that the image holds: the chosen one if the hardware has it, else plain `raw`.
-
-    `raw` with a palette is what the codec `palette` stores, and needs a chip that has that.
-    """
-    is_palette = choice.name == "raw" and choice.parameters.get("palette")
-    needed = "palette" if is_palette else choice.name
-    return choice if needed in hardware.decoder.codecs else CodecChoice("raw")
 
 
 def encode_tiles(compressed: CompressedGraph, plan: Plan, hardware: Hardware) -> dict[str, bytes]:

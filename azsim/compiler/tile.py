@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from azsim.compiler.stored import estimated_bits
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
@@ -81,6 +82,7 @@ class _Use:
     """A weight matrix, the rows of activations that it meets, and how often in a frame."""
 
     weight: CompressedWeight
+    hardware: Hardware
     rows: int
     times: int
 
@@ -91,8 +93,9 @@ class _Use:
 
     @functools.cached_property
     def stream_ratio(self) -> float:
-        """Estimated compressed bytes per byte in SRAM: a mask and the non-zero codes."""
-        return (self.density * self.weight.bits + 1) / element_width(self.weight.bits)
+        """Estimated compressed bytes per byte in SRAM."""
+        width = element_width(self.weight.bits)
+        return estimated_bits(self.weight, self.hardware) / width
 
 
 def element_width(bits: int) -> int:
@@ -105,14 +108,17 @@ def packed_bytes(rows: int, cols: int, width: int) -> int:
     return -(-rows * -(-cols * width // 8) // ALIGN_BYTES) * ALIGN_BYTES
 
 
-def _uses(steps: Sequence[Step], compressed: CompressedGraph, times: int, found: dict) -> None:
+def _uses(
+    steps: Sequence[Step], compressed: CompressedGraph, hardware: Hardware, times: int, found: dict
+) -> None:
     for step in steps:
         if isinstance(step, Loop):
-            _uses(step.body, compressed, times * step.count, found)
+            _uses(step.body, compressed, hardware, times * step.count, found)
         elif isinstance(step, Matmul):
             known = found.get(step.weight)
             found[step.weight] = _Use(
                 compressed.weights[step.weight],
+                hardware,
                 max(step.codes.rows, known.rows if known else 0),
                 times + (known.times if known else 0),
             )
@@ -163,7 +169,7 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
         If even two of the smallest tiles do not fit weight SRAM.
     """
     uses: dict[str, _Use] = {}
-    _uses([step for _, step in lowering.steps], lowering.compressed, 1, uses)
+    _uses([step for _, step in lowering.steps], lowering.compressed, hardware, 1, uses)
     mac, capacity = hardware.mac, hardware.weight_sram.bytes
     # Storages begin at whole units, so that a last broken one is of no use.
     reserved = -(-parameter_bytes // ALIGN_BYTES) * ALIGN_BYTES

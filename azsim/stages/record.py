@@ -11,7 +11,7 @@ from importlib import metadata
 import numpy as np
 
 from azsim.compiler.compile import Compiled
-from azsim.compiler.image import used_codec
+from azsim.compiler.stored import used_codec
 from azsim.frontend.workload import Workload
 from azsim.hardware.description import Hardware
 from azsim.ir import CodecChoice, CompressedWeight
