@@ -6,9 +6,10 @@ plain or, where the codec has a palette step, with that (it is used only where i
 one with the fewest bytes, or the fewest cycles, is taken.  Ties go to the other of the two, then
 to the codec that the chip's description names first.
 
-The cycles of a tensor are those of bringing its tiles on the chip once, one after the other: of
-each tile the largest of its bursts over DRAM's rate, its busiest decoder lane, and its packed
-bytes over the write port.
+The cycles of a tensor are those of bringing its tiles on the chip once, one after the other, when
+nothing else uses DRAM: a tile takes the larger of its time on DRAM and its time in the decoder
+(the busiest lane, or its packed bytes over the write port), and the beginning and the end that do
+not overlap (`azsim.compiler.loading`).  Products that a load hides behind are not looked at.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import replace
 import numpy as np
 
 from azsim.codecs import block_lane_cycles, codec_names, codec_parameters, encode_block
+from azsim.compiler.loading import load_cycles
 from azsim.compiler.tile import Plan, Tile, element_width, packed_bytes
 from azsim.compression.scheme import AUTO
 from azsim.errors import CodecError
@@ -68,8 +70,7 @@ def _cost(
     weight: CompressedWeight, tiles: tuple[Tile, ...], choice: CodecChoice, hardware: Hardware
 ) -> tuple[int, float]:
     """Bytes and cycles of all tiles."""
-    dram, port = hardware.dram, hardware.weight_sram.write_bytes_per_cycle
-    burst_cycles = dram.burst_bytes / dram.bytes_per_s * hardware.clock_hz
+    port = hardware.weight_sram.write_bytes_per_cycle
     width = element_width(weight.bits)
     num_bytes, cycles = 0, 0.0
     for tile in tiles:
@@ -78,9 +79,9 @@ def _cost(
             choice.name, codes, weight.bits, columns=max(1, codes.shape[1]), **choice.parameters
         )
         num_bytes += len(block)
-        cycles += max(
-            -(-len(block) // dram.burst_bytes) * burst_cycles,
+        decoder_cycles = max(
             block_lane_cycles(block, hardware.decoder.lanes),
             packed_bytes(len(codes), codes.shape[1], width) / port,
         )
+        cycles += load_cycles(len(block), decoder_cycles, hardware)
     return num_bytes, cycles
