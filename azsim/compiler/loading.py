@@ -18,8 +18,8 @@ def load_cycles(num_bytes: int, decoder_cycles: float, hardware: Hardware) -> fl
         cycles   = latency + burst + (bursts - 1) * interval + decode
 
     with ``decode = decoder_cycles / bursts``.  These are the clock's rules for bursts that are all
-    alike (docs/machine.md); that row misses and refresh are spread evenly is simplified, and costs up
-    to 6 % on the chips of tests/test_select.py.
+    alike (docs/machine.md).  That row misses and refresh are spread evenly is a simplification; it
+    is up to 6.2 % off on the chips of tests/test_select.py.
 
     Parameters
     ----------
