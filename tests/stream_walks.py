@@ -76,7 +76,7 @@ def walk_csc(block: bytes, lanes: int) -> Walk:
     head.read_palette(0)
     take = head.payload.take
     columns = take(32)
-    index_bits, stream_lanes, pointer_bits = take(4), take(4) + 1, take(8)
+    index_bits, stream_lanes, pointer_bits = take(4), take(12) + 1, take(8)
     counts = [[take(pointer_bits) for _ in range(columns)] for _ in range(stream_lanes)]
     codes = [0] * head.count
     rows = head.count // columns

@@ -45,6 +45,7 @@ VARIANTS = [
         ),
     )
 ]
+VARIANTS += [("csc", {"lanes": 64, "palette": True}), ("csc", {"lanes": 4096})]
 IDS = [f"{name}{'+' if parameters else ''}{'+'.join(parameters)}" for name, parameters in VARIANTS]
 every_variant = pytest.mark.parametrize(("name", "parameters"), VARIANTS, ids=IDS)
 

@@ -101,7 +101,7 @@ def test_csc_by_hand():
     entries = [(0, 1), (1, 15), (1, 2), (1, 3)]  # run in the low nibble, code in the high one
     stream = "1111" + "".join(f"{run | code << 4:08b}"[::-1] for run, code in entries)
     body = [int(stream[i : i + 8][::-1], 2) for i in range(0, len(stream), 8)]
-    assert payload == bytes([2, 0, 0, 0, 4 | 1 << 4, 1, *body])
+    assert payload == bytes([2, 0, 0, 0, 4 | 1 << 4, 0, 1, *body])
 
 
 def test_csc_pads_long_runs_and_counts_their_cycles():

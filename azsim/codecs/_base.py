@@ -50,6 +50,13 @@ and may define
     See above.
 ``parameters_of(payload, count, flags) -> dict``
     Parameters, and `columns`, that make the encoder repeat a block that decodes.
+``column_entries(payload, count, bits, flags) -> ndarray of shape (lanes, columns)``
+    Entries that lane i holds of each column, its rows being i, i + lanes and so on.  Where it is
+    defined, an array of that many lanes can read a block as it is, an entry a cycle and lane, and
+    the codec takes ``lanes=`` (a block has no more lanes than rows).
+``column_bits(payload, count, bits, flags) -> (int, ndarray of shape (columns,))``
+    Goes with it: bits of the payload that are there once, and bits of each column.  A block of
+    some neighbouring columns alone has at most the former and the sum of theirs.
 """
 
 from __future__ import annotations
@@ -73,11 +80,14 @@ __all__ = [
     "HardwareCost",
     "block_bytes",
     "block_codec",
+    "block_column_bits",
+    "block_column_entries",
     "block_hardware_cost",
     "block_lane_cycles",
     "block_lane_steps",
     "block_parameters",
     "codec_is_canonical",
+    "codec_is_read_by_column",
     "codec_names",
     "codec_parameters",
     "decode_block",
@@ -147,6 +157,11 @@ def codec_parameters(name: str) -> tuple[str, ...]:
 def codec_is_canonical(name: str) -> bool:
     """Tell whether a codec's blocks have one form only, see above."""
     return getattr(_codec(name), "CANONICAL", True)
+
+
+def codec_is_read_by_column(name: str) -> bool:
+    """Tell whether an array can multiply by a codec's blocks as they are, see above."""
+    return hasattr(_codec(name), "column_entries")
 
 
 def _codec(name: str) -> ModuleType:
@@ -288,6 +303,52 @@ def block_lane_steps(data: bytes | bytearray | memoryview | np.ndarray, lanes: i
         raise ValueError(f"{lanes} lanes, at least 1 is needed")
     block = _open(data)
     return block.codec.lane_steps(block.payload, block.num_codes, block.bits, block.flags, lanes)
+
+
+def block_column_entries(data: bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:
+    """Entries of each lane and column of a block that can be read as it is.
+
+    Returns
+    -------
+    ndarray of shape (lanes, columns), int64
+        Padding entries included.
+
+    Raises
+    ------
+    CodecError
+        If the header is malformed, what the codec has to read of the payload, or if the codec's
+        entries have no columns and lanes.
+    """
+    block = _open_by_column(data)
+    return block.codec.column_entries(block.payload, block.num_codes, block.bits, block.flags)
+
+
+def block_column_bits(
+    data: bytes | bytearray | memoryview | np.ndarray,
+) -> tuple[int, np.ndarray]:
+    """Bits of a block that are there once, and bits of each column: (columns,) int64.
+
+    A block of some neighbouring columns alone is at most as long as the former and the sum of
+    theirs, rounded up to bytes.
+
+    Raises
+    ------
+    CodecError
+        As `block_column_entries`.
+    """
+    block = _open_by_column(data)
+    once, of_columns = block.codec.column_bits(
+        block.payload, block.num_codes, block.bits, block.flags
+    )
+    return 8 * HEADER_BYTES + once, of_columns
+
+
+def _open_by_column(data: bytes | bytearray | memoryview | np.ndarray) -> _Block:
+    block = _open(data)
+    if not hasattr(block.codec, "column_entries"):
+        name = block.codec.__name__.rpartition(".")[2]
+        raise CodecError(f"codec {name}: its entries cannot be read by column and lane")
+    return block
 
 
 def block_hardware_cost(

@@ -5,7 +5,7 @@ Payload::
     palette table     if flag 0 is set, see `azsim.codecs._fields`
     32 bits           columns of the matrix
     4 bits            index bits (3 to 8)
-    4 bits            lanes less one; lanes are at most the rows
+    12 bits           lanes less one; lanes are at most the rows
     8 bits            pointer bits: as many as the largest number of entries below needs
     lanes x columns   number of entries of each column of each lane, lane after lane
     entries           lane after lane, column after column, each:
@@ -15,7 +15,10 @@ Payload::
 
 Lane i has rows i, i + lanes, i + 2 * lanes and so on.  Where a run of zeros overflows the index,
 a padding entry stands in: the largest index with code 0.  Zeros that end a column take no entry,
-and no other entry has code 0.
+and no other entry has code 0.  (A form with 4 bits for the lanes had codec id 4.)
+
+An array whose lanes are those of the block can multiply by it as it is, entry by entry: see
+`column_entries`.
 
 Source: Han et al., EIE, ISCA 2016, sections III-B and III-C: relative row indices of 4 bits,
 padding zeros, column pointers, rows interleaved over the processing elements.  EIE stores
@@ -43,14 +46,14 @@ from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
 from azsim.errors import CodecError
 from azsim.jit import kernel
 
-ID = 4
+ID = 10
 FLAGS = PALETTE
 PARAMETERS = ("index_bits", "lanes", "palette")
 WANTS_COLUMNS = True
 
 _MIN_INDEX_BITS, _MAX_INDEX_BITS = 3, 8
-_MAX_LANES = 16
-_SETTINGS = 2
+_MAX_LANES = 4096
+_SETTINGS = 3
 
 _OK, _BEYOND, _FAULT, _STRAY_ZERO = 0, 1, 2, 3
 
@@ -79,7 +82,7 @@ def encode(
     num_bits = counts.size * pointer_bits + entries * (index_bits + fields.width)
     words = empty_words(num_bits)
     _write(by_column, counts, pointer_bits, index_bits, fields.to_field, fields.width, words)
-    settings = bytes([index_bits | (lanes - 1) << 4, pointer_bits])
+    settings = (index_bits | (lanes - 1) << 4).to_bytes(2, "little") + bytes([pointer_bits])
     head = fields.head + write_columns(columns) + settings
     return head + words_to_bytes(words, num_bits), fields.flags
 
@@ -120,14 +123,28 @@ def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: i
     return max(int(of_lane[lane::lanes].sum()) for lane in range(min(lanes, of_lane.size)))
 
 
+def column_entries(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray:
+    """Entries of each column of each lane, (lanes, columns) int64, padding included."""
+    _, rest = read_fields("csc", payload, bits, flags, zero=True)
+    return _read_counts(rest, count)[4]
+
+
+def column_bits(payload: np.ndarray, count: int, bits: int, flags: int) -> tuple[int, np.ndarray]:
+    """Bits that are stored once, and those of each column; see the package for the contract."""
+    fields, rest = read_fields("csc", payload, bits, flags, zero=True)
+    _, _, index_bits, pointer_bits, counts, after = _read_counts(rest, count)
+    of_columns = len(counts) * pointer_bits + counts.sum(axis=0) * (index_bits + fields.width)
+    return 8 * (payload.size - after.size), of_columns
+
+
 def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:
     """Parameters of a block; see the package for the contract."""
     rest = payload[1 + num_entries(payload, flags) :] if flags & PALETTE else payload
-    _, columns, (setting, _), _ = read_shape("csc", rest, count, _SETTINGS)
+    _, columns, (low, high, _), _ = read_shape("csc", rest, count, _SETTINGS)
     return {
         "columns": columns,
-        "index_bits": setting & 15,
-        "lanes": (setting >> 4) + 1,
+        "index_bits": low & 15,
+        "lanes": (low >> 4 | high << 4) + 1,
         "palette": bool(flags & PALETTE),
     }
 
@@ -147,8 +164,9 @@ def hardware_cost(payload: np.ndarray, bits: int, flags: int, lanes: int) -> Har
 
 def _read_counts(rest: np.ndarray, count: int) -> tuple[int, int, int, int, np.ndarray, np.ndarray]:
     """Rows, columns, index bits, pointer bits, entries (lanes, columns), and pointers and rest."""
-    rows, columns, (setting, pointer_bits), rest = read_shape("csc", rest, count, _SETTINGS)
-    index_bits, lanes = setting & 15, (setting >> 4) + 1
+    rows, columns, settings, rest = read_shape("csc", rest, count, _SETTINGS)
+    low, high, pointer_bits = settings
+    index_bits, lanes = low & 15, (low >> 4 | high << 4) + 1
     if not _MIN_INDEX_BITS <= index_bits <= _MAX_INDEX_BITS:
         allowed = f"{_MIN_INDEX_BITS} to {_MAX_INDEX_BITS}"
         raise CodecError(f"csc: index of {index_bits} bits, allowed: {allowed}")
