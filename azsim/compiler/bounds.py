@@ -24,11 +24,13 @@ import numpy as np
 
 from azsim.codecs import block_lane_cycles
 from azsim.compiler.image import encode_tiles
+from azsim.compiler.residence import encode_codes
+from azsim.compiler.stored import used_codec
 from azsim.compiler.tile import Plan, Tile, choose_tiles, element_width, packed_bytes
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
 from azsim.isa.program import Stream
-from azsim.machine.engines.mac import MatmulCycles, geometry
+from azsim.machine.engines.mac import MatmulCycles, block_cycles, geometry
 from azsim.ops.lowering import (
     Access,
     Binary,
@@ -163,11 +165,16 @@ def _weight_traffic(
         width = element_width(lowering.compressed.weights[name].bits)
         for tile in plan.tiles[name]:
             block = blocks[tile.name]
-            dense = packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
-            port = _dense_bytes(tile, width) / hardware.weight_sram.write_bytes_per_cycle
-            lanes = block_lane_cycles(block, hardware.decoder.lanes)
-            reads_bytes.append((float(len(block)), dense, times))
-            reads_cycles.append((max(float(lanes), port), dense, times))
+            if name in plan.read:
+                held = written = len(block)
+                lanes = 0
+            else:
+                held = packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
+                written = _dense_bytes(tile, width)
+                lanes = block_lane_cycles(block, hardware.decoder.lanes)
+            port = written / hardware.weight_sram.write_bytes_per_cycle
+            reads_bytes.append((float(len(block)), held, times))
+            reads_cycles.append((max(float(lanes), port), held, times))
     room = float(hardware.weight_sram.bytes - parameter_bytes)
     return _least(reads_bytes, room), _least(reads_cycles, room)
 
@@ -175,9 +182,9 @@ def _weight_traffic(
 def _least(reads: list[tuple[float, int, int]], room: float) -> float:
     """Least total cost of reads (cost, bytes in SRAM, times), if what fits is read once."""
     total = 0.0
-    for cost, dense, times in sorted(reads, key=lambda read: -read[0] * (read[2] - 1) / read[1]):
-        kept = min(1.0, max(0.0, room / dense))
-        room -= kept * dense
+    for cost, held, times in sorted(reads, key=lambda read: -read[0] * (read[2] - 1) / read[1]):
+        kept = min(1.0, max(0.0, room / held))
+        room -= kept * held
         total += cost * (kept + (1 - kept) * times)
     return total
 
@@ -192,6 +199,14 @@ def _matmul_cycles(
 ) -> int:
     weight = compressed.weights[step.weight]
     shape = geometry(hardware.mac, element_width(weight.bits), weight.activation_bits)
+    if step.weight in plan.read:
+        shape = geometry(hardware.mac, 8, weight.activation_bits)
+        codec = used_codec(weight.codec, hardware)
+        parts = [weight.codes[t.n0 : t.n1, t.k0 : t.k1] for t in plan.tiles[step.weight]]
+        blocks = [(encode_codes(codec, codes, weight.bits), codes) for codes in parts]
+        return step.codes.rows * sum(
+            block_cycles(block, codes, shape).static_row_cycles() for block, codes in blocks
+        )
     return step.codes.rows * sum(
         MatmulCycles(
             np.ascontiguousarray(weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1]), shape

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from azsim.codecs import encode_block
 from azsim.compiler.allocate import Allocation
 from azsim.compiler.order import block_name
 from azsim.compiler.parameters import PARAMETERS, Parameters
+from azsim.compiler.residence import encode_codes
 from azsim.compiler.stored import used_codec
 from azsim.compiler.tile import Plan
 from azsim.hardware.description import Hardware
@@ -34,10 +34,8 @@ def encode_tiles(compressed: CompressedGraph, plan: Plan, hardware: Hardware) ->
         weight = compressed.weights[name]
         codec = used_codec(weight.codec, hardware)
         for tile in tiles:
-            codes = np.ascontiguousarray(weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1])
-            blocks[tile.name] = encode_block(
-                codec.name, codes, weight.bits, columns=max(1, codes.shape[1]), **codec.parameters
-            )
+            codes = weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1]
+            blocks[tile.name] = encode_codes(codec, codes, weight.bits)
     return blocks
 
 

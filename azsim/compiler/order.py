@@ -24,7 +24,7 @@ from azsim.compiler.schedule import (
     part,
     rows_and_cols,
 )
-from azsim.compiler.tile import Plan, Tile, element_width, packed_bytes
+from azsim.compiler.tile import ALIGN_BYTES, Plan, Tile, element_width, packed_bytes
 from azsim.ops.lowering import (
     Access,
     Binary,
@@ -99,16 +99,28 @@ class _Orderer:
             self.storages[PARAMETERS] = Storage(PARAMETERS, "weight", "f32", size, True)
             self._dram(PARAMETERS, "f32", size)
         for tile in self._tiles():
-            bits = lowering.compressed.weights[tile.weight].bits
-            width = element_width(bits)
-            size = packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
-            storage = Storage(tile.name, "weight", f"i{width}", size, tile.name in plan.pinned)
+            dtype, size = self._form(tile)
+            storage = Storage(tile.name, "weight", dtype, size, tile.name in plan.pinned)
             if tile.name in plan.pinned:
                 self.storages[tile.name] = storage
             else:
                 streamed[tile.name] = storage
             rows, cols = rows_and_cols(len(blocks[tile.name]))
             self._dram(block_name(tile), "u8", rows * cols, named=block_name(tile))
+
+    def _form(self, tile: Tile) -> tuple[str, int]:
+        """Element type and bytes of a tile in weight SRAM."""
+        if tile.weight in self.plan.read:
+            rows, cols = rows_and_cols(len(self.blocks[tile.name]))
+            return "u8", -(-rows * cols // ALIGN_BYTES) * ALIGN_BYTES
+        width = element_width(self.lowering.compressed.weights[tile.weight].bits)
+        return f"i{width}", packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
+
+    def _window(self, tile: Tile) -> Access:
+        """Window over a tile in weight SRAM: its dense matrix, or its block."""
+        if tile.weight in self.plan.read:
+            return contiguous(tile.name, len(self.blocks[tile.name]))
+        return tile_window(tile, self.lowering.compressed.weights[tile.weight].bits)
 
     def _tiles(self) -> Iterator[Tile]:
         for tiles in self.plan.tiles.values():
@@ -193,7 +205,7 @@ class _Orderer:
                 layer,
                 {
                     "src": part(step.codes, row, rows, tile.k0, tile.k1 - tile.k0),
-                    "src2": tile_window(tile, weight.bits),
+                    "src2": self._window(tile),
                     "accumulate": int(tile.k0 > low),
                 },
             )
@@ -223,9 +235,8 @@ class _Orderer:
         return [*items, Item("mac_drain", layer, operands)]
 
     def _load_tile(self, tile: Tile, layer: str) -> Item:
-        bits = self.lowering.compressed.weights[tile.weight].bits
         source = contiguous(block_name(tile), len(self.blocks[tile.name]))
-        return Item("weight_load", layer, {"dst": tile_window(tile, bits), "src": source})
+        return Item("weight_load", layer, {"dst": self._window(tile), "src": source})
 
     # ---- the program
 

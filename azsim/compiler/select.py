@@ -4,7 +4,8 @@ Contract: takes the compressed graph and the plan, gives the graph with a codec 
 decodes in place of every `auto`.  All tiles of a tensor are encoded with each candidate, once
 plain or, where the codec has a palette step, with that (it is used only where it is smaller); the
 one with the fewest bytes, or the fewest cycles, is taken.  Ties go to the other of the two, then
-to the codec that the chip's description names first.
+to the codec that the chip's description names first.  On a chip that decodes at read the choice
+is `azsim.compiler.stored.used_codec`'s.
 
 The cycles of a tensor are those of bringing its tiles on the chip once, one after the other, when
 nothing else uses DRAM: a tile takes the larger of its time on DRAM and its time in the decoder
@@ -21,6 +22,7 @@ import numpy as np
 
 from azsim.codecs import block_lane_cycles, codec_names, codec_parameters, encode_block
 from azsim.compiler.loading import load_cycles
+from azsim.compiler.stored import used_codec
 from azsim.compiler.tile import Plan, Tile, element_width, packed_bytes
 from azsim.compression.scheme import AUTO
 from azsim.errors import CodecError
@@ -53,6 +55,8 @@ def _candidates(hardware: Hardware) -> Iterator[CodecChoice]:
 
 
 def _best(weight: CompressedWeight, tiles: tuple[Tile, ...], hardware: Hardware) -> CodecChoice:
+    if hardware.decoder.at == "read":
+        return used_codec(weight.codec, hardware)  # the plan depends on it already
     is_by_cycles = bool(weight.codec.parameters.get("by_cycles"))
     best: tuple[tuple[float, float], CodecChoice] | None = None
     for choice in _candidates(hardware):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from azsim.codecs import codec_is_read_by_column, codec_names, codec_parameters
 from azsim.compression.scheme import AUTO
 from azsim.hardware.description import Hardware
 from azsim.ir import CodecChoice, CompressedWeight
@@ -14,11 +17,26 @@ __all__ = ["estimated_bits", "used_codec"]
 def used_codec(choice: CodecChoice, hardware: Hardware) -> CodecChoice:
     """Codec that the image holds: the chosen one if the hardware has it, else plain `raw`.
 
-    `raw` with a palette is what the codec `palette` stores, and needs a chip that has that.
+    `raw` with a palette is what the codec `palette` stores, and needs a chip that has that.  Where
+    the array reads blocks, they have its lanes, whatever the scheme says; codecs that it cannot
+    read are `raw`, and `auto` is the first that it can, with a palette if it takes one.
     """
+    if hardware.decoder.at == "read":
+        return _readable(choice, hardware)
     is_palette = choice.name == "raw" and choice.parameters.get("palette")
     needed = "palette" if is_palette else choice.name
     return choice if needed in hardware.decoder.codecs else CodecChoice("raw")
+
+
+def _readable(choice: CodecChoice, hardware: Hardware) -> CodecChoice:
+    known = [name for name in hardware.decoder.codecs if name in codec_names()]
+    known = [name for name in known if codec_is_read_by_column(name)]
+    if choice.name == AUTO and known:
+        has_table = "palette" in codec_parameters(known[0])
+        choice = CodecChoice(known[0], {"palette": True} if has_table else {})
+    if choice.name not in known:
+        return CodecChoice("raw")
+    return replace(choice, parameters={**choice.parameters, "lanes": hardware.mac.lanes})
 
 
 def estimated_bits(weight: CompressedWeight, hardware: Hardware) -> float:

@@ -19,7 +19,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from azsim.compiler.stored import estimated_bits
+from azsim.compiler.residence import BlockSizes, is_read
+from azsim.compiler.schedule import rows_and_cols
+from azsim.compiler.stored import estimated_bits, used_codec
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
@@ -68,6 +70,8 @@ class Plan:
         Size of each of the two streaming slots; 0 if nothing streams.
     parameter_bytes : int
         Scales and biases, which always stay.
+    read : frozenset of str
+        Weights whose blocks lie in weight SRAM as they are.
     """
 
     tiles: Mapping[str, tuple[Tile, ...]]
@@ -75,6 +79,7 @@ class Plan:
     pinned: frozenset[str]
     slot_bytes: int
     parameter_bytes: int
+    read: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,8 @@ class _Use:
     hardware: Hardware
     rows: int
     times: int
+    sizes: BlockSizes | None
+    """Sizes of its blocks, where they lie in weight SRAM as they are."""
 
     @functools.cached_property
     def density(self) -> float:
@@ -94,6 +101,8 @@ class _Use:
     @functools.cached_property
     def stream_ratio(self) -> float:
         """Estimated compressed bytes per byte in SRAM."""
+        if self.sizes is not None:
+            return 1.0
         width = element_width(self.weight.bits)
         return estimated_bits(self.weight, self.hardware) / width
 
@@ -109,25 +118,32 @@ def packed_bytes(rows: int, cols: int, width: int) -> int:
 
 
 def _uses(
-    steps: Sequence[Step], compressed: CompressedGraph, hardware: Hardware, times: int, found: dict
+    steps: Sequence[Step],
+    compressed: CompressedGraph,
+    hardware: Hardware,
+    times: int,
+    found: dict[str, _Use],
 ) -> None:
     for step in steps:
         if isinstance(step, Loop):
             _uses(step.body, compressed, hardware, times * step.count, found)
+        elif isinstance(step, Matmul) and step.weight in found:
+            known = found[step.weight]
+            rows = max(step.codes.rows, known.rows)
+            found[step.weight] = replace(known, rows=rows, times=known.times + times)
         elif isinstance(step, Matmul):
-            known = found.get(step.weight)
-            found[step.weight] = _Use(
-                compressed.weights[step.weight],
-                hardware,
-                max(step.codes.rows, known.rows if known else 0),
-                times + (known.times if known else 0),
-            )
+            weight, sizes = compressed.weights[step.weight], None
+            if is_read(weight.codec, hardware):
+                sizes = BlockSizes(weight, used_codec(weight.codec, hardware))
+            found[step.weight] = _Use(weight, hardware, step.codes.rows, times, sizes)
 
 
 def _cut(
     name: str, use: _Use, accumulators: int, lanes: int, slot_bytes: int | None
 ) -> tuple[tuple[Tile, ...], int] | None:
     """Tiles of one weight and its m_tile; None if one row does not fit the slot."""
+    if use.sizes is not None:
+        return _cut_blocks(name, use, accumulators, lanes, slot_bytes)
     outputs = use.weight.codes.shape[0]
     width = element_width(use.weight.bits)
     longest = max(b - a for a, b in zip(use.weight.segments, use.weight.segments[1:], strict=False))
@@ -155,7 +171,45 @@ def _cut(
     return tuple(tiles), m_tile
 
 
+def _block_rows(use: _Use, accumulators: int, lanes: int) -> int:
+    """Rows of the blocks of a weight that is read: as many as the accumulators hold."""
+    outputs = use.weight.codes.shape[0]
+    n_tile = min(outputs, max(1, accumulators // min(use.rows, _ROWS_TARGET)), _MAX_EXTENT)
+    return n_tile // lanes * lanes if lanes < n_tile < outputs else n_tile
+
+
+def _cut_blocks(
+    name: str, use: _Use, accumulators: int, lanes: int, slot_bytes: int | None
+) -> tuple[tuple[Tile, ...], int] | None:
+    """As `_cut`, for a weight whose blocks are read: as many rows as can be, K cut by size."""
+    assert use.sizes is not None
+    outputs = use.weight.codes.shape[0]
+    n_tile = _block_rows(use, accumulators, lanes)
+    m_tile = min(use.rows, max(1, accumulators // n_tile))
+    longest = _MAX_EXTENT // _K_STEP * _K_STEP
+    if slot_bytes is not None:
+        slot_bytes -= slot_bytes // _MAX_EXTENT  # what a window of several rows may add
+    tiles: list[Tile] = []
+    bounds = zip(use.weight.segments, use.weight.segments[1:], strict=False)
+    for segment, (low, high) in enumerate(bounds):
+        for n0 in range(0, outputs, n_tile):
+            n1 = min(n0 + n_tile, outputs)
+            for start in range(low, high, longest):
+                stop = min(start + longest, high)
+                parts = [(start, stop)]
+                if slot_bytes is not None:
+                    found = use.sizes.cut(n0, n1, start, stop, slot_bytes)
+                    if found is None:
+                        return None
+                    parts = found
+                tiles += [Tile(name, segment, n0, n1, k0, k1) for k0, k1 in parts]
+    return tuple(tiles), m_tile
+
+
 def _tile_bytes(tile: Tile, use: _Use) -> int:
+    if use.sizes is not None:
+        rows, cols = rows_and_cols(use.sizes.num_bytes(tile.n0, tile.n1, tile.k0, tile.k1))
+        return -(-rows * cols // ALIGN_BYTES) * ALIGN_BYTES
     width = element_width(use.weight.bits)
     return packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
 
@@ -170,6 +224,7 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
     """
     uses: dict[str, _Use] = {}
     _uses([step for _, step in lowering.steps], lowering.compressed, hardware, 1, uses)
+    read = frozenset(name for name, use in uses.items() if use.sizes is not None)
     mac, capacity = hardware.mac, hardware.weight_sram.bytes
     # Storages begin at whole units, so that a last broken one is of no use.
     reserved = -(-parameter_bytes // ALIGN_BYTES) * ALIGN_BYTES
@@ -194,6 +249,7 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
             frozenset(tile.name for tile, _ in everything),
             0,
             parameter_bytes,
+            read,
         )
     best: tuple[float, Plan] | None = None
     slot_bytes = budget // 2 // ALIGN_BYTES * ALIGN_BYTES
@@ -203,16 +259,13 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
             break
         room = budget - 2 * slot_bytes
         for pinned in (_pin_by_matrix(found, uses, room), _pin_spread(found, uses, room)):
-            plan = _plan(found, pinned, mac.accumulators, slot_bytes, parameter_bytes)
+            plan = _plan(found, pinned, mac.accumulators, slot_bytes, parameter_bytes, read)
             cost = _estimated_cycles(plan, uses, hardware)
             if best is None or cost < best[0]:
                 best = cost, plan
         slot_bytes = slot_bytes // 2 // ALIGN_BYTES * ALIGN_BYTES
     if best is None:
-        least = max(
-            packed_bytes(1, min(_K_STEP, use.weight.codes.shape[1]), element_width(use.weight.bits))
-            for use in uses.values()
-        )
+        least = max(_least_slot(use, mac.accumulators, mac.lanes) for use in uses.values())
         raise CompileError(
             f"weight SRAM of {capacity} bytes is too small for any tiling: scales and biases take "
             f"{parameter_bytes} bytes and two slots of the smallest tile {2 * least}; "
@@ -224,18 +277,37 @@ def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -
 _Cut = Mapping[str, tuple[tuple[Tile, ...], int]]
 
 
+def _least_slot(use: _Use, accumulators: int, lanes: int) -> int:
+    """Bytes of the smallest tile of a weight: one row, or the fullest column of a block."""
+    outputs, inner = use.weight.codes.shape
+    if use.sizes is None:
+        return packed_bytes(1, min(_K_STEP, inner), element_width(use.weight.bits))
+    rows = _block_rows(use, accumulators, lanes)
+    return max(
+        _tile_bytes(Tile("", 0, n0, min(n0 + rows, outputs), k, k + 1), use)
+        for n0 in range(0, outputs, rows)
+        for k in range(inner)
+    )
+
+
 def _plan(
-    found: _Cut, pinned: frozenset[str], accumulators: int, slot_bytes: int, parameter_bytes: int
+    found: _Cut,
+    pinned: frozenset[str],
+    accumulators: int,
+    slot_bytes: int,
+    parameter_bytes: int,
+    read: frozenset[str],
 ) -> Plan:
     """Join pinned neighbours and make a plan."""
     tiles: dict[str, tuple[Tile, ...]] = {}
     kept: list[str] = []
     for name, (cut, rows) in found.items():
-        joined = _joined(cut, pinned, accumulators // rows)
+        # Rows of a block that is read stay as they were counted.
+        joined = _joined(cut, pinned, 0 if name in read else accumulators // rows)
         tiles[name] = tuple(tile for tile, _ in joined)
         kept += [tile.name for tile, is_pinned in joined if is_pinned]
     m_tile = {name: rows for name, (_, rows) in found.items()}
-    return Plan(tiles, m_tile, frozenset(kept), slot_bytes, parameter_bytes)
+    return Plan(tiles, m_tile, frozenset(kept), slot_bytes, parameter_bytes, read)
 
 
 def _pin_by_matrix(found: _Cut, uses: Mapping[str, _Use], room: int) -> frozenset[str]:
@@ -302,6 +374,8 @@ def _estimated_cycles(plan: Plan, uses: Mapping[str, _Use], hardware: Hardware) 
         per_window = max(1.0, shape.window * use.density * shape.halves / shape.macs)
         for tile in plan.tiles[name]:
             windows = -(-(tile.k1 - tile.k0) // shape.window) * -(-(tile.n1 - tile.n0) // mac.lanes)
+            if use.sizes is not None:  # about an entry a non-zero
+                windows = use.density * (tile.k1 - tile.k0) * (tile.n1 - tile.n0) / mac.lanes
             product = use.rows * windows * per_window + 2 * mac.pipeline_cycles
             if tile.name not in plan.pinned:
                 size = use.stream_ratio * _tile_bytes(tile, use)

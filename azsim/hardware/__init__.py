@@ -118,6 +118,13 @@ def _rules(hardware: Hardware) -> Iterator[tuple[DocumentPath, str]]:
     if mac.window < mac.macs_per_lane:
         allowed = f"at least macs_per_lane ({mac.macs_per_lane})"
         yield ("mac", "window"), f"window too small, found {mac.window}, allowed: {allowed}"
+    if hardware.decoder.at == "read":
+        place: DocumentPath = ("decoder", "at")
+        if mac.dataflow != "outer":
+            yield place, f"'read' needs mac.dataflow 'outer', found {mac.dataflow!r}"
+        if mac.zero_skip not in ("weights", "both"):
+            allowed = "'weights' or 'both', as zero weights are in no block"
+            yield place, f"'read' needs mac.zero_skip {allowed}; found {mac.zero_skip!r}"
     yield from _codec_rules(hardware.decoder.codecs)
 
 

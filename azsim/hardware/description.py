@@ -58,7 +58,7 @@ class Dram:
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decompression between DRAM and weight SRAM, at fill."""
+    """Decompression between DRAM and weight SRAM, or between weight SRAM and the array."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     codecs: Annotated[tuple[str, ...], STRUCTURAL]
@@ -67,11 +67,16 @@ class Decoder:
     """Lanes that decode side by side."""
     fifo_bursts: Count
     """Bursts buffered between DMA and lanes."""
+    at: Annotated[Literal["fill", "read"], STRUCTURAL] = "fill"
+    """`fill`: blocks are decoded on their way into weight SRAM. `read`: a block whose entries can
+    be told apart by column and lane (`csc`, with as many lanes as the array) lies in weight SRAM
+    as it is, and a lane of the array takes one entry a cycle; any other is stored `raw` and lies
+    there dense. Needs `mac.dataflow: outer` and a `mac.zero_skip` that skips weights."""
 
 
 @dataclass(frozen=True)
 class WeightSram:
-    """Weight memory: dense packed codes, zeros refilled."""
+    """Weight memory: dense packed codes, zeros refilled, or blocks as they are (`decoder.at`)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     bytes: Bytes
@@ -98,7 +103,8 @@ class MacArray:
     """`inner`: a lane owns an output, windows run along K. `outer`: a lane scans its interleaved
     rows of the column of each activation."""
     lanes: Annotated[int, Field(ge=1, le=4096)]
-    """Output lanes."""
+    """Output lanes. With `decoder.at: read` a change needs another program, as a block's rows are
+    dealt out to the lanes."""
     macs_per_lane: Annotated[int, Field(ge=1, le=256)]
     """Products a lane issues per cycle at 8-bit weights and 8-bit activations."""
     window: Annotated[int, Field(ge=1, le=1024)]

@@ -137,8 +137,9 @@ def _unit(name: str) -> str:
 
 
 def _allowed(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(hint))
+    plain = getattr(hint, "__origin__", hint)  # of an annotated type
+    if get_origin(plain) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(plain))
     least = most = ""
     for piece in getattr(hint, "__metadata__", ()):
         for bound in getattr(piece, "metadata", ()):

@@ -2,7 +2,9 @@
 
 Blocks of compressed weights are decoded from the DRAM image on first use.  The decoded tile is
 kept by its address and length for as long as nothing writes to those bytes, so that a weight that
-streams once a frame is decoded once; the SRAM gets its packed bytes every time.
+streams once a frame is decoded once; the SRAM gets its packed bytes every time.  A chip that
+decodes at read has the blocks in weight SRAM, and they are decoded from there; the tile is kept by
+the block's bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from azsim.codecs import block_bytes, block_codec, block_lane_cycles, decode_block
+from azsim.codecs import (
+    block_bytes,
+    block_codec,
+    block_column_entries,
+    block_lane_cycles,
+    decode_block,
+)
 from azsim.errors import CodecError, MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Program, Region
@@ -124,10 +132,13 @@ class Machine:
         self.shapes = [-1] * NUM_VIEWS
         self.epoch = 0
         self.codecs = frozenset(hardware.decoder.codecs)
+        self._reads_blocks = hardware.decoder.at == "read"
+        self._lanes = hardware.mac.lanes
         self._region_by_name = {region.name: region for region in program.regions}
         self._region_of_view = program.region_of_view
         self._decoded: dict[tuple[int, int, int, int, int], Tile] = {}
         self._resident: dict[int, _Resident] = {}
+        self._read: dict[bytes, Tile] = {}
         self._set: dict[int, tuple[View, np.ndarray | None, Region | None, int]] = {}
         self._shape_number: dict[tuple[View, str | None], int] = {}
 
@@ -230,10 +241,7 @@ class Machine:
         if tile is None:
             window = self.memory["dram"][source.addr : source.addr + size].tobytes()
             try:
-                length = block_bytes(window)
-                if any(window[length:]):
-                    raise CodecError("block: bytes after it are not zero")
-                encoded = window[:length]
+                encoded = _one_block(window)
                 codes, bits = decode_block(encoded)
                 codec = block_codec(encoded)
             except CodecError as error:
@@ -256,10 +264,7 @@ class Machine:
                     f"its view {target.rows} x {target.cols}"
                 )
             matrix = np.ascontiguousarray(codes.reshape(target.rows, target.cols), np.int8)
-            digest = hashlib.blake2b(
-                repr(matrix.shape).encode() + matrix.tobytes(), digest_size=12
-            ).hexdigest()
-            tile = self._decoded[key] = Tile(matrix, digest, encoded)
+            tile = self._decoded[key] = Tile(matrix, _digest(matrix), encoded)
         return tile
 
     def place_tile(self, target: View, tile: Tile, number: int, index: int) -> None:
@@ -283,12 +288,51 @@ class Machine:
         if known is not None and (known.view is source or known.view == source):
             return known.tile
         codes = unpack(array, source)
-        digest = hashlib.blake2b(
-            repr(codes.shape).encode() + codes.tobytes(), digest_size=12
-        ).hexdigest()
-        tile = Tile(codes, digest, b"")
+        tile = Tile(codes, _digest(codes), b"")
         self._resident[source.addr] = _Resident(source, tile, *source.extent())
         return tile
+
+    def place_block(self, source: View, dst: int, src: int, index: int) -> None:
+        """Copy a block from DRAM to weight SRAM as it is."""
+        if not self._reads_blocks:
+            raise MachineError(
+                f"instruction {index}: a block for weight SRAM, but the decoder decodes at fill"
+            )
+        array = self.array(dst, index)
+        array[...] = self.array(src, index).reshape(array.shape)
+        self.forget("weight", *self.view(dst, index).extent())
+
+    def block_tile(self, source: View, number: int, index: int) -> Tile:
+        """Return the tile of the block that a weight view shows, decoded from SRAM if need be."""
+        array = self.array(number, index)
+        known = self._resident.get(source.addr)
+        if known is not None and (known.view is source or known.view == source):
+            return known.tile
+        window = array.tobytes()
+        tile = self._read.get(window)
+        if tile is None:
+            try:
+                tile = self._read[window] = self._decode_at_read(_one_block(window))
+            except CodecError as error:
+                raise CodecError(
+                    f"instruction {index}: block at weight SRAM {source.addr:#x}: {error}"
+                ) from error
+        self._resident[source.addr] = _Resident(source, tile, *source.extent())
+        return tile
+
+    def _decode_at_read(self, encoded: bytes) -> Tile:
+        codec = block_codec(encoded)
+        if codec not in self.codecs:
+            known = ", ".join(sorted(self.codecs))
+            raise CodecError(f"it is coded with '{codec}', the decoder knows {known}")
+        lanes, columns = block_column_entries(encoded).shape
+        codes, _ = decode_block(encoded)
+        matrix = np.ascontiguousarray(codes.reshape(-1, columns), np.int8)
+        if lanes != min(self._lanes, len(matrix)):
+            raise CodecError(
+                f"its rows are dealt out to {lanes} lanes, the array has {self._lanes}"
+            )
+        return Tile(matrix, _digest(matrix), encoded)
 
     def forget(self, space: str, low: int, high: int) -> None:
         """Drop what is remembered of bytes that were written."""
@@ -304,6 +348,21 @@ class Machine:
             ]
             for addr in stale:
                 del self._resident[addr]
+
+
+def _digest(codes: np.ndarray) -> str:
+    """Identity of a tile: hash of shape and codes."""
+    digest = hashlib.blake2b(repr(codes.shape).encode(), digest_size=12)
+    digest.update(np.ascontiguousarray(codes).data)
+    return digest.hexdigest()
+
+
+def _one_block(window: bytes) -> bytes:
+    """Cut the zeros that follow a block off."""
+    length = block_bytes(window)
+    if any(window[length:]):
+        raise CodecError("block: bytes after it are not zero")
+    return window[:length]
 
 
 def pack(codes: np.ndarray, element_bits: int) -> np.ndarray:

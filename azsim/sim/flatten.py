@@ -14,7 +14,13 @@ import numpy as np
 from azsim.hardware.description import Dram, Hardware
 from azsim.isa.program import Program
 from azsim.machine.engines.clock import ENGINES
-from azsim.machine.engines.mac import geometry, matmul_cycles, peak_macs_per_cycle
+from azsim.machine.engines.mac import (
+    MatmulCycles,
+    block_cycles,
+    geometry,
+    matmul_cycles,
+    peak_macs_per_cycle,
+)
 from azsim.machine.instructions import instructions
 from azsim.machine.trace import Site, Trace
 from azsim.machine.view import View
@@ -153,7 +159,8 @@ class FlatTrace:
             self.first_burst[where], self.num_bursts[where] = _bursts(source, payload, burst_bytes)
             self.useful_bytes[where] = source.num_bytes
             port = -(-target.num_bytes // self.hardware.weight_sram.write_bytes_per_cycle)
-            for tile in np.unique(tile_of):
+            self.cycles[where] = port
+            for tile in np.unique(tile_of[tile_of >= 0]):
                 lanes = self.trace.tiles[tile].lane_cycles(self.hardware.decoder.lanes)
                 self.cycles[where[tile_of == tile]] = max(lanes, port)
         elif site.mnemonic in ("load", "store"):
@@ -167,8 +174,8 @@ class FlatTrace:
         source, weights = site.views["src"], site.views["src2"]
         mac = self.hardware.mac
         widths = weights.element_bits, source.element_bits
-        record = self.trace.tiles[tile]
-        prepared = matmul_cycles(record.digest, record.codes, geometry(mac, *widths))
+        at_read = weights.dtype == "u8"
+        prepared = self._prepared(tile, *widths, at_read=at_read)
         row_bytes = -(-source.cols // 8)
         step = max(1, _CHUNK_MARKS // max(1, source.rows * row_bytes * 8))
         for begin in range(0, len(where), step):
@@ -183,8 +190,18 @@ class FlatTrace:
             self.cycles[part] = mac.pipeline_cycles + per_instruction(prepared.row_cycles(marks))
             self.executed[part] = per_instruction(prepared.executed_products(marks))
             self.nonzero[part] = per_instruction(prepared.nonzero_products(marks))
-        self.macs[where] = source.rows * weights.rows * weights.cols
-        self.ideal[where] = self.nonzero[where] / peak_macs_per_cycle(mac, *widths)
+        self.macs[where] = source.rows * self.trace.tiles[tile].codes.size
+        peak = peak_macs_per_cycle(mac, *widths, at_read=at_read)
+        self.ideal[where] = self.nonzero[where] / peak
+
+    def _prepared(
+        self, tile: int, weight_bits: int, activation_bits: int, *, at_read: bool
+    ) -> MatmulCycles:
+        record = self.trace.tiles[tile]
+        shape = geometry(self.hardware.mac, weight_bits, activation_bits)
+        if at_read:
+            return block_cycles(record.encoded, record.codes, shape)
+        return matmul_cycles(record.digest, record.codes, shape)
 
     def arrivals(self, program: Program) -> np.ndarray:
         """Cycle before which a paced load cannot start; 0 for everything else."""

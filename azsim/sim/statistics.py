@@ -150,8 +150,12 @@ def _peaks(trace: Trace, timing: Timing, hardware: Hardware) -> np.ndarray:
     per_site = np.zeros(len(trace.sites))
     for number, site in enumerate(trace.sites):
         if site.mnemonic == "mac_matmul":
+            source, weights = site.views["src"], site.views["src2"]
             per_site[number] = peak_macs_per_cycle(
-                hardware.mac, site.views["src2"].element_bits, site.views["src"].element_bits
+                hardware.mac,
+                weights.element_bits,
+                source.element_bits,
+                at_read=weights.dtype == "u8",
             )
     return per_site[timing.site]
 

@@ -48,7 +48,8 @@ def notes(prepared: Prepared, compiled: Compiled, hardware: Hardware) -> tuple[s
     """Sentences on what a reader should know of the run."""
     sentences = []
     chosen = [compiled.compressed.weights[weight.name].codec for weight in compiled.weights]
-    replaced = [codec for codec in chosen if used_codec(codec, hardware) != codec]
+    raw = CodecChoice("raw")
+    replaced = [codec for codec in chosen if used_codec(codec, hardware) == raw != codec]
     if replaced:
         names = ", ".join(sorted({_label(codec) for codec in replaced}))
         sentences.append(

@@ -17,6 +17,12 @@ cycle, at the same cost per window; the queue holds activations.  Every lane sca
 rows beyond the last hold nothing, but are looked at.  A row of activations that are all skipped
 takes the broadcaster one cycle.
 
+Decode at read (`outer` only): the block in weight SRAM holds each lane's entries of each column.
+For a broadcast activation a lane takes one entry a cycle, padding included (two cycles where an
+activation of 16 bits needs two); a column without entries takes it the cycle in which it looks at
+the pointers.  Weights run at 8 bits, and a lane issues one product a cycle, however many
+macs_per_lane it has.
+
 Lower precision composes: at 4-bit weights macs_per_lane and window double, at 2 bits they
 quadruple; with int16 activations both halve (a window of one stays one, and a lane of one MAC then
 takes two cycles a product).
@@ -27,14 +33,25 @@ Assumption: the array is ours; no description of the real part's array is public
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
+from azsim.codecs import block_column_entries
+from azsim.errors import MachineError
 from azsim.hardware.description import MacArray
 from azsim.jit import kernel
 
-__all__ = ["Geometry", "MatmulCycles", "geometry", "matmul_cycles", "peak_macs_per_cycle"]
+__all__ = [
+    "Geometry",
+    "MatmulCycles",
+    "block_cycles",
+    "geometry",
+    "matmul_cycles",
+    "peak_macs_per_cycle",
+    "read_costs",
+]
 
 _WIDTH_GAIN = {8: 1, 4: 2, 2: 4}
 
@@ -80,10 +97,35 @@ def geometry(mac: MacArray, weight_bits: int, activation_bits: int) -> Geometry:
     )
 
 
-def peak_macs_per_cycle(mac: MacArray, weight_bits: int, activation_bits: int) -> float:
+def peak_macs_per_cycle(
+    mac: MacArray, weight_bits: int, activation_bits: int, *, at_read: bool = False
+) -> float:
     """Products per cycle with every lane full."""
     shape = geometry(mac, weight_bits, activation_bits)
+    if at_read:
+        return shape.lanes / _entry_cycles(geometry(mac, 8, activation_bits))
     return shape.lanes * shape.macs / shape.halves
+
+
+def _entry_cycles(shape: Geometry) -> int:
+    """Cycles that a lane takes for one entry of a block that it reads."""
+    return -(-shape.halves // shape.macs)
+
+
+def read_costs(entries: np.ndarray, shape: Geometry) -> np.ndarray:
+    """Cycles that each lane needs for each column of a block that is read as it is.
+
+    Parameters
+    ----------
+    entries : ndarray of shape (lanes, K), int64
+        From `azsim.codecs.block_column_entries`.
+    shape : Geometry
+
+    Returns
+    -------
+    ndarray of shape (K, lanes), int64
+    """
+    return np.ascontiguousarray(np.maximum(1, entries.T) * _entry_cycles(shape))
 
 
 def _pack_windows(nonzero: np.ndarray, window: int) -> np.ndarray:
@@ -199,14 +241,21 @@ class MatmulCycles:
     ----------
     codes : ndarray of shape (N, K), int8
     shape : Geometry
+    entries : ndarray of shape (lanes, K), int64, optional
+        Entries of the block that the array reads; without it the tile lies dense in weight SRAM.
     """
 
-    def __init__(self, codes: np.ndarray, shape: Geometry) -> None:
+    def __init__(
+        self, codes: np.ndarray, shape: Geometry, entries: np.ndarray | None = None
+    ) -> None:
         self.shape = shape
         self.num_outputs, self.inner = codes.shape
-        counted = codes != 0 if shape.skip_weights else np.ones(codes.shape, bool)
-        self._column_nonzeros = np.ascontiguousarray((codes != 0).sum(axis=0), np.int64)
-        if shape.is_outer:
+        nonzero = codes != 0
+        counted = nonzero if shape.skip_weights else np.ones(codes.shape, bool)
+        self._column_nonzeros = np.ascontiguousarray(nonzero.sum(axis=0), np.int64)
+        if entries is not None:
+            self._costs = read_costs(entries, shape)
+        elif shape.is_outer:
             self._costs = _outer_costs(counted, shape)
         else:
             words = _pack_windows(counted, shape.window).transpose(1, 2, 0)
@@ -227,7 +276,7 @@ class MatmulCycles:
 
     def _rows(self, active: np.ndarray) -> np.ndarray:
         shape, out = self.shape, np.zeros(len(active), np.int64)
-        if shape.is_outer:
+        if shape.is_outer:  # a block that is read is one, too
             _outer_rows(self._costs, active, shape.queue_depth, out)
         else:
             words = np.ascontiguousarray(_pack_windows(active.astype(bool), shape.window))
@@ -268,10 +317,11 @@ def _outer_costs(counted: np.ndarray, shape: Geometry) -> np.ndarray:
 
 
 class _ByIdentity:
-    """Array that a cache takes along without comparing it; the digest beside it is the key."""
+    """What a cache takes along without comparing it; the digest beside it is the key."""
 
-    def __init__(self, array: np.ndarray) -> None:
+    def __init__(self, array: np.ndarray, encoded: bytes = b"") -> None:
         self.array = array
+        self.encoded = encoded
 
     def __hash__(self) -> int:
         return 0
@@ -283,6 +333,38 @@ class _ByIdentity:
 @functools.lru_cache(maxsize=4096)
 def _prepared(digest: str, shape: Geometry, codes: _ByIdentity) -> MatmulCycles:
     return MatmulCycles(codes.array, shape)
+
+
+@functools.lru_cache(maxsize=1024)
+def _prepared_block(digest: str, shape: Geometry, tile: _ByIdentity) -> MatmulCycles:
+    return MatmulCycles(tile.array, shape, block_column_entries(tile.encoded))
+
+
+def block_cycles(encoded: bytes, codes: np.ndarray, shape: Geometry) -> MatmulCycles:
+    """Prepared block that the array reads as it is; shared like `matmul_cycles`.
+
+    Parameters
+    ----------
+    encoded : bytes
+    codes : ndarray of shape (N, K), int8
+        What it stands for.
+    shape : Geometry
+        At 8-bit weights.
+
+    Raises
+    ------
+    MachineError
+        If the block was made for another array.
+    """
+    digest = hashlib.blake2b(encoded, digest_size=16).hexdigest()
+    prepared = _prepared_block(digest, shape, _ByIdentity(codes, encoded))
+    lanes = len(block_column_entries(encoded))
+    if not shape.is_outer or lanes != min(shape.lanes, len(codes)):
+        raise MachineError(
+            f"a block whose rows are dealt out to {lanes} lanes, for an array of {shape.lanes} "
+            f"lanes in {'outer' if shape.is_outer else 'inner'} dataflow; compile anew"
+        )
+    return prepared
 
 
 def matmul_cycles(digest: str, codes: np.ndarray, shape: Geometry) -> MatmulCycles:

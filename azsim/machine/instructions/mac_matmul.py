@@ -1,4 +1,7 @@
-"""``mac_matmul``: activation codes times weight codes into int32 accumulators."""
+"""``mac_matmul``: activation codes times weight codes into int32 accumulators.
+
+Where `src2` shows bytes, they are a compressed block, which the array decodes as it reads.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,13 @@ __all__ = ["execute", "footprint"]
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
     """``acc[m, n] (+)= sum over k of src[m, k] * src2[n, k]``, wrapping at 32 bits."""
     codes = machine.array(op.src, op.index)
-    tile = machine.resident_tile(machine.view(op.src2, op.index), op.src2, op.index)
+    weights = machine.view(op.src2, op.index)
+    if weights.dtype == "u8":
+        tile = machine.block_tile(weights, op.src2, op.index)
+        columns = tile.codes.shape[1]
+        require(codes.shape[1] == columns, op, _columns(codes.shape[1], columns))
+    else:
+        tile = machine.resident_tile(weights, op.src2, op.index)
     end = op.acc + codes.shape[0] * tile.codes.shape[0]
     if end > len(machine.accumulators):
         raise MachineError(
@@ -32,8 +41,17 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     """Read both operands."""
     src, src2 = view(op.src), view(op.src2)
     require(src.dtype in ("i8", "i16"), op, f"src has to be i8 or i16, is {src.dtype}")
-    require(src2.dtype in ("i8", "i4", "i2"), op, f"src2 has to be i8, i4 or i2, is {src2.dtype}")
+    allowed = ("i8", "i4", "i2", "u8")
+    require(src2.dtype in allowed, op, f"src2 has to be i8, i4, i2 or u8, is {src2.dtype}")
     require(src.space == "activation", op, f"src lies in {src.space}, not in activation")
     require(src2.space == "weight", op, f"src2 lies in {src2.space}, not in weight")
-    require(src.cols == src2.cols, op, f"src has {src.cols} columns, src2 has {src2.cols}")
+    if src2.dtype == "u8":
+        is_contiguous = src2.rows == 1 or src2.row_stride == src2.cols
+        require(is_contiguous and src2.col_stride in (0, 1), op, "src2 has to be contiguous bytes")
+    else:
+        require(src.cols == src2.cols, op, _columns(src.cols, src2.cols))
     return src.reads(), src2.reads()
+
+
+def _columns(found: int, wanted: int) -> str:
+    return f"src has {found} columns, src2 has {wanted}"
