@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from azsim.codecs import codec_names
+from azsim.codecs import block_lane_cycles, codec_names, encode_block
 from azsim.errors import ConfigError
 from azsim.hardware import file_schema, load_hardware, preset_names
 from azsim.hardware.description import structural_keys
+from azsim.machine.engines.mac import peak_macs_per_cycle
 
 PRESETS = Path(__file__).parent.parent / "azsim" / "hardware" / "presets"
 
@@ -24,7 +26,7 @@ def problems(tmp_path: Path, text: str, *overrides: str) -> list[str]:
 
 
 def test_presets() -> None:
-    assert {"az1", "az1_lite", "az2", "dense_npu"} <= set(preset_names())
+    assert {"az1", "az1_lite", "az2", "dense_npu", "eie", "ethos_u55"} <= set(preset_names())
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -59,6 +61,52 @@ def test_dense_npu_differs_from_az1_only_in_what_zeros_save() -> None:
     assert dense.mac == replace(az1.mac, window=az1.mac.macs_per_lane, zero_skip="none")
     assert dense == replace(
         az1, name="dense_npu", source=dense.source, decoder=dense.decoder, mac=dense.mac
+    )
+
+
+def test_eie_is_what_its_paper_says() -> None:
+    eie = load_hardware("eie")
+    assert (eie.clock_hz, eie.mac.lanes, eie.mac.queue_depth) == (800_000_000, 64, 8)
+    assert (eie.decoder.at, eie.mac.dataflow, eie.mac.zero_skip) == ("read", "outer", "both")
+    assert peak_macs_per_cycle(eie.mac, 8, 8, at_read=True) == 64  # 102 Gop/s at 800 MHz
+    assert eie.weight_sram.bytes == 64 * (128 + 32) * 1024
+
+
+def test_ethos_u55_is_what_arm_publishes() -> None:
+    chip = load_hardware("ethos_u55")
+    assert peak_macs_per_cycle(chip.mac, 8, 8) == 256
+    assert peak_macs_per_cycle(chip.mac, 8, 16) == 128
+    assert chip.dram.bytes_per_s == 8 * chip.clock_hz // 8
+    assert chip.dram.latency_ns == 64e9 / chip.clock_hz
+    for lanes, products in ((16, 128), (8, 64), (4, 32)):
+        smaller = load_hardware("ethos_u55", (f"mac.lanes={lanes}",))
+        assert peak_macs_per_cycle(smaller.mac, 8, 8) == products
+
+
+@pytest.mark.parametrize(("zeros", "least", "most"), [(0.5, 8, 14), (0.9, 30, 32)])
+def test_ethos_u55_decodes_at_arm_s_rate(zeros: float, least: int, most: int) -> None:
+    """8 weights a cycle at up to 50 % zeros and 32 from 90 % on; more where codes are short."""
+    rng = np.random.default_rng(0)
+    codes = np.clip(np.rint(rng.laplace(0, 12, (128, 512))), -127, 127)
+    codes[rng.random(codes.shape) < zeros] = 0
+    block = encode_block("rice", codes.astype(np.int8), 8, columns=512)
+    chip = load_hardware("ethos_u55")
+    cycles = max(
+        block_lane_cycles(block, chip.decoder.lanes),
+        codes.size // chip.weight_sram.write_bytes_per_cycle,
+    )
+    assert least <= codes.size / cycles <= most
+
+
+def test_decode_at_read_needs_an_array_that_can(tmp_path: Path) -> None:
+    assert problems(tmp_path, "extends: az1\ndecoder: {at: read}\n") == [
+        "2:15: $.decoder.at: 'read' needs mac.dataflow 'outer', found 'inner'"
+    ]
+    text = "extends: eie\nmac: {zero_skip: activations}\n"
+    (sentence,) = problems(tmp_path, text)
+    assert sentence.endswith(
+        "$.decoder.at: 'read' needs mac.zero_skip 'weights' or 'both', as zero weights are in no "
+        "block; found 'activations'"
     )
 
 
@@ -182,6 +230,7 @@ def test_unknown_names() -> None:
 def test_structural_keys() -> None:
     assert structural_keys() == (
         "decoder.codecs",
+        "decoder.at",
         "weight_sram.bytes",
         "activation_sram.bytes",
         "mac.accumulators",
