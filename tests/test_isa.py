@@ -24,7 +24,7 @@ MNEMONICS = list(TABLE.instructions)
 ABSENT = "which an absent operand stands for"
 KINDS = "enum, flag, float, int, uint, wait"
 FIELD_KEYS = "bias, bits, doc, engine, kind, min, unit, values"
-ENTRY_KEYS = "description, example, opcode, operands, summary, timing"
+ENTRY_KEYS = "description, example, opcode, operands, summary, timing, writes"
 OPERANDS = [(name, field) for name, spec in TABLE.instructions.items() for field in spec.operands]
 
 
@@ -330,6 +330,12 @@ def test_every_example_assembles(mnemonic: str) -> None:
             ],
         ),
         (
+            "store.yaml",
+            "    summary:",
+            "    writes: [dst, wait_mac]\n    summary:",
+            ["isa/store.yaml: store: writes: 'wait_mac' is no operand that is a view"],
+        ),
+        (
             "load.yaml",
             "  load:",
             "  store:",
@@ -487,7 +493,7 @@ def test_comments_blanks_and_number_forms() -> None:
         (".input x shape=1xx", "1:16: .input: shape: got '', expected an integer"),
         (
             ".region x dtype=f16",
-            "1:17: .region: dtype: got 'f16', allowed are u8, i8, i16, f32, i4, i2",
+            "1:17: .region: dtype: got 'f16', allowed are u8, i8, i16, f32, i4, i2, i32",
         ),
     ],
 )

@@ -17,62 +17,12 @@ from azsim.machine.engines.mac import geometry, matmul_cycles
 from azsim.machine.instructions import instructions
 from azsim.machine.state import Machine, pack, unpack
 from azsim.machine.view import View
-from azsim.sim.execute import Execution, execute, read_port, write_inputs
+from azsim.sim.execute import execute, read_port, write_inputs
 from azsim.sim.timing import replay
 from compiled import AZ1, chip
+from machine_runs import CHIP, INPUT, computed, run, view
 
 F = np.float32
-CHIP = chip(
-    weight_sram__bytes=4096,
-    activation_sram__bytes=8192,
-    mac__accumulators=256,
-    decoder__codecs=codec_names(),
-)
-RNG = np.random.default_rng(7)
-INPUT = RNG.standard_normal(512).astype(F)
-
-
-def view(
-    number: int, space: str, dtype: str, addr: int, rows: int = 1, cols: int = 1,
-    row_stride: int | None = None, col_stride: int = 1, region: str | None = None,
-) -> str:  # fmt: skip
-    """A ``view`` instruction; rows follow one another unless told."""
-    stride = cols if row_stride is None else row_stride
-    return (
-        f"view view=v{number} space={space} dtype={dtype} addr={addr:#x} rows={rows} cols={cols} "
-        f"row_stride={stride} col_stride={col_stride}" + (f" region={region}" if region else "")
-    )
-
-
-def run(*lines: str, image: np.ndarray | None = None, hardware: Hardware = CHIP) -> Execution:
-    """Execute lines of assembly; the image begins with `INPUT` unless one is given."""
-    if image is None:
-        image = np.zeros(8192, np.uint8)
-        image[: INPUT.nbytes] = INPUT.view(np.uint8)
-    return execute(assembly.parse("\n".join([*lines, "halt"])), DramImage(image), hardware)
-
-
-OUT = ".output y addr=0x1000 shape={} frames=1"
-
-
-def computed(
-    *lines: str, rows: int, cols: int, dtype: str = "f32", image: np.ndarray | None = None,
-    addr: int = 0x400,
-) -> np.ndarray:  # fmt: skip
-    """Execute lines, store the matrix at an activation address and return it."""
-    size = {"f32": 4, "i16": 2, "i8": 1, "u8": 1}[dtype]
-    words = -(-rows * cols * size // 4)
-    result = run(
-        OUT.format(words),
-        view(200, "activation", dtype, addr, rows, cols),
-        view(201, "dram", dtype, 0x1000, rows, cols),
-        *lines,
-        "store dst=v201 src=v200",
-        image=image,
-    ).outputs["y"]
-    kind = {"f32": F, "i16": np.int16, "i8": np.int8, "u8": np.uint8}[dtype]
-    return result.reshape(-1).view(kind)[: rows * cols].reshape(rows, cols)
-
 
 LOADED = [
     view(0, "dram", "f32", 0, 4, 6),

@@ -35,7 +35,10 @@ _FORMATS = "formats.yaml"
 _KINDS = ("enum", "flag", "float", "int", "uint", "wait")
 _FIXED_WIDTH = {"flag": 1, "float": 32}
 _FIELD_KEYS = frozenset({"bias", "bits", "doc", "engine", "kind", "min", "unit", "values"})
-_INSTRUCTION_KEYS = frozenset({"description", "example", "opcode", "operands", "summary", "timing"})
+_INSTRUCTION_KEYS = frozenset(
+    {"description", "example", "opcode", "operands", "summary", "timing", "writes"}
+)
+_OPTIONAL_KEYS = frozenset({"timing", "writes"})
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BITS = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -111,6 +114,8 @@ class InstructionSpec:
         ``control`` is the sequencer itself.
     operands : mapping of str to Field
         In the order of assembly text.
+    writes : tuple of str
+        Operands whose views are written; `dst` where the data does not say otherwise.
     summary, description, timing, example : str
         Prose for the manual; `timing` may be empty.
     mask : int
@@ -121,6 +126,7 @@ class InstructionSpec:
     opcode: int
     engine: str
     operands: Mapping[str, Field]
+    writes: tuple[str, ...]
     summary: str
     description: str
     timing: str
@@ -371,23 +377,31 @@ class _Check:
             self._problem(path.name, f"engine: got '{engine}', allowed are {allowed}")
         elif engine != path.stem:
             self._problem(path.name, f"engine: got '{engine}', expected the file's name")
-        types = dict.fromkeys(_INSTRUCTION_KEYS, str) | {"opcode": int, "operands": list}
+        types = dict.fromkeys(_INSTRUCTION_KEYS, str)
+        types |= {"opcode": int, "operands": list, "writes": list}
         for mnemonic, entry in content["instructions"].items():
             where = f"{mnemonic}: "
             if not isinstance(mnemonic, str) or not _NAME.fullmatch(mnemonic):
                 self._problem(path.name, f"{where}mnemonics are lower case letters, digits and _")
             elif not isinstance(entry, dict):
                 self._problem(path.name, f"{where}is not a mapping")
-            elif self._typed(path.name, entry, types, where, _INSTRUCTION_KEYS - {"timing"}):
+            elif self._typed(path.name, entry, types, where, _INSTRUCTION_KEYS - _OPTIONAL_KEYS):
                 operands = self._operands(path.name, mnemonic, entry["operands"], fields)
                 mask = fields["opcode"].mask
                 for field in operands.values():
                     mask |= field.mask
+                writes = entry.get("writes", ["dst"] if "dst" in operands else [])
+                for name in writes:
+                    if name not in operands or operands[name].unit != "view":
+                        self._problem(
+                            path.name, f"{where}writes: '{name}' is no operand that is a view"
+                        )
                 yield InstructionSpec(
                     mnemonic=mnemonic,
                     opcode=entry["opcode"],
                     engine=engine,
                     operands=MappingProxyType(operands),
+                    writes=tuple(writes),
                     summary=entry["summary"].strip(),
                     description=entry["description"].strip(),
                     timing=entry.get("timing", "").strip(),

@@ -25,12 +25,20 @@ from azsim.codecs import (
 from azsim.errors import CodecError, MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Program, Region
+from azsim.isa.spec import instruction_set
 from azsim.machine.view import View
 
 __all__ = ["NUM_VIEWS", "Machine", "Operation", "Tile"]
 
 NUM_VIEWS = 256
-_NUMPY_TYPES = {"u8": np.uint8, "i8": np.int8, "i16": np.int16, "f32": np.float32}
+_NUMPY_TYPES = {
+    "u8": np.uint8,
+    "i8": np.int8,
+    "i16": np.int16,
+    "i32": np.int32,
+    "f32": np.float32,
+}
+_CHOICES = ("function", "comparison", "reduction", "rank", "norm")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +74,15 @@ class _Resident:
 
 
 class Operation:
-    """An instruction with its operands as attributes (0 where absent)."""
+    """An instruction with its operands as attributes (0 where absent).
+
+    `function` is the one choice that an instruction has, whatever its operand is called.
+    """
 
     __slots__ = (
-        "acc", "accumulate", "bias", "count", "dst", "epoch", "execute", "function", "index",
-        "mnemonic", "paced", "scale", "site", "src", "src2", "static", "step", "use_bias",
-        "value", "view", "window",
+        "acc", "accumulate", "bias", "buckets", "count", "dst", "epoch", "execute", "function",
+        "index", "indices", "initial", "mnemonic", "other", "paced", "scale", "site", "src",
+        "src2", "static", "step", "use_bias", "value", "view", "window",
     )  # fmt: skip
 
     def __init__(
@@ -80,12 +91,16 @@ class Operation:
         self.index = index
         self.mnemonic = mnemonic
         for name in (
-            "acc", "accumulate", "bias", "count", "dst", "paced", "scale", "src", "src2",
-            "static", "step", "use_bias", "view",
+            "acc", "accumulate", "bias", "count", "dst", "indices", "initial", "other",
+            "paced", "scale", "src", "src2", "static", "step", "use_bias", "view",
         ):  # fmt: skip
             setattr(self, name, operands.get(name, 0))
         self.count = int(operands.get("count", 1))
-        self.function = str(operands.get("function", "none"))
+        self.buckets = int(operands.get("buckets", 1))
+        fields = instruction_set().instructions[mnemonic].operands
+        choice = next((name for name in _CHOICES if name in fields), None)
+        default = fields[choice].default if choice else "none"
+        self.function = str(operands.get(choice, default) if choice else "none")
         self.value = float(operands.get("value", 0.0))
         self.window: View | None = None
         if mnemonic == "view":

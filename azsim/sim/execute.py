@@ -21,7 +21,6 @@ from azsim.machine.trace import Recorder, Site, Trace, make_site
 
 __all__ = ["Execution", "execute"]
 
-_VIEW_OPERANDS = ("dst", "src", "src2", "scale", "bias")
 _MAX_LOOP_DEPTH = 8
 
 
@@ -78,7 +77,7 @@ class _Resolver:
         spec = instruction_set().instructions
         self._engines = {name: entry.engine for name, entry in spec.items()}
         self._operands = {
-            name: [operand for operand in entry.operands if operand in _VIEW_OPERANDS]
+            name: [operand for operand, field in entry.operands.items() if field.unit == "view"]
             for name, entry in spec.items()
         }
         self._numbers: dict[int, dict[str, int]] = {}

@@ -28,7 +28,6 @@ from azsim.machine.view import View
 
 __all__ = ["check_races"]
 
-_READS = ("src", "src2", "scale", "bias")
 _Bytes = slice | np.ndarray
 
 
@@ -165,24 +164,26 @@ class _Walk:
 def _accesses(instruction: Instruction) -> Iterator[tuple[int, bool]]:
     """View registers that an engine instruction uses, and whether it writes them."""
     operands = instruction.operands
-    mnemonic = instruction.mnemonic
-    for name in _READS:
-        is_used = name in _operand_names(mnemonic) and (name != "bias" or operands.get("use_bias"))
-        if is_used and not (
-            name == "scale" and mnemonic == "vector_quantize" and not operands.get("static")
-        ):
-            yield int(operands.get(name, 0)), False
-    if "dst" in _operand_names(mnemonic):
-        if operands.get("accumulate"):
-            yield int(operands.get("dst", 0)), False
-        yield int(operands.get("dst", 0)), True
-    if mnemonic == "vector_quantize" and not operands.get("static"):
-        yield int(operands.get("scale", 0)), True
+    computes_scale = instruction.mnemonic == "vector_quantize" and not operands.get("static")
+    views, written = _views(instruction.mnemonic)
+    for name in views:
+        number = int(operands.get(name, 0))
+        if name in written:
+            if operands.get("accumulate"):
+                yield number, False
+            yield number, True
+        elif name == "scale" and computes_scale:
+            yield number, True
+        elif name != "bias" or operands.get("use_bias"):
+            yield number, False
 
 
 @functools.cache
-def _operand_names(mnemonic: str) -> frozenset[str]:
-    return frozenset(instruction_set().instructions[mnemonic].operands)
+def _views(mnemonic: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Operands of an instruction that are views, those that are read first, and the written."""
+    spec = instruction_set().instructions[mnemonic]
+    views = [name for name, field in spec.operands.items() if field.unit == "view"]
+    return tuple(sorted(views, key=lambda name: name in spec.writes)), spec.writes
 
 
 def _touched(view: View) -> _Bytes:

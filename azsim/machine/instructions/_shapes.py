@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from azsim.errors import MachineError
+from azsim.hardware.description import VectorEngine
 from azsim.machine.state import Operation
 from azsim.machine.view import View, overlaps
 
 __all__ = [
     "apart",
     "apart_or_same",
+    "column_of_rows",
     "distinct",
     "in_activation_sram",
     "on_chip",
+    "passes_cycles",
     "require",
+    "row_groups",
     "same_shape",
+    "types",
 ]
 
 
@@ -63,4 +68,30 @@ def apart_or_same(op: Operation, dst: View, **sources: View) -> None:
             source == dst or not overlaps(source.reads(), dst.writes()),
             op,
             f"{name} and dst overlap without being the same view",
+        )
+
+
+def types(op: Operation, dtype: str, **views: View) -> None:
+    """Require views of one element type."""
+    for name, view in views.items():
+        require(view.dtype == dtype, op, f"{name} has to be {dtype}, is {view.dtype}")
+
+
+def row_groups(view: View, vector: VectorEngine) -> int:
+    """Cycles in which the vector engine sees every row of a view, each in groups of its own."""
+    return view.rows * -(-view.cols // vector.lanes)
+
+
+def passes_cycles(groups: int, vector: VectorEngine, *per_group: int) -> int:
+    """Cycles of passes over the same groups, one after another, each through the pipeline."""
+    return sum(vector.pipeline_cycles + groups * cycles for cycles in per_group)
+
+
+def column_of_rows(op: Operation, matrix: View, **columns: View) -> None:
+    """Require views of one column with a row for each row of a matrix."""
+    for name, column in columns.items():
+        require(
+            (column.rows, column.cols) == (matrix.rows, 1),
+            op,
+            f"{name} is {column.rows} x {column.cols}, has to be {matrix.rows} x 1",
         )

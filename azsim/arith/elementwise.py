@@ -1,4 +1,4 @@
-"""The chip's arithmetic, stated twice: plain numpy definitions, and kernels for the machine.
+"""Arithmetic of single numbers and of integer products, as numpy and as kernels.
 
 The plain definitions (`exp`, `sigmoid`, `tanh`, `quantize_rows`, `multiply_codes`, `drain`) are
 what the reference evaluator uses; the kernels (``*_kernel``) are what the simulated engines use.
@@ -26,6 +26,7 @@ __all__ = [
     "drain",
     "drain_kernel",
     "exp",
+    "exp_scalar",
     "matmul_kernel",
     "multiply_codes",
     "quantize_kernel",
@@ -200,7 +201,7 @@ BINARY_FUNCTIONS = {
 
 
 @kernel
-def _exp_scalar(x):
+def exp_scalar(x):
     if np.isnan(x):
         return x
     if x > _EXP_MAX:
@@ -220,7 +221,7 @@ def _exp_scalar(x):
 
 @kernel
 def _sigmoid_scalar(x):
-    e = _exp_scalar(-abs(x))
+    e = exp_scalar(-abs(x))
     if x < _ZERO:
         return e / (_ONE + e)
     return _ONE / (_ONE + e)
@@ -235,7 +236,7 @@ def _tanh_scalar(x):
         return (poly * z) * x + x
     if np.isnan(x):
         return x
-    large = _ONE - _TWO / (_exp_scalar(min(size, _TANH_LARGE) * _TWO) + _ONE)
+    large = _ONE - _TWO / (exp_scalar(min(size, _TANH_LARGE) * _TWO) + _ONE)
     return -large if x < _ZERO else large
 
 
@@ -252,7 +253,7 @@ def unary_kernel(function, src, dst):
             elif function == 3:
                 dst[i, j] = _tanh_scalar(src[i, j])
             else:
-                dst[i, j] = _exp_scalar(src[i, j])
+                dst[i, j] = exp_scalar(src[i, j])
 
 
 @kernel(

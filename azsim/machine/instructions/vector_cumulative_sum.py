@@ -1,0 +1,36 @@
+"""``vector_cumulative_sum``: running sum down the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from azsim import arith
+from azsim.machine.instructions._shapes import (
+    apart_or_same,
+    in_activation_sram,
+    on_chip,
+    same_shape,
+    types,
+)
+from azsim.machine.instructions.vector_scan import cycles
+from azsim.machine.state import Machine, Operation
+from azsim.machine.trace import Recorder
+from azsim.machine.view import Range, View
+
+__all__ = ["cycles", "execute", "footprint"]
+
+
+def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
+    """``dst[t] = dst[t-1] + src[t]``."""
+    arith.cumulative_sum_kernel(machine.array(op.src, op.index), machine.array(op.dst, op.index))
+
+
+def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
+    """Read src, write dst."""
+    dst, src = view(op.dst), view(op.src)
+    in_activation_sram(op, dst)
+    on_chip(op, src=src)
+    types(op, "f32", dst=dst, src=src)
+    same_shape(op, dst, src=src)
+    apart_or_same(op, dst, src=src)
+    return src.reads(), dst.writes()

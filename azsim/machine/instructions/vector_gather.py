@@ -1,0 +1,61 @@
+"""``vector_gather``: rows by number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from azsim.errors import MachineError
+from azsim.hardware.description import Hardware
+from azsim.machine.instructions._shapes import (
+    apart,
+    column_of_rows,
+    in_activation_sram,
+    on_chip,
+    passes_cycles,
+    require,
+    row_groups,
+    types,
+)
+from azsim.machine.state import Machine, Operation
+from azsim.machine.trace import Recorder, Site
+from azsim.machine.view import Range, View
+
+__all__ = ["cycles", "execute", "footprint", "row_numbers"]
+
+
+def row_numbers(machine: Machine, op: Operation, rows: int) -> np.ndarray:
+    """Numbers of rows that an instruction's `indices` hold, all below `rows`."""
+    numbers = machine.array(op.indices, op.index)[:, 0]
+    wrong = np.flatnonzero((numbers < 0) | (numbers >= rows))
+    if wrong.size:
+        raise MachineError(
+            f"instruction {op.index} ({op.mnemonic}): indices hold {numbers[wrong[0]]} at row "
+            f"{wrong[0]}, allowed are 0 to {rows - 1}"
+        )
+    return numbers
+
+
+def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
+    """``dst[r] = src[indices[r]]``."""
+    src = machine.array(op.src, op.index)
+    machine.array(op.dst, op.index)[...] = src[row_numbers(machine, op, len(src))]
+
+
+def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
+    """Read src and indices, write dst."""
+    dst, src, indices = view(op.dst), view(op.src), view(op.indices)
+    in_activation_sram(op, dst)
+    on_chip(op, src=src, indices=indices)
+    require(dst.dtype == src.dtype and dst.element_bits >= 8, op, "views of one unpacked type")
+    require(dst.cols == src.cols, op, f"dst has {dst.cols} columns, src has {src.cols}")
+    types(op, "i32", indices=indices)
+    column_of_rows(op, dst, indices=indices)
+    apart(op, dst, src=src, indices=indices)
+    return src.reads(), indices.reads(), dst.writes()
+
+
+def cycles(site: Site, hardware: Hardware) -> int:
+    """One pass over the rows that move."""
+    return passes_cycles(row_groups(site.views["dst"], hardware.vector), hardware.vector, 1)
