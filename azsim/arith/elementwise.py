@@ -202,6 +202,7 @@ BINARY_FUNCTIONS = {
 
 @kernel
 def exp_scalar(x):
+    """`exp` of one number."""
     if np.isnan(x):
         return x
     if x > _EXP_MAX:
