@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from azsim.compression.quantizers._loops import code_errors
 from azsim.compression.spec import ResolvedRule
 
 __all__ = [
@@ -111,8 +112,9 @@ def squared_errors(
     """Squared error of each row in each segment, (segments, N) float64."""
     errors = np.zeros(scales.shape)
     for segment, rows, columns in chunks(matrix, segments):
-        difference = matrix[rows, columns] - codes[rows, columns] * scales[segment, rows, None]
-        errors[segment, rows] = np.einsum("ij,ij->i", difference, difference, dtype=np.float64)
+        part = np.ascontiguousarray(matrix[rows, columns])
+        mine = np.ascontiguousarray(codes[rows, columns])
+        code_errors(part, mine, np.ascontiguousarray(scales[segment, rows]), errors[segment, rows])
     return errors
 
 

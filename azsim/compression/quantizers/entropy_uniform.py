@@ -35,6 +35,7 @@ from azsim.compression.quantizers._base import (
     squared_errors,
     usable,
 )
+from azsim.compression.quantizers._loops import dead_zone_codes
 from azsim.compression.spec import ResolvedRule
 
 PARAMETERS = ("bits", "step", "sqnr_db", "dead_zone")
@@ -111,17 +112,13 @@ def _codes(
     matrix: np.ndarray, steps: np.ndarray, dead_zone: np.float32
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Codes, and for each row the sums of quotient * code and code * code."""
-    codes = np.empty(matrix.shape, np.int8)
+    codes, limit = np.empty(matrix.shape, np.int8), np.float32(_LIMIT)
     products, squares = np.zeros(len(matrix)), np.zeros(len(matrix))
     for _, rows, columns in chunks(matrix, (0, matrix.shape[1])):
-        quotient = matrix[rows, columns] / steps[rows, None]
-        size = np.abs(quotient)
-        code = np.clip(np.rint(size), np.float32(1), np.float32(_LIMIT))
-        code[size < dead_zone] = 0
-        np.copysign(code, quotient, out=code)
-        codes[rows, columns] = code
-        products[rows] = np.einsum("ij,ij->i", quotient, code, dtype=np.float64)
-        squares[rows] = np.einsum("ij,ij->i", code, code, dtype=np.float64)
+        part = np.ascontiguousarray(matrix[rows, columns])
+        dead_zone_codes(
+            part, steps[rows], dead_zone, limit, codes[rows], products[rows], squares[rows]
+        )
     return codes, products, squares
 
 

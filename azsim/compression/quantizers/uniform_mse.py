@@ -18,6 +18,7 @@ from azsim.compression.quantizers._base import (
     shared,
     usable,
 )
+from azsim.compression.quantizers._loops import clipped_errors
 from azsim.compression.spec import ResolvedRule
 
 PARAMETERS = ("bits", "scale", "group_size")
@@ -49,13 +50,8 @@ def _errors(
     errors = np.empty(candidates.shape)
     for segment, rows, columns in chunks(matrix, segments):
         part = np.ascontiguousarray(matrix[rows, columns])
-        code = np.empty_like(part)
-        for index, scales in enumerate(candidates[:, segment, rows, None]):
-            np.divide(part, scales, out=code)
-            np.rint(code, out=code)
-            np.clip(code, -limit, limit, out=code)
-            np.multiply(code, scales, out=code)
-            np.subtract(part, code, out=code)
-            np.multiply(code, code, out=code)
-            errors[index, segment, rows] = code.sum(axis=1, dtype=np.float64)
+        scales = np.ascontiguousarray(candidates[:, segment, rows])
+        found = np.empty(scales.shape)
+        clipped_errors(part, scales, limit, found)
+        errors[:, segment, rows] = found
     return errors
