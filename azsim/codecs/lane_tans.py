@@ -34,12 +34,15 @@ F. Giesen, arXiv:1402.3392; scale contexts for rows and columns are new here, as
 
 Hardware, a lane: a 64-bit window (FIFO of two words), 2 adders for state and raw bits, 1 each for
 the sum of contexts, dead zone and sign, 7 comparators of the sum against the ends of the classes,
-a port on 2,048 entries of 26 bits.  The word mux adds up 16 demands and hands out 4 words a cycle.
-Header and tables (a state a cycle) load while the block before is decoded: an assumption.
+a port on 2,048 entries of 26 bits and one on the contexts.  The word mux goes through two steps of
+the lanes' demands a cycle and hands out 4 words.  ``tests/rtl/tans_decoder.v`` is that in Verilog.
+Header, tables and contexts (an entry a cycle) load while the block before is decoded, into a
+second set of memories: an assumption.
 
-Cycles: one token a cycle and lane; `azsim.codecs._tans_cycles` steps lanes, FIFOs and mux.  On a
-128-bit bus 16 lanes give 15.99 weights a cycle dense, 31.4 at 75 % zeros (LSTM, 8 and 4 bits),
-45 at 90 %.  A block of less than 1,024 bits a lane gets fewer lanes than were asked for.
+Cycles: one token a cycle and lane; `azsim.codecs._tans_cycles` steps lanes, FIFOs, mux and write
+port as the Verilog does.  On a 128-bit bus 16 lanes give 15.97 weights a cycle dense, 31.4 at 75 %
+zeros (LSTM, 8 and 4 bits), 45 at 90 %.  A block of less than 1,024 bits a lane gets fewer lanes
+than were asked for.
 
 What helped, in bits per weight, side information counted, on LSTM codes of 512 by 256 if not said:
 
@@ -160,20 +163,22 @@ def hardware_cost(payload: np.ndarray, bits: int, flags: int, lanes: int) -> Har
     """Rough size of a decoder; see the package for the contract.
 
     Tables are sized for any block, not for this one: 2,048 entries of 26 bits (next state 10,
-    its bits 4, least value 7, raw bits 3, two of the sign), a copy for each two lanes, as memories
-    have two ports; and 5-bit context codes of 4,096 rows and columns, twice.  A lane has an input
-    window that yields 17 bits; registers of state (10), place (32), mask (4), word count (16) and
-    group count (16); adders for row and column code, next state, raw bits, dead zone, sign, column
-    and two counters; 7 comparators against the ends of the classes and 3 for refill, end of row
-    and end of group.  The word mux gives a lane one of 4 words and adds up the demands before it.
+    its bits 4, least value 7, raw bits 3, two of the sign); 22 bits of contexts and dead zone for
+    each of 4,096 rows, and 21 5-bit codes for each of 256 groups of 16 columns.  There is a copy
+    for each two lanes, as memories have two ports.  A lane has an input window that yields 17
+    bits; registers of state (10), the groups to be read and written (54), place in the group and
+    mask (8), word count (20), contexts of the group (127) and the mux's counts (12); adders for
+    row and column code, next state, raw bits, dead zone, sign, column and two counters; 7
+    comparators against the ends of the classes and 3 for refill, end of row and end of group.
+    The word mux gives a lane one of 4 words and adds up the demands before it.
     """
     lane = HardwareCost(
-        register_bits=10 + 32 + 4 + 16 + 16,
+        register_bits=10 + 54 + 8 + 20 + 127 + 12,
         multiplexers=3 * 32 + 3 * 10 + 8 * 4,
         adders=8 + 1,
         comparators=7 + 3,
     )
-    table_bits = (lanes + 1) // 2 * STATES * 26 + 2 * 5 * 4096
+    table_bits = (lanes + 1) // 2 * (STATES * 26 + 4096 * 22 + 256 * 21 * 5)
     return total(lanes, [input_window(17), lane], table_bits=table_bits)
 
 

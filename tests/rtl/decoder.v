@@ -1,5 +1,5 @@
 // Decoder: lanes that each decode a segment of a block from their own stream, and the write port of
-// the weight SRAM, which takes whole groups of up to 16 codes round-robin, up to PORT_CODES a cycle.
+// the weight SRAM.
 //
 // A job is taken in cycle t; lanes ask for words from t + 1, and job_done is in the cycle of the
 // last write.  Words that come to a lane after its last code are dropped.
@@ -26,55 +26,28 @@ module decoder #(
     input  wire [LANES-1:0]     word_valid,
     output wire [LANES-1:0]     word_ready,
     input  wire [LANES*64-1:0]  words,
-    output reg  [LANES-1:0]     write,
+    output wire [LANES-1:0]     write,
     output wire [LANES*128-1:0] write_groups,
     output wire [LANES*5-1:0]   write_counts,
     // Bank of the weight SRAM that each lane's next group goes to: a bank takes one a cycle.
     input  wire [LANES*BANK_BITS-1:0] write_banks
 );
-    localparam LANE_BITS = (LANES > 1) ? $clog2(LANES) : 1;
-
     reg busy;
-    reg [LANE_BITS-1:0] turn, next_turn;
     wire [LANES-1:0] group_valid, idle_next, lane_ready;
     wire start = job_valid && job_ready;
-    integer i, lane_at, granted;
-    reg is_full;
-    reg [(1<<BANK_BITS)-1:0] taken;
 
     assign job_ready = !busy;
     assign word_ready = busy ? lane_ready : 0;
     assign job_done = busy && (&idle_next);
 
-    always @(*) begin
-        write = 0;
-        next_turn = turn;
-        granted = 0;
-        is_full = 1'b0;
-        taken = 0;
-        for (i = 0; i < LANES; i = i + 1) begin
-            lane_at = (32'(turn) + i >= LANES) ? 32'(turn) + i - LANES : 32'(turn) + i;
-            if (group_valid[lane_at[LANE_BITS-1:0]]
-                && !taken[write_banks[lane_at*BANK_BITS +: BANK_BITS]]) begin
-                granted = granted + 32'(write_counts[lane_at*5 +: 5]);
-                is_full = is_full || granted > PORT_CODES;
-                if (!is_full) begin
-                    write[lane_at[LANE_BITS-1:0]] = 1'b1;
-                    taken[write_banks[lane_at*BANK_BITS +: BANK_BITS]] = 1'b1;
-                    next_turn = (lane_at == LANES - 1) ? 0 : lane_at[LANE_BITS-1:0] + 1'b1;
-                end
-            end
-        end
-    end
-
     always @(posedge clk)
-        if (reset) begin
-            busy <= 1'b0;
-            turn <= 0;
-        end else begin
-            busy <= start || (busy && !job_done);
-            turn <= start ? 0 : next_turn;
-        end
+        if (reset) busy <= 1'b0;
+        else busy <= start || (busy && !job_done);
+
+    write_port #(.LANES(LANES), .PORT_CODES(PORT_CODES), .BANK_BITS(BANK_BITS)) port (
+        .clk(clk), .clear(reset || start), .group_valid(group_valid), .counts(write_counts),
+        .banks(write_banks), .write(write)
+    );
 
     genvar lane;
     generate
