@@ -1,77 +1,116 @@
-"""Decoder lanes with FIFOs on a bus, cycle by cycle and symbol by symbol: slow and obvious.
+"""Decoder lanes between a bus and a write port, cycle by cycle: slow and obvious.
 
-A lane is the list of its symbols, each the bits that it takes and the codes that it gives.  In a
-cycle every lane takes its next symbol if all bits of it are in the lane's FIFO; then the word mux
-hands words of 64 bits, round-robin, to lanes whose FIFO has room, as many as the bus has.  So the
-first word is there a cycle before the first symbol: `FILL`.
+The block lies in a FIFO of bursts, in the order in which the lanes want it: the head, then the
+first step of each lane, lane after lane, then the second ones.  In each cycle
 
-The bus never waits as long as a lane has room.  So the lane that ends last is idle only in cycles
-in which the bus is full, and no job takes longer than `FILL`, the symbols of the busiest lane and
-the words over the bus together.
+1. the bus brings the next bits, up to its width.  A step's go to its lane's window, and none of
+   them before the window has room for all: 128 bits, or twice the largest step's;
+2. every lane takes its next step if all bits of it were there before the cycle, and if its queue
+   has room for the codes: 64, or those of one step with more;
+3. the write port takes codes out of the queues, up to its width, in the order of the steps.
+
+What a step held of a window or a queue is free in the next cycle.  A burst leaves the FIFO when
+its last bit does, the last burst when all is done.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Sequence
 
-__all__ = ["FILL", "WORD_BITS", "Symbols", "bus_cycles", "step_lanes"]
+__all__ = ["QUEUE_CODES", "WINDOW_BITS", "Steps", "run_lanes"]
 
-FILL = 1
-WORD_BITS = 64
-Symbols = list[tuple[int, int]]
-"""Of each symbol: bits taken, codes given."""
-
-
-def _words(lane: Symbols) -> int:
-    return -(-sum(bits for bits, _ in lane) // WORD_BITS)
+WINDOW_BITS = 128
+QUEUE_CODES = 64
+Steps = list[tuple[int, int]]
+"""Of each step of a lane: bits taken, codes given."""
 
 
-def bus_cycles(lanes: Sequence[Symbols], bus_bits: int) -> int:
-    """Cycles in which the words of all lanes come over a bus."""
-    return -(-sum(map(_words, lanes)) * WORD_BITS // bus_bits)
+class _Step:
+    def __init__(self, lane: int, bits: int, codes: int) -> None:
+        self.lane, self.bits, self.codes = lane, bits, codes
+        self.bits_to_come, self.codes_to_write = bits, codes
+        self.is_admitted = self.is_taken = False
+        self.there_from = 0  # first cycle in which the lane can take it
 
 
-def step_lanes(
-    lanes: Sequence[Symbols], bus_bits: int | None = None, codes_per_cycle: int | None = None
-) -> int:
-    """Cycles until the last code is out.
+def run_lanes(
+    head_bits: int,
+    lanes: Sequence[Steps],
+    bus_bits: int,
+    port_codes: int,
+    burst_bits: int = 1 << 40,
+    offset_bits: int = 0,
+) -> list[int]:
+    """Cycles after which each burst has left the FIFO.
 
     Parameters
     ----------
-    lanes : sequence of Symbols
-    bus_bits : int, optional
-        Bits that the bus brings a cycle, words of 64; without it, all that the FIFOs have room for.
-    codes_per_cycle : int, optional
-        Codes that leave a lane a cycle; what it has decoded beyond them waits in a queue.
+    head_bits : int
+    lanes : sequence of Steps
+    bus_bits : int
+        Bits that the bus brings a cycle.
+    port_codes : int
+        Codes that the port writes a cycle.
+    burst_bits, offset_bits : int
+        Size of a burst, and where in its first one the block begins.
     """
-    num = range(len(lanes))
-    largest = max((bits for lane in lanes for bits, _ in lane), default=0)
-    fifo_bits = max(2 * WORD_BITS, largest + 2 * WORD_BITS)
-    words_left = [_words(lane) for lane in lanes]
-    next_symbol = [0 for _ in num]
-    held_bits = [0 for _ in num]
-    waiting_codes = [0 for _ in num]
-    turn = cycles = 0
-    while any(next_symbol[i] < len(lanes[i]) or waiting_codes[i] for i in num):
-        for i in num:
-            if next_symbol[i] < len(lanes[i]):
-                bits, codes = lanes[i][next_symbol[i]]
-                if held_bits[i] >= bits:
-                    held_bits[i] -= bits
-                    next_symbol[i] += 1
-                    waiting_codes[i] += codes
-            leaving = waiting_codes[i] if codes_per_cycle is None else codes_per_cycle
-            waiting_codes[i] = max(0, waiting_codes[i] - leaving)
-        budget = sum(words_left) if bus_bits is None else bus_bits // WORD_BITS
-        skipped = 0
-        while budget and skipped < len(lanes):
-            if words_left[turn] and held_bits[turn] + WORD_BITS <= fifo_bits:
-                held_bits[turn] += WORD_BITS
-                words_left[turn] -= 1
-                budget -= 1
-                skipped = 0
-            else:
-                skipped += 1
-            turn = (turn + 1) % len(lanes)
-        cycles += 1
-    return cycles
+    rounds = itertools.zip_longest(*([_Step(i, *s) for s in lane] for i, lane in enumerate(lanes)))
+    order = [step for steps in rounds for step in steps if step is not None]
+    total_bits = offset_bits + head_bits + sum(step.bits for step in order)
+    bursts = [0] * max(1, -(-total_bits // burst_bits))
+    sent_bits = offset_bits
+    to_bring, to_write = deque(order), deque(step for step in order if step.codes)
+    windows: list[list[_Step]] = [[] for _ in lanes]
+    queues: list[list[_Step]] = [[] for _ in lanes]
+    window_bits = max(WINDOW_BITS, *(2 * step.bits for step in order), 0)
+    cycle = left = 0
+    if not head_bits:  # steps without bits are there before the bus does anything
+        while to_bring and not to_bring[0].bits:
+            windows[to_bring[0].lane].append(to_bring.popleft())
+    while head_bits or to_bring or any(windows) or to_write:
+        room_bits = bus_bits
+        now = min(room_bits, head_bits)
+        head_bits -= now
+        room_bits -= now
+        sent_bits += now
+        while not head_bits and to_bring:
+            step = to_bring[0]
+            window = windows[step.lane]
+            if not step.is_admitted:
+                if step.bits and sum(s.bits for s in window) + step.bits > window_bits:
+                    break
+                step.is_admitted = True
+                window.append(step)
+            now = min(room_bits, step.bits_to_come)
+            step.bits_to_come -= now
+            room_bits -= now
+            sent_bits += now
+            if step.bits_to_come:
+                break
+            step.there_from = cycle + 1
+            to_bring.popleft()
+        for window, queue in zip(windows, queues, strict=True):
+            if window and not window[0].bits_to_come and window[0].there_from <= cycle:
+                step = window[0]
+                held = sum(s.codes for s in queue)
+                if not step.codes or not held or held + step.codes <= QUEUE_CODES:
+                    window.pop(0).is_taken = True
+                    if step.codes:
+                        queue.append(step)
+        room_codes = port_codes
+        while to_write and to_write[0].is_taken and room_codes:
+            step = to_write[0]
+            now = min(room_codes, step.codes_to_write)
+            step.codes_to_write -= now
+            room_codes -= now
+            if not step.codes_to_write:
+                to_write.popleft()
+                queues[step.lane].remove(step)
+        cycle += 1
+        while left < len(bursts) - 1 and (left + 1) * burst_bits <= sent_bits:
+            bursts[left] = cycle
+            left += 1
+    bursts[left:] = [cycle] * (len(bursts) - left)
+    return bursts

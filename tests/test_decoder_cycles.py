@@ -1,28 +1,39 @@
-"""Cycles that codecs count, against lanes stepped symbol by symbol through the block at hand.
-
-For `bitmap`, `zero_run` and `lane_tans` there are models of their own elsewhere.
-"""
+"""Steps of decoder lanes against blocks walked bit by bit, and cycles against stepped lanes."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import itertools
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from azsim.codecs import block_lane_cycles, encode_block
-from azsim.codecs import csc as csc_codec
-from lane_model import FILL, Symbols, bus_cycles, step_lanes
-from stream_walks import WALKS
+import lane_model
+from azsim.codecs import (
+    LaneSteps,
+    block_decode_cycles,
+    block_lane_steps,
+    codec_names,
+    decode_profile,
+    encode_block,
+)
+from lane_model import Steps, run_lanes
+from stream_walks import WALKS, Walk
 
 pytestmark = pytest.mark.kernels
 
-BUS_BITS = 128
-RICE_CODES_PER_CYCLE = 32
+BUS_BITS, PORT_CODES = 128, 64
 LANES = (1, 5, 16)
-VARIANTS = [
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("raw", {}),
+    ("raw", {"palette": True}),
+    ("palette", {}),
+    ("bitmap", {}),
+    ("bitmap", {"palette": True}),
+    ("zero_run", {}),
+    ("zero_run", {"palette": True}),
     ("csc", {}),
     ("csc", {"index_bits": 3, "lanes": 4}),
     ("csc", {"palette": True}),
@@ -35,6 +46,11 @@ VARIANTS = [
     ("huffman", {"zero_runs": False}),
     ("huffman", {"zero_runs": True}),
     ("huffman", {"segments": 3}),
+    ("rice", {}),
+    ("rice", {"streams": 3}),
+    ("rice", {"streams": 16, "counted": True}),
+    ("lane_tans", {}),
+    ("lane_tans", {"lanes": 3}),
 ]
 IDS = ["-".join([name, *map(str, itertools.chain(*p.items()))]) for name, p in VARIANTS]
 every_variant = pytest.mark.parametrize(("name", "parameters"), VARIANTS, ids=IDS)
@@ -72,159 +88,250 @@ CASES = {  # seed, rows, columns, bits, zeros
 }
 
 
-def walked(
-    name: str, codes: np.ndarray, bits: int, on_lanes: int, /, **parameters: int | bool
-) -> tuple[bytes, list[Symbols]]:
-    """A block and its symbols, after a check that they make the codes."""
+def encode(name: str, codes: np.ndarray, bits: int, /, **parameters: int | bool) -> bytes:
     columns = codes.shape[1] if codes.size else None
-    block = encode_block(name, codes, bits, columns=columns, **parameters)
-    found, symbols = WALKS[name](block, on_lanes)
+    return encode_block(name, codes, bits, columns=columns, **parameters)
+
+
+def as_lists(steps: LaneSteps) -> list[Steps]:
+    return [
+        list(zip(steps.bits[a:b].tolist(), steps.codes[a:b].tolist(), strict=True))
+        for a, b in itertools.pairwise(steps.first.tolist())
+    ]
+
+
+def as_steps(head_bits: int, lanes: list[Steps]) -> LaneSteps:
+    first = np.cumsum([0, *map(len, lanes)])
+    flat = np.array(list(itertools.chain(*lanes)), np.int32).reshape(-1, 2)
+    return LaneSteps(head_bits, first, flat[:, 0].copy(), flat[:, 1].copy())
+
+
+@functools.cache
+def case_steps(case: str, variant: int, lanes: int) -> LaneSteps:
+    name, parameters = VARIANTS[variant]
+    codes = draw(*CASES[case])
+    return block_lane_steps(encode(name, codes, CASES[case][3], **parameters), lanes)
+
+
+# ------------------------------------------------------------------------------------- steps
+
+
+def check_steps(block: bytes, walk: Walk, codes: np.ndarray, lanes: int) -> None:
+    """Steps, head and codes are the walk's, to the bit; no bit of the block is free."""
+    found, head_bits, lists = walk
     assert found == codes.reshape(-1).tolist()
-    assert len(symbols) <= on_lanes
-    return block, symbols
+    steps = block_lane_steps(block, lanes)
+    assert len(steps.first) == lanes + 1
+    assert as_lists(steps) == lists + [[]] * (lanes - len(lists))
+    assert steps.head_bits == head_bits
+    assert steps.head_bits + int(steps.bits.sum()) == 8 * len(block)
+    assert int(steps.codes.sum()) == codes.size
 
 
-def check_unlimited(block: bytes, symbols: list[Symbols], lanes: int) -> None:
-    counted = block_lane_cycles(block, lanes)
-    assert step_lanes(symbols) == counted + (FILL if counted else 0)
-
-
-@every_variant
-@pytest.mark.parametrize("case", CASES)
-def test_counted_cycles_are_those_of_stepped_lanes(
-    case: str, name: str, parameters: dict[str, int]
-) -> None:
-    """To the cycle, with a bus that fills every FIFO at once."""
-    for lanes in LANES:
-        block, symbols = walked(name, draw(*CASES[case]), CASES[case][3], lanes, **parameters)
-        check_unlimited(block, symbols, lanes)
+def test_every_codec_is_walked() -> None:
+    assert set(WALKS) == {name for name, _ in VARIANTS} == set(codec_names())
 
 
 @every_variant
 @pytest.mark.parametrize("case", CASES)
-def test_on_a_bus_the_slower_of_bus_and_lanes_sets_the_pace(
+def test_steps_are_those_of_the_stream_read_bit_by_bit(
     case: str, name: str, parameters: dict[str, int]
 ) -> None:
-    """With codes that are alike all over: within a tenth, and a cycle and a half a lane.
-
-    The cycles a lane are the fill of the FIFOs, and in small blocks what chance gives one lane
-    more than others.
-    """
-    seed, rows, columns, bits, zeros = CASES[case]
-    for lanes, more in itertools.product(LANES[1:], (0, 1000)):
-        codes = draw(seed + more, rows, columns, bits, zeros)
-        block, symbols = walked(name, codes, bits, lanes, **parameters)
-        counted = block_lane_cycles(block, lanes)
-        slower = max(counted, bus_cycles(symbols, BUS_BITS))
-        stepped = step_lanes(symbols, BUS_BITS)
-        assert slower <= stepped <= 1.1 * slower + FILL + 1.5 * lanes
-        assert stepped <= counted + bus_cycles(symbols, BUS_BITS) + FILL
-
-
-def test_lanes_of_unlike_work_take_longer_on_a_bus_but_not_longer_than_both() -> None:
-    """What the larger of both leaves out: while all are busy, the longest lane has to share."""
-    codes = draw(17, 256, 128, 8, 0.7)
-    codes[::16] = 1  # the rows of lane 0
-    block, symbols = walked("csc", codes, 8, 16)
-    counted, bus = block_lane_cycles(block, 16), bus_cycles(symbols, BUS_BITS)
-    stepped = step_lanes(symbols, BUS_BITS)
-    assert counted == 2048 > bus
-    assert 1.1 * counted < stepped <= 1.2 * counted
-    assert stepped <= counted + bus + FILL
-
-
-@pytest.mark.parametrize("streams", [1, 3, 16])
-@pytest.mark.parametrize("counted_form", [False, True])
-@pytest.mark.parametrize("case", CASES)
-def test_rice_cycles_are_within_what_the_stepped_decoder_allows(
-    case: str, counted_form: bool, streams: int
-) -> None:
+    codes = draw(*CASES[case])
+    block = encode(name, codes, CASES[case][3], **parameters)
     for lanes in LANES:
-        block, symbols = walked(
-            "rice", draw(*CASES[case]), CASES[case][3], lanes, counted=counted_form, streams=streams
-        )
-        counted = block_lane_cycles(block, lanes)
-        stepped = step_lanes(symbols, codes_per_cycle=RICE_CODES_PER_CYCLE)
-        expanding = [
-            -(-sum(codes for _, codes in lane) // RICE_CODES_PER_CYCLE) for lane in symbols
+        check_steps(block, WALKS[name](block, lanes), codes, lanes)
+
+
+@every_variant
+def test_lanes_of_unlike_work(name: str, parameters: dict[str, int]) -> None:
+    codes = draw(17, 64, 64, 8, 0.7)
+    codes[::16] = 1  # the rows of csc's lane 0
+    codes[48:] = 0  # the end for those with parts
+    block = encode(name, codes, 8, **parameters)
+    for lanes in LANES:
+        check_steps(block, WALKS[name](block, lanes), codes, lanes)
+
+
+# ---------------------------------------------------------------------------------- profiles
+
+
+def check_profile(
+    steps: LaneSteps, bus_bits: int, port_codes: int, burst_bits: int = 512, offset_bits: int = 0
+) -> int:
+    """Every burst leaves in the cycle in which it does in the stepped model."""
+    room = bus_bits, port_codes, burst_bits, offset_bits
+    stepped = run_lanes(steps.head_bits, as_lists(steps), *room)
+    assert decode_profile(steps, *room).tolist() == stepped
+    return stepped[-1]
+
+
+@pytest.mark.parametrize("variant", range(len(VARIANTS)), ids=IDS)
+@pytest.mark.parametrize("case", CASES)
+def test_profiles_are_those_of_stepped_lanes(case: str, variant: int) -> None:
+    for lanes in LANES[1:]:
+        check_profile(case_steps(case, variant, lanes), BUS_BITS, PORT_CODES)
+
+
+@pytest.mark.parametrize("variant", range(len(VARIANTS)), ids=IDS)
+@pytest.mark.parametrize(("bus_bits", "port_codes"), [(8, 256), (32, 16), (1024, 3), (24, 1)])
+def test_narrow_buses_and_ports(bus_bits: int, port_codes: int, variant: int) -> None:
+    cases = ["half zeros, primes", "one row", "nearly all zero"]
+    for case, lanes in zip(cases, LANES, strict=True):
+        cycles = check_profile(case_steps(case, variant, lanes), bus_bits, port_codes, 136, 72)
+        assert cycles >= -(-CASES[case][1] * CASES[case][2] // port_codes)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_profiles_of_random_steps(seed: int) -> None:
+    """Steps without bits or codes, larger than a window or a queue, and idle lanes among them."""
+    rng = np.random.default_rng(seed)
+    num = rng.integers(0, rng.choice([3, 60]), rng.choice([1, 2, 7]))
+    most = rng.choice([1, 30, 200], 2)
+    lanes = [
+        [
+            (int(rng.integers(most[0] + 1)), int(rng.integers(most[1] + 1)))
+            if rng.random() < 0.7
+            else (0, int(rng.integers(3)))
+            for _ in range(size)
         ]
-        chunks_and_heads = max(map(len, symbols))
-        assert chunks_and_heads <= counted
-        assert stepped >= max(chunks_and_heads, *expanding, 0)
-        assert stepped <= chunks_and_heads + max(expanding) + FILL
-        assert step_lanes(symbols) == chunks_and_heads + (FILL if chunks_and_heads else 0)
-        if streams == 1 and all(
-            len(lane) >= 2 * out for lane, out in zip(symbols, expanding, strict=True)
-        ):
-            # Chunks set the pace.
-            assert counted == chunks_and_heads
+        for size in num
+    ]
+    steps = as_steps(int(rng.choice([0, 128, 1000])), lanes)
+    bus_bits, port_codes = int(rng.choice([8, 100, 1024])), int(rng.choice([1, 16, 500]))
+    check_profile(steps, bus_bits, port_codes, int(rng.choice([64, 512])), int(rng.integers(64)))
 
 
-def test_rice_leaves_out_that_zeros_at_the_end_wait_for_the_last_chunk() -> None:
-    """A limit of the count: only zeros that lie among weights expand beside the next chunks."""
+@every_variant
+def test_cycles_of_a_block_are_the_last_of_its_profile(
+    name: str, parameters: dict[str, int]
+) -> None:
+    codes = draw(*CASES["three quarters"])
+    block = encode(name, codes, 8, **parameters)
+    steps = block_lane_steps(block, 16)
+    cycles = block_decode_cycles(block, 16, BUS_BITS, PORT_CODES)
+    assert cycles == decode_profile(steps, BUS_BITS, PORT_CODES, 512)[-1]
+    assert cycles >= np.diff(steps.first).max()
+    assert cycles >= -(-8 * len(block) // BUS_BITS)
+    assert cycles >= -(-codes.size // PORT_CODES)
+    wide = block_decode_cycles(block, 16, 1 << 30, 1 << 30)
+    assert wide == 1 + np.diff(steps.first).max()
+
+
+def test_the_model_itself_by_hand() -> None:
+    assert run_lanes(0, [], 64, 1) == run_lanes(0, [[]], 64, 1) == [0]
+    assert run_lanes(128, [], 64, 1) == [2]
+    # The bits of a step are there a cycle before it is taken.
+    assert run_lanes(0, [[(8, 1)] * 8], 8, 1) == [9]
+    assert run_lanes(128, [[(8, 1)] * 8], 128, 1) == [1 + 1 + 8]
+    # Two steps a cycle for two lanes, and half of that; bursts leave with their last bits.
+    assert run_lanes(0, [[(64, 1)] * 4] * 2, 128, 2) == [5]
+    assert run_lanes(0, [[(64, 1)] * 4] * 2, 64, 2, 256) == [4, 9]
+    # Forty codes leave at 32 a cycle.
+    assert run_lanes(0, [[(1, 40)]], 1, 32) == [3]
+    # Lane 1 waits behind lane 0, whose window is full with two steps.
+    assert run_lanes(0, [[(64, 1)] * 4, [(1, 1)] * 4], 256, 9) == [5]
+
+
+# ------------------------------------------------------------- what counts left out before
+
+
+def test_zeros_of_a_rice_stream_that_nothing_goes_beside_take_their_time() -> None:
+    """32 leave in a cycle, after what was decoded before them, and not beside it."""
     dense, zeros = draw(18, 1, 16_000, 8, 0), np.zeros((1, 16_000), np.int8)
-    extra = []
-    for parts in ([zeros, dense], [dense, zeros], [zeros]):
-        block, symbols = walked("rice", np.concatenate(parts, axis=1), 8, 1)
-        stepped = step_lanes(symbols, codes_per_cycle=RICE_CODES_PER_CYCLE)
-        extra.append(stepped - block_lane_cycles(block, 1) - FILL)
-    assert extra == [0, 16_000 // RICE_CODES_PER_CYCLE, 250]
+    for parts in ([zeros], [zeros, dense], [dense, zeros], [dense, zeros, dense]):
+        codes = np.concatenate(parts, axis=1)
+        steps = block_lane_steps(encode("rice", codes, 8), 1)
+        alone = np.count_nonzero(steps.bits == 0)
+        assert 16_000 // 32 - 4 <= alone <= 16_000 // 32
+        assert (steps.codes[steps.bits == 0][:-1] == 32).all()
 
 
-def test_csc_leaves_out_a_pointer_a_cycle() -> None:
-    """A limit of the count: its pointers are there, however many columns are empty.
+def test_csc_pays_for_a_pointer_a_cycle() -> None:
+    """No job takes less than its columns, and where few are empty their pointers are free."""
+    few = block_lane_steps(encode("csc", draw(19, 64, 512, 8, 0.97), 8), 16)
+    assert np.diff(few.first).min() >= 512
+    nothing = block_lane_steps(encode("csc", np.zeros((64, 512), np.int8), 8), 4)
+    assert np.diff(nothing.first).tolist() == [4 * 512] * 4
+    codes = draw(19, 64, 512, 8, 0.5)
+    many = block_lane_steps(encode("csc", codes, 8, lanes=4), 4)
+    assert np.diff(many.first).tolist() == [np.count_nonzero(codes[i::4]) for i in range(4)]
 
-    With a reader of one pointer a cycle and lane, ahead without a limit, no job takes less than
-    its columns.
-    """
-    codes = draw(19, 64, 512, 8, 0.97)
-    block, _ = walked("csc", codes, 8, 16)
-    assert block_lane_cycles(block, 16) < 512 / 4
+
+def test_a_lane_with_more_work_shares_the_bus_before_it_is_alone() -> None:
+    """Above the larger of busiest lane and bus, by what the old count left out."""
+    codes = draw(17, 256, 128, 8, 0.7)
+    codes[::16] = 1
+    block = encode("csc", codes, 8)
+    steps = block_lane_steps(block, 16)
+    busiest, bus = np.diff(steps.first).max(), -(-8 * len(block) // BUS_BITS)
+    assert busiest == 2048 > bus
+    assert 1.1 * busiest < check_profile(steps, BUS_BITS, 512, 8 * len(block)) <= busiest + bus
+
+
+def test_a_write_port_that_was_idle_does_not_catch_up() -> None:
+    """Zeros wait for the port, then the bus for codes: both times add up."""
+    codes = np.zeros((2, 32_768), np.int8)
+    codes[1] = 1
+    for name in ("bitmap", "zero_run"):
+        block = encode(name, codes, 8)
+        steps = block_lane_steps(block, 1)
+        both = check_profile(steps, 24, 8, 8 * len(block))
+        bus = 8 * len(block) // 24
+        assert both > bus + 0.4 * 32_768 / 8
 
 
 # ------------------------------------------------------------------------------ planted errors
 
 
-def without_padding(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """As `csc.lane_cycles`, for blocks of 16 lanes, but an entry a non-zero."""
-    codes = csc_codec.decode(payload, count, bits, flags)
-    columns = int.from_bytes(payload[:4].tobytes(), "little")
-    of_lane = [int(np.count_nonzero(codes.reshape(-1, columns)[i::16])) for i in range(16)]
-    return max(sum(of_lane[lane::lanes]) for lane in range(lanes))
-
-
-def one_more(real: Callable[..., int]) -> Callable[..., int]:
-    return lambda *arguments: real(*arguments) + 1
-
-
-@pytest.mark.parametrize("lanes", LANES)
-def test_a_count_without_padding_entries_is_found(
-    lanes: int, monkeypatch: pytest.MonkeyPatch
+@every_variant
+def test_steps_that_are_wrong_are_found(
+    name: str, parameters: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    block, symbols = walked("csc", draw(20, 1024, 8, 8, 0.95), 8, lanes)
-    check_unlimited(block, symbols, lanes)
-    monkeypatch.setattr(csc_codec, "lane_cycles", without_padding)
-    with pytest.raises(AssertionError):
-        check_unlimited(block, symbols, lanes)
-
-
-@pytest.mark.parametrize("name", ["csc", "dense_block", "huffman", "nm"])
-def test_a_symbol_too_many_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = importlib.import_module(f"azsim.codecs.{name}")
-    block, symbols = walked(name, draw(*CASES["half zeros"]), 8, 5)
-    check_unlimited(block, symbols, 5)
-    with pytest.raises(AssertionError):
-        check_unlimited(block, [[*lane, (1, 1)] for lane in symbols], 5)
-    monkeypatch.setattr(module, "lane_cycles", one_more(module.lane_cycles))
-    with pytest.raises(AssertionError):
-        check_unlimited(block, symbols, 5)
+    codes = draw(*CASES["half zeros, primes"])
+    block = encode(name, codes, 4, **parameters)
+    walk = WALKS[name](block, 5)
+    check_steps(block, walk, codes, 5)
+    real = module.lane_steps
+
+    def bit_more(*arguments: Any) -> LaneSteps:
+        steps = real(*arguments)
+        steps.bits[-1] += 1
+        return steps._replace(head_bits=steps.head_bits - 1)
+
+    def code_moved(*arguments: Any) -> LaneSteps:
+        steps = real(*arguments)
+        steps.codes[0] += 1
+        steps.codes[-1] -= 1
+        return steps
+
+    def cycle_more(*arguments: Any) -> LaneSteps:
+        head_bits, first, bits, given = real(*arguments)
+        return LaneSteps(head_bits, first + (first > 0), np.append(0, bits), np.append(0, given))
+
+    for wrong in (bit_more, code_moved, cycle_more):
+        monkeypatch.setattr(module, "lane_steps", wrong)
+        with pytest.raises(AssertionError):
+            check_steps(block, walk, codes, 5)
 
 
-def test_the_model_itself_by_hand() -> None:
-    assert step_lanes([]) == step_lanes([[]]) == 0
-    assert step_lanes([[(8, 1)] * 8]) == 9
-    # A word a cycle for two lanes of a word a cycle: 8 words, and the second lane waits for one.
-    assert step_lanes([[(64, 1)] * 4, [(64, 1)] * 4], 64) == 9
-    assert step_lanes([[(64, 1)] * 4, [(64, 1)] * 4], 128) == 5
-    # Forty codes leave at 32 a cycle.
-    assert step_lanes([[(1, 40)]], codes_per_cycle=32) == 3
+@pytest.mark.parametrize(
+    ("constant", "wrong", "lanes"),
+    [
+        ("WINDOW_BITS", 127, [[(16, 7)] * 19, [(3, 8)] * 34]),
+        ("WINDOW_BITS", 129, [[(43, 38)] * 35, [(6, 1)] * 19]),
+        ("QUEUE_CODES", 63, [[(18, 20)] * 12, [(5, 16)] * 25]),
+        ("QUEUE_CODES", 65, [[(9, 23)] * 32, [(11, 13)] * 33]),
+    ],
+)
+def test_windows_and_queues_of_another_size_are_found(
+    constant: str, wrong: int, lanes: list[Steps], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiled profile against a model whose windows or queues are off by one."""
+    steps = as_steps(128, lanes)
+    rooms = ((512, 20, 512), (64, 20, 512))
+    found = [decode_profile(steps, *room).tolist() for room in rooms]
+    assert found == [run_lanes(128, lanes, *room) for room in rooms]
+    monkeypatch.setattr(lane_model, constant, wrong)
+    assert found != [run_lanes(128, lanes, *room) for room in rooms]

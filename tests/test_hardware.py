@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from azsim.codecs import block_lane_cycles, codec_names, encode_block
+from azsim.codecs import block_decode_cycles, codec_names, encode_block
 from azsim.errors import ConfigError
 from azsim.hardware import file_schema, load_hardware, preset_names
 from azsim.hardware.description import structural_keys
@@ -91,10 +91,11 @@ def test_ethos_u55_decodes_at_arm_s_rate(zeros: float, least: int, most: int) ->
     codes[rng.random(codes.shape) < zeros] = 0
     block = encode_block("rice", codes.astype(np.int8), 8, columns=512)
     chip = load_hardware("ethos_u55")
-    cycles = max(
-        block_lane_cycles(block, chip.decoder.lanes),
-        codes.size // chip.weight_sram.write_bytes_per_cycle,
+    bus_bits, port_codes = (
+        8 * chip.decoder.bus_bytes_per_cycle,
+        chip.weight_sram.write_bytes_per_cycle,
     )
+    cycles = block_decode_cycles(block, chip.decoder.lanes, bus_bits, port_codes)
     assert least <= codes.size / cycles <= most
 
 

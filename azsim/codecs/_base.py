@@ -34,11 +34,9 @@ A codec is one module of this package that defines
     Inverse, from the payload alone; `CodecError` on every malformed one.
 ``lane_steps(payload, count, bits, flags, lanes) -> LaneSteps``
     What `lanes` lanes do for this very payload, see `azsim.codecs._steps`; every bit of the block
-    is one of a step or of the head.
-``lane_cycles(payload, count, bits, flags, lanes) -> int``
-    Cycles that the busiest of `lanes` lanes needs for this very payload, input always ready.
-    Lane i decodes codes ``[i * n, (i + 1) * n)`` with ``n = ceil(count / lanes)`` unless the
-    codec says otherwise; that each lane finds its part of the stream is assumed, not paid for.
+    is one of a step or of the head.  Lane i decodes codes ``[i * n, (i + 1) * n)`` with
+    ``n = ceil(count / lanes)`` unless the codec says otherwise; that each lane finds its part of
+    the stream is assumed, not paid for.
 ``hardware_cost(payload, bits, flags, lanes) -> HardwareCost``
     Rough size of a decoder of `lanes` lanes for such blocks; the docstring has the formula.
 
@@ -70,7 +68,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from azsim.codecs._steps import LaneSteps
+from azsim.codecs._steps import LaneSteps, decode_profile
 from azsim.errors import CodecError
 from azsim.folder import folder_names, load_folder
 
@@ -82,8 +80,8 @@ __all__ = [
     "block_codec",
     "block_column_bits",
     "block_column_entries",
+    "block_decode_cycles",
     "block_hardware_cost",
-    "block_lane_cycles",
     "block_lane_steps",
     "block_parameters",
     "codec_is_canonical",
@@ -101,7 +99,7 @@ _VERSION = 1
 _MIN_BITS, _MAX_BITS = 2, 8
 _FIELDS = struct.Struct("<BBBBII")
 _CHECKSUM = struct.Struct("<I")
-_REQUIRED = ("ID", "FLAGS", "PARAMETERS", "encode", "decode", "lane_cycles", "hardware_cost")
+_REQUIRED = ("ID", "FLAGS", "PARAMETERS", "encode", "decode", "lane_steps", "hardware_cost")
 _PACKAGE = "azsim.codecs"
 
 
@@ -273,22 +271,6 @@ def block_bytes(data: bytes | bytearray | memoryview) -> int:
     return HEADER_BYTES + _FIELDS.unpack_from(data)[5]
 
 
-def block_lane_cycles(data: bytes | bytearray | memoryview | np.ndarray, lanes: int) -> int:
-    """Cycles of the busiest of `lanes` decoder lanes for this very block, input always ready.
-
-    Raises
-    ------
-    CodecError
-        If the header is malformed, or what the codec has to read of the payload.
-    ValueError
-        If there is no lane.
-    """
-    if lanes < 1:
-        raise ValueError(f"{lanes} lanes, at least 1 is needed")
-    block = _open(data)
-    return block.codec.lane_cycles(block.payload, block.num_codes, block.bits, block.flags, lanes)
-
-
 def block_lane_steps(data: bytes | bytearray | memoryview | np.ndarray, lanes: int) -> LaneSteps:
     """Steps of `lanes` decoder lanes for this very block.
 
@@ -303,6 +285,31 @@ def block_lane_steps(data: bytes | bytearray | memoryview | np.ndarray, lanes: i
         raise ValueError(f"{lanes} lanes, at least 1 is needed")
     block = _open(data)
     return block.codec.lane_steps(block.payload, block.num_codes, block.bits, block.flags, lanes)
+
+
+def block_decode_cycles(
+    data: bytes | bytearray | memoryview | np.ndarray, lanes: int, bus_bits: int, port_codes: int
+) -> int:
+    """Cycles of `lanes` decoder lanes for this very block, if all of it is in the FIFO.
+
+    Parameters
+    ----------
+    data : bytes-like
+    lanes : int
+    bus_bits : int
+        Bits that the bus between FIFO and lanes brings in a cycle.
+    port_codes : int
+        Codes that the weight SRAM takes in a cycle.
+
+    Raises
+    ------
+    CodecError
+        If the header is malformed, or what the codec has to read of the payload.
+    ValueError
+        If there is no lane.
+    """
+    steps = block_lane_steps(data, lanes)
+    return int(decode_profile(steps, bus_bits, port_codes, 8 * len(data))[-1])
 
 
 def block_column_entries(data: bytes | bytearray | memoryview | np.ndarray) -> np.ndarray:

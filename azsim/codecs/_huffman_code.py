@@ -25,6 +25,7 @@ __all__ = [
     "MAX_LENGTH",
     "code_words",
     "fill_lookup",
+    "fill_steps",
     "limited_lengths",
     "put_lengths",
     "read_lengths",
@@ -161,3 +162,30 @@ def read_lengths(words, position, end, lengths):
         before = length
         position += width
     return position if position <= end else -1
+
+
+@kernel
+def fill_steps(words, starts, num_words, share, count, most, run_table, code_table, first, steps):
+    """Fill steps of all lanes of sound segments: bits in row 0, codes in row 1.
+
+    `most` is the run that no code follows, or -1 without runs; lane i has segments i, i + lanes...
+    """
+    mask = np.uint64((1 << MAX_LENGTH) - 1)
+    lanes = first.shape[0] - 1
+    step = 0
+    for lane in range(lanes):
+        for segment in range(lane, starts.shape[0], lanes):
+            position = starts[segment]
+            left = min((segment + 1) * share, count) - segment * share
+            is_run = most >= 0
+            for _ in range(num_words[segment]):
+                bits = peek(words, position) & mask
+                entry = np.int64(run_table[bits]) if is_run else np.int64(code_table[bits])
+                codes = entry & 255 if is_run else 1
+                left -= codes
+                is_run = most >= 0 and (not is_run or codes == most or left == 0)
+                steps[0, step] = entry >> 8
+                steps[1, step] = codes
+                position += entry >> 8
+                step += 1
+        first[lane + 1] = step

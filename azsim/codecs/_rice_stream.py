@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from azsim.codecs._rice_expand import pieces_to_codes
 from azsim.codecs._rice_plan import MAX_SLICE, NO_DIVISOR, UNCOMPRESSED
 from azsim.codecs._words import peek, put
 from azsim.jit import kernel
@@ -179,9 +180,10 @@ def write_slice(words, position, weights, runs, wdiv, trunc, fixed_bits, zdiv):
 
 
 @kernel
-def read_stream(words, end, limit, codes):
+def read_stream(words, end, limit, codes, events):
     """Decode a stream that is `end` bits long into exactly `codes`.
 
+    `events` (2, chunks + slices), or (2, 0), gets bits and codes of each header and chunk.
     Returns a status, the position after the end mark, chunks and slices.
     """
     palette = np.zeros(32, np.int64)
@@ -194,6 +196,7 @@ def read_stream(words, end, limit, codes):
     chunks = slices = 0
     done = 0
     while True:
+        start = position
         if position + 3 > end:
             return TRUNCATED, position, chunks, slices
         head = np.int64(peek(words, position) & np.uint64((1 << 36) - 1))
@@ -231,9 +234,14 @@ def read_stream(words, end, limit, codes):
                 while 1 << div < entries:
                     div += 1
         num_runs = num + new if zero_runs else 0
-        status, position, more = _read_chunks(
-            words, position, end, num, num_runs, div, trunc, fixed, zdiv, weights, runs
-        )
+        if events.shape[1] > 0:
+            events[0, chunks + slices] = position - start
+            events[1, chunks + slices] = 0
+        of_slice = events[:, chunks + slices + 1 :]
+        shape = num, num_runs, new, div, trunc, fixed, zdiv
+        status, position, more = _read_chunks(words, position, end, *shape, weights, runs, of_slice)
+        if events.shape[1] > 0:
+            pieces_to_codes(of_slice[1, :more], runs, num_runs, new)
         chunks += more
         slices += 1
         if status != OK:
@@ -247,8 +255,14 @@ def read_stream(words, end, limit, codes):
 
 
 @kernel
-def _read_chunks(words, position, end, num, num_runs, div, trunc, fixed, zdiv, weights, runs):
-    """Fill weights and runs of one slice; return a status, the position and the chunks."""
+def _read_chunks(
+    words, position, end, num, num_runs, new, div, trunc, fixed, zdiv, weights, runs, events
+):
+    """Fill weights and runs of one slice; return a status, the position and the chunks.
+
+    `events`, if there is room, gets bits of chunks, and how many weights are done with their runs
+    (runs with their weights, where a run comes first).
+    """
     most = 8 if fixed and div > 5 else _DIGITS
     z_most = _DIGITS if zdiv < 3 else 8
     w = z = w_before = z_before = 0
@@ -262,6 +276,7 @@ def _read_chunks(words, position, end, num, num_runs, div, trunc, fixed, zdiv, w
         if position > end:
             return TRUNCATED, position, chunks
         chunks += w_on or z_on
+        start = position
         w_end, z_end = w, z
         bits = peek(words, position)  # up to 36 bits of digits
         first = np.int64(bits & np.uint64((1 << _DIGITS) - 1))
@@ -290,6 +305,11 @@ def _read_chunks(words, position, end, num, num_runs, div, trunc, fixed, zdiv, w
         position = _read_remainders(words, position, div, w_before, w_end, weights)
         position = _read_remainders(words, position, zdiv, z_before, z_end, runs)
         w_before, z_before = w_end, z_end
+        if events.shape[1] > 0:
+            if w_on or z_on:
+                events[0, chunks - 1] = 0
+                events[1, chunks - 1] = min(w + new, z) if num_runs > 0 else w
+            events[0, chunks - 1] += position - start
 
 
 @kernel

@@ -31,7 +31,7 @@ import numpy as np
 from azsim.codecs._tans_stream import WORD_BITS
 from azsim.jit import kernel
 
-__all__ = ["Stepped", "step_decoder"]
+__all__ = ["Stepped", "step_decoder", "word_demands"]
 
 _MOST_LEAD = 63
 _NO_STALL = np.zeros(1, np.uint8)
@@ -194,3 +194,19 @@ def _step(widths, numbers, lane_bits, ends, room, stall):
         cycles += 1
         if is_over:
             return cycles, most_held
+
+
+@kernel
+def word_demands(widths, numbers, lane_bits, log):
+    """Bits that the mux hands a lane just before each token, like `widths` (lanes, tokens)."""
+    demands = np.zeros(widths.shape, np.uint8)
+    for lane in range(numbers.shape[0]):
+        held = lane_bits[lane] & (WORD_BITS - 1)
+        left = lane_bits[lane] >> 5
+        for token in range(numbers[lane]):
+            if held < WORD_BITS and left > 0:
+                demands[lane, token] = WORD_BITS
+                held += WORD_BITS
+                left -= 1
+            held -= widths[lane, token] + (log if token == 0 else 0)
+    return demands

@@ -44,6 +44,7 @@ def decode_lanes(  # noqa: C901
     codes,
     done,
     widths,
+    given,
 ):
     """Decode all lanes in step, one token each.
 
@@ -69,6 +70,8 @@ def decode_lanes(  # noqa: C901
         Gets the tokens of each lane.
     widths : ndarray of shape (lanes, tokens) or (0, 0), uint8
         Gets the bits that each token takes, if there is room.
+    given : ndarray like `widths`
+        Gets the codes that each token completes.
 
     Returns
     -------
@@ -169,6 +172,7 @@ def decode_lanes(  # noqa: C901
                 step = c
             if widths.shape[0] > 0:
                 widths[lane, done[lane]] = width
+                given[lane, done[lane]] = min(step, stop[lane]) - c
             done[lane] += 1
             column[lane] = step
             if step >= stop[lane]:

@@ -88,13 +88,6 @@ def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: in
     return LaneSteps.of_block(payload, first, *steps[:, : first[-1]].copy())
 
 
-def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """Cycles of the busiest lane, from the mask; see the package for the contract."""
-    _, rest = read_fields("bitmap", payload, bits, flags, zero=False)
-    mask = _mask(rest, count)
-    return int(_busiest(mask, count, max(1, -(-count // lanes))))
-
-
 def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:
     """Parameters of a block; see the package for the contract."""
     return {"palette": bool(flags & PALETTE)}
@@ -188,18 +181,3 @@ def _fill_steps(mask, count, share, width, first, steps):
             steps[1, step] = size
             step += 1
         first[lane + 1] = step
-
-
-@kernel
-def _busiest(mask, count, segment):
-    busiest = 0
-    for start in range(0, count, segment):
-        stop = min(start + segment, count)
-        cycles = 0
-        for group in range(start, stop, _GROUP):
-            ones = 0
-            for i in range(group, min(group + _GROUP, stop)):
-                ones += (np.int64(mask[i >> 3]) >> (i & 7)) & 1
-            cycles += max(1, (ones + _FIELDS_PER_CYCLE - 1) // _FIELDS_PER_CYCLE)
-        busiest = max(busiest, cycles)
-    return busiest

@@ -42,6 +42,7 @@ from azsim.codecs._bits import packed_bytes, tail_is_zero
 from azsim.codecs._cost import input_window, palette_reader, total
 from azsim.codecs._fields import NO_CODE, PALETTE, choose_fields, num_entries, read_fields
 from azsim.codecs._shape import check_range, read_shape, write_columns
+from azsim.codecs._steps import LaneSteps
 from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
 from azsim.errors import CodecError
 from azsim.jit import kernel
@@ -93,11 +94,7 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     rows, columns, index_bits, pointer_bits, counts, rest = _read_counts(rest, count)
     entries = int(counts.sum())
     num_bits = counts.size * pointer_bits + entries * (index_bits + fields.width)
-    if rest.size != packed_bytes(num_bits, 1):
-        raise CodecError(
-            f"csc: {rest.size} bytes of pointers and entries, {entries} entries make "
-            f"{packed_bytes(num_bits, 1)}"
-        )
+    _check_size(rest.size, entries, num_bits)
     if not tail_is_zero(rest, num_bits):
         raise CodecError("csc: padding bits after the last entry are not zero")
     by_column = np.zeros((columns, rows), np.int8)
@@ -115,12 +112,21 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     return np.ascontiguousarray(by_column.T).reshape(-1)
 
 
-def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """Entries of the busiest lane; see the package for the contract."""
-    _, rest = read_fields("csc", payload, bits, flags, zero=True)
-    counts = _read_counts(rest, count)[4]
-    of_lane = counts.sum(axis=1)
-    return max(int(of_lane[lane::lanes].sum()) for lane in range(min(lanes, of_lane.size)))
+def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> LaneSteps:
+    """An entry a step, and empty columns; see the package for the contract."""
+    fields, rest = read_fields("csc", payload, bits, flags, zero=True)
+    rows, _, index_bits, pointer_bits, counts, rest = _read_counts(rest, count)
+    entries = int(counts.sum())
+    start = counts.size * pointer_bits
+    _check_size(rest.size, entries, start + entries * (index_bits + fields.width))
+    first = np.zeros(lanes + 1, np.int64)
+    steps = np.zeros((2, entries + counts.size), np.int32)
+    status, entry = _fill_steps(
+        as_words(rest), start, counts, index_bits, fields.width, rows, first, steps
+    )
+    if status != _OK:
+        raise CodecError(f"csc: entry {entry} runs past the end of its column")
+    return LaneSteps.of_block(payload, first, *steps[:, : first[-1]].copy())
 
 
 def column_entries(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray:
@@ -162,6 +168,15 @@ def hardware_cost(payload: np.ndarray, bits: int, flags: int, lanes: int) -> Har
     return total(lanes, parts, table_bits=8 * entries)
 
 
+def _check_size(size: int, entries: int, num_bits: int) -> None:
+    """Check how many bytes pointers and entries take."""
+    needed = packed_bytes(num_bits, 1)
+    if size != needed:
+        raise CodecError(
+            f"csc: {size} bytes of pointers and entries, {entries} entries make {needed}"
+        )
+
+
 def _read_counts(rest: np.ndarray, count: int) -> tuple[int, int, int, int, np.ndarray, np.ndarray]:
     """Rows, columns, index bits, pointer bits, entries (lanes, columns), and pointers and rest."""
     rows, columns, settings, rest = read_shape("csc", rest, count, _SETTINGS)
@@ -185,6 +200,42 @@ def _read_counts(rest: np.ndarray, count: int) -> tuple[int, int, int, int, np.n
     if int(counts.max()).bit_length() != pointer_bits:
         raise CodecError(f"csc: pointers of {pointer_bits} bits, fewer would do")
     return rows, columns, index_bits, pointer_bits, counts, rest
+
+
+@kernel
+def _fill_steps(words, start, counts, index_bits, width, rows, first, steps):
+    """Steps of all lanes, bits in row 0, codes in row 1; return a status and the entry."""
+    lanes, columns = counts.shape
+    longest = (1 << index_bits) - 1
+    entry_bits = index_bits + width
+    before = np.zeros(lanes + 1, np.int64)  # entries ahead of each lane's
+    for lane in range(lanes):
+        before[lane + 1] = before[lane] + counts[lane].sum()
+    step = 0
+    for hardware_lane in range(first.shape[0] - 1):
+        begin = step
+        pointers = 0
+        for lane in range(hardware_lane, lanes, first.shape[0] - 1):
+            entry = before[lane]
+            lane_rows = (rows - lane + lanes - 1) // lanes
+            for column in range(columns):
+                left = lane_rows
+                # Pointers are read one a cycle, so so many steps have passed at least.
+                if counts[lane, column] == 0 and step - begin == pointers:
+                    step += 1
+                pointers += 1
+                for _ in range(counts[lane, column]):
+                    run = np.int64(peek(words, start + entry * entry_bits)) & longest
+                    if run >= left:
+                        return _BEYOND, entry
+                    steps[0, step] = entry_bits
+                    steps[1, step] = run + 1
+                    left -= run + 1
+                    step += 1
+                    entry += 1
+                steps[1, step - 1] += left
+        first[hardware_lane + 1] = step
+    return _OK, 0
 
 
 @kernel

@@ -33,6 +33,7 @@ from azsim.codecs._bits import packed_bytes, tail_is_zero
 from azsim.codecs._cost import input_window, palette_reader, total
 from azsim.codecs._fields import NO_CODE, PALETTE, choose_fields, num_entries, read_fields
 from azsim.codecs._shape import check_range, read_shape, write_columns
+from azsim.codecs._steps import LaneSteps
 from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
 from azsim.errors import CodecError
 from azsim.jit import kernel
@@ -82,12 +83,7 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     fields, rest = read_fields("dense_block", payload, bits, flags, zero=True, min_width=_MIN_WIDTH)
     rows, columns, block_rows, block_cols, present, rest = _settings(rest, count)
     num_fields = int(_num_fields(present, rows, columns, block_rows, block_cols))
-    needed = packed_bytes(num_fields, fields.width)
-    if rest.size != needed:
-        raise CodecError(
-            f"dense_block: {rest.size} bytes after the mask, its {int(present.sum())} blocks "
-            f"take {needed}"
-        )
+    _check_size(rest.size, present, num_fields, fields.width)
     if not tail_is_zero(rest, num_fields * fields.width):
         raise CodecError("dense_block: padding bits after the last block are not zero")
     matrix = np.zeros((rows, columns), np.int8)
@@ -103,11 +99,17 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     return matrix.reshape(-1)
 
 
-def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """Cycles of the busiest lane, from the mask; see the package for the contract."""
-    _, rest = read_fields("dense_block", payload, bits, flags, zero=True, min_width=_MIN_WIDTH)
-    rows, columns, block_rows, block_cols, present, _ = _settings(rest, count)
-    return int(_busiest(present, rows, columns, block_rows, block_cols, lanes))
+def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> LaneSteps:
+    """Up to 4 codes of a block a step, from the mask; see the package for the contract."""
+    fields, rest = read_fields("dense_block", payload, bits, flags, zero=True, min_width=_MIN_WIDTH)
+    rows, columns, block_rows, block_cols, present, rest = _settings(rest, count)
+    num_fields = int(_num_fields(present, rows, columns, block_rows, block_cols))
+    _check_size(rest.size, present, num_fields, fields.width)
+    sides = rows, columns, block_rows, block_cols
+    first = np.zeros(lanes + 1, np.int64)
+    steps = np.zeros((2, present.size + num_fields // _FIELDS_PER_CYCLE), np.int32)
+    _fill_steps(present, *sides, fields.width, first, steps)
+    return LaneSteps.of_block(payload, first, *steps[:, : first[-1]].copy())
 
 
 def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:
@@ -133,6 +135,16 @@ def hardware_cost(payload: np.ndarray, bits: int, flags: int, lanes: int) -> Har
 
 def _num_blocks(rows: int, columns: int, block_rows: int, block_cols: int) -> int:
     return -(-rows // block_rows) * -(-columns // block_cols)
+
+
+def _check_size(size: int, present: np.ndarray, num_fields: int, width: int) -> None:
+    """Check how many bytes come after the mask."""
+    needed = packed_bytes(num_fields, width)
+    if size != needed:
+        raise CodecError(
+            f"dense_block: {size} bytes after the mask, its {int(present.sum())} blocks "
+            f"take {needed}"
+        )
 
 
 def _settings(rest: np.ndarray, count: int) -> tuple[int, int, int, int, np.ndarray, np.ndarray]:
@@ -226,16 +238,23 @@ def _read(words, block_rows, block_cols, present, width, to_code, matrix):
 
 
 @kernel
-def _busiest(present, rows, columns, block_rows, block_cols, lanes):
-    share = max(1, (present.shape[0] + lanes - 1) // lanes)
-    busiest = cycles = 0
-    for index in range(present.shape[0]):
-        if index % share == 0:
-            cycles = 0
-        size = 1
-        if present[index]:
+def _fill_steps(present, rows, columns, block_rows, block_cols, width, first, steps):
+    """Steps of all lanes: bits in row 0, codes in row 1."""
+    lanes = first.shape[0] - 1
+    share = (present.shape[0] + lanes - 1) // lanes
+    step = 0
+    for lane in range(lanes):
+        for index in range(lane * share, min((lane + 1) * share, present.shape[0])):
             top, bottom, left, right = _block(index, rows, columns, block_rows, block_cols)
             size = (bottom - top) * (right - left)
-        cycles += (size + _FIELDS_PER_CYCLE - 1) // _FIELDS_PER_CYCLE
-        busiest = max(busiest, cycles)
-    return busiest
+            steps[0, step] = 1
+            if not present[index]:
+                steps[1, step] = size
+                step += 1
+                continue
+            for start in range(0, size, _FIELDS_PER_CYCLE):
+                fields = min(_FIELDS_PER_CYCLE, size - start)
+                steps[0, step] += fields * width
+                steps[1, step] = fields
+                step += 1
+        first[lane + 1] = step

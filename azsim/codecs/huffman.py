@@ -50,11 +50,13 @@ from azsim.codecs._huffman_code import (
     MAX_LENGTH,
     code_words,
     fill_lookup,
+    fill_steps,
     limited_lengths,
     put_lengths,
     read_lengths,
 )
 from azsim.codecs._shape import check_range
+from azsim.codecs._steps import LaneSteps
 from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
 from azsim.errors import CodecError
 from azsim.jit import kernel
@@ -102,15 +104,19 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     return codes
 
 
-def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """Words of the busiest lane; see the package for the contract."""
-    if flags & _ZERO_RUNS:
-        words = _decode(payload, count, bits, flags, np.zeros(count, np.int8))
-    else:
-        segments = _segments(payload)
-        share = -(-count // segments)
-        words = np.diff(np.minimum(np.arange(segments + 1) * share, count))
-    return max(int(words[lane::lanes].sum()) for lane in range(min(lanes, words.size)))
+def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> LaneSteps:
+    """A word a step; see the package for the contract."""
+    num_words = _decode(payload, count, bits, flags, np.zeros(count, np.int8))
+    stream = _open(payload, bits, flags)
+    run_table, _ = fill_lookup(stream.run_lengths)
+    code_table, _ = fill_lookup(stream.code_lengths)
+    first = np.zeros(lanes + 1, np.int64)
+    steps = np.zeros((2, num_words.sum()), np.int32)
+    share = -(-count // num_words.size)
+    most = _MAX_RUN if flags & _ZERO_RUNS else -1
+    words = stream.words, stream.starts, num_words
+    fill_steps(*words, share, count, most, run_table, code_table, first, steps)
+    return LaneSteps.of_block(payload, first, *steps)
 
 
 def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:

@@ -75,6 +75,8 @@ import numpy as np
 
 from azsim.codecs._base import HardwareCost
 from azsim.codecs._cost import input_window, total
+from azsim.codecs._steps import LaneSteps, even_steps
+from azsim.codecs._tans_cycles import word_demands
 from azsim.codecs._tans_decode import (
     END,
     LEFT,
@@ -111,6 +113,7 @@ WANTS_COLUMNS = True
 CANONICAL = False
 
 _LANES = 16
+_ZEROS_PER_CYCLE = 16
 
 _Decoded = tuple[np.ndarray, np.ndarray]
 
@@ -129,10 +132,21 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     return _decode(payload, count, bits, flags, counts=False)[0]
 
 
-def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """Tokens of the busiest lane; see the package for the contract."""
-    tokens = _decode(payload, count, bits, flags, counts=True)[1]
-    return max(int(tokens[lane::lanes].sum()) for lane in range(min(lanes, tokens.size)))
+def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> LaneSteps:
+    """A token a step, with the words that the mux hands out ahead; see the package."""
+    tokens, widths, given = _token_table(payload, count, bits, flags)
+    if payload.size == 0:
+        return even_steps(payload, count, 0, _ZEROS_PER_CYCLE, lanes)
+    header = read_header(payload, count, bits, flags)
+    demands = word_demands(widths, tokens, header.lane_bits, header.side.log)
+    rows = [i for lane in range(lanes) for i in range(lane, tokens.size, lanes)]
+    of_lane = [int(tokens[lane::lanes].sum()) for lane in range(lanes)]
+    first = np.concatenate([[0], np.cumsum(of_lane)])
+    steps = (
+        np.concatenate([table[i, : tokens[i]] for i in rows]).astype(np.int32)
+        for table in (demands, given)
+    )
+    return LaneSteps.of_block(payload, first, *steps)
 
 
 def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:
@@ -151,11 +165,7 @@ def token_widths(payload: np.ndarray, count: int, bits: int, flags: int) -> list
     CodecError
         If the payload is malformed.
     """
-    codes, tokens = _decode(payload, count, bits, flags, counts=True)
-    if payload.size == 0:
-        return [np.zeros(0, np.uint8)]
-    widths = np.zeros((tokens.size, int(tokens.max())), np.uint8)
-    _decode_any(_open(payload, count, bits, flags), codes, np.zeros_like(tokens), widths)
+    tokens, widths, _ = _token_table(payload, count, bits, flags)
     return [row[:number] for row, number in zip(widths, tokens, strict=True)]
 
 
@@ -223,8 +233,21 @@ def _decode(payload: np.ndarray, count: int, bits: int, flags: int, counts: bool
     if (counts and opened.is_there[MASK]) or not _decode_usual(opened, codes, tokens):
         codes[:] = 0
         tokens[:] = 0
-        _decode_any(opened, codes, tokens, np.zeros((0, 0), np.uint8))
+        nowhere = np.zeros((0, 0), np.uint8)
+        _decode_any(opened, codes, tokens, nowhere, nowhere)
     return codes, tokens
+
+
+def _token_table(
+    payload: np.ndarray, count: int, bits: int, flags: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens of each lane, and of each token its bits and the codes it completes, by lane."""
+    codes, tokens = _decode(payload, count, bits, flags, counts=True)
+    widths, given = np.zeros((2, tokens.size, int(tokens.max())), np.uint8)
+    if payload.size:
+        opened = _open(payload, count, bits, flags)
+        _decode_any(opened, codes, np.zeros_like(tokens), widths, given)
+    return tokens, widths, given
 
 
 def _decode_usual(opened: _Opened, codes: np.ndarray, tokens: np.ndarray) -> bool:
@@ -248,7 +271,9 @@ def _decode_usual(opened: _Opened, codes: np.ndarray, tokens: np.ndarray) -> boo
     return decode_masked(*start, has_values, side.skip, *contexts, *end[:3])
 
 
-def _decode_any(opened: _Opened, codes: np.ndarray, tokens: np.ndarray, widths: np.ndarray) -> None:
+def _decode_any(
+    opened: _Opened, codes: np.ndarray, tokens: np.ndarray, widths: np.ndarray, given: np.ndarray
+) -> None:
     """Decode with the kernel for all forms; raise where the stream is not sound."""
     header, side = opened.header, opened.header.side
     stream = opened.stream[:-1]
@@ -266,6 +291,7 @@ def _decode_any(opened: _Opened, codes: np.ndarray, tokens: np.ndarray, widths: 
         codes,
         tokens,
         widths,
+        given,
     )
     if status != OK:
         raise CodecError(f"lane_tans: lane {lane}, token {tokens[lane]}: {_REASONS[status]}")

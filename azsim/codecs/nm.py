@@ -40,6 +40,7 @@ from azsim.codecs._bits import packed_bytes, tail_is_zero
 from azsim.codecs._cost import input_window, palette_reader, total
 from azsim.codecs._fields import NO_CODE, PALETTE, choose_fields, num_entries, read_fields
 from azsim.codecs._shape import check_range, read_shape, write_columns
+from azsim.codecs._steps import LaneSteps
 from azsim.codecs._words import as_words, empty_words, peek, put, words_to_bytes
 from azsim.errors import CodecError
 from azsim.jit import kernel
@@ -94,11 +95,7 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     set_bits = (masks.size - 1).bit_length()
     num_groups = rows * -(-columns // m)
     num_bits = num_groups * (set_bits + n * fields.width)
-    if rest.size != packed_bytes(num_bits, 1):
-        raise CodecError(
-            f"nm: {rest.size} bytes of groups, {num_groups} groups of {n}:{m} take "
-            f"{packed_bytes(num_bits, 1)}"
-        )
+    _check_size(rest.size, num_groups, n, m, num_bits)
     if not tail_is_zero(rest, num_bits):
         raise CodecError("nm: padding bits after the last group are not zero")
     matrix = np.zeros((rows, columns), np.int8)
@@ -117,11 +114,23 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     return matrix.reshape(-1)
 
 
-def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """Groups of a lane times the cycles of a group; see the package for the contract."""
-    _, rest = read_fields("nm", payload, bits, flags, zero=True, min_width=_MIN_WIDTH)
-    rows, columns, n, m, _ = _settings(rest, count)
-    return -(-rows * -(-columns // m) // lanes) * -(-n // _FIELDS_PER_CYCLE)
+def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> LaneSteps:
+    """Up to 4 values of a group a step; see the package for the contract."""
+    fields, rest = read_fields("nm", payload, bits, flags, zero=True, min_width=_MIN_WIDTH)
+    rows, columns, n, m, rest = _settings(rest, count)
+    set_bits = (math.comb(m, n) - 1).bit_length()
+    across = -(-columns // m)
+    groups = rows * across
+    _check_size(rest.size, groups, n, m, groups * (set_bits + n * fields.width))
+    values = np.minimum(_FIELDS_PER_CYCLE, np.arange(n, 0, -_FIELDS_PER_CYCLE))
+    of_bits, of_codes = values * fields.width, np.zeros_like(values)
+    of_bits[0] += set_bits
+    of_codes[-1] = m
+    codes = np.tile(of_codes.astype(np.int32), groups)
+    codes[across * values.size - 1 :: across * values.size] -= across * m - columns
+    share = -(-groups // lanes)
+    first = np.minimum(share * np.arange(lanes + 1), groups) * values.size
+    return LaneSteps.of_block(payload, first, np.tile(of_bits.astype(np.int32), groups), codes)
 
 
 def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:
@@ -172,6 +181,15 @@ def _choose(matrix: np.ndarray, bits: int, n: int | None, m: int | None) -> tupl
     if best is None:
         raise CodecError(fault)
     return best[2], best[1]
+
+
+def _check_size(size: int, num_groups: int, n: int, m: int, num_bits: int) -> None:
+    """Check how many bytes the groups take."""
+    needed = packed_bytes(num_bits, 1)
+    if size != needed:
+        raise CodecError(
+            f"nm: {size} bytes of groups, {num_groups} groups of {n}:{m} take {needed}"
+        )
 
 
 def _settings(rest: np.ndarray, count: int) -> tuple[int, int, int, int, np.ndarray]:

@@ -46,11 +46,6 @@ def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: in
     return fixed_steps("palette", payload, count, bits, flags, lanes)
 
 
-def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """Codes of a lane; see the package for the contract."""
-    return -(-count // lanes) if flags & PALETTE else 0
-
-
 def hardware_cost(payload: np.ndarray, bits: int, flags: int, lanes: int) -> HardwareCost:
     """A window and a read port a lane, and the table."""
     entries = num_entries(payload, flags)

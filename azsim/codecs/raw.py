@@ -42,11 +42,6 @@ def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: in
     return fixed_steps("raw", payload, count, bits, flags, lanes)
 
 
-def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """Return 0: there are no symbols to decode."""
-    return 0
-
-
 def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:
     """Parameters of a block; see the package for the contract."""
     return {"palette": bool(flags & PALETTE)}

@@ -41,6 +41,7 @@ import numpy as np
 from azsim.codecs import _rice_stream as stream
 from azsim.codecs._base import HardwareCost
 from azsim.codecs._cost import total
+from azsim.codecs._rice_expand import expand
 from azsim.codecs._rice_plan import (
     MAX_SLICE,
     NO_DIVISOR,
@@ -54,6 +55,7 @@ from azsim.codecs._rice_plan import (
     w_cost_table,
 )
 from azsim.codecs._shape import check_range
+from azsim.codecs._steps import LaneSteps
 from azsim.codecs._words import as_words, empty_words, put, words_to_bytes
 from azsim.errors import CodecError
 
@@ -68,8 +70,11 @@ _ALIGN_BITS = 128
 _END_BITS = 3
 _HEAD_BITS = 36 + 32 * 9
 _WEIGHTS_PER_CYCLE = 32
+_WAITING = 64
+_MAX_LIMIT = 127
 _DIGITS = 12
 _NO_BREAKS = np.zeros(0, np.int64)
+_NO_EVENTS = np.zeros((2, 0), np.int64)
 
 _FAULTS = {
     stream.TRUNCATED: "is truncated",
@@ -100,10 +105,24 @@ def decode(payload: np.ndarray, count: int, bits: int, flags: int) -> np.ndarray
     return codes
 
 
-def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """Cycles of the busiest decoder; see the package for the contract."""
-    cycles = _decode(payload, bits, flags, np.zeros(count, np.int8))
-    return max(sum(cycles[lane::lanes]) for lane in range(min(lanes, len(cycles))))
+def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> LaneSteps:
+    """Slice headers, chunks and zeros that wait; see the package for the contract."""
+    events = _decode(payload, bits, flags, np.zeros(count, np.int8))
+    streams = _streams(payload, flags)
+    share = max(1, -(-count // len(streams)))
+    parts = []
+    for i, data in enumerate(streams):
+        limits = np.empty((2, events[i]), np.int64)
+        codes = np.zeros(min(share, max(0, count - i * share)), np.int8)
+        stream.read_stream(as_words(data), 8 * data.size, _MAX_LIMIT, codes, limits)
+        steps = np.zeros((2, events[i] + codes.size // _WEIGHTS_PER_CYCLE + 1), np.int32)
+        num = expand(*limits, _WEIGHTS_PER_CYCLE, _WAITING, steps)
+        parts.append(steps[:, :num])
+    first = np.zeros(lanes + 1, np.int64)
+    order = [i for lane in range(lanes) for i in range(lane, len(parts), lanes)]
+    for lane in range(lanes):
+        first[lane + 1] = first[lane] + sum(part.shape[1] for part in parts[lane::lanes])
+    return LaneSteps.of_block(payload, first, *np.concatenate([parts[i] for i in order], axis=1))
 
 
 def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:
@@ -273,15 +292,15 @@ def _streams(payload: np.ndarray, flags: int) -> list[np.ndarray]:
 
 
 def _decode(payload: np.ndarray, bits: int, flags: int, codes: np.ndarray) -> list[int]:
-    """Fill (count,) int8, zeros ahead, and return the cycles of each stream."""
+    """Fill (count,) int8, zeros ahead, and return the chunks and headers of each stream."""
     streams = _streams(payload, flags)
     share = max(1, -(-codes.size // len(streams)))
     limit = (1 << (bits - 1)) - 1
-    cycles = []
+    events = []
     for i, data in enumerate(streams):
         part = codes[i * share : (i + 1) * share]
         status, position, chunks, slices = stream.read_stream(
-            as_words(data), 8 * data.size, limit, part
+            as_words(data), 8 * data.size, limit, part, _NO_EVENTS
         )
         if status != stream.OK:
             raise CodecError(f"rice: stream {i} {_FAULTS[status]}")
@@ -293,5 +312,5 @@ def _decode(payload: np.ndarray, bits: int, flags: int, codes: np.ndarray) -> li
             or (tail[1:] != 0xFF).any()
         ):
             raise CodecError(f"rice: stream {i} is not filled up with ones")
-        cycles.append(max(chunks, -(-part.size // _WEIGHTS_PER_CYCLE)) + slices)
-    return cycles
+        events.append(chunks + slices)
+    return events

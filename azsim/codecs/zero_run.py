@@ -88,19 +88,6 @@ def lane_steps(payload: np.ndarray, count: int, bits: int, flags: int, lanes: in
     return LaneSteps.of_block(payload, first, *steps[:, : first[-1]].copy())
 
 
-def lane_cycles(payload: np.ndarray, count: int, bits: int, flags: int, lanes: int) -> int:
-    """Entries of the busiest lane; see the package for the contract."""
-    fields, rest = read_fields("zero_run", payload, bits, flags, zero=True)
-    entry_bits = _RUN_BITS + fields.width
-    available = _available(rest, count, entry_bits)
-    entries = np.zeros(lanes, np.int64)
-    segment = max(1, -(-count // lanes))
-    words = as_words(rest)
-    status, entry = _count_by_lane(words, available, entry_bits, count, segment, entries)
-    _check_end(rest, count, entry_bits, status, entry)
-    return int(entries.max())
-
-
 def parameters_of(payload: np.ndarray, count: int, flags: int) -> dict[str, int | bool]:
     """Parameters of a block; see the package for the contract."""
     return {"palette": bool(flags & PALETTE)}
@@ -213,21 +200,4 @@ def _fill_steps(words, available, entry_bits, count, share, first, steps):
             at = end
         entry += 1
     first[lane + 1 :] = step
-    return _OK, entry
-
-
-@kernel
-def _count_by_lane(words, available, entry_bits, count, segment, entries):
-    entry = 0
-    at = 0
-    while at < count:
-        if entry == available:
-            return _SHORT, entry
-        end = at + np.int64(peek(words, entry * entry_bits) & np.uint64(_MAX_RUN))
-        if end >= count:
-            return _BEYOND, entry
-        for lane in range(at // segment, end // segment + 1):
-            entries[lane] += 1
-        at = end + 1
-        entry += 1
     return _OK, entry

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from azsim.codecs import block_lane_cycles
+from azsim.codecs import block_lane_steps
 from azsim.compiler.image import encode_tiles
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.stored import used_codec
@@ -171,7 +171,7 @@ def _weight_traffic(
             else:
                 held = packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
                 written = _dense_bytes(tile, width)
-                lanes = block_lane_cycles(block, hardware.decoder.lanes)
+                lanes = block_lane_steps(block, hardware.decoder.lanes).most_steps
             port = written / hardware.weight_sram.write_bytes_per_cycle
             reads_bytes.append((float(len(block)), held, times))
             reads_cycles.append((max(float(lanes), port), held, times))

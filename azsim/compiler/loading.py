@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from azsim.codecs import block_decode_cycles
 from azsim.hardware.description import Hardware
 
-__all__ = ["load_cycles"]
+__all__ = ["decoder_cycles", "load_cycles"]
 
 
-def load_cycles(num_bytes: int, decoder_cycles: float, hardware: Hardware) -> float:
+def decoder_cycles(block: bytes, element_bits: int, hardware: Hardware) -> int:
+    """Cycles of lanes, bus and write port for a block, if all of it is in the FIFO.
+
+    Parameters
+    ----------
+    block : bytes
+    element_bits : int
+        Of a code in weight SRAM.
+    hardware : Hardware
+    """
+    decoder, sram = hardware.decoder, hardware.weight_sram
+    port_codes = max(1, 8 * sram.write_bytes_per_cycle // element_bits)
+    return block_decode_cycles(block, decoder.lanes, 8 * decoder.bus_bytes_per_cycle, port_codes)
+
+
+def load_cycles(num_bytes: int, decode_cycles: float, hardware: Hardware) -> float:
     """Cycles from the start of a block's transfer to the end of its last code.
 
     DRAM and decoder work at the same time, burst by burst, so that the slower of them sets the
@@ -17,7 +33,7 @@ def load_cycles(num_bytes: int, decoder_cycles: float, hardware: Hardware) -> fl
         interval = max(served and the shares of row misses and refresh, decode)
         cycles   = latency + burst + (bursts - 1) * interval + decode
 
-    with ``decode = decoder_cycles / bursts``.  These are the clock's rules for bursts that are all
+    with ``decode = decode_cycles / bursts``.  These are the clock's rules for bursts that are all
     alike (docs/machine.md).  That row misses and refresh are spread evenly is a simplification; it
     is up to 6.2 % off on the chips of tests/test_select.py.
 
@@ -25,15 +41,15 @@ def load_cycles(num_bytes: int, decoder_cycles: float, hardware: Hardware) -> fl
     ----------
     num_bytes : int
         Of the block, at least 1.
-    decoder_cycles : float
-        Of the busiest lane or of the write port, whichever is larger, input always ready.
+    decode_cycles : float
+        Of the busiest lane or of the write port, whichever are more, input always ready.
     hardware : Hardware
     """
     dram, cycles_per_ns = hardware.dram, hardware.clock_hz * 1e-9
     bursts = -(-num_bytes // dram.burst_bytes)
     latency = dram.latency_ns * cycles_per_ns
     burst = dram.burst_bytes / dram.bytes_per_s * hardware.clock_hz
-    decode = decoder_cycles / bursts
+    decode = decode_cycles / bursts
     served = max(
         burst,
         (latency + burst) / dram.outstanding_bursts,

@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from azsim.codecs import block_lane_cycles, codec_names, codec_parameters, encode_block
+from azsim.codecs import block_lane_steps, codec_names, codec_parameters, encode_block
 from azsim.compiler.loading import load_cycles
 from azsim.compiler.stored import used_codec
 from azsim.compiler.tile import Plan, Tile, element_width, packed_bytes
@@ -83,9 +83,9 @@ def _cost(
             choice.name, codes, weight.bits, columns=max(1, codes.shape[1]), **choice.parameters
         )
         num_bytes += len(block)
-        decoder_cycles = max(
-            block_lane_cycles(block, hardware.decoder.lanes),
+        decode_cycles = max(  # as the clock has it
+            block_lane_steps(block, hardware.decoder.lanes).most_steps,
             packed_bytes(len(codes), codes.shape[1], width) / port,
         )
-        cycles += load_cycles(len(block), decoder_cycles, hardware)
+        cycles += load_cycles(len(block), decode_cycles, hardware)
     return num_bytes, cycles

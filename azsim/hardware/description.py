@@ -67,6 +67,8 @@ class Decoder:
     """Lanes that decode side by side."""
     fifo_bursts: Count
     """Bursts buffered between DMA and lanes."""
+    bus_bytes_per_cycle: Annotated[int, Field(ge=1, le=4096)]
+    """What the bus from there to the lanes brings; all of a block passes over it."""
     at: Annotated[Literal["fill", "read"], STRUCTURAL] = "fill"
     """`fill`: blocks are decoded on their way into weight SRAM. `read`: a block whose entries can
     be told apart by column and lane (`csc`, with as many lanes as the array) lies in weight SRAM

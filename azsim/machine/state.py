@@ -19,7 +19,7 @@ from azsim.codecs import (
     block_bytes,
     block_codec,
     block_column_entries,
-    block_lane_cycles,
+    block_lane_steps,
     decode_block,
 )
 from azsim.errors import CodecError, MachineError
@@ -60,7 +60,7 @@ class Tile:
 
     def lane_cycles(self, lanes: int) -> int:
         """Cycles that the busiest decoder lane needs for this block."""
-        return block_lane_cycles(self.encoded, lanes)
+        return block_lane_steps(self.encoded, lanes).most_steps
 
 
 @dataclass(frozen=True, slots=True)

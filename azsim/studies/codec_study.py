@@ -24,7 +24,6 @@ __all__ = ["run", "sample"]
 NAME = "codec_study"
 _MLW = "mlw"
 _BITMAP_PALETTE = "bitmap+palette"
-_BUS_BYTES_PER_CYCLE = 16
 _DIGITS = 4
 _BITS, _RATE = "bits/weight", "weights/cycle"
 _COST_ROW = "silero.lstm.b8.s75"
@@ -117,15 +116,14 @@ def _figures(
 
 
 def _row_figures(row: CodecFigures) -> dict[str, Figure]:
-    """Size, and the rate of the decoder on a bus of 128 bits; nothing if the codec refuses."""
-    if row.encoded_bytes is None or row.lane_cycles is None or row.port_cycles is None:
+    """Size, and the rate of the decoder alone; nothing if the codec refuses."""
+    if row.encoded_bytes is None or row.decode_cycles is None:
         return {}
-    cycles = max(row.lane_cycles, row.port_cycles, row.encoded_bytes / _BUS_BYTES_PER_CYCLE)
     start = f"{row.tensor}.{row.codec}"
     bits = round(8 * row.encoded_bytes / row.weights, _DIGITS)
     return {
         f"{start}.bits_per_weight": Figure(bits, _BITS),
-        f"{start}.weights_per_cycle": Figure(round(row.weights / cycles, 2), _RATE),
+        f"{start}.weights_per_cycle": Figure(round(row.weights / row.decode_cycles, 2), _RATE),
     }
 
 

@@ -14,12 +14,13 @@ import numpy as np
 from azsim.codecs import (
     HardwareCost,
     block_hardware_cost,
-    block_lane_cycles,
+    block_lane_steps,
     codec_names,
     codec_parameters,
     decode_block,
     encode_block,
 )
+from azsim.compiler.loading import decoder_cycles
 from azsim.compiler.tile import element_width, packed_bytes
 from azsim.compression.compress import entropy_bits
 from azsim.errors import CodecError, InputError
@@ -63,11 +64,16 @@ class CodecFigures:
         The whole block: header, tables, everything.
     bits_per_weight : float or None
     decode_weights_per_cycle : float or None
-        Weights over the largest of the three times that follow.
+        Weights over `decode_cycles` or `dram_cycles`, whichever are more.
     bound_by : str or None
-        ``lanes``, ``port`` or ``dram``: the largest of them, the first among equals.
+        ``dram``, if these are more; else ``lanes``, ``bus`` or ``port``: the largest of the three
+        that follow, the first among equals.
+    decode_cycles : int or None
+        Lanes, bus and write port together, all of the block in the FIFO.
     lane_cycles : int or None
-        Busiest decoder lane, from the stream's symbols.
+        Steps of the busiest decoder lane, from the stream.
+    bus_cycles : int or None
+        Block over the bus between FIFO and lanes.
     port_cycles : int or None
         Packed codes through the write port of the weight SRAM.
     dram_cycles : float or None
@@ -92,7 +98,9 @@ class CodecFigures:
     bits_per_weight: float | None = None
     decode_weights_per_cycle: float | None = None
     bound_by: str | None = None
+    decode_cycles: int | None = None
     lane_cycles: int | None = None
+    bus_cycles: int | None = None
     port_cycles: int | None = None
     dram_cycles: float | None = None
     encode_weights_per_s: float | None = None
@@ -208,14 +216,17 @@ def _measured(
     if not np.array_equal(decoded, matrix.codes.reshape(-1)):
         raise CodecError(f"codec {variant.label}: {matrix.name} does not decode to its codes")
     cycles = _cycles(matrix, block, hardware)
-    bound_by = max(cycles, key=lambda part: cycles[part])
+    together = decoder_cycles(block, element_width(matrix.bits), hardware)
+    bound_by = max(("lanes", "bus", "port"), key=lambda part: cycles[part])
     return CodecFigures(
         **common,
         encoded_bytes=len(block),
         bits_per_weight=8 * len(block) / count,
-        decode_weights_per_cycle=count / cycles[bound_by],
-        bound_by=bound_by,
+        decode_weights_per_cycle=count / max(together, cycles["dram"]),
+        bound_by="dram" if cycles["dram"] > together else bound_by,
+        decode_cycles=together,
         lane_cycles=int(cycles["lanes"]),
+        bus_cycles=int(cycles["bus"]),
         port_cycles=int(cycles["port"]),
         dram_cycles=cycles["dram"],
         encode_weights_per_s=count / encode_s if speed else None,
@@ -235,7 +246,8 @@ def _cycles(matrix: CodeMatrix, block: bytes, hardware: Hardware) -> dict[str, f
     dense_bytes = packed_bytes(rows, columns, element_width(matrix.bits))
     dram_bytes_per_cycle = hardware.dram.bytes_per_s / hardware.clock_hz
     return {
-        "lanes": block_lane_cycles(block, hardware.decoder.lanes),
+        "lanes": block_lane_steps(block, hardware.decoder.lanes).most_steps,
+        "bus": math.ceil(len(block) / hardware.decoder.bus_bytes_per_cycle),
         "port": math.ceil(dense_bytes / hardware.weight_sram.write_bytes_per_cycle),
         "dram": len(block) / dram_bytes_per_cycle,
     }

@@ -98,7 +98,7 @@ def _all_table(rows: Sequence[CodecFigures], hardware: str, skipped: Mapping[str
     notes = [
         (
             "over H0: bits per weight above the order-0 entropy of the codes; w./cycle: weights "
-            "over the slowest of decoder lanes, write port and DRAM"
+            "over the cycles of the decoder (lanes, bus and write port) or DRAM, the more"
         ),
         (
             "tables and registers (bits), muxes (2:1, one bit), adders and comparators (up to 16 "

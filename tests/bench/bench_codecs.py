@@ -15,7 +15,7 @@ import numpy as np
 from ethosu import mlw_codec
 
 from azsim.codecs import (
-    block_lane_cycles,
+    block_decode_cycles,
     codec_names,
     codec_parameters,
     decode_block,
@@ -23,7 +23,7 @@ from azsim.codecs import (
 )
 
 COLUMNS = 1000
-LANES = 16
+LANES, BUS_BITS, PORT_CODES = 16, 128, 64
 MLW_SHARE = 4  # mlw_codec is given this part of the weights
 SETTINGS: dict[str, list[dict[str, int | bool]]] = {
     "csc": [{}, {"lanes": 1}],
@@ -64,8 +64,8 @@ def rows(codes: np.ndarray, bits: int) -> list[tuple[str, float, float, float, s
             decode_block(block)
             encode_s = seconds(lambda n=name, o=options: encode_block(n, codes, bits, **o))
             decode_s = seconds(lambda b=block: decode_block(b))
-            cycles = block_lane_cycles(block, LANES)
-            rate = f"{codes.size / cycles:.2f}" if cycles else "bus"
+            cycles = block_decode_cycles(block, LANES, BUS_BITS, PORT_CODES)
+            rate = f"{codes.size / cycles:.2f}"
             label = " ".join([name, *(f"{key}={int(value)}" for key, value in parameters.items())])
             found.append((label, 8 * len(block) / codes.size, encode_s, decode_s, rate))
     return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from azsim.codecs import block_lane_cycles, encode_block
+from azsim.codecs import block_lane_steps, encode_block
 from azsim.codecs._base import HEADER_BYTES
 from azsim.machine.engines.exact_decoder import (
     BITMAP_OFFSET,
@@ -228,4 +228,4 @@ def fast(block: Block, lanes: int, port_codes: int) -> int:
     """Cycles as the timing engine takes them, plus the pipeline's and one for the port's fill."""
     offset = 1 + (ZERO_RUN_OFFSET if block.codec == "zero_run" else BITMAP_OFFSET)
     port = -(-block.codes.size // port_codes)
-    return max(block_lane_cycles(block.data, lanes), port) + offset
+    return max(block_lane_steps(block.data, lanes).most_steps, port) + offset

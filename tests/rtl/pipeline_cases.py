@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from azsim.codecs import block_lane_cycles, encode_block
+from azsim.codecs import block_lane_steps, encode_block
 from azsim.machine.engines.clock import run_clock
 from azsim.machine.engines.exact_decoder import new_lanes
 from azsim.machine.engines.exact_dram import new_memory, new_queues
@@ -252,7 +252,7 @@ def exact(case: Sequence, size: Joined) -> int:
 
 
 def fast(case: Sequence, size: Joined) -> int:
-    """Cycles of the models that every run uses: `lane_cycles`, `row_cycles` and the clock."""
+    """Cycles of the models that every run uses: steps of lanes, `row_cycles` and the clock."""
     count = len(case.codes)
     engine = np.tile(np.array([0, 3], np.int64), count)
     cycles = np.zeros(2 * count, np.int64)
@@ -260,7 +260,7 @@ def fast(case: Sequence, size: Joined) -> int:
         zip(case.codes, case.activations, case.blocks, strict=True)
     ):
         port = -(-codes.size // size.port_codes)
-        cycles[2 * i] = max(block_lane_cycles(data, size.decoder_lanes), port)
+        cycles[2 * i] = max(block_lane_steps(data, size.decoder_lanes).most_steps, port)
         rows = MatmulCycles(codes, size.geometry).row_cycles((inputs != 0).astype(np.uint8))
         cycles[2 * i + 1] = MAC_PIPELINE_CYCLES + rows.sum()
     targets = np.zeros((2 * count, 5), np.int64)
