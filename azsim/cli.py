@@ -115,25 +115,30 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Workload, Hardware]:
-    """Read workload and hardware; the problems of both come at once."""
+    """Read workload and hardware; the problems of both, and of all overrides, come at once."""
     from azsim.config import split_overrides
-    from azsim.frontend.workload import load_workload
+    from azsim.frontend.workload import load_workload, named_hardware
     from azsim.hardware import load_hardware
 
-    sets = split_overrides(arguments.set, ("workload", "hardware"))
     problems: list[str] = []
     workload = hardware = None
+    try:
+        sets = split_overrides(arguments.set, ("workload", "hardware"))
+    except ConfigError as error:
+        problems += error.problems
+        known = [text for text in arguments.set if text.startswith(("workload.", "hardware."))]
+        sets = split_overrides(known, ("workload", "hardware"))
     try:
         workload = load_workload(arguments.workload, sets["workload"])
     except ConfigError as error:
         problems += error.problems
-    reference = arguments.hardware or (workload and workload.hardware_reference)
+    reference = arguments.hardware or named_hardware(arguments.workload, sets["workload"])
     if reference:
         try:
             hardware = load_hardware(reference, sets["hardware"])
         except ConfigError as error:
             problems += error.problems
-    if workload is None or hardware is None:
+    if problems or workload is None or hardware is None:
         raise ConfigError(problems)
     return workload, hardware
 

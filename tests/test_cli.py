@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -204,6 +205,84 @@ def test_workload_and_hardware_problems_come_at_once(
     assert len(lines) == 2
     assert lines[0].startswith("--set workload.nmae=x: $.nmae: unknown key")
     assert lines[1].startswith("unknown hardware 'az9'")
+
+
+def test_wrong_overrides_of_both_files_come_at_once(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ("workload.nmae=x", "hardware.mac.lnaes=3", "hadrware.clock_hz=1", "workload.input=3")
+    arguments = [word for text in texts for word in ("--set", text)]
+    lines = error_of(capsys, "verify", small, *arguments).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "--set hadrware.clock_hz=1",
+        "--set workload.input=3",
+        "--set workload.nmae=x",
+        "--set hardware.mac.lnaes=3",
+    ]
+    assert "did you mean 'lanes'?" in lines[3]
+    # The chip is the one that the wrong workload names.
+    chip = small.parent / "chip.yaml"
+    chip.write_text("extends: az1\nclock_hz: 7\n")
+    small.write_text(SMALL.replace("name: small", "nmae: small\nhardware: chip.yaml"))
+    lines = error_of(capsys, "run", small).splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"{small}:1:1", f"{chip}:2:11"]
+    # A chip that is not there is said once.
+    small.write_text(SMALL + "hardware: none.yaml\n")
+    (line,) = error_of(capsys, "run", small, "--set", "hardware.mac.lanes=3").splitlines()
+    assert "unknown hardware 'none.yaml'" in line
+
+
+def test_wrong_model_files_are_named_at_their_place(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = small.parent / "m.onnx"
+    text = "name: small\nmodel:\n  onnx: m.onnx\ninput: {random: {seed: 3}}\n"
+    small.write_text(text)
+    place = f"{small}:3:9: $.model.onnx: m.onnx: "
+    model.write_text("no model")
+    assert error_of(capsys, "run", small) == (
+        f"{place}not an ONNX model: its 8 bytes are no protobuf message"
+    )
+    onnx = pytest.importorskip("onnx")
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, 3]) for name in "xy"
+    ]
+    nodes = [
+        onnx.helper.make_node("Gelu", ["x"], ["a"], "first"),
+        onnx.helper.make_node("Transpose", ["x"], ["b"], "second", perm=[1]),
+        onnx.helper.make_node("Softmax", ["b"], ["c"], "third"),
+        onnx.helper.make_node("Sum", ["a", "c"], ["y"], "fourth"),
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", values[:1], values[1:])
+    model.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    for command in ("run", "verify", "codecs", "inspect"):
+        lines = error_of(capsys, command, small).splitlines()
+        assert len(lines) == 2
+        assert lines[0].startswith(
+            f"{place}3 nodes use operators that azsim does not support: Gelu (first), "
+            "Softmax (third), Sum (fourth); supported: "
+        )
+        assert lines[1].startswith(f"{place[:-8]}m.onnx: node second (Transpose): ")
+
+
+def test_wrong_hashes_of_a_workload_come_at_once(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = small.parent
+    (work / "m.onnx").write_bytes(b"model")
+    (work / "x.npz").write_bytes(b"input")
+    small.write_text(
+        f"name: small\nmodel:\n  onnx: m.onnx\n  sha256: {'a' * 64}\n"
+        f"input:\n  npz: x.npz\n  sha256: {'b' * 64}\n"
+    )
+    lines = error_of(capsys, "run", small).splitlines()
+    wrong = [(3, "$.model.onnx", "m.onnx", "a"), (6, "$.input.npz", "x.npz", "b")]
+    for line, (row, path, name, digit) in zip(lines, wrong, strict=True):
+        digest = hashlib.sha256((work / name).read_bytes()).hexdigest()
+        assert line.startswith(f"{small}:{row}:")
+        assert line.endswith(
+            f"{path}: {work / name}: wrong sha256, found {digest}, allowed: {digit * 64}"
+        )
 
 
 def test_unwritable_output_comes_before_the_work(

@@ -42,8 +42,10 @@ __all__ = [
     "Workload",
     "WorkloadFile",
     "calibration_arrays",
+    "check_files",
     "input_arrays",
     "load_workload",
+    "named_hardware",
     "onnx_path",
     "scheme_names",
     "workload_names",
@@ -226,7 +228,7 @@ class Workload(WorkloadFile):
     @property
     def hardware_reference(self) -> str | Path:
         """Preset name, or path of the hardware file."""
-        return self.hardware if self.hardware in preset_names() else self.folder / self.hardware
+        return _hardware_reference(self.hardware, self.folder)
 
 
 def workload_names() -> tuple[str, ...]:
@@ -271,6 +273,29 @@ def load_workload(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Wo
     return Workload(**given, source=Source(path, document.sha256, texts, document, schemes))
 
 
+def named_hardware(path_or_name: str | Path, overrides: Iterable[str] = ()) -> str | Path | None:
+    """Hardware of a workload, by preset name or path, even where the rest of the file is wrong.
+
+    So what is wrong with either is said at once; None where the file names none that there is.
+    """
+    try:
+        path = _find(path_or_name)
+        document = read_document(path)
+    except ConfigError:
+        return None
+    apply_overrides(document, overrides, "workload")
+    data = document.data if isinstance(document.data, dict) else {}
+    name = data.get("hardware", DEFAULT_HARDWARE)
+    if not isinstance(name, str) or not name:
+        return None
+    reference = _hardware_reference(name, path.parent)
+    return reference if isinstance(reference, str) or reference.is_file() else None
+
+
+def _hardware_reference(name: str, folder: Path) -> str | Path:
+    return name if name in preset_names() else folder / name
+
+
 def onnx_path(workload: Workload) -> Path | None:
     """Return the local, verified ONNX file, or None for a model written inline.
 
@@ -284,6 +309,35 @@ def onnx_path(workload: Workload) -> Path | None:
         return None
     with _at(workload, "$.model.onnx"):
         return fetch(model.onnx, workload.folder, model.sha256, model.archive_sha256)
+
+
+def check_files(workload: Workload) -> None:
+    """Fetch the model and the input, so that all that is wrong with either is said at once.
+
+    The calibration input is left to where it turns out to be needed.
+
+    Raises
+    ------
+    FetchError
+        With every file that cannot be had or has another hash.
+    """
+    model, spec = workload.model, workload.input
+    files = []
+    if isinstance(model, OnnxModel):
+        files.append(("$.model.onnx", model.onnx, model))
+    if isinstance(spec, AudioInput):
+        files.append(("$.input.audio", spec.audio, spec))
+    elif isinstance(spec, NpzInput):
+        files.append(("$.input.npz", spec.npz, spec))
+    problems = []
+    for path, reference, pinned in files:
+        try:
+            with _at(workload, path):
+                fetch(reference, workload.folder, pinned.sha256, pinned.archive_sha256)
+        except FetchError as error:
+            problems.append(str(error))
+    if problems:
+        raise FetchError("\n".join(problems))
 
 
 def input_arrays(workload: Workload, input_types: Mapping[str, TensorType]) -> Inputs:

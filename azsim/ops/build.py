@@ -80,10 +80,10 @@ def build_graph(
     nodes = [_tidy(node) for node in nodes]
     _check_structure(inputs, initializers, nodes, outputs, where)
     ordered = _live(_ordered(nodes, where), outputs)
-    _check_operators(ordered, where)
+    problems = _unknown_operators(ordered, where)
     constants = {key: _frozen(array) for key, array in initializers.items()}
     types = {key: _type_of(array) for key, array in constants.items()} | dict(inputs)
-    kept = _live(_infer(ordered, types, constants, where, places or {}), outputs)
+    kept = _live(_infer(ordered, types, constants, where, places or {}, problems), outputs)
     used = dict.fromkeys(tensor for node in kept for tensor in node.inputs)
     used |= dict.fromkeys(outputs)
     constants = {tensor: constants[tensor] for tensor in used if tensor in constants}
@@ -198,19 +198,19 @@ def _live(nodes: Sequence[Node], outputs: Sequence[str]) -> list[Node]:
     return kept[::-1]
 
 
-def _check_operators(nodes: Sequence[Node], where: str) -> None:
+def _unknown_operators(nodes: Sequence[Node], where: str) -> list[str]:
+    """All nodes whose operator there is not, in one sentence, or none."""
     table = operators()
     unknown = [node for node in nodes if node.op not in table]
-    if unknown:
-        listed = ", ".join(f"{node.op} ({node.name})" for node in unknown)
-        count = (
-            "1 node uses an operator"
-            if len(unknown) == 1
-            else f"{len(unknown)} nodes use operators"
-        )
-        raise UnsupportedError(
-            f"{where}: {count} that azsim does not support: {listed}; supported: {', '.join(table)}"
-        )
+    if not unknown:
+        return []
+    listed = ", ".join(f"{node.op} ({node.name})" for node in unknown)
+    count = (
+        "1 node uses an operator" if len(unknown) == 1 else f"{len(unknown)} nodes use operators"
+    )
+    return [
+        f"{where}: {count} that azsim does not support: {listed}; supported: {', '.join(table)}"
+    ]
 
 
 def _infer(
@@ -219,12 +219,21 @@ def _infer(
     constants: dict[str, np.ndarray],
     where: str,
     places: Mapping[str, str],
+    problems: Sequence[str],
 ) -> list[Node]:
-    """Fill in `types` and `constants`; returns the nodes that are left to run time."""
-    kept, problems = [], []
+    """Fill in `types` and `constants`; returns the nodes that are left to run time.
+
+    Raises
+    ------
+    UnsupportedError
+        With `problems` that are known and all that are found.
+    """
+    kept, problems = [], list(problems)
     for node in nodes:
-        if any(tensor not in types for tensor in filter(None, node.inputs)):
-            continue  # downstream of a node with a problem
+        if node.op not in operators() or any(
+            tensor not in types for tensor in filter(None, node.inputs)
+        ):
+            continue  # a node with a problem, or downstream of one
         try:
             if not _infer_node(node, types, constants):
                 kept.append(node)

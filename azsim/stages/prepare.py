@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from azsim.compression.compress import compress
 from azsim.compression.scheme import ResolvedRule, resolve
-from azsim.errors import ConfigError
+from azsim.errors import ConfigError, InputError
 from azsim.evaluate import activation_statistics
 from azsim.frontend.inline import build_inline
 from azsim.frontend.onnx_import import input_names_and_shapes, load_onnx
@@ -19,9 +20,11 @@ from azsim.frontend.workload import (
     GraphModel,
     Workload,
     calibration_arrays,
+    check_files,
     input_arrays,
     onnx_path,
 )
+from azsim.frontend.workload import Stream as StreamSpec
 from azsim.ir import CompressedGraph, Graph, TensorType
 from azsim.isa.program import Stream
 from azsim.ops.build import weight_matrices
@@ -71,10 +74,23 @@ def load_graph(workload: Workload) -> Graph:
         )
     path = onnx_path(workload)
     assert path is not None
-    data = path.read_bytes()
-    where = path.name
+    with _at_model(workload):
+        return _read_onnx(path.read_bytes(), path.name, workload.stream)
+
+
+@contextmanager
+def _at_model(workload: Workload) -> Iterator[None]:
+    """Name the place of the model in front of each thing that is wrong with its file."""
+    try:
+        yield
+    except InputError as error:
+        sentences = [f"$.model.onnx: {sentence}" for sentence in str(error).splitlines()]
+        located = workload.located(ConfigError(sentences))
+        raise type(error)("\n".join(located.problems)) from None
+
+
+def _read_onnx(data: bytes, where: str, stream: StreamSpec | None) -> Graph:
     shapes = {}
-    stream = workload.stream
     for name, shape in input_names_and_shapes(data, where).items():
         axis = stream.time_axis.get(name) if stream else None
         if axis is not None and axis < len(shape) and isinstance(shape[axis], str):
@@ -116,6 +132,7 @@ def _is_calibrated(rule: ResolvedRule) -> bool:
 
 def prepare(workload: Workload) -> Prepared:
     """Do everything that does not depend on the hardware."""
+    check_files(workload)
     graph = load_graph(workload)
     state = _state(workload, graph)
     inputs = input_arrays(workload, graph.inputs)
