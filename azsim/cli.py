@@ -50,8 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a terminal without UTF-8 shows "?"
             stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        parsed = build_parser().parse_args(arguments)
+        parser = build_parser()
+        if not words:
+            parser.print_help(sys.stderr)
+            return _BAD_INPUT
+        parsed = parser.parse_args(words)
         code = _COMMANDS[parsed.command](parsed)
         sys.stdout.flush()
         return code
@@ -315,6 +320,10 @@ def _asm(arguments: argparse.Namespace) -> int:
     from azsim.isa.program_file import load_program, save_program
     from azsim.report import files, programs
 
+    suffix = arguments.output.suffix
+    if suffix != _PROGRAM_SUFFIX:
+        found = f"unknown kind of file {suffix!r}, allowed: {_PROGRAM_SUFFIX}"
+        raise InputError(f"{arguments.output}: {found}")
     files.check_file_writable(arguments.output)
     if Path(arguments.workload).suffix == _ASSEMBLY_SUFFIX:
         program = programs.read_assembly(Path(arguments.workload))

@@ -118,6 +118,20 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in capsys.readouterr().out
 
 
+def test_without_a_command_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    wanted = capsys.readouterr().out
+    assert main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == wanted
+    done = subprocess.run(
+        [sys.executable, "-m", "azsim"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "inspect" in done.stderr
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("azsim ")
@@ -150,7 +164,6 @@ def test_public_names(small: Path) -> None:
 
 
 def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
-    assert error_of(capsys) == ("the following arguments are required: COMMAND; see azsim --help")
     assert error_of(capsys, "run") == (
         "the following arguments are required: WORKLOAD; see azsim run --help"
     )
@@ -309,6 +322,9 @@ def test_unwritable_output_comes_before_the_work(
     assert error_of(capsys, "export", small, "-o", "w.txt") == (
         "w.txt: unknown kind of file '.txt', allowed: .npz, .onnx"
     )
+    for name, suffix in (("p.azp", ".azp"), ("program", "")):
+        sentence = f"{name}: unknown kind of file {suffix!r}, allowed: .npz"
+        assert error_of(capsys, "asm", small, "-o", name) == sentence
 
 
 def test_bad_files(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -675,6 +691,14 @@ def test_a_study_is_written_whole_or_not_at_all(
     assert main(["study", "fake", "-o", "answer"]) == 0
     assert Path("answer/README.md").read_text() == "second"
     assert sorted(path.name for path in small.parent.iterdir()) == ["answer", "small.yaml"]
+
+
+def test_shells_without_a_script_are_refused_with_those_that_have_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert error_of(capsys, "completion", "fish") == (
+        "unknown shell 'fish', allowed: bash, zsh, tcsh"
+    )
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
