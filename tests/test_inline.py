@@ -12,6 +12,7 @@ from azsim.errors import ConfigError, UnsupportedError
 from azsim.evaluate import evaluate
 from azsim.frontend.inline import build_inline
 from azsim.frontend.onnx_import import load_onnx
+from azsim.inputs.patterns import sparse_weights
 from azsim.ir import Graph, same_graph
 from graphs import onnx_bytes, random_graph
 
@@ -102,6 +103,57 @@ def test_arrays_come_from_npz_files(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             build_inline(wrong, "w.yaml", folder=tmp_path)
         assert caught.value.problems == (f"w.yaml: $.model.graph.initializers.t.{sentence}",)
+
+
+SPARSE = """
+graph:
+  inputs: {x: {shape: [1, 40]}}
+  initializers:
+    w: {shape: [40, 500], random: {seed: 4, scale: 0.7, pattern: random, weight_density: 0.09}}
+  nodes: [{op: MatMul, inputs: [x, w], outputs: [y]}]
+  outputs: [y]
+"""
+
+
+def test_weights_of_a_density() -> None:
+    graph = build_inline(parse_text(SPARSE, "w.yaml").data["graph"], "w.yaml")
+    np.testing.assert_array_equal(graph.initializers["w"], sparse_weights((40, 500), 0.09, 4, 0.7))
+
+
+@pytest.mark.parametrize(
+    ("options", "column", "sentence"),
+    [
+        ("pattern: random", 35, ": the key 'weight_density' is missing, as 'pattern' is there"),
+        ("weight_density: 0.1", 35, ": the key 'pattern' is missing, as 'weight_density' is there"),
+        (
+            "pattern: stripes, weight_density: 1",
+            54,
+            ".pattern: found the string 'stripes', allowed: random",
+        ),
+        (
+            "pattern: random, weight_density: 0",
+            78,
+            ".weight_density: found 0, allowed: a number above 0, up to 1",
+        ),
+        (
+            "pattern: random, weight_density: 1.5",
+            78,
+            ".weight_density: found 1.5, allowed: a number above 0, up to 1",
+        ),
+        (
+            "weigth_density: 0.1",
+            61,
+            ".weigth_density: unknown key 'weigth_density', did you mean 'weight_density'?",
+        ),
+    ],
+)
+def test_a_density_that_is_none(options: str, column: int, sentence: str) -> None:
+    text = SPARSE.replace("scale: 0.7, pattern: random, weight_density: 0.09", options)
+    document = parse_text(text, "w.yaml")
+    with pytest.raises(ConfigError) as caught:
+        build_inline(document.data["graph"], "w.yaml", root=("graph",), place=document.place)
+    place = f"w.yaml:5:{column}: $.graph.initializers.w.random"
+    assert caught.value.problems == (place + sentence,)
 
 
 def test_all_problems_come_at_once_with_their_places() -> None:

@@ -27,6 +27,7 @@ from azsim.frontend.workload import (
     workload_names,
 )
 from azsim.hardware import preset_names
+from azsim.inputs.patterns import sparse_activations
 from azsim.inputs.spec import AudioInput, Framing, RandomInput, RandomNumbers
 from azsim.ir import TensorType
 from azsim.resources import workloads_directory
@@ -415,6 +416,42 @@ def test_random_gives_the_known_numbers(tmp_path: Path) -> None:
     expected = (np.random.default_rng(0).standard_normal((1, 576)) * 0.1).astype(np.float32)
     np.testing.assert_array_equal(found.arrays["x"], expected)
     assert found.period_s is None
+
+
+def test_inputs_of_a_density(tmp_path: Path) -> None:
+    types = {"x": TensorType("float32", (1, 1000)), "y": TensorType("float32", (4, 25))}
+    text = "input.random={seed: 3, scale: 2.0, pattern: random, activation_density: 0.351}"
+    found = input_arrays(load(tmp_path, SMALL, text), types).arrays
+    generator = np.random.default_rng(3)
+    for name, kind in types.items():
+        expected = sparse_activations(kind.shape, 0.351, generator, 2.0)
+        np.testing.assert_array_equal(found[name], expected)
+    text = "input.random.activation_density={y: 0.1}"
+    found = input_arrays(load(tmp_path, SMALL, text), types).arrays
+    assert np.count_nonzero(found["x"]) == 1000
+    assert np.count_nonzero(found["y"]) == 10
+
+
+def test_densities_that_are_none(tmp_path: Path) -> None:
+    workload = load(
+        tmp_path, SMALL.replace("random: {}", "random: {activation_density: {xx: 0.5}}")
+    )
+    with pytest.raises(ConfigError) as caught:
+        input_arrays(workload, FRAMES)
+    assert caught.value.problems == (
+        (
+            f"{workload.source.path}:3:43: $.input.random.activation_density.xx: unknown graph "
+            "input 'xx', did you mean 'x'? allowed: x"
+        ),
+    )
+    allowed = "a number above 0 to 1"
+    start = "$.input.random.activation_density"
+    for value, sentence in (
+        ("0", f"3:38: {start}: out of range, found 0, allowed: {allowed}, or a mapping"),
+        ("{x: 2}", f"3:42: {start}.x: out of range, found 2, allowed: {allowed}"),
+    ):
+        text = SMALL.replace("random: {}", f"random: {{activation_density: {value}}}")
+        assert problems(tmp_path, text) == [sentence]
 
 
 def test_random_frames_and_calibration(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@
         b: {values: [0, 0, 0, 0, 0, 0, 0, 1]}
         shape: {values: [2, 4], dtype: int64}
         table: {npz: weights.npz, key: table}
+        sparse: {shape: [8, 4], random: {seed: 0, pattern: random, weight_density: 0.09}}
       nodes:
         - {op: Gemm, name: gemm, inputs: [x, w, b], outputs: [y]}
         - {op: Reshape, inputs: [y, shape], outputs: [z]}
       outputs: [z]
 
-Random values are ``scale`` times numpy's ``default_rng(seed).standard_normal`` in float32.
+Random values are ``scale`` times numpy's ``default_rng(seed).standard_normal`` in float32; with
+``weight_density`` they are those of `azsim.inputs.patterns.sparse_weights`, of which about that
+share is not zero.  The one pattern so far is ``random``: each on its own.
 Attributes are numbers, texts or lists; a node without a name is called ``<op>_<index>``.
 """
 
@@ -31,6 +34,7 @@ import numpy as np
 
 from azsim.config.document import DocumentPath, dotted, show
 from azsim.errors import ConfigError
+from azsim.inputs.patterns import sparse_weights
 from azsim.ir import Attribute, Graph, Node, TensorType
 from azsim.ops.build import build_graph, operators
 
@@ -233,7 +237,11 @@ class _Reader:
             return None
         path = (*path, "random")
         options = entry["random"]
-        if not self.keys(options, path, ("seed", "scale"), ("scale",)):
+        known = ("seed", "scale", "pattern", "weight_density")
+        if not self.keys(options, path, known, known[1:]):
+            return None
+        density = self._density(options, path)
+        if density == 0:
             return None
         seed, scale = options["seed"], options.get("scale", 1.0)
         if type(seed) is not int or seed < 0:
@@ -246,10 +254,31 @@ class _Reader:
             return None
 
         def make() -> np.ndarray:
+            if density is not None:
+                return sparse_weights(shape, density, seed, scale)
             values = np.random.default_rng(seed).standard_normal(shape, np.float32)
             return values * np.float32(scale)
 
         return make
+
+    def _density(self, options: Mapping[str, Any], path: DocumentPath) -> float | None:
+        """Share of non-zero weights, None where there is no pattern; 0 for what is wrong."""
+        given = [key for key in ("pattern", "weight_density") if key in options]
+        if not given:
+            return None
+        if len(given) == 1:
+            missing = {"pattern": "weight_density", "weight_density": "pattern"}[given[0]]
+            self.report(path, f"the key {missing!r} is missing, as {given[0]!r} is there")
+            return 0
+        pattern, density = options["pattern"], options["weight_density"]
+        is_number = isinstance(density, int | float) and not isinstance(density, bool)
+        if pattern != "random":
+            self.report((*path, "pattern"), f"found {show(pattern)}, allowed: random")
+        if not is_number or not 0 < density <= 1:
+            sentence = f"found {show(density)}, allowed: a number above 0, up to 1"
+            self.report((*path, "weight_density"), sentence)
+            return 0
+        return density if pattern == "random" else 0
 
     def _values(
         self, values: Any, path: DocumentPath, shape: tuple[int, ...] | None, dtype: str

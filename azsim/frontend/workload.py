@@ -376,10 +376,16 @@ def _arrays(workload: Workload, spec: InputSpec, input_types: Mapping[str, Tenso
             elif key == "time_axis" and stream.time_axis[name] >= len(input_types[name].shape):
                 found = f"found {stream.time_axis[name]}, allowed: an axis of {input_types[name]}"
                 problems.append(f"{start}: out of range, {found}")
-    if problems:
-        raise ConfigError(problems)
     types = {name: kind for name, kind in input_types.items() if name not in stream.state}
     section = "input" if spec is workload.input else "calibration"
+    densities = spec.random.activation_density if isinstance(spec, RandomInput) else None
+    for name in densities if isinstance(densities, dict) else ():
+        if name not in types:
+            path = (section, "random", "activation_density", name)
+            start = f"{workload.place(path)}: {dotted(path)}"
+            problems.append(f"{start}: {_unknown('graph input', name, types)}")
+    if problems:
+        raise ConfigError(problems)
     kinds = {AudioInput: "audio", NpzInput: "npz", RandomInput: "random"}
     key = kinds[type(spec)]
     with _at(workload, f"$.{section}.{key}"):

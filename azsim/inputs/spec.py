@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 from azsim.errors import InputError
 from azsim.inputs.audio import check_size, frame, read_wav
 from azsim.inputs.fetch import fetch
+from azsim.inputs.patterns import sparse_activations
 from azsim.inputs.tensors import read_arrays
 from azsim.ir import TensorType
 
@@ -35,6 +36,7 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", description="64 digits 0-9 a-f")]
 Reference = Annotated[str, Field(min_length=1)]
+Density = Annotated[float, Field(gt=0, le=1)]
 Period = Annotated[float, Field(gt=0, le=3600)]
 
 
@@ -86,13 +88,21 @@ class NpzInput:
 
 @dataclass(frozen=True)
 class RandomNumbers:
-    """Normally distributed numbers: ``default_rng(seed).standard_normal(shape) * scale``."""
+    """Normally distributed numbers: ``default_rng(seed).standard_normal(shape) * scale``.
+
+    With `activation_density`: `azsim.inputs.patterns.sparse_activations`, from one generator.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     seed: Annotated[int, Field(ge=0, le=(1 << 63) - 1)] = 0
     scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     frames: Annotated[int | None, Field(ge=1, le=1 << 40)] = None
     """Length of the time axis; one chunk unless told."""
+    pattern: Literal["random"] = "random"
+    """With `activation_density`: where the non-zero elements lie."""
+    activation_density: Density | dict[str, Density] | None = None
+    """Share of elements that are not zero, exactly: of every graph input, or by its name. Inputs
+    that are not named have no zeros."""
 
 
 @dataclass(frozen=True)
@@ -260,6 +270,7 @@ def _make_random(
     numbers = spec.random
     generator = np.random.default_rng(numbers.seed)
     arrays: dict[str, np.ndarray] = {}
+    densities = numbers.activation_density
     for name, wanted in types.items():
         if wanted.dtype != "float32":
             raise InputError(f"input {name}: random input is float32, the graph wants {wanted}")
@@ -267,5 +278,9 @@ def _make_random(
         if numbers.frames is not None and name in time_axis:
             shape[time_axis[name]] = numbers.frames
         check_size(math.prod(shape), f"input {name}", "random array", 8)
-        arrays[name] = (generator.standard_normal(shape) * numbers.scale).astype(np.float32)
+        if densities is None:
+            arrays[name] = (generator.standard_normal(shape) * numbers.scale).astype(np.float32)
+            continue
+        density = densities.get(name, 1.0) if isinstance(densities, dict) else densities
+        arrays[name] = sparse_activations(tuple(shape), density, generator, numbers.scale)
     return Inputs(arrays, spec.period_s, {})
