@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from azsim.errors import InputError
+from azsim.hardware import load_hardware
 from azsim.studies import studies
+from azsim.studies._eie_layers_paper import LAYERS
 from azsim.studies._svg import Axis, Line, Panel, chart
 from azsim.studies._write import Figure, figures_text, table, write_study
+from azsim.studies.eie_layers import DEPTHS
 
 REPORTS = Path(__file__).parents[1] / "reports"
 NAMES = sorted(studies())
@@ -125,6 +128,35 @@ def test_vad_silero_keeps_what_its_answer_claims() -> None:
         }
         assert sizes["zero_run"] > sizes["bitmap"]
         assert min(sizes.values()) > figures[f"weights.{scheme}.entropy"]
+
+
+def test_eie_layers_keeps_what_its_answer_claims() -> None:
+    figures = {key: entry["value"] for key, entry in committed("eie_layers")["figures"].items()}
+    assert figures["outputs.different"] == figures["small.outputs.different"] == 0
+    room = load_hardware("eie").weight_sram.bytes
+    for layer, published in LAYERS.items():
+        ideal, entries, *cycles = (
+            figures[f"{layer}.{key}"]
+            for key in ("ideal_cycles", "entry_cycles", *(f"queue_{d}.cycles" for d in DEPTHS))
+        )
+        assert ideal <= entries <= cycles[-1]
+        assert cycles == sorted(cycles, reverse=True)
+        assert figures[f"{layer}.block_bytes"] < room
+        assert abs(figures[f"{layer}.time"] - cycles[DEPTHS.index(8)] / 800) <= 0.0051
+        assert 0.7 < figures[f"{layer}.time"] / published.actual_us < 1.1
+    assert figures["nt_we.queue_8.balance"] == min(
+        figures[f"{layer}.queue_8.balance"] for layer in LAYERS
+    )
+    for layer in ("vgg_6", "alex_8"):  # the two whose entries are fewer than the paper's
+        assert figures[f"{layer}.entry_cycles"] / 800 < 0.9 * LAYERS[layer].theoretical_us
+    balance = [
+        sum(figures[f"{layer}.queue_{depth}.balance"] for layer in LAYERS) / len(LAYERS)
+        for depth in DEPTHS
+    ]
+    assert 40 < balance[0] < 60  # the paper: around half of the cycles idle
+    gains = np.diff(balance)
+    assert (np.diff(gains) < 0).all()
+    assert gains[DEPTHS.index(8) :].sum() < 4  # and little beyond 8
 
 
 # ------------------------------------------------------------------------------- shared parts

@@ -58,8 +58,10 @@ def tables() -> str:
     values = _markdown(("key", _FIRST, *others, f"basis of {_FIRST}"), _value_rows(others))
     codecs = _markdown(("codec", "parameters", "decoder"), _codec_rows())
     return (
-        f"{meaning}\nThe presets; an empty cell repeats the value of `{_FIRST}`. Other presets' "
-        f"numbers are assumptions\nthroughout.\n\n{values}\n"
+        f"{meaning}\nThe presets; an empty cell repeats the value of `{_FIRST}`. The numbers of "
+        "the `az` presets and of\n`dense_npu` are assumptions throughout; `eie` and `ethos_u55` "
+        "follow published machines, and their\nfiles say where each number comes from.\n\n"
+        f"{values}\n"
         f"The codecs, as the first lines of their files say it.\n\n{codecs}"
     )
 

@@ -85,6 +85,6 @@ class QuantizedLinear:
 
 def _exact_transpose(weight: CompressedWeight, first: int, last: int) -> np.ndarray:
     codes = weight.codes[:, first:last]
-    largest_sum = np.abs(codes.astype(np.int64)).sum(axis=1).max(initial=0)
+    largest_sum = np.abs(codes).sum(axis=1, dtype=np.int64).max(initial=0)
     exact = largest_sum * arith.code_limit(weight.activation_bits) <= _FLOAT32_EXACT
     return np.ascontiguousarray(codes.T, dtype=np.float32 if exact else np.float64)
