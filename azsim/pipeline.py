@@ -14,6 +14,7 @@ from pathlib import Path
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import Compiled, compile_graph
 from azsim.compiler.parameters import place_parameters
+from azsim.errors import CompileError, ConfigError
 from azsim.frontend.workload import Workload, load_workload
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
@@ -52,9 +53,14 @@ def compile_workload(workload: Workload, hardware: Hardware | None = None) -> Co
 
 
 def _compile(workload: Workload, prepared: Prepared, hardware: Hardware) -> Compiled:
-    return compile_graph(
-        prepared.compressed, hardware, prepared.stream, prepared.state, workload.name
-    )
+    try:
+        return compile_graph(
+            prepared.compressed, hardware, prepared.stream, prepared.state, workload.name
+        )
+    except CompileError as error:
+        sentences = [f"$.model: {sentence}" for sentence in str(error).splitlines()]
+        located = workload.located(ConfigError(sentences)).problems
+        raise CompileError("\n".join(located)) from None
 
 
 def run(

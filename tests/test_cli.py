@@ -278,6 +278,20 @@ def test_wrong_model_files_are_named_at_their_place(
         assert lines[1].startswith(f"{place[:-8]}m.onnx: node second (Transpose): ")
 
 
+def test_what_does_not_fit_the_chip_is_named_at_the_model(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = SMALL.replace("[1, 16]", "[1, 70000]").replace("[16, 8]", "[70000, 8]")
+    small.write_text(text)
+    assert error_of(capsys, "run", small, "--set", "hardware.activation_sram.bytes=1000000") == (
+        f"{small}:4:3: $.model: tensor 'x' is used 1 x 70,000 elements at a time; "
+        "the machine's views have at most 65,536 rows and 65,536 columns"
+    )
+    small.write_text(SMALL)
+    (line,) = error_of(capsys, "run", small, "--set", "hardware.weight_sram.bytes=64").splitlines()
+    assert line.startswith(f"{small}:4:3: $.model: weight SRAM of 64 bytes is too small")
+
+
 def test_wrong_hashes_of_a_workload_come_at_once(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

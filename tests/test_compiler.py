@@ -229,6 +229,31 @@ def test_plans_know_what_blocks_take(bits: int, density: float) -> None:
             assert estimated_bits(weight, hardware) == pytest.approx(wanted, abs=header_and_table)
 
 
+@pytest.mark.parametrize("columns", [65_536, 65_537, 140_001])
+def test_windows_that_no_view_holds_are_named(columns: int) -> None:
+    graph = graph_of(
+        {"x": (1, columns), "z": (columns, 2)},
+        {"w": np.ones((3, columns), F), "v": np.ones((1, 2), F)},
+        [
+            node("Gemm", ("x", "w"), "y", transB=1),
+            node("Add", ("z", "v"), "s"),
+        ],
+        ("y", "s"),
+    )
+    hardware = chip(activation_sram__bytes=1 << 26)
+    if columns <= 65_536:
+        _check(compress(graph), hardware, frames_for(graph, 1))
+        return
+    with pytest.raises(CompileError) as caught:
+        execute_graph(compress(graph), hardware, frames_for(graph, 1))
+    most = "at a time; the machine's views have at most 65,536 rows and 65,536 columns"
+    assert sorted(str(caught.value).splitlines()) == [
+        f"tensor 's' is used {columns:,} x 2 elements {most}",
+        f"tensor 'x' is used 1 x {columns:,} elements {most}",
+        f"tensor 'z' is used {columns:,} x 2 elements {most}",
+    ]
+
+
 def test_an_open_codec_is_taken_for_the_best_simple_one() -> None:
     codes = np.tile(np.array([0, 0, 0, 90], np.int8), (4, 16))
     weight = CompressedWeight(

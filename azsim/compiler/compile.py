@@ -10,7 +10,7 @@ from azsim.compiler.emit import emit
 from azsim.compiler.image import build_image, encode_tiles
 from azsim.compiler.order import order
 from azsim.compiler.parameters import place_parameters
-from azsim.compiler.schedule import Schedule
+from azsim.compiler.schedule import Schedule, check_windows
 from azsim.compiler.select import select_codecs
 from azsim.compiler.stored import used_codec
 from azsim.compiler.synchronize import synchronize
@@ -119,6 +119,7 @@ def compile_graph(
     compressed = select_codecs(compressed, plan, hardware)
     blocks = encode_tiles(compressed, plan, hardware)
     schedule = order(lowering, plan, parameters, blocks, stream.frames, state)
+    check_windows(schedule)
     allocation = allocate(schedule, hardware)
     emitted = emit(schedule, allocation)
     graph = compressed.graph

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from azsim.errors import CompileError
 from azsim.ops.lowering import Access
 
 __all__ = [
@@ -14,13 +15,14 @@ __all__ = [
     "Schedule",
     "Storage",
     "accesses",
+    "check_windows",
     "contiguous",
     "part",
     "rows_and_cols",
     "walk",
 ]
 
-_MAX_COLS = 65_536
+_MAX_EXTENT = 65_536  # rows or columns of a view, see isa/formats.yaml
 FRAME_LOOP = 0
 """Number of the loop over frames in `Access.advance`; operators' loops count from 1."""
 
@@ -84,7 +86,7 @@ class Schedule:
 
 def rows_and_cols(size: int) -> tuple[int, int]:
     """Shape of a contiguous window of at least `size` elements."""
-    rows = -(-size // _MAX_COLS)
+    rows = -(-size // _MAX_EXTENT)
     return rows, -(-size // rows)
 
 
@@ -111,6 +113,36 @@ def walk(items: tuple[Item | Repeat, ...]) -> Iterator[Item]:
             yield from walk(item.body)
         else:
             yield item
+
+
+def check_windows(schedule: Schedule) -> None:
+    """Check that the machine's views can hold every window.
+
+    Raises
+    ------
+    CompileError
+        Naming each tensor with a window that has too many rows or columns.
+    """
+    found: dict[str, Access] = {}
+    for item in walk(schedule.startup + schedule.body + schedule.finish):
+        for _, access in accesses(item):
+            if max(access.rows, access.cols) <= _MAX_EXTENT:
+                continue
+            name, _, kind = access.buffer.partition("#")
+            name = name.removeprefix("input ").removeprefix("output ")
+            # Codes and scales are of a tensor that is named itself; a repeated row is not too long.
+            is_repeated = access.cols <= _MAX_EXTENT and access.row_stride == 0
+            if not kind.startswith(("codes", "scale")) and not is_repeated:
+                found.setdefault(name, access)
+    if found:
+        limit = f"{_MAX_EXTENT:,}"
+        raise CompileError(
+            "\n".join(
+                f"tensor '{name}' is used {access.rows:,} x {access.cols:,} elements at a time; "
+                f"the machine's views have at most {limit} rows and {limit} columns"
+                for name, access in found.items()
+            )
+        )
 
 
 def accesses(item: Item) -> Iterator[tuple[str, Access]]:
