@@ -15,8 +15,8 @@ Hardware, a lane: a 16-bit mask register, the prefix sums of its bits (15 adders
 shifter that takes up to 4 fields from the FIFO a cycle, and a crossbar from 4 fields to 16
 positions; with a palette 4 reads of a table shared by all lanes, pipelined.
 
-Cycles, an assumption: a lane takes 16 positions of its mask at a time and spends a cycle for
-each 4 non-zeros among them, at least one.  Loading the table overlaps with the mask.
+Cycles: a lane takes 16 positions of its mask at a time and spends a cycle for each 4 non-zeros
+among them, at least one, as ``tests/rtl/decoder.v`` does; the codes are there with the last.
 """
 
 from __future__ import annotations

@@ -28,9 +28,11 @@ Hardware, a lane: a window of one entry, a row adder, a counter of the column's 
 pointer adder; zeros are skipped by address in cleared memory.  With a palette one read of a
 table shared by all lanes (EIE's codebook of 16 entries).
 
-Cycles, an assumption: one entry a cycle and lane, padding included; pointers are read ahead.
-With more lanes in the stream than in the hardware, lane i also takes i + lanes and so on; with
-fewer, the others are idle.
+Cycles, an assumption: one entry a cycle and lane, padding included.  A lane reads one pointer a
+cycle, ahead without limit: an empty column costs a cycle if its pointer is read just then, and
+none if it is known already, so that a lane takes as many cycles as it has columns at least.  With
+more lanes in the stream than in the hardware, lane i also takes i + lanes and so on; with fewer,
+the others are idle.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ Hardware, a lane: a 64-bit window, 12 comparators against the first code of each
 for the place in the symbol table, and a read port on that table, which all lanes share; with zero
 runs a second set of limits and a second table, of which one is used a cycle.
 
-Cycles: one word a cycle and lane; lane i takes segments i, i + lanes and so on.
+Cycles, an assumption: one word a cycle and lane; lane i takes segments i, i + lanes and so on.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ Hardware, a lane: a table of binomial(m, n) masks of m bits for m up to 8, else 
 compare and a subtract against binomials; a window of up to 4 fields, and a crossbar from 4
 fields to m positions.
 
-Cycles, an assumption: a group takes a cycle for each 4 values, whatever they are; lanes take
-groups in equal shares.
+Cycles, an assumption: a group takes a cycle for each 4 values, whatever they are, and gives its
+codes with the last; lanes take groups in equal shares.
 """
 
 from __future__ import annotations

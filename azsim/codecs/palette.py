@@ -9,7 +9,7 @@ As a step of its own it is the parameter ``palette`` of the other codecs.
 
 Hardware, a lane: one read port on a table that all lanes share, at most 255 bytes.
 
-Cycles: one index a cycle and lane; none where no table is stored.
+Cycles: one index a cycle and lane; where no table is stored, as `raw`.
 """
 
 from __future__ import annotations

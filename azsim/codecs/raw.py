@@ -7,9 +7,11 @@ Payload::
     0 to 7 zero bits up to a whole byte
 
 Hardware: wires.  The block goes from the bus to the write port of the weight SRAM, which holds
-the same packed codes, so no lane works and `lane_cycles` is 0; bus and write port set the rate.
-It is what a chip without a decoder stores.  With ``palette: true`` the indices pass through a
-table at the same rate: one read port a lane.
+the same packed codes.  It is what a chip without a decoder stores.  With ``palette: true`` the
+indices pass through a table that all lanes share, with one read port a lane.
+
+Cycles, an assumption: a lane passes on a word of up to 64 bits of whole codes a cycle, so that bus
+and write port set the rate where lanes are many; with a palette it takes one index a cycle.
 """
 
 from __future__ import annotations

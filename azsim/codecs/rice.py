@@ -27,9 +27,10 @@ Hardware, one decoder: 12 first digits, 12 second ones and 12 digits of runs a c
 prefix sums that find the ends; shifters for up to 12 remainders of each kind, a palette of 32
 entries of 9 bits with 12 read ports, and an expander that puts zeros between the weights.
 
-Cycles: a chunk a cycle, a cycle for each slice header, and at most 32 weights a cycle.  Arm
-publishes 8 weights a cycle at up to 50 % zeros, and 32 from 90 % on.  A lane is a whole decoder
-here: one stream keeps one lane busy, however many there are.
+Cycles, an assumption: a chunk or a slice header a cycle; the expander gives up to 32 weights a
+cycle, and no chunk is taken while 64 or more wait for it.  Arm publishes 8 weights a cycle at up
+to 50 % zeros, and 32 from 90 % on.  A lane is a whole decoder here: one stream keeps one lane busy,
+however many there are.
 """
 
 from __future__ import annotations

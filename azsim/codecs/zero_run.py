@@ -19,8 +19,9 @@ end of the zeros is stored, so that a short stream cannot ask for a large array.
 Hardware, a lane: a shifter of up to 12 bits, a 4-bit counter and an address adder; zeros are
 skipped by address in cleared memory.  With a palette one read of a table shared by all lanes.
 
-Cycles, an assumption: one entry a cycle and lane, padding included.  An entry whose weights lie
-in the parts of several lanes costs a cycle in each.
+Cycles: one entry a cycle and lane, padding included, as ``tests/rtl/decoder.v`` does.  An entry
+whose weights lie in the parts of several lanes costs a cycle in each; its bits come over the bus
+once, for the first of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The decoder cycle by cycle: slow and obvious, what the codecs' `lane_cycles` are held to.
+"""The decoder cycle by cycle: slow and obvious, what the codecs' `lane_steps` are held to.
 
 Each lane has a window of 128 bits that takes a word of 64 in any cycle after which all of it fits,
 and a queue for finished groups of 16 codes (the last may be a part of one); the write port empties
