@@ -16,6 +16,7 @@ require_rtl()
 _SIZES = [
     Joined(4, 2, 64, "bitmap", 8, 8, 8, 4, 4, skip_activations=False),
     Joined(8, 1, 64, "zero_run", 4, 6, 16, 4, 2, skip_activations=True),
+    Joined(4, 2, 64, "bitmap", 8, 8, 4, 4, 2, skip_activations=True, is_outer=True),
 ]
 _CASES = 50  # of each size
 # The FIFO is less than DRAM's latency times its rate, and more than it is may be asked for.
@@ -40,7 +41,7 @@ def test_rtl_models_and_numpy_agree(capsys: pytest.CaptureFixture[str]) -> None:
             if not case.stall.any():
                 model.append(fast(case, size))
                 measured.append(cycles)
-    assert len(_SIZES) * _CASES >= 100
+    assert len(_SIZES) * _CASES >= 150
     with capsys.disabled():
         print(f"\njoined: {distribution(model, measured)}")  # noqa: T201
     check_agreement(model, measured, mean=0.02, worst=0.05, slack_cycles=100)
@@ -62,8 +63,8 @@ def test_planted_fifo_of_one_more_burst_is_found() -> None:
         )  # fmt: skip
 
 
-def test_planted_queue_of_another_depth_is_found() -> None:
-    size = _SIZES[1]
+@pytest.mark.parametrize("size", _SIZES[1:], ids=["inner", "outer"])
+def test_planted_queue_of_another_depth_is_found(size: Joined) -> None:
     cases = [random_sequence(seed, size) for seed in range(8, 20)]
     for case in cases:  # DRAM so quick that the array is what counts
         case.dram[:] = 1, 1, 1, 64, 0, 0, 0

@@ -10,7 +10,9 @@ from rtl import harness
 from rtl.harness import require_rtl, sources
 
 
-@pytest.mark.parametrize("name", ["mac_array_outer", "pipeline", "dram_system", "tans_decoder"])
+@pytest.mark.parametrize(
+    "name", ["mac_array_outer", "pipeline", "pipeline_outer", "dram_system", "tans_decoder"]
+)
 def test_verilog_is_clean(name: str) -> None:
     """With the default parameters; every other build of a test stops at a warning too."""
     require_rtl()

@@ -1,7 +1,6 @@
 // Drives one job of the inner MAC array: fills the banks, hands over windows, collects sums.
 #include "bench.h"
 
-#include <vector>
 
 extern "C" int64_t run(int64_t windows, int64_t passes, int64_t rows, int64_t word_bytes,
                        const uint8_t* weights, int64_t window_bytes, const uint8_t* activations,
@@ -12,28 +11,7 @@ extern "C" int64_t run(int64_t windows, int64_t passes, int64_t rows, int64_t wo
     top.job_valid = 0;
     top.act_valid = 0;
     const int64_t words = windows * passes;
-    const int bits = WINDOW * WEIGHT_BITS, address_bits = BANK_BITS - 1;
-    const auto set = [](std::vector<uint8_t>& to, int at, int bit) { to[at / 8] |= bit << at % 8; };
-    for (int64_t word = 0; word < words; ++word) {
-        std::vector<uint8_t> enable(2 * LANES / 8 + 8), address(2 * LANES * address_bits / 8 + 8),
-            data(2 * LANES * bits / 8 + 8);
-        for (int lane = 0; lane < LANES; ++lane) {
-            const int bank = 2 * lane + word % 2;
-            set(enable, bank, 1);
-            for (int bit = 0; bit < address_bits; ++bit)
-                set(address, bank * address_bits + bit, word / 2 >> bit & 1);
-            for (int bit = 0; bit < bits; ++bit) {
-                const int from = lane * bits + bit;
-                set(data, bank * bits + bit,
-                    weights[word * word_bytes + from / 8] >> from % 8 & 1);
-            }
-        }
-        put(top.write_enable, enable.data(), enable.size());
-        put(top.write_address, address.data(), address.size());
-        put(top.write_data, data.data(), data.size());
-        bench.step();
-    }
-    put(top.write_enable, "", 0);
+    fill_banks(bench, LANES, WINDOW * WEIGHT_BITS, BANK_BITS - 1, words, word_bytes, weights);
     put(top.job_tail, tail, 8);
     top.job_windows = windows;
     top.job_passes = passes;

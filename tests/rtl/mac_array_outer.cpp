@@ -1,8 +1,6 @@
 // Drives one job of the outer MAC array: fills banks and activation SRAM, reads the sums.
 #include "bench.h"
 
-#include <vector>
-
 extern "C" int64_t run(int64_t columns, int64_t outputs, int64_t scans, int64_t rows,
                        int64_t word_bytes, const uint8_t* weights, const uint16_t* activations,
                        int64_t stall_period, const uint8_t* stall, int64_t limit,
@@ -12,17 +10,10 @@ extern "C" int64_t run(int64_t columns, int64_t outputs, int64_t scans, int64_t 
     top.job_valid = 0;
     top.act_write_enable = 0;
     top.act_stall = 0;
-    for (int64_t word = 0; word < columns * scans; ++word) {
-        const uint64_t every = LANES >= 64 ? ~0ull : (1ull << LANES) - 1;
-        put(top.write_enable, &every, sizeof(every));
-        std::vector<uint8_t> address((LANES * BANK_BITS + 7) / 8 + 8, 0);
-        for (int at = 0; at < LANES * BANK_BITS; ++at)
-            if (word >> at % BANK_BITS & 1) address[at / 8] |= 1 << at % 8;
-        put(top.write_address, address.data(), address.size());
-        put(top.write_data, weights + word * word_bytes, word_bytes);
-        bench.step();
-    }
-    put(top.write_enable, "", 0);
+    top.job_base = 0;
+    top.job_first_row = 0;
+    fill_banks(bench, LANES, WINDOW * WEIGHT_BITS, BANK_BITS - 1, columns * scans, word_bytes,
+               weights);
     top.act_write_enable = 1;
     for (int64_t i = 0; i < rows * columns; ++i) {
         top.act_write_row = i / columns;

@@ -30,10 +30,14 @@ module mac_array_outer #(
     input  wire [15:0]                         job_columns,
     input  wire [15:0]                         job_outputs,
     input  wire [15:0]                         job_scans,
+    // Places of the tile in the banks, and of its activations.
+    input  wire [BANK_BITS-1:0]                job_base,
+    input  wire [ROW_BITS-1:0]                 job_first_row,
     output wire                                job_done,
-    input  wire [LANES-1:0]                    write_enable,
-    input  wire [LANES*BANK_BITS-1:0]          write_address,
-    input  wire [LANES*WINDOW*WEIGHT_BITS-1:0] write_data,
+    // Weight banks: bank 2 * lane holds the even words of a lane, the next one the odd words.
+    input  wire [2*LANES-1:0]                  write_enable,
+    input  wire [2*LANES*(BANK_BITS-1)-1:0]    write_address,
+    input  wire [2*LANES*WINDOW*WEIGHT_BITS-1:0] write_data,
     input  wire                                act_write_enable,
     input  wire [ROW_BITS-1:0]                 act_write_row,
     input  wire [COLUMN_BITS-1:0]              act_write_column,
@@ -59,9 +63,12 @@ module mac_array_outer #(
     reg busy, all_sent, fresh;
     reg [1:0] drained;
     reg [15:0] rows, row, scans;
+    reg [BANK_BITS-1:0] base;
+    reg [ROW_BITS-1:0] first_row;
+    wire [ROW_BITS-1:0] act_row = first_row + row[ROW_BITS-1:0];
     reg [COLUMNS-1:0] exists, pending;
     reg [COLUMN_BITS-1:0] column;
-    wire [COLUMNS-1:0] current = fresh ? marks[row[ROW_BITS-1:0]] & exists : pending;
+    wire [COLUMNS-1:0] current = fresh ? marks[act_row] & exists : pending;
     wire [COLUMNS-1:0] rest = current & (current - 1'b1);
     wire [LANES-1:0] room, idle_next;
     wire load = job_valid && job_ready;
@@ -91,6 +98,8 @@ module mac_array_outer #(
             row <= 0;
             rows <= job_rows;
             scans <= job_scans;
+            base <= job_base;
+            first_row <= job_first_row;
             for (i = 0; i < COLUMNS; i = i + 1) exists[i] <= i < 32'(job_columns);
         end else begin
             if (job_done) busy <= 1'b0;
@@ -116,11 +125,11 @@ module mac_array_outer #(
                 .clk(clk), .reset(reset), .load(load),
                 .job_rows_of_lane((job_outputs + 16'(LANES - 1 - lane)) / 16'(LANES)),
                 .job_scans(job_scans),
-                .write_enable(write_enable[lane]),
-                .write_address(write_address[lane*BANK_BITS +: BANK_BITS]),
-                .write_data(write_data[lane*WINDOW*WEIGHT_BITS +: WINDOW*WEIGHT_BITS]),
-                .push(push), .push_value(activations[{row[ROW_BITS-1:0], column}]),
-                .push_address(BANK_BITS'(32'(column) * 32'(scans))),
+                .write_enable(write_enable[2*lane +: 2]),
+                .write_address(write_address[2*lane*(BANK_BITS-1) +: 2*(BANK_BITS-1)]),
+                .write_data(write_data[2*lane*WINDOW*WEIGHT_BITS +: 2*WINDOW*WEIGHT_BITS]),
+                .push(push), .push_value(activations[{act_row, column}]),
+                .push_address(base + BANK_BITS'(32'(column) * 32'(scans))),
                 .push_sums(SUM_BITS'(row * scans)),
                 .room(room[lane]), .idle_next(idle_next[lane]),
                 .sum_address(sum_address), .sum_data(sum_data[lane*WINDOW*32 +: WINDOW*32])

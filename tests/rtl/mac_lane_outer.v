@@ -21,10 +21,11 @@ module mac_lane_outer #(
     input  wire                          load,
     input  wire [15:0]                   job_rows_of_lane,
     input  wire [15:0]                   job_scans,
-    // Weight bank: a word is a scan of a column, column after column.
-    input  wire                          write_enable,
-    input  wire [BANK_BITS-1:0]          write_address,
-    input  wire [WINDOW*WEIGHT_BITS-1:0] write_data,
+    // Weight banks: a word is a scan of a column, column after column; even and odd words have a
+    // bank each.
+    input  wire [1:0]                      write_enable,
+    input  wire [2*(BANK_BITS-1)-1:0]      write_address,
+    input  wire [2*WINDOW*WEIGHT_BITS-1:0] write_data,
     // Activations: value, place of the column in the bank, place of the sums.
     input  wire                          push,
     input  wire [HALVES*8-1:0]           push_value,
@@ -73,8 +74,9 @@ module mac_lane_outer #(
         end
     end
 
-    // Weight bank with a synchronous read; the word of the scan at hand is always out.
-    reg [WINDOW*WEIGHT_BITS-1:0] bank [0:(1<<BANK_BITS)-1];
+    // Weight banks with a synchronous read; the word of the scan at hand is always out.
+    reg [WINDOW*WEIGHT_BITS-1:0] even [0:(1<<(BANK_BITS-1))-1];
+    reg [WINDOW*WEIGHT_BITS-1:0] odd [0:(1<<(BANK_BITS-1))-1];
     reg [WINDOW*WEIGHT_BITS-1:0] weights;
     reg [BANK_BITS-1:0] address;
     wire scan_done;
@@ -83,8 +85,13 @@ module mac_lane_outer #(
         : scan_done ? address + 1'b1 : address;
 
     always @(posedge clk) begin
-        if (write_enable) bank[write_address] <= write_data;
-        weights <= bank[next_address];
+        if (write_enable[0])
+            even[write_address[BANK_BITS-2:0]] <= write_data[WINDOW*WEIGHT_BITS-1:0];
+        if (write_enable[1])
+            odd[write_address[2*(BANK_BITS-1)-1:BANK_BITS-1]]
+                <= write_data[2*WINDOW*WEIGHT_BITS-1:WINDOW*WEIGHT_BITS];
+        weights <= next_address[0] ? odd[next_address[BANK_BITS-1:1]]
+            : even[next_address[BANK_BITS-1:1]];
         address <= next_address;
     end
 

@@ -1,6 +1,4 @@
-// Memory, weight engine, double-buffered weight SRAM and MAC array (inner dataflow): tiles go
-// through one after another, tile i into slot i mod 2.  A load waits until the array is done with
-// the slot, the array until the slot is full; nothing else couples them.
+// Memory, weight engine, double-buffered weight SRAM and MAC array (inner dataflow).
 
 module pipeline #(
     parameter DECODER_LANES = 4,
@@ -50,70 +48,29 @@ module pipeline #(
     output wire [LANES*32-1:0]               sum_data,
     output wire                              job_done
 );
-    wire request_valid, request_ready, engine_ready, mac_ready;
-    wire [31:0] request_burst;
+    wire is_full, mac_ready;
+    wire [15:0] windows, passes, rows;
+    wire [BANK_BITS-1:0] base;
     wire [2*LANES-1:0] write_enable;
     wire [2*LANES*(BANK_BITS-1)-1:0] write_address;
     wire [2*LANES*128-1:0] write_data;
 
-    // Slots: `load_slot` is the next to be filled, `mac_slot` the next to be used.
-    reg [1:0] in_use, full;
-    reg load_slot, mac_slot, filling, using;
-    reg [15:0] windows [0:1];
-    reg [15:0] passes [0:1];
-    reg [15:0] rows [0:1];
-    wire [BANK_BITS-1:0] half = 1 << (BANK_BITS - 1);
-    wire begins = tile_valid && tile_ready;
-    wire is_full = full[mac_slot] || (loaded && filling == mac_slot);
-    wire starts = is_full && mac_ready;
-
-    assign tile_ready = engine_ready && !in_use[load_slot];
-
-    always @(posedge clk)
-        if (reset) begin
-            in_use <= 0;
-            full <= 0;
-            load_slot <= 1'b0;
-            mac_slot <= 1'b0;
-        end else begin
-            if (job_done) in_use[using] <= 1'b0;
-            if (loaded) full[filling] <= 1'b1;
-            if (begins) begin
-                in_use[load_slot] <= 1'b1;
-                filling <= load_slot;
-                load_slot <= !load_slot;
-                windows[load_slot] <= tile_groups;
-                passes[load_slot] <= tile_passes;
-                rows[load_slot] <= tile_activation_rows;
-            end
-            if (starts) begin
-                full[mac_slot] <= 1'b0;
-                using <= mac_slot;
-                mac_slot <= !mac_slot;
-            end
-        end
-
-    memory #(.CHANNELS(1)) memory_i (
+    weight_slots #(
+        .DECODER_LANES(DECODER_LANES), .WORDS(WORDS), .PORT_CODES(PORT_CODES),
+        .IS_ZERO_RUN(IS_ZERO_RUN), .OUTSTANDING(OUTSTANDING), .FIFO_BURSTS(FIFO_BURSTS),
+        .LANES(LANES), .BANK_BITS(BANK_BITS), .JOB_BITS(48)
+    ) weight_slots_i (
         .clk(clk), .reset(reset), .ticks(ticks), .burst(burst), .latency(latency),
         .row_bursts(row_bursts), .row_miss(row_miss), .refresh_every(refresh_every),
-        .refresh(refresh), .refresh_closes_row(1'b0), .request_valid(request_valid),
-        .request_ready(request_ready), .request_burst(request_burst), .stall(stall),
-        .data_valid(data_valid), .data_burst(data_burst)
-    );
-
-    weight_engine #(
-        .LANES(DECODER_LANES), .WORDS(WORDS), .PORT_CODES(PORT_CODES),
-        .IS_ZERO_RUN(IS_ZERO_RUN), .OUTSTANDING(OUTSTANDING), .FIFO_BURSTS(FIFO_BURSTS),
-        .MAC_LANES(LANES), .ADDRESS_BITS(BANK_BITS)
-    ) weight_engine_i (
-        .clk(clk), .reset(reset), .tile_valid(tile_valid && !in_use[load_slot]),
-        .tile_ready(engine_ready), .tile_first_burst(tile_first_burst),
-        .tile_bursts(tile_bursts), .tile_table_bursts(tile_table_bursts),
-        .tile_rows_of_lane(tile_rows_of_lane), .tile_groups(tile_groups),
-        .tile_width(tile_width), .tile_base(load_slot ? half : 0), .tile_done(loaded),
-        .request_valid(request_valid), .request_ready(request_ready),
-        .request_burst(request_burst), .data_valid(data_valid), .data(data),
-        .write_enable(write_enable), .write_address(write_address), .write_data(write_data)
+        .refresh(refresh), .stall(stall), .data_valid(data_valid), .data_burst(data_burst),
+        .data(data), .tile_valid(tile_valid), .tile_ready(tile_ready),
+        .tile_first_burst(tile_first_burst), .tile_bursts(tile_bursts),
+        .tile_table_bursts(tile_table_bursts), .tile_rows_of_lane(tile_rows_of_lane),
+        .tile_groups(tile_groups), .tile_width(tile_width),
+        .tile_job({tile_groups, tile_passes, tile_activation_rows}), .loaded(loaded),
+        .job_valid(is_full), .job_ready(mac_ready), .job({windows, passes, rows}),
+        .job_base(base), .job_done(job_done), .write_enable(write_enable),
+        .write_address(write_address), .write_data(write_data)
     );
 
     mac_array_inner #(
@@ -122,8 +79,8 @@ module pipeline #(
         .BANK_BITS(BANK_BITS)
     ) mac_array (
         .clk(clk), .reset(reset), .job_valid(is_full), .job_ready(mac_ready),
-        .job_windows(windows[mac_slot]), .job_passes(passes[mac_slot]),
-        .job_rows(rows[mac_slot]), .job_tail(16'hffff), .job_base(mac_slot ? half : 0),
+        .job_windows(windows), .job_passes(passes),
+        .job_rows(rows), .job_tail(16'hffff), .job_base(base),
         .job_done(job_done), .write_enable(write_enable), .write_address(write_address),
         .write_data(write_data), .act_valid(act_valid), .act_ready(act_ready),
         .act_data(act_data), .sum_valid(sum_valid), .sum_data(sum_data)

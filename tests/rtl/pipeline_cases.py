@@ -10,16 +10,24 @@ from azsim.codecs import block_lane_steps, encode_block
 from azsim.machine.engines.clock import run_clock
 from azsim.machine.engines.exact_decoder import new_lanes
 from azsim.machine.engines.exact_dram import new_memory, new_queues
-from azsim.machine.engines.exact_pipeline import Chip, Tiles, pipeline_cycles
+from azsim.machine.engines.exact_pipeline import (
+    BEGINS_SUM,
+    HANDS_OVER,
+    INNER_SUM_CYCLES,
+    OUTER_SUM_CYCLES,
+    Chip,
+    Tiles,
+    pipeline_cycles,
+)
 from azsim.machine.engines.mac import Geometry, MatmulCycles
 from rtl.decoder_cases import Block, split
 from rtl.harness import Design
 
 __all__ = ["Joined", "Sequence", "exact", "expected_sums", "fast", "random_sequence", "rtl"]
 
-MAC_PIPELINE_CYCLES = 5
-"""A tile's cycles in the array beyond those of its rows: one to take it, one to hand over the first
-window, three from the last products to the written sum."""
+_TAKE_CYCLES = 2
+"""A tile's cycles in the array beyond those of its rows and of the last sum: one to take it, one to
+hand over the first window or activation."""
 
 _GROUP = 16
 _LIMIT = 1 << 20
@@ -39,6 +47,7 @@ class Joined:
     macs: int
     queue_depth: int
     skip_activations: bool
+    is_outer: bool = False
 
     def design(self, *, more_fifo: int = 0) -> Design:
         """RTL; `more_fifo` plants a longer burst FIFO."""
@@ -54,7 +63,11 @@ class Joined:
             "QUEUE_DEPTH": self.queue_depth,
             "SKIP_ACTIVATIONS": int(self.skip_activations),
         }
-        return Design("pipeline", parameters)
+        return Design("pipeline_outer" if self.is_outer else "pipeline", parameters)
+
+    @property
+    def sum_cycles(self) -> int:
+        return OUTER_SUM_CYCLES if self.is_outer else INNER_SUM_CYCLES
 
     @property
     def burst_bytes(self) -> int:
@@ -63,8 +76,9 @@ class Joined:
     @property
     def geometry(self) -> Geometry:
         return Geometry(
-            self.lanes, self.macs, 1, _GROUP, self.queue_depth, True, self.skip_activations, False
-        )
+            self.lanes, self.macs, 1, _GROUP, self.queue_depth, True, self.skip_activations,
+            self.is_outer,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +89,8 @@ class Sequence:
     ----------
     codes : list of ndarray of shape (N, K), int8
     activations : list of ndarray of shape (rows, K), int8
+    stored : list of ndarray of shape (rows, groups * 16), int8
+        Codes in the order in which they lie in memory and in the array's banks.
     blocks : list of bytes
     bursts : list of ndarray of shape (bursts, burst_bytes), uint8
     tables : list of int
@@ -88,6 +104,7 @@ class Sequence:
 
     codes: list[np.ndarray]
     activations: list[np.ndarray]
+    stored: list[np.ndarray]
     blocks: list[bytes]
     bursts: list[np.ndarray]
     tables: list[int]
@@ -96,6 +113,12 @@ class Sequence:
     widths: list[int]
     dram: np.ndarray
     stall: np.ndarray
+
+    def groups(self) -> np.ndarray:
+        return _ints([s.shape[1] // _GROUP for s in self.stored])
+
+    def rows_of_lane(self, decoder_lanes: int) -> np.ndarray:
+        return _ints([len(s) // decoder_lanes for s in self.stored])
 
     def first_bursts(self) -> np.ndarray:
         return np.cumsum([0, *(len(b) for b in self.bursts)])[:-1].astype(np.int64)
@@ -121,6 +144,9 @@ def random_sequence(seed: int, size: Joined) -> Sequence:
     for _ in range(count):
         outputs = step * int(rng.integers(1, max(2, 64 // step)))
         inner = _GROUP * int(rng.integers(1, 13))
+        if size.is_outer:
+            outputs = int(rng.integers(1, 3 * _GROUP * size.lanes + 1))
+            inner = int(rng.integers(1, 129))
         if rng.random() < 0.3:
             density = rng.random()
         values = rng.integers(1, 128, (outputs, inner)) * rng.choice([-1, 1], (outputs, inner))
@@ -148,35 +174,58 @@ def random_sequence(seed: int, size: Joined) -> Sequence:
     elif seed % 10 == 0:
         stall = (rng.random(int(rng.integers(2, 60))) < 0.4).astype(np.uint8)
         stall[0] = 0
-    return _stored(tiles, inputs, dram, stall, size)
-
-
-def _stored(
-    tiles: list[np.ndarray], inputs: list[np.ndarray], dram: np.ndarray, stall: np.ndarray,
-    size: Joined,
-) -> Sequence:  # fmt: skip
-    out = Sequence(tiles, inputs, [], [], [], [], [], [], dram, stall)
+    out = Sequence(tiles, inputs, [], [], [], [], [], [], [], dram, stall)
     for tile in tiles:
-        flat = tile.reshape(-1)
-        data = encode_block(size.codec, flat, 8, palette=True)
-        streams = split(Block(flat, data, size.codec, 8, stall), size.decoder_lanes)
-        words = streams.padded_words()
-        bursts = -(-words.shape[1] // size.words)
-        padded = np.zeros((size.decoder_lanes, bursts * size.words), "<u8")
-        padded[:, : words.shape[1]] = words
-        by_burst = padded.reshape(size.decoder_lanes, bursts, size.words).transpose(1, 0, 2)
-        table_bursts = -(-streams.table.size // size.burst_bytes)
-        table = np.zeros((table_bursts, size.burst_bytes), np.uint8)
-        table.reshape(-1)[: streams.table.size] = streams.table
-        body = np.ascontiguousarray(by_burst).view(np.uint8).reshape(bursts, size.burst_bytes)
-        first = np.cumsum([0, *(e.size for e in streams.events)])
-        out.blocks.append(data)
-        out.bursts.append(np.concatenate([table, body]))
-        out.tables.append(table_bursts)
-        out.lanes.append(new_lanes(first, streams.num_codes))
-        out.events.append(np.concatenate(streams.events))
-        out.widths.append(streams.width)
+        # Rows of a lane of the outer array, one or two.
+        number = int(rng.integers(1, 3)) if size.is_outer else 1
+        _store(out, _outer_order(tile, size.lanes, number) if size.is_outer else tile, size)
     return out
+
+
+def _by_lane(codes: np.ndarray, lanes: int) -> np.ndarray:
+    """(N, K) to (lanes, K, scans, 16): lane l has the outputs l, l + lanes, ..., or zeros."""
+    outputs, inner = codes.shape
+    scans = -(-outputs // (_GROUP * lanes))
+    padded = np.zeros((scans * _GROUP * lanes, inner), codes.dtype)
+    padded[:outputs] = codes
+    return padded.reshape(scans, _GROUP, lanes, inner).transpose(2, 3, 0, 1)
+
+
+def _outer_order(codes: np.ndarray, lanes: int, number: int) -> np.ndarray:
+    """Codes as the banks of the outer array hold them, each lane's in so many rows.
+
+    The weight engine puts row r into lane (r + r // lanes) mod lanes.
+    """
+    words = _by_lane(codes, lanes).reshape(lanes, -1)
+    if words.shape[1] // _GROUP % number:
+        number = 1
+    parts = words.reshape(lanes, number, -1)
+    rows = np.arange(lanes * number)
+    return np.ascontiguousarray(parts[(rows + rows // lanes) % lanes, rows // lanes])
+
+
+def _store(out: Sequence, tile: np.ndarray, size: Joined) -> None:
+    """Append a tile to a sequence, as its block and its bursts."""
+    flat = tile.reshape(-1)
+    data = encode_block(size.codec, flat, 8, palette=True)
+    streams = split(Block(flat, data, size.codec, 8, out.stall), size.decoder_lanes)
+    words = streams.padded_words()
+    bursts = -(-words.shape[1] // size.words)
+    padded = np.zeros((size.decoder_lanes, bursts * size.words), "<u8")
+    padded[:, : words.shape[1]] = words
+    by_burst = padded.reshape(size.decoder_lanes, bursts, size.words).transpose(1, 0, 2)
+    table_bursts = -(-streams.table.size // size.burst_bytes)
+    table = np.zeros((table_bursts, size.burst_bytes), np.uint8)
+    table.reshape(-1)[: streams.table.size] = streams.table
+    body = np.ascontiguousarray(by_burst).view(np.uint8).reshape(bursts, size.burst_bytes)
+    first = np.cumsum([0, *(e.size for e in streams.events)])
+    out.stored.append(tile)
+    out.blocks.append(data)
+    out.bursts.append(np.concatenate([table, body]))
+    out.tables.append(table_bursts)
+    out.lanes.append(new_lanes(first, streams.num_codes))
+    out.events.append(np.concatenate(streams.events))
+    out.widths.append(streams.width)
 
 
 def expected_sums(case: Sequence) -> list[np.ndarray]:
@@ -193,18 +242,28 @@ def _ints(values: list[int]) -> np.ndarray:
 
 def rtl(design: Design, case: Sequence, size: Joined) -> tuple[int, list[np.ndarray]]:
     """Cycles, and sums (rows, N) int32 of each tile."""
+    starts = np.cumsum([0, *(a.size for a in case.activations)])[:-1].astype(np.int64)
+    tiles = (
+        len(case.codes), case.first_bursts(), _ints([len(b) for b in case.bursts]),
+        _ints(case.tables), case.rows_of_lane(size.decoder_lanes), case.groups(),
+        _ints(case.widths),
+    )  # fmt: skip
+    rest = (
+        len(case.activations[0]), np.concatenate(case.bursts),
+        np.concatenate([a.reshape(-1) for a in case.activations]), starts, case.dram,
+        len(case.stall), case.stall, _LIMIT,
+    )  # fmt: skip
+    run = _rtl_outer if size.is_outer else _rtl_inner
+    return run(design, case, size, tiles, rest)
+
+
+def _rtl_inner(
+    design: Design, case: Sequence, size: Joined, tiles: tuple, rest: tuple
+) -> tuple[int, list[np.ndarray]]:
     rows = len(case.activations[0])
     passes = [len(codes) // size.lanes for codes in case.codes]
-    starts = np.cumsum([0, *(a.size for a in case.activations)])[:-1].astype(np.int64)
     sums = np.zeros((rows * sum(passes), size.lanes), np.int32)
-    cycles = design(
-        len(case.codes), case.first_bursts(), _ints([len(b) for b in case.bursts]),
-        _ints(case.tables), _ints([len(c) // size.decoder_lanes for c in case.codes]),
-        _ints([c.shape[1] // _GROUP for c in case.codes]), _ints(case.widths), _ints(passes),
-        rows, np.concatenate(case.bursts),
-        np.concatenate([a.reshape(-1) for a in case.activations]), starts, case.dram,
-        len(case.stall), case.stall, _LIMIT, sums,
-    )  # fmt: skip
+    cycles = design(*tiles, _ints(passes), *rest, sums)
     found, begin = [], 0
     for count in passes:
         part = sums[begin : begin + rows * count].reshape(rows, count, size.lanes)
@@ -215,15 +274,31 @@ def rtl(design: Design, case: Sequence, size: Joined) -> tuple[int, list[np.ndar
     return cycles, found
 
 
+def _rtl_outer(
+    design: Design, case: Sequence, size: Joined, tiles: tuple, rest: tuple
+) -> tuple[int, list[np.ndarray]]:
+    rows = len(case.activations[0])
+    outputs = [len(codes) for codes in case.codes]
+    scans = [-(-count // (_GROUP * size.lanes)) for count in outputs]
+    sums = np.zeros((rows * sum(scans), size.lanes, _GROUP), np.int32)
+    columns = _ints([codes.shape[1] for codes in case.codes])
+    cycles = design(*tiles, columns, _ints(outputs), _ints(scans), *rest, sums)
+    found, begin = [], 0
+    for count, number in zip(outputs, scans, strict=True):
+        part = sums[begin : begin + rows * number].reshape(rows, number, size.lanes, _GROUP)
+        found.append(part.transpose(0, 1, 3, 2).reshape(rows, -1)[:, :count])
+        begin += rows * number
+    return cycles, found
+
+
 def exact(case: Sequence, size: Joined) -> int:
     """Cycles of the cycle-stepped model."""
-    products = []
+    turns, products = [], []
     for codes, inputs in zip(case.codes, case.activations, strict=True):
-        weights = (codes != 0).reshape(-1, size.lanes, codes.shape[1] // _GROUP, _GROUP)
         marks = inputs != 0 if size.skip_activations else np.ones_like(inputs, bool)
-        acts = marks.reshape(len(inputs), 1, 1, -1, _GROUP)
-        counts = (weights[None] & acts).sum(axis=-1, dtype=np.int64)  # rows, passes, lanes, windows
-        products.append(counts.transpose(0, 1, 3, 2).reshape(-1, size.lanes))
+        work = _outer_work if size.is_outer else _inner_work
+        for found, part in zip((turns, products), work(codes != 0, marks, size), strict=True):
+            found.append(part)
     lanes, start = [], 0
     for state, events in zip(case.lanes, case.events, strict=True):
         moved = state.copy()
@@ -234,21 +309,51 @@ def exact(case: Sequence, size: Joined) -> int:
         first_burst=case.first_bursts(),
         bursts=_ints([len(b) for b in case.bursts]),
         table_bursts=_ints(case.tables),
-        rows_of_lane=_ints([len(c) // size.decoder_lanes for c in case.codes]),
-        groups=_ints([c.shape[1] // _GROUP for c in case.codes]),
+        rows_of_lane=case.rows_of_lane(size.decoder_lanes),
+        groups=case.groups(),
         width=_ints(case.widths),
         lanes=np.stack(lanes),
         events=np.concatenate(case.events),
-        first_window=np.cumsum([0, *(len(p) for p in products)]).astype(np.int64),
+        first_turn=np.cumsum([0, *(len(t) for t in turns)]).astype(np.int64),
+        turns=np.concatenate(turns),
+        scans=_ints(
+            [-(-len(c) // (_GROUP * size.lanes)) if size.is_outer else 1 for c in case.codes]
+        ),
         products=np.concatenate(products),
     )
     chip = Chip(
         size.words, size.port_codes, size.codec == "zero_run", size.outstanding, size.fifo_bursts,
-        size.macs, size.queue_depth,
+        size.macs, size.queue_depth, size.sum_cycles,
     )  # fmt: skip
     dram = np.append(case.dram, 0)
     counters, queues = new_queues()
     return pipeline_cycles(chip, tiles, dram, case.stall, new_memory(dram), counters, queues)
+
+
+def _inner_work(
+    weights: np.ndarray, marks: np.ndarray, size: Joined
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turns of a tile, and the products of each one's window (windows, lanes)."""
+    by_pass = weights.reshape(-1, size.lanes, weights.shape[1] // _GROUP, _GROUP)
+    acts = marks.reshape(len(marks), 1, 1, -1, _GROUP)
+    counts = (by_pass[None] & acts).sum(axis=-1, dtype=np.int64)  # rows, passes, lanes, windows
+    turns = np.full((len(marks), len(by_pass), by_pass.shape[2]), HANDS_OVER, np.int64)
+    turns[:, :, 0] |= BEGINS_SUM
+    return turns.reshape(-1), counts.transpose(0, 1, 3, 2).reshape(-1, size.lanes)
+
+
+def _outer_work(
+    weights: np.ndarray, marks: np.ndarray, size: Joined
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turns of a tile, and the products of each one's scans (windows, lanes)."""
+    counts = _by_lane(weights, size.lanes).sum(axis=-1, dtype=np.int64).transpose(1, 2, 0)
+    turns, products = [], [np.zeros((0, size.lanes), np.int64)]
+    for row in marks:
+        turn = np.full(max(1, np.count_nonzero(row)), HANDS_OVER * int(row.any()), np.int64)
+        turn[0] |= BEGINS_SUM
+        turns.append(turn)
+        products.append(counts[row].reshape(-1, size.lanes))
+    return np.concatenate(turns), np.concatenate(products)
 
 
 def fast(case: Sequence, size: Joined) -> int:
@@ -262,7 +367,7 @@ def fast(case: Sequence, size: Joined) -> int:
         port = -(-codes.size // size.port_codes)
         cycles[2 * i] = max(block_lane_steps(data, size.decoder_lanes).most_steps, port)
         rows = MatmulCycles(codes, size.geometry).row_cycles((inputs != 0).astype(np.uint8))
-        cycles[2 * i + 1] = MAC_PIPELINE_CYCLES + rows.sum()
+        cycles[2 * i + 1] = _TAKE_CYCLES + size.sum_cycles + rows.sum()
     targets = np.zeros((2 * count, 5), np.int64)
     targets[0::2, 3] = np.maximum(np.arange(count) - 1, 0)  # the slot is free
     targets[1::2, 0] = np.arange(count) + 1  # the slot is full

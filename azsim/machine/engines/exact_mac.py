@@ -12,7 +12,7 @@ import numpy as np
 
 from azsim.jit import kernel
 
-__all__ = ["INNER_OFFSET", "OUTER_OFFSET", "inner_cycles", "outer_cycles", "step_inner"]
+__all__ = ["INNER_OFFSET", "OUTER_OFFSET", "inner_cycles", "outer_cycles", "step_lanes"]
 
 INNER_OFFSET = 4
 """Cycles from an inner job's first request to its last write, beyond those of its rows: one to
@@ -23,18 +23,21 @@ OUTER_OFFSET = 3
 
 
 @kernel
-def step_inner(products, macs, halves, queue_depth, held, at, left, fresh):
-    """Let the lanes of the inner dataflow work for one cycle.
+def step_lanes(products, scans, macs, halves, queue_depth, held, scan, at, left, fresh):
+    """Let the lanes of either dataflow work for one cycle.
 
     Parameters
     ----------
     products : ndarray of shape (windows, lanes), int64
         Products that each lane has to issue for each window of all sums in order.
+    scans : int
+        Windows that one place of the queue stands for: 1, or the scans of an activation.
     macs, halves, queue_depth : int
         See `azsim.machine.engines.mac.Geometry`.
-    held, at, left, fresh : ndarray of shape (lanes,)
-        Changed: windows in the queue, number of the one at its head, half-products of it that are
-        still to issue, whether it has not been begun.
+    held, scan, at, left, fresh : ndarray of shape (lanes,)
+        Changed: places of the queue that are taken, windows done of the one at its head, number of
+        the window at hand, half-products of it that are still to issue, whether it has not been
+        begun.
 
     Returns
     -------
@@ -50,6 +53,9 @@ def step_inner(products, macs, halves, queue_depth, held, at, left, fresh):
             fresh[lane] = left[lane] == 0
             if left[lane] == 0:
                 at[lane] += 1
+                scan[lane] += 1
+            if scan[lane] == scans:
+                scan[lane] = 0
                 held[lane] -= 1
         all_room &= held[lane] < queue_depth
         all_idle &= held[lane] == 0
@@ -65,7 +71,7 @@ def inner_cycles(products, windows, macs, halves, queue_depth, stall):
     Parameters
     ----------
     products, macs, halves, queue_depth
-        See `step_inner`; sums follow one another, pass after pass and row after row.
+        See `step_lanes`; sums follow one another, pass after pass and row after row.
     windows : int
         Windows of one sum.
     stall : ndarray of shape (period,), uint8
@@ -73,13 +79,16 @@ def inner_cycles(products, windows, macs, halves, queue_depth, stall):
     """
     total, lanes = products.shape
     held = np.zeros(lanes, np.int64)
+    scan = np.zeros(lanes, np.int64)
     at = np.zeros(lanes, np.int64)
     left = np.zeros(lanes, np.int64)
     fresh = np.ones(lanes, np.bool_)
     sent = 0
     cycle = 0
     while True:
-        all_room, all_idle = step_inner(products, macs, halves, queue_depth, held, at, left, fresh)
+        all_room, all_idle = step_lanes(
+            products, 1, macs, halves, queue_depth, held, scan, at, left, fresh
+        )
         if sent == total and all_idle:
             return cycle + INNER_OFFSET
         is_ready = sent < total and all_room and (all_idle or sent % windows != 0)

@@ -16,13 +16,23 @@ import numpy as np
 from azsim.jit import kernel
 from azsim.machine.engines.exact_decoder import WRITTEN, step_decoder
 from azsim.machine.engines.exact_dram import request, step_memory
-from azsim.machine.engines.exact_mac import step_inner
+from azsim.machine.engines.exact_mac import step_lanes
 
-__all__ = ["Chip", "Tiles", "pipeline_cycles"]
+__all__ = [
+    "BEGINS_SUM",
+    "HANDS_OVER",
+    "INNER_SUM_CYCLES",
+    "OUTER_SUM_CYCLES",
+    "Chip",
+    "Tiles",
+    "pipeline_cycles",
+]
 
-_SUM_CYCLES = 3  # from a window's last products to the written sum
-# State of the array: its tile, windows handed over, whether it works, cycles since its lanes were
-# done (-1 before).
+INNER_SUM_CYCLES, OUTER_SUM_CYCLES = 3, 2
+"""From a tile's last products to the last written sum."""
+HANDS_OVER, BEGINS_SUM = 1, 2
+# State of the array: its tile, turns taken, whether it works, cycles since its lanes were done (-1
+# before).
 _TILE, _SENT, _BUSY, _DRAINING = range(4)
 
 
@@ -37,6 +47,7 @@ class Chip(NamedTuple):
     fifo_bursts: int
     macs: int
     queue_depth: int
+    sum_cycles: int
 
 
 class Tiles(NamedTuple):
@@ -48,16 +59,21 @@ class Tiles(NamedTuple):
     rows_of_lane: np.ndarray
     """Rows of the tile that a decoder lane decodes."""
     groups: np.ndarray
-    """Groups of 16 codes in a row; also windows of the MAC array."""
+    """Groups of 16 codes in a row, as the tile is stored."""
     width: np.ndarray
     """Bits of a field."""
     lanes: np.ndarray
     """(tiles, decoder lanes, columns): `azsim.machine.engines.exact_decoder.new_lanes`."""
     events: np.ndarray
-    first_window: np.ndarray
-    """(tiles + 1,): where each tile's windows begin in `products`."""
+    first_turn: np.ndarray
+    """(tiles + 1,): where each tile's turns begin in `turns`."""
+    turns: np.ndarray
+    """Cycles, if the lanes have room, in which the array hands over a window or an activation
+    (`HANDS_OVER`), for which the lanes meet before (`BEGINS_SUM`), or finds nothing in a row."""
+    scans: np.ndarray
+    """Windows of a turn."""
     products: np.ndarray
-    """(windows, MAC lanes): see `azsim.machine.engines.exact_mac.step_inner`."""
+    """(windows, MAC lanes): see `azsim.machine.engines.exact_mac.step_lanes`."""
 
 
 @kernel
@@ -73,24 +89,25 @@ def _pop_words(words, took, held, at, released):
 
 
 @kernel
-def _step_mac(chip, tiles, loaded_tiles, array, held, at, left, fresh):
+def _step_mac(chip, tiles, loaded_tiles, array, held, scan, at, left, fresh):
     """Let one cycle of the array pass; tells whether its tile's last sum is written in it."""
     tile = array[_TILE]
     if array[_BUSY] == 0:
         array[_BUSY] = tile < loaded_tiles
         array[_DRAINING] = -1
         return False
-    all_room, all_idle = step_inner(
-        tiles.products, chip.macs, 1, chip.queue_depth, held, at, left, fresh
-    )
-    end = tiles.first_window[tile + 1]
-    begins_sum = (array[_SENT] - tiles.first_window[tile]) % tiles.groups[tile] == 0
-    if array[_SENT] == end:
+    all_room, all_idle = step_lanes(
+        tiles.products, tiles.scans[tile], chip.macs, 1, chip.queue_depth, held, scan, at, left,
+        fresh,
+    )  # fmt: skip
+    if array[_SENT] == tiles.first_turn[tile + 1]:
         array[_DRAINING] += all_idle
-    elif all_room and (all_idle or not begins_sum):
-        held += 1
-        array[_SENT] += 1
-    if array[_DRAINING] < _SUM_CYCLES:
+    else:
+        what = tiles.turns[array[_SENT]]
+        if all_idle or (all_room and what & BEGINS_SUM == 0):
+            held += what & HANDS_OVER
+            array[_SENT] += 1
+    if array[_DRAINING] < chip.sum_cycles:
         return False
     array[_BUSY] = 0
     array[_TILE] += 1
@@ -144,6 +161,7 @@ def pipeline_cycles(chip, tiles, dram, stall, memory, counters, queues):
     table_burst = turn = 0
     # The array and its lanes.
     held = np.zeros(mac_lanes, np.int64)
+    scan = np.zeros(mac_lanes, np.int64)
     at = np.zeros(mac_lanes, np.int64)
     left = np.zeros(mac_lanes, np.int64)
     fresh = np.ones(mac_lanes, np.bool_)
@@ -169,7 +187,7 @@ def pipeline_cycles(chip, tiles, dram, stall, memory, counters, queues):
             active = True
             decoded = False
             asked = taken = table_burst = 0
-        job_done = _step_mac(chip, tiles, loaded_tiles, array, held, at, left, fresh)
+        job_done = _step_mac(chip, tiles, loaded_tiles, array, held, scan, at, left, fresh)
         # DMA.
         may_ask = outstanding < chip.outstanding and reserved < chip.fifo_bursts
         if active and asked < tiles.bursts[tile] and may_ask and stall[cycle % len(stall)] == 0:
