@@ -1,7 +1,6 @@
 // Drives one job of the inner MAC array: fills the banks, hands over windows, collects sums.
 #include "bench.h"
 
-
 extern "C" int64_t run(int64_t windows, int64_t passes, int64_t rows, int64_t word_bytes,
                        const uint8_t* weights, int64_t window_bytes, const uint8_t* activations,
                        const uint8_t* tail, int64_t stall_period, const uint8_t* stall,
