@@ -24,7 +24,8 @@ from azsim.codecs import codec_names, codec_parameters
 from azsim.compression.pruners import pruner_names
 from azsim.compression.quantizers import quantizer_names
 from azsim.folder import read_folder
-from azsim.frontend.workload import load_workload, scheme_names, workload_names
+from azsim.frontend.scheme_files import scheme_names
+from azsim.frontend.workload import load_workload, workload_names
 from azsim.hardware import preset_names
 from azsim.isa.program_file import load_program
 from azsim.isa.spec import instruction_set

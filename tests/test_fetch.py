@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 
 from azsim.errors import FetchError
-from azsim.frontend.workload import load_workload, onnx_path, workload_names
+from azsim.frontend.workload import load_workload, workload_names
+from azsim.frontend.workload_inputs import onnx_path
 from azsim.inputs import fetch as fetch_module
 from azsim.inputs import index as index_module
 from azsim.inputs.fetch import cache_directory, fetch

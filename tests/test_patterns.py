@@ -9,7 +9,8 @@ from azsim import arith
 from azsim.compiler.compile import compile_graph
 from azsim.compression.quantize import quantize
 from azsim.compression.spec import ResolvedRule
-from azsim.frontend.workload import GraphModel, load_workload
+from azsim.frontend.workload import load_workload
+from azsim.frontend.workload_file import GraphModel
 from azsim.hardware import load_hardware
 from azsim.inputs.patterns import WEIGHT_LEVELS, sparse_activations, sparse_weights
 from azsim.inputs.spec import RandomInput

@@ -12,7 +12,8 @@ import pytest
 from azsim import pipeline
 from azsim.errors import AzsimError, CodecError
 from azsim.evaluate import evaluate
-from azsim.frontend.workload import Workload, load_workload, onnx_path
+from azsim.frontend.workload import Workload, load_workload
+from azsim.frontend.workload_inputs import onnx_path
 from azsim.hardware import load_hardware, preset_names
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage

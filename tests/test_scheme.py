@@ -17,7 +17,9 @@ from azsim.compression.quantizers import quantizer_names
 from azsim.compression.scheme import CompressionSpec, ResolvedRule, find_problems, resolve
 from azsim.config import json_schema
 from azsim.errors import ConfigError
-from azsim.frontend.workload import Workload, WorkloadFile, load_workload, scheme_names
+from azsim.frontend.scheme_files import scheme_names
+from azsim.frontend.workload import Workload, load_workload
+from azsim.frontend.workload_file import WorkloadFile
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
 from azsim.ir import CodecChoice

@@ -15,17 +15,9 @@ from azsim.codecs import codec_names
 from azsim.compression.scheme import resolve
 from azsim.config import json_schema
 from azsim.errors import ConfigError, FetchError, InputError
-from azsim.frontend.workload import (
-    Bound,
-    GraphModel,
-    Workload,
-    WorkloadFile,
-    calibration_arrays,
-    input_arrays,
-    load_workload,
-    onnx_path,
-    workload_names,
-)
+from azsim.frontend.workload import Workload, load_workload, workload_names
+from azsim.frontend.workload_file import Bound, GraphModel, WorkloadFile
+from azsim.frontend.workload_inputs import calibration_arrays, input_arrays, onnx_path
 from azsim.hardware import preset_names
 from azsim.inputs.patterns import sparse_activations
 from azsim.inputs.spec import AudioInput, Framing, RandomInput, RandomNumbers

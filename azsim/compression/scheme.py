@@ -5,7 +5,7 @@ built-in base, the `default` and every rule that matches a name, in this order, 
 wins, and gives complete values.  A quantizer, pruner or codec that takes the place of another
 does not inherit keys that it has no use for.
 
-A *scheme file* is a YAML file that holds such a section; see `azsim.frontend.workload`.
+A *scheme file* is a YAML file that holds such a section; see `azsim.frontend.scheme_files`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from azsim.compression.scheme import AUTO
 from azsim.compression.spec import CompressionSpec
 from azsim.config import json_schema
 from azsim.folder import folder_names
-from azsim.frontend.workload import WorkloadFile
+from azsim.frontend.workload_file import WorkloadFile
 
 __all__ = ["SCHEMAS"]
 

@@ -7,7 +7,8 @@ import numpy as np
 from azsim.compression.compress import dequantize
 from azsim.errors import InputError
 from azsim.frontend.onnx_import import replace_initializers
-from azsim.frontend.workload import Workload, onnx_path
+from azsim.frontend.workload import Workload
+from azsim.frontend.workload_inputs import onnx_path
 from azsim.ops.build import operators
 from azsim.stages.prepare import compress_workload
 

@@ -16,15 +16,10 @@ from azsim.errors import ConfigError, InputError
 from azsim.evaluate import activation_statistics
 from azsim.frontend.inline import build_inline
 from azsim.frontend.onnx_import import input_names_and_shapes, load_onnx
-from azsim.frontend.workload import (
-    GraphModel,
-    Workload,
-    calibration_arrays,
-    check_files,
-    input_arrays,
-    onnx_path,
-)
-from azsim.frontend.workload import Stream as StreamSpec
+from azsim.frontend.workload import Workload
+from azsim.frontend.workload_file import GraphModel
+from azsim.frontend.workload_file import Stream as StreamSpec
+from azsim.frontend.workload_inputs import calibration_arrays, check_files, input_arrays, onnx_path
 from azsim.ir import CompressedGraph, Graph, TensorType
 from azsim.isa.program import Stream
 from azsim.ops.build import weight_matrices

@@ -13,7 +13,8 @@ import numpy as np
 from azsim.compression.compress import compress
 from azsim.compression.scheme import ResolvedRule
 from azsim.errors import InputError
-from azsim.frontend.workload import load_workload, onnx_path
+from azsim.frontend.workload import load_workload
+from azsim.frontend.workload_inputs import onnx_path
 from azsim.inputs.fetch import fetch
 from azsim.inputs.tensors import read_safetensors
 from azsim.ops.build import weight_matrices

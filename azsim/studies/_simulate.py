@@ -10,7 +10,8 @@ import numpy as np
 from azsim.compiler.compile import compile_graph
 from azsim.compression.compress import entropy_bits
 from azsim.errors import InputError
-from azsim.frontend.workload import load_workload, onnx_path
+from azsim.frontend.workload import load_workload
+from azsim.frontend.workload_inputs import onnx_path
 from azsim.hardware import load_hardware
 from azsim.pipeline import prepare
 from azsim.sim.execute import execute, write_inputs

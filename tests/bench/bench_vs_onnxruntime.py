@@ -22,7 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from azsim.compiler.compile import Compiled, compile_graph
 from azsim.evaluate import evaluate_stream
-from azsim.frontend.workload import load_workload, onnx_path
+from azsim.frontend.workload import load_workload
+from azsim.frontend.workload_inputs import onnx_path
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
 from azsim.ops.linear import FloatLinear

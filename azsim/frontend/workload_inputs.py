@@ -1,0 +1,126 @@
+"""A workload's files and arrays: the model, the input, the calibration input."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from azsim.config.document import dotted
+from azsim.errors import ConfigError, FetchError, InputError
+from azsim.frontend._names import unknown
+from azsim.frontend.workload import Workload
+from azsim.frontend.workload_file import GraphModel, OnnxModel, Stream
+from azsim.inputs.fetch import fetch
+from azsim.inputs.spec import AudioInput, Inputs, InputSpec, NpzInput, RandomInput, load_inputs
+from azsim.ir import TensorType
+
+__all__ = ["calibration_arrays", "check_files", "input_arrays", "onnx_path"]
+
+
+def onnx_path(workload: Workload) -> Path | None:
+    """Return the local, verified ONNX file, or None for a model written inline.
+
+    Raises
+    ------
+    FetchError
+        If the file cannot be had or has another hash.
+    """
+    model = workload.model
+    if isinstance(model, GraphModel):
+        return None
+    with _at(workload, "$.model.onnx"):
+        return fetch(model.onnx, workload.folder, model.sha256, model.archive_sha256)
+
+
+def check_files(workload: Workload) -> None:
+    """Fetch the model and the input, so that all that is wrong with either is said at once.
+
+    The calibration input is left to where it turns out to be needed.
+
+    Raises
+    ------
+    FetchError
+        With every file that cannot be had or has another hash.
+    """
+    model, spec = workload.model, workload.input
+    files = []
+    if isinstance(model, OnnxModel):
+        files.append(("$.model.onnx", model.onnx, model))
+    if isinstance(spec, AudioInput):
+        files.append(("$.input.audio", spec.audio, spec))
+    elif isinstance(spec, NpzInput):
+        files.append(("$.input.npz", spec.npz, spec))
+    problems = []
+    for path, reference, pinned in files:
+        try:
+            with _at(workload, path):
+                fetch(reference, workload.folder, pinned.sha256, pinned.archive_sha256)
+        except FetchError as error:
+            problems.append(str(error))
+    if problems:
+        raise FetchError("\n".join(problems))
+
+
+def input_arrays(workload: Workload, input_types: Mapping[str, TensorType]) -> Inputs:
+    """Make the arrays that the workload's model is run on.
+
+    Parameters
+    ----------
+    workload : Workload
+    input_types : mapping of str to TensorType
+        The graph's inputs; those that carry state may be among them and are left out.
+
+    Raises
+    ------
+    InputError
+        If the stream names unknown inputs, or the input does not fit the graph.
+    """
+    return _arrays(workload, workload.input, input_types)
+
+
+def calibration_arrays(workload: Workload, input_types: Mapping[str, TensorType]) -> Inputs | None:
+    """Make the arrays for static activation scales; None where there is no such input."""
+    if workload.calibration is None:
+        return None
+    return _arrays(workload, workload.calibration, input_types)
+
+
+def _arrays(workload: Workload, spec: InputSpec, input_types: Mapping[str, TensorType]) -> Inputs:
+    stream = workload.stream or Stream()
+    problems: list[str] = []
+    for key, names in (("state", stream.state), ("time_axis", stream.time_axis)):
+        for name in names:
+            path = ("stream", key, name)
+            start = f"{workload.place(path)}: {dotted(path)}"
+            if name not in input_types:
+                problems.append(f"{start}: {unknown('graph input', name, input_types)}")
+            elif key == "time_axis" and stream.time_axis[name] >= len(input_types[name].shape):
+                found = f"found {stream.time_axis[name]}, allowed: an axis of {input_types[name]}"
+                problems.append(f"{start}: out of range, {found}")
+    types = {name: kind for name, kind in input_types.items() if name not in stream.state}
+    section = "input" if spec is workload.input else "calibration"
+    densities = spec.random.activation_density if isinstance(spec, RandomInput) else None
+    for name in densities if isinstance(densities, dict) else ():
+        if name not in types:
+            path = (section, "random", "activation_density", name)
+            start = f"{workload.place(path)}: {dotted(path)}"
+            problems.append(f"{start}: {unknown('graph input', name, types)}")
+    if problems:
+        raise ConfigError(problems)
+    kinds = {AudioInput: "audio", NpzInput: "npz", RandomInput: "random"}
+    key = kinds[type(spec)]
+    with _at(workload, f"$.{section}.{key}"):
+        return load_inputs(spec, types, stream.time_axis, workload.folder)
+
+
+@contextlib.contextmanager
+def _at(workload: Workload, path: str) -> Iterator[None]:
+    """Name the place of an input in front of why it could not be had; a file names itself."""
+    try:
+        yield
+    except InputError as error:
+        if not (isinstance(error, FetchError) or path.endswith(".random")):
+            raise
+        located = workload.located(ConfigError([f"{path}: {error}"]))
+        raise type(error)(located.problems[0]) from None
