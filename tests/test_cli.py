@@ -26,11 +26,12 @@ from azsim.compression.quantizers import quantizer_names
 from azsim.folder import read_folder
 from azsim.frontend.scheme_files import scheme_names
 from azsim.frontend.workload import load_workload, workload_names
-from azsim.hardware import preset_names
+from azsim.hardware import load_hardware, preset_names
 from azsim.isa.program_file import load_program
 from azsim.isa.spec import instruction_set
 from azsim.ops.build import operators
 from azsim.report.catalog import CATALOGS
+from azsim.report.units import frequency, rate
 from azsim.sim.result import Comparison, RunResult
 
 ROOT = Path(__file__).parent.parent
@@ -640,6 +641,19 @@ def test_lists_say_what_the_entries_say() -> None:
         assert found == wanted
     assert [row[2] for row in CATALOGS["workloads"]().rows] == [
         load_workload(name).description for name in workload_names()
+    ]
+    chips = [load_hardware(name) for name in preset_names()]
+    assert [row[1:] for row in CATALOGS["hardware"]().rows] == [
+        (
+            frequency(chip.clock_hz),
+            chip.mac.lanes * chip.mac.macs_per_lane,
+            chip.mac.zero_skip,
+            f"{chip.weight_sram.bytes / 1024:g} KiB",
+            f"{chip.activation_sram.bytes / 1024:g} KiB",
+            rate(chip.dram.bytes_per_s),
+            ", ".join(chip.decoder.codecs),
+        )
+        for chip in chips
     ]
     assert all(all(row) for kind in ("operators", "studies") for row in CATALOGS[kind]().rows)
 

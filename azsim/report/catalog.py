@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from azsim.errors import ConfigError
 from azsim.folder import read_folder
@@ -49,21 +50,40 @@ def _schemes() -> Listing:
     return listing("Schemes", ("name", "meaning"), rows)
 
 
+def _preset(path: Path) -> dict[str, Any]:
+    """Keys of a preset and of those that it extends, as written; presets are known to be sound."""
+    from azsim.config import read_document
+
+    data = dict(read_document(path).data)
+    base = data.pop("extends", None)
+    return data if base is None else _laid_over(_preset(path.parent / f"{base}.yaml"), data)
+
+
+def _laid_over(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {**base, **top}
+    for key in base.keys() & top.keys():
+        if isinstance(base[key], dict) and isinstance(top[key], dict):
+            merged[key] = _laid_over(base[key], top[key])
+    return merged
+
+
 def _hardware() -> Listing:
-    from azsim.hardware import load_hardware, preset_names
     from azsim.report.units import frequency, rate
 
-    chips = {name: load_hardware(name) for name in preset_names()}
+    chips = {
+        path.stem: _preset(path)
+        for path in _yaml_files(Path(__file__).parents[1] / "hardware" / "presets")
+    }
     rows = [
         (
             name,
-            frequency(chip.clock_hz),
-            chip.mac.lanes * chip.mac.macs_per_lane,
-            chip.mac.zero_skip,
-            f"{chip.weight_sram.bytes / 1024:g} KiB",
-            f"{chip.activation_sram.bytes / 1024:g} KiB",
-            rate(chip.dram.bytes_per_s),
-            ", ".join(chip.decoder.codecs),
+            frequency(chip["clock_hz"]),
+            chip["mac"]["lanes"] * chip["mac"]["macs_per_lane"],
+            chip["mac"]["zero_skip"],
+            f"{chip['weight_sram']['bytes'] / 1024:g} KiB",
+            f"{chip['activation_sram']['bytes'] / 1024:g} KiB",
+            rate(chip["dram"]["bytes_per_s"]),
+            ", ".join(chip["decoder"]["codecs"]),
         )
         for name, chip in chips.items()
     ]
