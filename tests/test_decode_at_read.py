@@ -15,6 +15,7 @@ from azsim.codecs import (
     block_column_bits,
     block_column_entries,
     codec_is_read_by_column,
+    codec_most_lanes,
     codec_names,
     encode_block,
 )
@@ -32,6 +33,7 @@ from azsim.machine.engines.exact_read import READ_OFFSET, read_cycles
 from azsim.machine.engines.mac import MatmulCycles, geometry, peak_macs_per_cycle
 from azsim.ops.build import lower_graph
 from azsim.sim.execute import execute, write_inputs
+from azsim.sim.races import check_races
 from azsim.sim.statistics import measure
 from azsim.sim.timing import replay
 from compiled import (
@@ -325,7 +327,32 @@ def test_what_cannot_be_read_lies_dense() -> None:
     assert used_codec(CodecChoice("csc"), only_raw) == CodecChoice("raw")
     chosen = used_codec(CodecChoice("csc", {"lanes": 2, "index_bits": 5}), reader())
     assert dict(chosen.parameters) == {"lanes": 8, "index_bits": 5}
-    assert used_codec(CodecChoice("csc"), chip()) == CodecChoice("csc")
+
+
+def test_codecs_with_lanes_get_those_of_the_chip() -> None:
+    four = chip(decoder__lanes=4)
+    for name in ("csc", "lane_tans"):
+        assert dict(used_codec(CodecChoice(name), four).parameters) == {"lanes": 4}
+        kept = CodecChoice(name, {"lanes": 2})
+        assert used_codec(kept, four) == kept
+    assert used_codec(CodecChoice("bitmap"), four) == CodecChoice("bitmap")
+    wide = chip(decoder__lanes=256)
+    assert used_codec(CodecChoice("lane_tans"), wide).parameters["lanes"] == 64
+    for name, lanes in (("csc", 256), ("lane_tans", 64)):
+        assert codec_most_lanes(name) == (4096 if name == "csc" else lanes)
+        codes = compressed_of(sparse_codes(300, 64, 0.2))
+        ran = run_and_compare(with_codec(codes, name), wide)
+        (block,) = ran.compiled.plan.tiles["w"]
+        assert block.n1 == 300
+    of_chip, of_few = (
+        execute_graph(with_codec(codes, "csc", **parameters), wide, frames_for(codes.graph, 1))
+        for parameters in ({}, {"lanes": 4})
+    )
+    loads = [
+        replay(ran.execution.trace, ran.compiled.program, wide).work.max()
+        for ran in (of_chip, of_few)
+    ]
+    assert loads[0] < loads[1]
 
 
 def test_too_small_a_memory_says_what_is_needed() -> None:
@@ -374,3 +401,9 @@ def test_an_array_that_forgot_the_padding_would_show(monkeypatch: pytest.MonkeyP
     wrong = replay(ran.execution.trace, ran.compiled.program, reader(mac__lanes=4))
     mac._prepared_block.cache_clear()
     assert wrong.work.sum() == right.work.sum() - 20
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_programs_have_no_race(name: str) -> None:
+    ran = run_and_compare(compressed_of(sparse_codes(300, 200, 0.2), 3), CHIPS[name], frames=2)
+    assert check_races(ran.compiled.program, ran.execution.trace) == []

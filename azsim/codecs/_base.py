@@ -48,6 +48,9 @@ and may define
     See above.
 ``parameters_of(payload, count, flags) -> dict``
     Parameters, and `columns`, that make the encoder repeat a block that decodes.
+``MOST_LANES``
+    Goes with a parameter `lanes`: the largest that it may be.  The compiler gives such a codec the
+    lanes of the decoder, unless the scheme says how many.
 ``column_entries(payload, count, bits, flags) -> ndarray of shape (lanes, columns)``
     Entries that lane i holds of each column, its rows being i, i + lanes and so on.  Where it is
     defined, an array of that many lanes can read a block as it is, an entry a cycle and lane, and
@@ -86,6 +89,7 @@ __all__ = [
     "block_parameters",
     "codec_is_canonical",
     "codec_is_read_by_column",
+    "codec_most_lanes",
     "codec_names",
     "codec_parameters",
     "decode_block",
@@ -155,6 +159,11 @@ def codec_parameters(name: str) -> tuple[str, ...]:
 def codec_is_canonical(name: str) -> bool:
     """Tell whether a codec's blocks have one form only, see above."""
     return getattr(_codec(name), "CANONICAL", True)
+
+
+def codec_most_lanes(name: str) -> int | None:
+    """Most lanes that a codec deals a block out to; None where they are no parameter of it."""
+    return getattr(_codec(name), "MOST_LANES", None)
 
 
 def codec_is_read_by_column(name: str) -> bool:

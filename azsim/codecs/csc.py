@@ -52,10 +52,10 @@ from azsim.jit import kernel
 ID = 10
 FLAGS = PALETTE
 PARAMETERS = ("index_bits", "lanes", "palette")
+MOST_LANES = 4096
 WANTS_COLUMNS = True
 
 _MIN_INDEX_BITS, _MAX_INDEX_BITS = 3, 8
-_MAX_LANES = 4096
 _SETTINGS = 3
 
 _OK, _BEYOND, _FAULT, _STRAY_ZERO = 0, 1, 2, 3
@@ -72,7 +72,7 @@ def encode(
 ) -> tuple[bytes, int]:
     """Encode (count,) int8 codes; see the package for the contract."""
     check_range("csc", "index_bits", index_bits, _MIN_INDEX_BITS, _MAX_INDEX_BITS)
-    check_range("csc", "lanes", lanes, 1, _MAX_LANES)
+    check_range("csc", "lanes", lanes, 1, MOST_LANES)
     rows = codes.size // columns
     lanes = max(1, min(lanes, rows))
     by_column = np.ascontiguousarray(codes.reshape(rows, columns).T)

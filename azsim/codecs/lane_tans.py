@@ -109,6 +109,7 @@ from azsim.errors import CodecError
 ID = 9
 FLAGS = 15
 PARAMETERS = ("lanes",)
+MOST_LANES = MAX_LANES
 WANTS_COLUMNS = True
 CANONICAL = False
 

@@ -61,7 +61,7 @@ def _best(weight: CompressedWeight, tiles: tuple[Tile, ...], hardware: Hardware)
     best: tuple[tuple[float, float], CodecChoice] | None = None
     for choice in _candidates(hardware):
         try:
-            num_bytes, cycles = _cost(weight, tiles, choice, hardware)
+            num_bytes, cycles = _cost(weight, tiles, used_codec(choice, hardware), hardware)
         except CodecError:
             continue  # not every codec takes every matrix
         cost = (cycles, num_bytes) if is_by_cycles else (num_bytes, cycles)

@@ -6,7 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from azsim.codecs import codec_is_read_by_column, codec_names, codec_parameters
+from azsim.codecs import (
+    codec_is_read_by_column,
+    codec_most_lanes,
+    codec_names,
+    codec_parameters,
+)
 from azsim.compression.scheme import AUTO
 from azsim.hardware.description import Hardware
 from azsim.ir import CodecChoice, CompressedWeight
@@ -17,15 +22,22 @@ __all__ = ["estimated_bits", "used_codec"]
 def used_codec(choice: CodecChoice, hardware: Hardware) -> CodecChoice:
     """Codec that the image holds: the chosen one if the hardware has it, else plain `raw`.
 
-    `raw` with a palette is what the codec `palette` stores, and needs a chip that has that.  Where
-    the array reads blocks, they have its lanes, whatever the scheme says; codecs that it cannot
-    read are `raw`, and `auto` is the first that it can, with a palette if it takes one.
+    `raw` with a palette is what the codec `palette` stores, and needs a chip that has that.  A
+    codec that deals a block out to lanes gets the decoder's, unless the scheme says how many.
+    Where the array reads blocks, they have its lanes, whatever the scheme says; codecs that it
+    cannot read are `raw`, and `auto` is the first that it can, with a palette if it takes one.
     """
     if hardware.decoder.at == "read":
         return _readable(choice, hardware)
     is_palette = choice.name == "raw" and choice.parameters.get("palette")
     needed = "palette" if is_palette else choice.name
-    return choice if needed in hardware.decoder.codecs else CodecChoice("raw")
+    if needed not in hardware.decoder.codecs:
+        return CodecChoice("raw")
+    most = codec_most_lanes(choice.name) if choice.name != AUTO else None
+    if most is None or "lanes" in choice.parameters:
+        return choice
+    lanes = min(hardware.decoder.lanes, most)
+    return replace(choice, parameters={**choice.parameters, "lanes": lanes})
 
 
 def _readable(choice: CodecChoice, hardware: Hardware) -> CodecChoice:

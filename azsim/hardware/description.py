@@ -64,7 +64,7 @@ class Decoder:
     codecs: Annotated[tuple[str, ...], STRUCTURAL]
     """Codecs that the chip can decode; a tensor with another one is stored `raw`."""
     lanes: Annotated[int, Field(ge=1, le=256)]
-    """Lanes that decode side by side."""
+    """Lanes that decode side by side; codecs that deal a block out to lanes get as many."""
     fifo_bursts: Count
     """Bursts buffered between DMA and lanes."""
     bus_bytes_per_cycle: Annotated[int, Field(ge=1, le=4096)]
