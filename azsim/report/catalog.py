@@ -97,7 +97,7 @@ def _hardware() -> Listing:
         "DRAM",
         "codecs",
     )
-    note = "at 8 bits; the numbers are assumptions, and each preset's file says of what kind"
+    note = "at 8 bits; numbers are assumptions but where a preset's file names a source"
     return listing("Hardware presets", columns, rows, note)
 
 

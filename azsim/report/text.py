@@ -38,7 +38,8 @@ __all__ = [
 
 LEGEND = (
     "Exact: outputs, bytes, executed and skipped MACs. Modelled: cycles and all that follows from "
-    "them (times, rates, utilization). Clock, DRAM and SRAM figures of the presets are assumptions."
+    "them (times, rates, utilization). A preset's figures are assumptions but where it names "
+    "a source."
 )
 _MAP_ROWS = 16
 _BAR_CELLS = 40
