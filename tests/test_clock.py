@@ -15,6 +15,7 @@ from azsim.isa import assembly
 from azsim.isa.program import DramImage, Stream
 from azsim.machine.engines.clock import ENGINES, run_clock
 from azsim.sim.execute import execute
+from azsim.sim.flatten import FlatTrace
 from azsim.sim.timing import Timing, replay
 from compiled import chip
 
@@ -46,6 +47,7 @@ class _Todo:
     first_burst: int
     bursts: int
     arrival: int
+    block: list[list[int]]  # what the decoder makes of each burst, weights only
     dispatch: int = -1
     start: int = -1
     end: int = -1
@@ -66,6 +68,7 @@ class _Stepped:
         self.unissued = deque(todo)
         self.last_dispatch = 0
         self.bus_free, self.turn, self.open_row = 0, 0, -1
+        self.refreshes_due = 0
         self.burst_ends: list[list[int]] = [[], [], []]
         self.consumed: list[list[int]] = [[], [], []]
         self.row_misses = self.refreshed = 0
@@ -144,11 +147,15 @@ class _Stepped:
 
     def _bus(self, now: int) -> None:
         dram = self.dram
+        if dram.refresh_every and now and now % dram.refresh_every == 0:
+            self.refreshes_due += 1
         if now < self.bus_free:
             return
-        is_past = 0 < dram.refresh_every <= now
-        if is_past and now % dram.refresh_every < dram.refresh:
-            return
+        if self.refreshes_due:
+            self.refreshes_due -= 1
+            self.bus_free = now + dram.refresh
+            if dram.refresh:
+                return
         for offset in range(3):
             channel = (self.turn + offset) % 3
             entry = self._next_burst(channel, now)
@@ -168,14 +175,28 @@ class _Stepped:
         self.bus_free = done
         # The core sees the burst's end in the next whole cycle.
         seen = -(-done // self.ticks) * self.ticks
-        # The decoder's work is spread over the bursts as evenly as whole cycles allow.
-        work = entry.cycles
-        share = work * (number + 1) // entry.bursts - work * number // entry.bursts
-        before = self.consumed[channel][-1] if number else entry.start
         self.burst_ends[channel].append(seen)
-        self.consumed[channel].append(max(seen, before) + share * self.ticks)
+        self.consumed[channel].append(self._consumed(entry, channel))
         if number + 1 == entry.bursts:
             entry.end = self.consumed[channel][-1]
+
+    def _consumed(self, entry: _Todo, channel: int) -> int:
+        """When the last burst that ended leaves the FIFO; see `azsim.machine.engines.decoder`."""
+        ends, seen = self.burst_ends[channel], self.burst_ends[channel][-1]
+        if channel != 0:
+            return seen
+        left, end_slack, left_slack, hold = (
+            [self.ticks * row[column] for row in entry.block] for column in range(4)
+        )
+        block_late = max(end - slack for end, slack in zip(ends, end_slack, strict=False))
+        number = len(ends) - 1
+        if number + 1 == entry.bursts:
+            return max(seen, block_late + left[-1])
+        times = [*self.consumed[0], seen + hold[number]]
+        if number:
+            late = max(e - slack for e, slack in zip(ends[:-1], left_slack, strict=False))
+            times.append(min(late + left[number], block_late + end_slack[number + 1]))
+        return max(times)
 
 
 def _compiled(
@@ -199,6 +220,8 @@ def _compiled(
         engine,
         column("control_before"),
         column("cycles"),
+        np.array([row for entry in todo for row in entry.block], np.int64).reshape(-1, 4),
+        np.cumsum([0, *(len(entry.block) for entry in todo)])[:-1].astype(np.int64),
         targets,
         column("first_burst"),
         column("bursts"),
@@ -232,22 +255,35 @@ def drams(draw: st.DrawFn) -> _Dram:
 
 
 @st.composite
+def blocks(draw: st.DrawFn, bursts: int) -> list[list[int]]:
+    """Rows of left, end slack, left slack and hold."""
+    left = draw(st.lists(st.integers(0, 30), min_size=bursts, max_size=bursts).map(sorted))
+    slack = draw(st.lists(st.integers(0, left[-1]), min_size=bursts, max_size=bursts).map(sorted))
+    return [
+        [after, by_end, draw(st.integers(0, min(after, by_end))), draw(st.integers(0, 3))]
+        for after, by_end in zip(left, slack, strict=True)
+    ]
+
+
+@st.composite
 def sequences(draw: st.DrawFn, ticks: int) -> list[_Todo]:
     todo = []
     for _ in range(draw(st.integers(1, 14))):
         engine = draw(st.integers(0, 5))
         is_transfer = engine < 3
+        bursts = draw(st.integers(1, 6)) if is_transfer else 0
         todo.append(
             _Todo(
                 engine=engine,
                 control_before=draw(st.integers(0, 2)),
-                cycles=draw(st.integers(0, 25)) if engine in (0, 3, 4) else 0,
+                cycles=draw(st.integers(0, 25)) if engine in (3, 4) else 0,
                 waits=[draw(st.sampled_from([0, 0, 0, 1, 2, 3])) for _ in ENGINES]
                 if engine != FENCE
                 else [0] * 5,
                 first_burst=draw(st.integers(0, 20)) if is_transfer else 0,
-                bursts=draw(st.integers(1, 6)) if is_transfer else 0,
-                arrival=draw(st.sampled_from([0, 0, 30])) * ticks if engine == 1 else 0,
+                bursts=bursts,
+                arrival=draw(st.sampled_from([0, 0, 30, 700])) * ticks if engine == 1 else 0,
+                block=draw(blocks(bursts)) if engine == 0 else [],
             )
         )
     return todo
@@ -473,43 +509,43 @@ weight_load dst=v5 src=v4
 
 def test_a_raw_weight_load_is_bound_by_dram() -> None:
     """512 raw codes and 16 bytes of header are 9 bursts.  Issued at 7, first burst ready at 27,
-    row miss 7, then 10 a burst: 27 + 7 + 90 = 124.  The port writes 512 bytes in 8 cycles,
-    8 / 9 of a cycle a burst; the last share is 8 - 64 // 9 = 1 cycle after the last burst.  The
+    row miss 7, then 10 a burst: 27 + 7 + 90 = 124.  The last burst brings 16 bytes, a cycle on the
+    bus; the lane takes a cycle for each 8 of them, and another one writes them: 128.  The
     FIFO of two bursts would hold requests back to the burst before last: it is 20 cycles of
     latency against 10 of a burst that show; with eight bursts of FIFO they do not."""
     image, size = _with_block(np.ones((4, 128), np.int8), "raw")
     assert size == 528
     hardware = simple(decoder__fifo_bursts=8, dram__outstanding_bursts=8)
-    assert timed(WEIGHTS.format(size=size), hardware, image)[0] == (7, 7, 125)
+    assert timed(WEIGHTS.format(size=size), hardware, image)[0] == (7, 7, 128)
 
 
 def test_a_weight_load_is_bound_by_its_decoder() -> None:
-    """512 ones under bitmap: 16 positions take 4 cycles, 128 cycles on one lane; 16 + 64 + 512
-    bytes are 10 bursts.  Four bursts of 32 cycles ... on one lane each burst brings 12 or 13
-    cycles of decoding; with a write port of one byte a cycle the 512 cycles of the port bind:
-    the first burst ends at 27 + 7 + 10 = 44 and the rest is writing."""
+    """512 ones under bitmap: 16 positions take 4 cycles and 144 bits, 128 cycles on one lane; 16 +
+    64 + 512 bytes are 10 bursts, the first of which is there at 27 + 7 + 10 = 44."""
     image, size = _with_block(np.ones((4, 128), np.int8), "bitmap")
     assert size == 592
     hardware = simple(
         decoder__fifo_bursts=8, dram__outstanding_bursts=8, weight_sram__write_bytes_per_cycle=1
     )
-    assert timed(WEIGHTS.format(size=size), hardware, image)[0] == (7, 7, 44 + 512)
-    # 128 cycles of decoding over 10 bursts: 12.8 a burst, more than the bus's 10.
+    # With a port of a byte a cycle the 512 cycles of writing bind.  Before the first 16 codes there
+    # are two cycles of the bus, for the header and the first step, and four steps, in the last of
+    # which they begin to be written: 5 cycles; a cycle lies between a step and its write.
+    assert timed(WEIGHTS.format(size=size), hardware, image)[0] == (7, 7, 44 + 5 + 512 + 1)
+    # Decoding takes 128 cycles, more than 10 a burst: two of the bus, the steps, the last write.
     lanes = simple(decoder__fifo_bursts=8, dram__outstanding_bursts=8)
-    assert timed(WEIGHTS.format(size=size), lanes, image)[0] == (7, 7, 44 + 128)
-    # With 16 lanes decoding hides behind the bus, but for the last burst's share of 8 cycles.
+    assert timed(WEIGHTS.format(size=size), lanes, image)[0] == (7, 7, 44 + 2 + 128 + 1)
+    # With 16 lanes decoding hides behind DRAM but for what the last burst's 16 bytes are.
     wide = simple(decoder__fifo_bursts=8, dram__outstanding_bursts=8, decoder__lanes=16)
-    assert timed(WEIGHTS.format(size=size), wide, image)[0] == (7, 7, 27 + 7 + 100 + 1)
+    assert timed(WEIGHTS.format(size=size), wide, image)[0] == (7, 7, 27 + 7 + 100 + 3)
 
 
 def test_a_short_fifo_starves_the_bus() -> None:
-    """One burst of FIFO: a burst is requested when the one before has been written.  Each pays
-    20 + 10 and its share of the port's 512 cycles (51.2 a burst); ten bursts: 7 + 7 + 300 + 512."""
+    """One burst of FIFO: a burst is requested when the one before has gone over the decoder's bus,
+    which takes 4 cycles.  The first one is there at 7 + 20 + 7 + 10 = 44, the tenth 9 * (20 + 10 +
+    4) later; it brings 16 bytes: a cycle of the bus, a step, the write."""
     image, size = _with_block(np.ones((4, 128), np.int8), "bitmap")
-    hardware = simple(
-        decoder__fifo_bursts=1, dram__outstanding_bursts=8, weight_sram__write_bytes_per_cycle=1
-    )
-    assert timed(WEIGHTS.format(size=size), hardware, image)[0] == (7, 7, 7 + 7 + 300 + 512)
+    hardware = simple(decoder__fifo_bursts=1, dram__outstanding_bursts=8, decoder__lanes=16)
+    assert timed(WEIGHTS.format(size=size), hardware, image)[0] == (7, 7, 44 + 9 * 34 + 3)
 
 
 def test_products_and_drain() -> None:
@@ -531,14 +567,35 @@ def test_products_and_drain() -> None:
 
 
 def test_refresh_blocks_the_bus() -> None:
-    """A refresh begins at 40 and lasts 15.  The first burst is on the bus from 25 to 42; the
-    second could begin at 42 and begins at 55, the others follow until 85; the next refresh begins
-    at 80: the fourth burst began at 75 and is not broken off."""
+    """A refresh is due at 40 and takes 15.  The first burst is on the bus from 25 to 42, the
+    refresh until 57; the others follow until 87.  The next refresh is due at 80: the fourth burst
+    began at 77 and is not broken off."""
     hardware = simple(dram__refresh_interval_ns=40, dram__refresh_ns=15)
     timing = _timing("load dst=v1 src=v0", hardware, None, None)
-    assert (int(timing.start[0]), int(timing.end[0])) == (5, 85)
+    assert (int(timing.start[0]), int(timing.end[0])) == (5, 87)
     assert timing.refresh_waits == 1
     assert timing.row_misses == 1
+
+
+def test_refreshes_of_a_long_pause_cost_nothing() -> None:
+    """A frame that comes after 30 G cycles: 300 M refreshes.  The load's first burst is ready at
+    30 G + 20 and waits for the refresh of 30 G, until 30 G + 60; the last one begins at 30 G + 97,
+    before the next refresh."""
+    hardware = simple(dram__refresh_interval_ns=100, dram__refresh_ns=60)
+    stream = Stream(frames=1, period_s=30.0, paced=True)
+    timing = _timing("load dst=v1 src=v0 paced=1", hardware, None, stream)
+    assert int(timing.start[0]) == 30_000_000_000
+    assert int(timing.end[0]) == 30_000_000_000 + 60 + 7 + 40
+    assert timing.refresh_waits == 1
+
+
+def test_a_clock_so_slow_that_a_refresh_is_a_tick_comes_to_its_end() -> None:
+    """1 kHz, a burst a cycle: interval and refresh are far below a tick, of which one is a cycle;
+    refresh must leave some of them."""
+    hardware = simple(
+        clock_hz=1000, dram__bytes_per_s=64_000, dram__refresh_interval_ns=40, dram__refresh_ns=15
+    )
+    assert timed("load dst=v1 src=v0", hardware)[0] == (5, 5, 11)  # latency and row miss: a tick
 
 
 def test_the_bus_turns_to_who_is_ready_after_a_refresh() -> None:
@@ -601,3 +658,32 @@ def test_a_program_that_cannot_end_is_named() -> None:
         patch.setattr(module.FlatTrace, "targets", lambda self: original(self) + 1)
         with pytest.raises(MachineError, match=r"^instruction 4 \(load\) can never run$"):
             replay(trace, program, hardware)
+
+
+def test_another_replay_works_out_nothing_of_the_trace_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = """
+    view view=v4 space=activation dtype=i8 addr=0x0 cols=128 col_stride=1
+    view view=v5 space=weight dtype=i8 addr=0x0 rows=4 cols=128 row_stride=128 col_stride=1
+    mac_matmul src=v4 src2=v5
+    halt
+    """
+    program, image = assembly.parse(body), DramImage(np.zeros(1 << 16, np.uint8))
+    hardware = simple(mac__zero_skip="both", mac__lanes=4)
+    trace = execute(program, image, hardware).trace
+    first = replay(trace, program, hardware)
+    products = FlatTrace._products
+    calls = []
+
+    def counted(*args: object, **kwargs: object) -> np.ndarray:
+        calls.append(args)
+        return products(*args, **kwargs)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(FlatTrace, "_products", counted)
+    for again in (hardware, replace(hardware, clock_hz=10**8)):
+        np.testing.assert_array_equal(replay(trace, program, again).work, first.work)
+    assert not calls
+    other = replay(trace, program, simple(mac__zero_skip="both", mac__lanes=2))
+    assert len(calls) == 1
+    assert other.work.sum() > first.work.sum()

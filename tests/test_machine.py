@@ -329,7 +329,9 @@ def test_the_same_codes_in_two_codecs_are_timed_as_what_they_are() -> None:
     hardware = chip(decoder__lanes=1, weight_sram__write_bytes_per_cycle=1024)
     trace = execute(program, DramImage(image), hardware).trace
     work = replay(trace, program, hardware).work
-    assert work[:2].tolist() == [1, 64]  # raw needs only the port; 64 groups of 16 positions
+    # Two cycles of the bus, for the header and the first step; 128 words of codes, or 64 groups of
+    # 16 positions; the last write.
+    assert work[:2].tolist() == [2 + 128 + 1, 2 + 64 + 1]
 
 
 def test_masks_of_activations_are_those_of_their_bytes() -> None:

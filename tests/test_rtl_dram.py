@@ -1,4 +1,4 @@
-"""DRAM and DMA: Verilog, cycle-stepped model and the clock on the same random transfers."""
+"""DRAM and DMA: Verilog, cycle-stepped model and the clock give the same cycles, always."""
 
 from __future__ import annotations
 
@@ -29,24 +29,26 @@ def test_rtl_and_models_agree(capsys: pytest.CaptureFixture[str]) -> None:
             ends = rtl_ends(design, case)
             np.testing.assert_array_equal(exact_ends(case, *size), ends, f"{size}, case {seed}")
             if not case.stall.any():
-                fast.append(int(fast_ends(case, *size).max()))
+                found = fast_ends(case, *size)
+                np.testing.assert_array_equal(found, ends, f"{size}, case {seed}")
+                fast.append(int(found.max()))
                 measured.append(int(ends.max()))
     assert len(_SIZES) * _CASES >= 300
     with capsys.disabled():
         print(f"\nDRAM: {distribution(fast, measured)}")  # noqa: T201
-    check_agreement(fast, measured, mean=0.01, worst=0.03, slack_cycles=3)
 
 
-def test_without_refresh_every_transfer_ends_in_the_same_cycle() -> None:
-    """The clock's refresh is a window in time; that of the RTL waits for the burst under way."""
+def test_refreshes_that_leave_the_bus_little_time() -> None:
+    """Some bursts take longer than the interval, so that several refreshes are due at once."""
     for size in _SIZES:
         for seed in range(60, 80):
             case = random_transfers(seed, is_long=True)
-            case.dram[5:] = 0
-            if not case.stall.any():
-                np.testing.assert_array_equal(
-                    fast_ends(case, *size), rtl_ends(dram_design(*size), case)
-                )
+            ticks = case.dram[0]
+            case.dram[5:] = 23 * ticks, (3 + seed % 17) * ticks
+            case.stall[:] = 0
+            ends = rtl_ends(dram_design(*size), case)
+            np.testing.assert_array_equal(exact_ends(case, *size), ends, f"{size}, case {seed}")
+            np.testing.assert_array_equal(fast_ends(case, *size), ends, f"{size}, case {seed}")
 
 
 def test_planted_fifo_of_one_more_burst_is_found() -> None:

@@ -17,7 +17,11 @@ _SIZES = [
     Joined(4, 2, 64, "bitmap", 8, 8, 8, 4, 4, skip_activations=False),
     Joined(8, 1, 64, "zero_run", 4, 6, 16, 4, 2, skip_activations=True),
     Joined(4, 2, 64, "bitmap", 8, 8, 4, 4, 2, skip_activations=True, is_outer=True),
+    # The FIFO is what most cases wait for: it holds two bursts.
+    Joined(4, 2, 64, "bitmap", 2, 2, 8, 4, 4, skip_activations=False),
 ]
+# Bounds of the fast model's error: relative on cases of 300 cycles or more.
+_BOUNDS = {"mean": 0.01, "worst": 0.05, "slack_cycles": 4, "long_cycles": 300}
 _CASES = 50  # of each size
 # The FIFO is less than DRAM's latency times its rate, and more than it is may be asked for.
 _SHORT_FIFO = replace(_SIZES[1], outstanding=8)
@@ -43,8 +47,8 @@ def test_rtl_models_and_numpy_agree(capsys: pytest.CaptureFixture[str]) -> None:
                 measured.append(cycles)
     assert len(_SIZES) * _CASES >= 150
     with capsys.disabled():
-        print(f"\njoined: {distribution(model, measured)}")  # noqa: T201
-    check_agreement(model, measured, mean=0.02, worst=0.05, slack_cycles=100)
+        print(f"\njoined: {distribution(model, measured, long_cycles=300)}")  # noqa: T201
+    check_agreement(model, measured, **_BOUNDS)
 
 
 def test_planted_fifo_of_one_more_burst_is_found() -> None:
@@ -57,13 +61,10 @@ def test_planted_fifo_of_one_more_burst_is_found() -> None:
     longer = replace(_SHORT_FIFO, fifo_bursts=_SHORT_FIFO.fifo_bursts + 1)
     assert measured == [exact(case, longer) for case in cases]
     with pytest.raises(AssertionError):
-        check_agreement(
-            [fast(case, _SHORT_FIFO) for case in cases], measured, mean=0.02, worst=0.05,
-            slack_cycles=100,
-        )  # fmt: skip
+        check_agreement([fast(case, _SHORT_FIFO) for case in cases], measured, **_BOUNDS)
 
 
-@pytest.mark.parametrize("size", _SIZES[1:], ids=["inner", "outer"])
+@pytest.mark.parametrize("size", _SIZES[1:3], ids=["inner", "outer"])
 def test_planted_queue_of_another_depth_is_found(size: Joined) -> None:
     cases = [random_sequence(seed, size) for seed in range(8, 20)]
     for case in cases:  # DRAM so quick that the array is what counts

@@ -19,13 +19,13 @@ from azsim.codecs import (
     block_bytes,
     block_codec,
     block_column_entries,
-    block_lane_steps,
     decode_block,
 )
 from azsim.errors import CodecError, MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Program, Region
 from azsim.isa.spec import instruction_set
+from azsim.machine.engines.decoder import DecoderSizes, block_times
 from azsim.machine.view import View
 
 __all__ = ["NUM_VIEWS", "Machine", "Operation", "Tile"]
@@ -58,9 +58,23 @@ class Tile:
     digest: str
     encoded: bytes
 
-    def lane_cycles(self, lanes: int) -> int:
-        """Cycles that the busiest decoder lane needs for this block."""
-        return block_lane_steps(self.encoded, lanes).most_steps
+    def burst_times(self, sizes: DecoderSizes, offset_bytes: int, bursts: int) -> np.ndarray:
+        """What the decoder makes of each burst of a transfer of this block.
+
+        Parameters
+        ----------
+        sizes : DecoderSizes
+        offset_bytes : int
+            Where in its first burst the block begins.
+        bursts : int
+            Bursts of the transfer.
+
+        Returns
+        -------
+        ndarray of shape (bursts, 4), int64
+            See `azsim.machine.engines.decoder`.
+        """
+        return block_times(self.encoded, sizes, 8 * offset_bytes, bursts)
 
 
 @dataclass(frozen=True, slots=True)

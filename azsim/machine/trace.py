@@ -9,7 +9,8 @@ activations) is kept in flat arrays in program order.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,8 @@ class Trace:
         Distinct weight tiles by content and encoding.
     masks : ndarray of uint8
         Bits of non-zero activation codes, rows padded to bytes, most significant bit first.
+    derived : dict
+        What timing has worked out from the trace, for its next replay; nothing is lost with it.
     """
 
     sites: tuple[Site, ...]
@@ -74,6 +77,7 @@ class Trace:
     tile_of: np.ndarray
     tiles: tuple[Tile, ...]
     masks: np.ndarray
+    derived: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 class Recorder:

@@ -14,8 +14,9 @@ import numpy as np
 from azsim.hardware.description import Dram, Hardware
 from azsim.isa.program import Program
 from azsim.machine.engines.clock import ENGINES
+from azsim.machine.engines.decoder import DecoderSizes, copy_times
 from azsim.machine.engines.mac import (
-    MatmulCycles,
+    Geometry,
     block_cycles,
     geometry,
     matmul_cycles,
@@ -52,6 +53,9 @@ def bus_parameters(hardware: Hardware) -> tuple[int, np.ndarray]:
     """Ticks per cycle, and the description of DRAM that `run_clock` takes: (8,) int64."""
     dram, clock = hardware.dram, hardware.clock_hz
     ticks, burst_ticks = dram_ticks(dram, clock)
+    every = _ticks(dram.refresh_interval_ns, clock, ticks)
+    # With a tick near the interval, rounding must not make refresh last for ever.
+    refresh = min(_ticks(dram.refresh_ns, clock, ticks), max(0, every - 1))
     bus = np.array(
         [
             burst_ticks,
@@ -60,8 +64,8 @@ def bus_parameters(hardware: Hardware) -> tuple[int, np.ndarray]:
             hardware.decoder.fifo_bursts,
             max(1, dram.row_bytes // dram.burst_bytes),
             _ticks(dram.row_miss_ns, clock, ticks),
-            _ticks(dram.refresh_interval_ns, clock, ticks),
-            _ticks(dram.refresh_ns, clock, ticks),
+            every,
+            refresh,
         ],
         np.int64,
     )
@@ -105,6 +109,11 @@ class FlatTrace:
     cycles : ndarray of int64
         The engine's own cycles: decoder or write port for weight loads, occupancy for MAC and
         vector; 0 for loads and stores.
+    blocks : ndarray of shape (entries, 4), int64
+        What the decoder makes of each burst of a block (`azsim.machine.engines.decoder`); equal
+        blocks once.
+    block_at : ndarray of int64
+        Weight loads: where their block's entries begin.
     first_burst, num_bursts, useful_bytes : ndarray of int64
         DRAM bursts of transfers and the bytes that they asked for.
     macs, executed, nonzero : ndarray of int64
@@ -116,22 +125,14 @@ class FlatTrace:
     def __init__(self, trace: Trace, hardware: Hardware) -> None:
         self.trace = trace
         self.hardware = hardware
-        kinds = np.array(
-            [
-                ENGINES.index(site.engine)
-                if site.engine in ENGINES
-                else (_FENCE if site.mnemonic in ("fence", "halt") else -1)
-                for site in trace.sites
-            ],
-            np.int64,
-        )
-        kind = kinds[trace.sequence]
-        self.positions = np.flatnonzero(kind >= 0)
-        self.engine = np.ascontiguousarray(kind[self.positions])
-        self.site = trace.sequence[self.positions]
+        outline = trace.derived.get("outline")
+        if outline is None:
+            outline = trace.derived["outline"] = _outline(trace)
+        self.positions, self.site, self.engine, self._groups, self._targets = outline
         self.control_before = np.diff(self.positions, prepend=-1) - 1
         count = len(self.positions)
         self.cycles = np.zeros(count, np.int64)
+        self.block_at = np.zeros(count, np.int64)
         self.first_burst = np.zeros(count, np.int64)
         self.num_bursts = np.zeros(count, np.int64)
         self.useful_bytes = np.zeros(count, np.int64)
@@ -140,29 +141,32 @@ class FlatTrace:
         self.nonzero = np.zeros(count, np.int64)
         self.ideal = np.zeros(count, np.float64)
         self._table = instructions()
-        order = np.argsort(self.site, kind="stable")
-        bounds = np.searchsorted(self.site[order], np.arange(len(trace.sites) + 1))
-        for number, site in enumerate(trace.sites):
-            where = order[bounds[number] : bounds[number + 1]]
-            if len(where) and site.engine in ENGINES:
-                self._fill(site, where)
+        self._blocks: dict[tuple[int, ...], tuple[int, np.ndarray]] = {}
+        self._num_entries = 0
+        for number, where in self._groups:
+            self._fill(number, where)
+        blocks = [times for _, times in self._blocks.values()]
+        self.blocks = np.concatenate([*blocks, np.zeros((0, 4), np.int64)])
 
-    def _fill(self, site: Site, where: np.ndarray) -> None:
+    def _fill(self, number: int, where: np.ndarray) -> None:
+        site = self.trace.sites[number]
         payload = self.trace.payload[self.positions[where]]
         tile_of = self.trace.tile_of[self.positions[where]]
         burst_bytes = self.hardware.dram.burst_bytes
         if site.mnemonic == "mac_matmul":
             for tile in np.unique(tile_of):
-                self._fill_matmul(site, where[tile_of == tile], payload[tile_of == tile], int(tile))
+                same = tile_of == tile
+                self._fill_matmul(number, where[same], payload[same], int(tile))
         elif site.mnemonic == "weight_load":
-            source, target = site.views["src"], site.views["dst"]
+            source = site.views["src"]
             self.first_burst[where], self.num_bursts[where] = _bursts(source, payload, burst_bytes)
             self.useful_bytes[where] = source.num_bytes
-            port = -(-target.num_bytes // self.hardware.weight_sram.write_bytes_per_cycle)
-            self.cycles[where] = port
-            for tile in np.unique(tile_of[tile_of >= 0]):
-                lanes = self.trace.tiles[tile].lane_cycles(self.hardware.decoder.lanes)
-                self.cycles[where[tile_of == tile]] = max(lanes, port)
+            offset = payload % burst_bytes
+            for key in np.unique(tile_of * burst_bytes + offset):
+                same = where[(tile_of == key // burst_bytes) & (offset == key % burst_bytes)]
+                bursts = int(self.num_bursts[same[0]])
+                at, times = self._block(site, *divmod(int(key), burst_bytes), bursts)
+                self.block_at[same], self.cycles[same] = at, times[-1, 0]
         elif site.mnemonic in ("load", "store"):
             view = site.views["src" if site.mnemonic == "load" else "dst"]
             self.first_burst[where], self.num_bursts[where] = _bursts(view, payload, burst_bytes)
@@ -170,38 +174,71 @@ class FlatTrace:
         else:
             self.cycles[where] = self._table[site.mnemonic].cycles(site, self.hardware)
 
-    def _fill_matmul(self, site: Site, where: np.ndarray, offsets: np.ndarray, tile: int) -> None:
+    def _block(
+        self, site: Site, tile: int, offset_bytes: int, bursts: int
+    ) -> tuple[int, np.ndarray]:
+        """Where the entries of a weight load begin, and the entries; tile -1 is not decoded."""
+        decoder, sram = self.hardware.decoder, self.hardware.weight_sram
+        burst_bytes, port_bytes = self.hardware.dram.burst_bytes, sram.write_bytes_per_cycle
+        source, target = site.views["src"], site.views["dst"]
+        # Rows start at bytes in weight SRAM.
+        port_codes = max(1, port_bytes * target.num_elements // target.num_bytes)
+        key = (tile, port_codes, offset_bytes, bursts, source.num_bytes)
+        if key not in self._blocks:
+            if tile < 0:
+                times = copy_times(source.num_bytes, port_bytes, burst_bytes, offset_bytes)
+            else:
+                sizes = DecoderSizes(
+                    decoder.lanes,
+                    8 * decoder.bus_bytes_per_cycle,
+                    port_codes,
+                    8 * burst_bytes,
+                )
+                times = self.trace.tiles[tile].burst_times(sizes, offset_bytes, bursts)
+            self._blocks[key] = self._num_entries, times
+            self._num_entries += bursts
+        return self._blocks[key]
+
+    def _fill_matmul(self, number: int, where: np.ndarray, offsets: np.ndarray, tile: int) -> None:
+        site, mac = self.trace.sites[number], self.hardware.mac
         source, weights = site.views["src"], site.views["src2"]
-        mac = self.hardware.mac
         widths = weights.element_bits, source.element_bits
         at_read = weights.dtype == "u8"
-        prepared = self._prepared(tile, *widths, at_read=at_read)
-        row_bytes = -(-source.cols // 8)
-        step = max(1, _CHUNK_MARKS // max(1, source.rows * row_bytes * 8))
-        for begin in range(0, len(where), step):
-            part, base = where[begin : begin + step], offsets[begin : begin + step]
-            index = base[:, None] + np.arange(source.rows * row_bytes)
-            bits = np.unpackbits(self.trace.masks[index].reshape(-1, row_bytes), axis=1)
-            marks = np.ascontiguousarray(bits[:, : source.cols])
-
-            def per_instruction(values: np.ndarray, part: np.ndarray = part) -> np.ndarray:
-                return values.reshape(len(part), source.rows).sum(axis=1)
-
-            self.cycles[part] = mac.pipeline_cycles + per_instruction(prepared.row_cycles(marks))
-            self.executed[part] = per_instruction(prepared.executed_products(marks))
-            self.nonzero[part] = per_instruction(prepared.nonzero_products(marks))
+        shape = geometry(mac, *widths)
+        key = ("products", number, tile, shape)
+        if key not in self.trace.derived:
+            self.trace.derived[key] = self._products(source, offsets, tile, shape, at_read=at_read)
+        cycles, self.executed[where], self.nonzero[where] = self.trace.derived[key]
+        self.cycles[where] = mac.pipeline_cycles + cycles
         self.macs[where] = source.rows * self.trace.tiles[tile].codes.size
         peak = peak_macs_per_cycle(mac, *widths, at_read=at_read)
         self.ideal[where] = self.nonzero[where] / peak
 
-    def _prepared(
-        self, tile: int, weight_bits: int, activation_bits: int, *, at_read: bool
-    ) -> MatmulCycles:
+    def _products(
+        self, source: View, offsets: np.ndarray, tile: int, shape: Geometry, *, at_read: bool
+    ) -> np.ndarray:
+        """Row cycles, executed products and non-zero ones of products with one tile: (3, n)."""
         record = self.trace.tiles[tile]
-        shape = geometry(self.hardware.mac, weight_bits, activation_bits)
         if at_read:
-            return block_cycles(record.encoded, record.codes, shape)
-        return matmul_cycles(record.digest, record.codes, shape)
+            prepared = block_cycles(record.encoded, record.codes, shape)
+        else:
+            prepared = matmul_cycles(record.digest, record.codes, shape)
+        row_bytes = -(-source.cols // 8)
+        step = max(1, _CHUNK_MARKS // max(1, source.rows * row_bytes * 8))
+        out = np.zeros((3, len(offsets)), np.int64)
+        for begin in range(0, len(offsets), step):
+            base = offsets[begin : begin + step]
+            index = base[:, None] + np.arange(source.rows * row_bytes)
+            bits = np.unpackbits(self.trace.masks[index].reshape(-1, row_bytes), axis=1)
+            marks = np.ascontiguousarray(bits[:, : source.cols])
+            rows = (
+                prepared.row_cycles(marks),
+                prepared.executed_products(marks),
+                prepared.nonzero_products(marks),
+            )
+            sums = np.stack(rows).reshape(3, len(base), source.rows).sum(axis=2)
+            out[:, begin : begin + step] = sums
+        return out
 
     def arrivals(self, program: Program) -> np.ndarray:
         """Cycle before which a paced load cannot start; 0 for everything else."""
@@ -211,17 +248,54 @@ class FlatTrace:
             period = Fraction(stream.period_s).limit_denominator(10**9) * self.hardware.clock_hz
             paced = np.array([site.paced for site in self.trace.sites], bool)[self.site]
             where = np.flatnonzero(paced)
-            arrival[where] = [math.ceil((frame + 1) * period) for frame in range(len(where))]
+            above, below = period.numerator, period.denominator
+            arrival[where] = [-(-above * frame // below) for frame in range(1, len(where) + 1)]
         return arrival
 
     def targets(self) -> np.ndarray:
         """Completions of each engine that each instruction waits for: (n, 5) int64, 0 for none."""
-        waits = np.array(
-            [[site.waits.get(engine, 0) for engine in ENGINES] for site in self.trace.sites],
-            np.int64,
-        ).reshape(-1, len(ENGINES))[self.site]
-        issued = np.zeros_like(waits)
-        for number in range(len(ENGINES)):
-            mine = self.engine == number
-            issued[:, number] = np.cumsum(mine) - mine
-        return np.ascontiguousarray(np.where(waits > 0, np.maximum(issued - waits + 1, 0), 0))
+        return self._targets
+
+
+def _outline(
+    trace: Trace,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple[int, np.ndarray]], np.ndarray]:
+    """What no hardware changes.
+
+    Returns
+    -------
+    positions, site, engine : ndarray
+        See `FlatTrace`.
+    groups : list of (int, ndarray)
+        Sites of engines, with the numbers of their instructions.
+    targets : ndarray of shape (n, 5), int64
+    """
+    kinds = np.array(
+        [
+            ENGINES.index(site.engine)
+            if site.engine in ENGINES
+            else (_FENCE if site.mnemonic in ("fence", "halt") else -1)
+            for site in trace.sites
+        ],
+        np.int64,
+    )
+    kind = kinds[trace.sequence]
+    positions = np.flatnonzero(kind >= 0)
+    engine = np.ascontiguousarray(kind[positions])
+    site = trace.sequence[positions]
+    order = np.argsort(site, kind="stable")
+    bounds = np.searchsorted(site[order], np.arange(len(trace.sites) + 1))
+    groups = [
+        (number, order[bounds[number] : bounds[number + 1]])
+        for number in np.unique(site).tolist()
+        if trace.sites[number].engine in ENGINES
+    ]
+    waits = np.array(
+        [[site.waits.get(engine, 0) for engine in ENGINES] for site in trace.sites], np.int64
+    ).reshape(-1, len(ENGINES))[site]
+    issued = np.zeros_like(waits)
+    for number in range(len(ENGINES)):
+        mine = engine == number
+        issued[:, number] = np.cumsum(mine) - mine
+    targets = np.where(waits > 0, np.maximum(issued - waits + 1, 0), 0)
+    return positions, site, engine, groups, np.ascontiguousarray(targets)

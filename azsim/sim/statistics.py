@@ -204,6 +204,8 @@ def _engines(
     busy: dict[str, int] = {}
     stalls: dict[str, dict[str, int]] = {}
     ends_by_engine = [end[timing.engine == number] for number in range(len(ENGINES))]
+    # Instructions of each engine before each instruction.
+    issued = [np.cumsum(timing.engine == n) - (timing.engine == n) for n in range(len(ENGINES))]
     waits = np.array(
         [[site.waits.get(engine, 0) for engine in ENGINES] for site in trace.sites]
     ).reshape(-1, len(ENGINES))[timing.site]
@@ -216,7 +218,7 @@ def _engines(
         reasons = dict.fromkeys(STALL_REASONS, 0)
         after_last = cycles - int(stops[-1] if len(mine) else 0)
         reasons["no_work"] = int((ready - before).sum()) + after_last
-        cause = _causes(timing, mine, waits, ends_by_engine, start)
+        cause = _causes(timing, mine, waits, issued, ends_by_engine)
         gaps = begins - ready
         for reason in range(len(ENGINES) + 1):
             reasons[STALL_REASONS[reason]] += int(gaps[cause == reason].sum())
@@ -237,8 +239,8 @@ def _causes(
     timing: Timing,
     mine: np.ndarray,
     waits: np.ndarray,
+    issued: list[np.ndarray],
     ends_by_engine: list[np.ndarray],
-    start: np.ndarray,
 ) -> np.ndarray:
     """Number in `STALL_REASONS` of what each instruction of one engine waited for last."""
     cause = np.full(len(mine), len(ENGINES) + 1)
@@ -246,8 +248,7 @@ def _causes(
     arrived = (timing.arrival[mine] > 0) & (timing.start[mine] == timing.arrival[mine])
     for other, ends in enumerate(ends_by_engine):
         wait = waits[mine, other]
-        issued = np.cumsum(timing.engine == other)[mine] - (timing.engine[mine] == other)
-        need = issued - wait + 1
+        need = issued[other][mine] - wait + 1
         active = (wait > 0) & (need > 0)
         at = (
             np.where(active, ends[np.clip(need - 1, 0, max(0, len(ends) - 1))], -1)
@@ -274,23 +275,25 @@ def _layers(
 ) -> tuple[LayerStatistics, ...]:
     """Per-layer figures; retirement is the running maximum of ends in program order."""
     names = program.layers
-    filled = layer_of.copy()
-    for position in range(len(filled)):  # fences and the halt belong to what they follow
-        if filled[position] < 0:
-            filled[position] = filled[position - 1] if position else 0
+    # Fences and the halt belong to what they follow.
+    known = np.where(layer_of >= 0, np.arange(len(layer_of)), -1)
+    last = np.maximum.accumulate(known)
+    filled = np.where(last >= 0, layer_of[last], 0)
     retired = np.maximum.accumulate(end) if len(end) else end
     spent = np.diff(retired, prepend=0)
     busy = timing.end - timing.start
     bus = timing.bursts * hardware.dram.burst_bytes * hardware.clock_hz / hardware.dram.bytes_per_s
+    order = np.argsort(filled, kind="stable")
+    bounds = np.searchsorted(filled[order], np.arange(len(names) + 1))
     result = []
     for number, name in enumerate(names):
-        mine = filled == number
+        mine = order[bounds[number] : bounds[number + 1]]
         cycles = int(spent[mine].sum())
+        engine_of, stored = timing.engine[mine], is_store[mine]
         by_engine = {
-            engine: int(busy[mine & (timing.engine == code)].sum())
-            for code, engine in enumerate(ENGINES)
+            engine: int(busy[mine[engine_of == code]].sum()) for code, engine in enumerate(ENGINES)
         }
-        by_engine["decoder"] = int(timing.work[mine & (timing.engine == _WEIGHT)].sum())
+        by_engine["decoder"] = int(timing.work[mine[engine_of == _WEIGHT]].sum())
         by_engine["dram"] = int(np.ceil(bus[mine].sum()))
         macs = int(timing.products.macs[mine].sum())
         executed = int(timing.products.executed[mine].sum())
@@ -300,8 +303,8 @@ def _layers(
             LayerStatistics(
                 name=name,
                 cycles=cycles,
-                dram_read_bytes=int(traffic[mine & ~is_store].sum()),
-                dram_write_bytes=int(traffic[mine & is_store].sum()),
+                dram_read_bytes=int(traffic[mine[~stored]].sum()),
+                dram_write_bytes=int(traffic[mine[stored]].sum()),
                 macs=macs,
                 macs_executed=executed,
                 macs_skipped=macs - executed,

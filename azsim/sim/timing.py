@@ -173,6 +173,8 @@ def replay(trace: Trace, program: Program, hardware: Hardware) -> Timing:
         flat.engine,
         flat.control_before,
         flat.cycles,
+        flat.blocks,
+        flat.block_at,
         flat.targets(),
         flat.first_burst,
         flat.num_bursts,

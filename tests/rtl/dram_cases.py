@@ -105,10 +105,15 @@ def fast_ends(case: DramCase, outstanding: int, fifo: int) -> np.ndarray:
     bus = np.array([burst, latency, outstanding, fifo, row_bursts, miss, every, refresh], np.int64)
     channel, first, bursts, work, offered = (np.ascontiguousarray(c) for c in case.jobs.T)
     dispatch, start, end = (np.full(count, -1, np.int64) for _ in range(3))
+    # The consumer's work is spread evenly over a transfer's bursts; it cannot begin early.
+    left = [w * np.arange(n + 1) // n for w, n in zip(work, bursts, strict=True)]
+    blocks = [np.stack([a[1:], a[:-1], a[:-1], np.diff(a)], axis=1) for a in left]
+    begins = np.cumsum(np.append(0, bursts))[:-1]
     run_clock(
-        channel, np.zeros(count, np.int64), work, np.zeros((count, 5), np.int64), first, bursts,
-        offered * ticks, np.ascontiguousarray(np.argsort(channel, kind="stable")), ticks, 1,
-        count + 1, bus, dispatch, start, end, np.zeros(3, np.int64),
+        channel, np.zeros(count, np.int64), np.zeros(count, np.int64), np.concatenate(blocks),
+        begins, np.zeros((count, 5), np.int64), first, bursts, offered * ticks,
+        np.ascontiguousarray(np.argsort(channel, kind="stable")), ticks, 1, count + 1, bus,
+        dispatch, start, end, np.zeros(3, np.int64),
     )  # fmt: skip
     return end // ticks
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,10 @@ __all__ = ["Joined", "Sequence", "exact", "expected_sums", "fast", "random_seque
 _TAKE_CYCLES = 2
 """A tile's cycles in the array beyond those of its rows and of the last sum: one to take it, one to
 hand over the first window or activation."""
+
+_DECODER_PIPELINE_CYCLES = 4
+"""A tile's cycles in the decoder beyond those of its lanes: a burst into the FIFO, a word out of
+it, the last group's write, and the hand-over to the array."""
 
 _GROUP = 16
 _LIMIT = 1 << 20
@@ -356,23 +361,56 @@ def _outer_work(
     return np.concatenate(turns), np.concatenate(products)
 
 
+def _block_times(case: Sequence, tile: int, size: Joined) -> np.ndarray:
+    """What `azsim.machine.engines.decoder` gives, for this Verilog's layout of a block.
+
+    First the table, a burst a cycle; then bursts that hold `words` words of each lane's stream,
+    and leave when each lane has taken its own.
+    """
+    steps = block_lane_steps(case.blocks[tile], size.decoder_lanes)
+    tables, bursts = case.tables[tile], len(case.bursts[tile])
+    longest = int(np.diff(steps.first).max())
+    last = max(longest, -(-case.stored[tile].size // size.port_codes))
+    number = np.arange(bursts - tables)
+    left, need, slack = [], [], []
+    for begin, end in itertools.pairwise(steps.first):
+        used = np.cumsum(steps.bits[begin:end])
+        # A lane takes a word when what it has used is within a word of it.
+        room = 64 * ((number + 1) * size.words - 2)
+        left.append(np.minimum(np.searchsorted(used, room - 1) + 1, end - begin))
+        first = np.searchsorted(used, 64 * number * size.words, side="right")
+        need.append(np.where(first < end - begin, first, longest))
+        slack.append(np.where(first < end - begin, longest - (end - begin), 0))
+    lefts, needs = np.array(left), np.array(need)
+    all_left = lefts.max(axis=0)
+    spare = np.minimum.accumulate((all_left - lefts)[:, ::-1], axis=1)[:, ::-1]
+    # Where the port is what is slow, it holds the lanes up evenly.
+    columns = [all_left, (needs + np.array(slack)).min(axis=0), (needs + spare).min(axis=0)]
+    times = np.stack([column * last // longest for column in columns], axis=1)
+    times[-1, 0] = last + _DECODER_PIPELINE_CYCLES
+    times[:, 1] = np.minimum(times[:, 1], last)
+    table = np.arange(tables)
+    return np.concatenate([
+        np.stack([table + 1, table, table, np.ones(tables, np.int64)], axis=1),
+        np.append(times + tables, np.full((len(times), 1), size.words + 1), axis=1),
+    ])  # fmt: skip
+
+
 def fast(case: Sequence, size: Joined) -> int:
     """Cycles of the models that every run uses: steps of lanes, `row_cycles` and the clock."""
     count = len(case.codes)
     engine = np.tile(np.array([0, 3], np.int64), count)
     cycles = np.zeros(2 * count, np.int64)
-    for i, (codes, inputs, data) in enumerate(
-        zip(case.codes, case.activations, case.blocks, strict=True)
-    ):
-        port = -(-codes.size // size.port_codes)
-        cycles[2 * i] = max(block_lane_steps(data, size.decoder_lanes).most_steps, port)
+    for i, (codes, inputs) in enumerate(zip(case.codes, case.activations, strict=True)):
         rows = MatmulCycles(codes, size.geometry).row_cycles((inputs != 0).astype(np.uint8))
         cycles[2 * i + 1] = _TAKE_CYCLES + size.sum_cycles + rows.sum()
+    blocks = [_block_times(case, i, size) for i in range(count)]
     targets = np.zeros((2 * count, 5), np.int64)
     targets[0::2, 3] = np.maximum(np.arange(count) - 1, 0)  # the slot is free
     targets[1::2, 0] = np.arange(count) + 1  # the slot is full
-    first, bursts = np.zeros(2 * count, np.int64), np.zeros(2 * count, np.int64)
+    first, bursts, begins = (np.zeros(2 * count, np.int64) for _ in range(3))
     first[0::2], bursts[0::2] = case.first_bursts(), [len(b) for b in case.bursts]
+    begins[0::2] = np.cumsum([0, *(len(b) for b in case.bursts)])[:-1]
     ticks, burst, latency, row_bursts, miss, every, refresh = case.dram.tolist()
     bus = np.array(
         [burst, latency, size.outstanding, size.fifo_bursts, row_bursts, miss, every, refresh],
@@ -381,7 +419,7 @@ def fast(case: Sequence, size: Joined) -> int:
     none = np.zeros(2 * count, np.int64)
     dispatch, start, end = (np.full(2 * count, -1, np.int64) for _ in range(3))
     run_clock(
-        engine, none, cycles, targets, first, bursts, none,
+        engine, none, cycles, np.concatenate(blocks), begins, targets, first, bursts, none,
         np.ascontiguousarray(np.argsort(engine, kind="stable")), ticks, 1, 2 * count, bus,
         dispatch, start, end, np.zeros(3, np.int64),
     )  # fmt: skip

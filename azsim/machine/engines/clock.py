@@ -12,12 +12,24 @@ One burst::
 
     requested = max(transfer's start, end of burst b - outstanding, consumption of burst b - fifo)
     ready     = requested + latency
-    begin     = max(bus free, ready), moved out of a refresh, plus row_miss if it opens a row
+    begin     = max(bus free, ready), plus row_miss if it opens a row
     end       = begin + burst, which the core sees in the next whole cycle
-    consumed  = max(end, consumed of burst b - 1) + its share of the decoder's cycles
+    consumed  = end, or for weights what the decoder makes of it
 
-The FIFO lies before the decoder lanes, so that it holds back weights only.  Of several channels
-that are ready when the bus is free (and no refresh under way) the one whose turn it is goes first.
+The FIFO lies before the decoder lanes, so that it holds back weights only.  What late bursts do to
+a block follows from four numbers for each burst (`azsim.machine.engines.decoder`)::
+
+    block_late = max(block_late, end - end_slack[b])
+    left_late  = max(left_late, end - left_slack[b])
+    consumed   = max(consumed of burst b - 1, end + hold[b],
+                     min(left_late before b + left[b], block_late + end_slack[b + 1]))
+
+and the block ends at ``block_late + left[last]``.
+
+Of several channels that are ready when the bus is free the one whose turn it is goes first.
+
+A refresh is due each interval.  It takes the bus for its whole time, from when it is due or the
+burst under way has ended; no burst goes before a refresh that is due.
 
 An instruction ends when its last burst is consumed.  Only the bus works between two cycles.
 
@@ -42,7 +54,9 @@ _FENCE = 5
 
 # Rows of the state that each engine has, and entries of the state that all share.
 _BASE, _ISSUED, _STARTED, _COMPLETED, _FREE, _ACTIVE, _SERVED, _CONSUMED = range(8)
-_NOW, _NEXT, _KNOWN_ENDS, _LATEST_END, _BUS_FREE, _OPEN_ROW, _TURN = range(7)
+_BLOCK_LATE, _LEFT_LATE = 8, 9  # of the weight engine's block
+_LEFT, _END_SLACK, _LEFT_SLACK, _HOLD = range(4)
+_NOW, _NEXT, _KNOWN_ENDS, _LATEST_END, _BUS_FREE, _OPEN_ROW, _TURN, _NEXT_REFRESH = range(8)
 # Entries of the DRAM description.
 _BURST, _LATENCY, _OUTSTANDING, _FIFO, _ROW_BURSTS, _ROW_MISS, _REFRESH_EVERY, _REFRESH = range(8)
 
@@ -138,39 +152,79 @@ def _ready(e, start, ring_end, ring_consumed, dram, own):
 
 
 @kernel
+def _refresh(ready, dram, shared):
+    """Make the refreshes that go before a burst that is ready; tells whether it waits."""
+    every, takes = dram[_REFRESH_EVERY], dram[_REFRESH]
+    if every == 0 or shared[_NEXT_REFRESH] > max(shared[_BUS_FREE], ready):
+        return False
+    before = max(shared[_BUS_FREE], ready)
+    # First those that a burst has held up, one after another; each gains `every - takes`.
+    late = shared[_BUS_FREE] - shared[_NEXT_REFRESH]
+    if late >= 0:
+        number = late // (every - takes) + 1
+        shared[_BUS_FREE] += number * takes
+        shared[_NEXT_REFRESH] += number * every
+    # Then those of a pause, each over before the next is due.
+    if shared[_NEXT_REFRESH] <= ready:
+        shared[_NEXT_REFRESH] += (ready - shared[_NEXT_REFRESH]) // every * every
+        shared[_BUS_FREE] = shared[_NEXT_REFRESH] + takes
+        shared[_NEXT_REFRESH] += every
+    return max(shared[_BUS_FREE], ready) > before
+
+
+@kernel
 def _choose(start, ring_end, ring_consumed, dram, own, shared):
-    """Channel that the bus serves next, the tick, and ticks that it waited for a refresh."""
+    """Channel that the bus serves next, the tick, and whether it waited for a refresh."""
     earliest = -1
     for e in range(_CHANNELS):
         if own[_ACTIVE, e] >= 0:
             ready = _ready(e, start, ring_end, ring_consumed, dram, own)
             if earliest < 0 or ready < earliest:
                 earliest = ready
+    if earliest < 0:
+        return -1, 0, False
+    waits = _refresh(earliest, dram, shared)
     at = max(shared[_BUS_FREE], earliest)
-    refreshing = 0
-    if dram[_REFRESH_EVERY] > 0 and at >= dram[_REFRESH_EVERY]:
-        refreshing = max(0, dram[_REFRESH] - at % dram[_REFRESH_EVERY])
-    at += refreshing
     for offset in range(_CHANNELS):
         e = (shared[_TURN] + offset) % _CHANNELS
         if own[_ACTIVE, e] >= 0 and _ready(e, start, ring_end, ring_consumed, dram, own) <= at:
-            return e, at, refreshing
-    return -1, at, refreshing
+            return e, at, waits
+    return -1, at, waits
+
+
+@kernel
+def _leave(blocks, entry, seen, is_first, is_last, ticks, own):
+    """Tick at which a block's burst has left the FIFO; for its last one, the block's end."""
+    block_late = seen - blocks[entry, _END_SLACK] * ticks
+    left_late = seen - blocks[entry, _LEFT_SLACK] * ticks
+    leaves = seen + blocks[entry, _HOLD] * ticks
+    if not is_first:
+        block_late = max(block_late, own[_BLOCK_LATE, _WEIGHT])
+        before = own[_LEFT_LATE, _WEIGHT]
+        left_late = max(left_late, before)
+        if not is_last:
+            by_order = before + blocks[entry, _LEFT] * ticks
+            leaves = max(leaves, min(by_order, block_late + blocks[entry + 1, _END_SLACK] * ticks))
+    own[_BLOCK_LATE, _WEIGHT] = block_late
+    own[_LEFT_LATE, _WEIGHT] = left_late
+    if is_last:
+        return max(seen, block_late + blocks[entry, _LEFT] * ticks)
+    return max(leaves, own[_CONSUMED, _WEIGHT])
 
 
 @kernel
 def _serve(
-    cycles, first_burst, num_bursts, ticks, start, end, ring_end, ring_consumed, dram, own, shared,
-    counters,
+    blocks, block_at, first_burst, num_bursts, ticks, start, end, ring_end, ring_consumed, dram,
+    own, shared, counters,
 ):  # fmt: skip
     """Serve bursts until a transfer has ended; False if no transfer is under way."""
     while True:
-        e, at, refreshing = _choose(start, ring_end, ring_consumed, dram, own, shared)
+        e, at, waits = _choose(start, ring_end, ring_consumed, dram, own, shared)
         if e < 0:
             return False
         i, b = own[_ACTIVE, e], own[_SERVED, e]
         shared[_TURN] = (e + 1) % _CHANNELS
-        counters[1] += refreshing > 0
+        counters[1] += waits
         row = (first_burst[i] + b) // dram[_ROW_BURSTS]
         if row != shared[_OPEN_ROW]:
             shared[_OPEN_ROW] = row
@@ -179,29 +233,32 @@ def _serve(
         done = at + dram[_BURST]
         shared[_BUS_FREE] = done
         counters[2] += 1
-        work, total = cycles[i], num_bursts[i]
-        share = work * (b + 1) // total - work * b // total
         seen = -(-done // ticks) * ticks
-        consumed = max(seen, own[_CONSUMED, e]) + share * ticks
+        consumed = seen
+        is_last = b + 1 == num_bursts[i]
+        if e == _WEIGHT:
+            consumed = _leave(blocks, block_at[i] + b, seen, b == 0, is_last, ticks, own)
         own[_CONSUMED, e] = consumed
         ring_end[e, b % ring_end.shape[1]] = seen
         ring_consumed[e, b % ring_end.shape[1]] = consumed
         own[_SERVED, e] = b + 1
-        if b + 1 == total:
+        if is_last:
             own[_ACTIVE, e] = -1
             _finish(e, i, consumed, end, own, shared)
             return True
 
 
 @kernel(
-    "int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1],"
-    " int64[::1], int64, int64, int64, int64[::1], int64[::1], int64[::1], int64[::1],"
-    " int64[::1])"
+    "int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[:, ::1],"
+    " int64[::1], int64[::1], int64[::1], int64[::1], int64, int64, int64, int64[::1],"
+    " int64[::1], int64[::1], int64[::1], int64[::1])"
 )
 def run_clock(
     engine,
     control_before,
     cycles,
+    blocks,
+    block_at,
     targets,
     first_burst,
     num_bursts,
@@ -222,7 +279,9 @@ def run_clock(
     ----------
     engine : int64, 0 to 4 as `ENGINES`, 5 for fence and halt
     control_before : int64, control instructions issued just before this one
-    cycles : int64, engine occupancy; for transfers the decoder's or port's cycles
+    cycles : int64, engine occupancy; transfers have none
+    blocks : (entries, 4) int64, left, end slack, left slack and hold of all blocks' bursts
+    block_at : int64, weight loads only: where their block's entries begin
     targets : (n, 5) int64, completions of each engine to wait for
     first_burst, num_bursts : int64, transfers only
     arrival : int64, tick before which the instruction cannot start
@@ -230,7 +289,7 @@ def run_clock(
     ticks : per cycle
     issue_cycles, queue_entries : of the sequencer
     dram : int64 (8,): burst, latency (ticks), outstanding bursts, FIFO bursts, bursts a row,
-        row miss, refresh interval, refresh time (ticks)
+        row miss, refresh interval (0: none), refresh time, which is less (ticks)
     dispatch, start, end : int64, written, in ticks; -1 where an instruction can never run
     counters : int64 (3,), written: row misses, refresh waits, bursts
 
@@ -238,13 +297,14 @@ def run_clock(
     -------
     int : tick at which the sequencer has issued everything
     """
-    own = np.zeros((8, 6), np.int64)
+    own = np.zeros((10, 6), np.int64)
     own[_ACTIVE, :] = -1
     for i in range(len(engine)):
         for e in range(engine[i] + 1, 6):
             own[_BASE, e] += 1
-    shared = np.zeros(7, np.int64)
+    shared = np.zeros(8, np.int64)
     shared[_OPEN_ROW] = -1
+    shared[_NEXT_REFRESH] = dram[_REFRESH_EVERY]
     window = max(dram[_OUTSTANDING], dram[_FIFO]) + 1
     ring_end = np.zeros((_CHANNELS, window), np.int64)
     ring_consumed = np.zeros((_CHANNELS, window), np.int64)
@@ -263,7 +323,7 @@ def run_clock(
             )  # fmt: skip
             progress = issued or begun
         under_way = _serve(
-            cycles, first_burst, num_bursts, ticks, start, end, ring_end, ring_consumed, dram, own,
-            shared, counters,
+            blocks, block_at, first_burst, num_bursts, ticks, start, end, ring_end,
+            ring_consumed, dram, own, shared, counters,
         )  # fmt: skip
     return shared[_NOW]

@@ -1,0 +1,266 @@
+"""The decoder's clock: what late bursts cost a block, from the steps of its lanes.
+
+`azsim.codecs.LaneSteps` says what the lanes do; bus, lanes and write port are those of
+`azsim.codecs.decode_profile`.  Everything in them keeps one order, so that each time is the latest
+of a few earlier ones plus a constant.  A block is therefore worked through once, with all bursts
+there, and what a late burst does follows from four numbers for each, whatever DRAM does:
+
+left
+    The burst leaves the FIFO in this cycle if none is late; for the last one, the block's end.
+end_slack, left_slack
+    The burst may come in this cycle before the block's end, or before any burst leaves later.
+hold
+    What it needs from its arrival to leave, if the lanes have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from azsim.codecs import LaneSteps, block_lane_steps
+from azsim.codecs._steps import QUEUE_CODES
+from azsim.jit import kernel
+
+__all__ = ["DecoderSizes", "block_times", "burst_times", "copy_times", "leaving_times"]
+
+_WRITE_CYCLES = 1
+"""From a lane's step to the write of its codes; `decode_profile` lets both be in one cycle."""
+_NEVER = np.int64(2**40)
+
+
+class DecoderSizes(NamedTuple):
+    """A decoder as a block sees it."""
+
+    lanes: int
+    bus_bits: int
+    """Bits that the bus between FIFO and lanes brings in a cycle."""
+    port_codes: int
+    """Codes that the weight SRAM takes in a cycle."""
+    burst_bits: int
+
+
+@functools.lru_cache(maxsize=4096)
+def block_times(encoded: bytes, sizes: DecoderSizes, offset_bits: int, bursts: int) -> np.ndarray:
+    """`burst_times` of an encoded block, shared by all loads of it.
+
+    Parameters
+    ----------
+    encoded : bytes
+    sizes : DecoderSizes
+    offset_bits : int
+        Where in its first burst the block begins.
+    bursts : int
+        Bursts of the transfer: the block's, and those of the padding after it.
+
+    Returns
+    -------
+    ndarray of shape (bursts, 4), int64
+    """
+    steps = block_lane_steps(encoded, sizes.lanes)
+    times = burst_times(steps, sizes, offset_bits)
+    # Padding has to come, but nothing waits for it.
+    padding = np.repeat(times[-1:], bursts - len(times), axis=0)
+    padding[:, 1:3] = times[-1, 0]
+    padding[:, 3] = 0
+    return np.concatenate([times, padding])
+
+
+def burst_times(steps: LaneSteps, sizes: DecoderSizes, offset_bits: int = 0) -> np.ndarray:
+    """Left, end slack, left slack and hold of each burst of a block, see the module.
+
+    Parameters
+    ----------
+    steps : LaneSteps
+        For as many lanes as the decoder has.
+    sizes : DecoderSizes
+    offset_bits : int
+
+    Returns
+    -------
+    ndarray of shape (bursts, 4), int64
+        In cycles from when the first burst is there.
+    """
+    total_bits = offset_bits + steps.head_bits + int(steps.bits.sum(dtype=np.int64))
+    count = max(1, -(-total_bits // sizes.burst_bits))
+    out = np.zeros((count, 4), np.int64)
+    block = (*steps, steps.window_bits, *sizes[1:], offset_bits)
+    size = len(steps.bits)
+    waits, times = np.full((size, 2), -1, np.int64), np.zeros((size, 3), np.int64)
+    arrival = np.zeros(count, np.int64)
+    left = np.zeros(count, np.int64)
+    _forward(*block, arrival, True, left, waits, times)
+    out[:, 3] = left - arrival
+    arrival[:] = 0
+    end = _forward(*block, arrival, False, left, waits, times)
+    out[:, 0] = left
+    for column, bounds_end in ((1, True), (2, False)):
+        slack = np.zeros(count, np.int64)
+        _backward(*block, end, left, bounds_end, waits, slack)
+        out[:, column] = slack
+    out[-1, 0] += _WRITE_CYCLES
+    out[:, 1] = np.minimum(out[:, 1], end)
+    return out
+
+
+def copy_times(
+    num_bytes: int, port_bytes: int, burst_bytes: int, offset_bytes: int = 0
+) -> np.ndarray:
+    """`burst_times` of bytes that the port writes as they come, `port_bytes` a cycle."""
+    ends = np.arange(1, -(-(offset_bytes + num_bytes) // burst_bytes) + 1) * burst_bytes
+    left = -(-np.minimum(ends - offset_bytes, num_bytes) // port_bytes)
+    before = np.append(0, left[:-1])
+    return np.stack([left, before, before, left - before], axis=1)
+
+
+def leaving_times(
+    steps: LaneSteps, sizes: DecoderSizes, offset_bits: int, arrival: np.ndarray
+) -> np.ndarray:
+    """Cycle in which each burst has left the FIFO, for bursts that arrive in given cycles."""
+    size = len(steps.bits)
+    left = np.zeros(len(arrival), np.int64)
+    waits, times = np.full((size, 2), -1, np.int64), np.zeros((size, 3), np.int64)
+    block = (*steps, steps.window_bits, *sizes[1:], offset_bits)
+    _forward(*block, arrival.copy(), False, left, waits, times)
+    left[-1] += _WRITE_CYCLES
+    return left
+
+
+@kernel
+def _longest(first):
+    longest = 0
+    for lane in range(len(first) - 1):
+        longest = max(longest, first[lane + 1] - first[lane])
+    return longest
+
+
+@kernel
+def _forward(
+    head_bits, first, bits, codes, window_bits, bus_bits, port_codes, burst_bits, offset_bits,
+    arrival, is_starved, left, waits, times,
+):  # fmt: skip
+    """Work a block through; returns its end.
+
+    `arrival` says when each burst is there; if starved, it is written: each comes when all that
+    came before is done.  `waits` gets the step for whose place in window and in queue a step has
+    to wait, -1 for none; `times` when it has been brought, in bits of the bus, when it was taken,
+    and when its codes are written, in codes of the port.
+    """
+    lanes = len(first) - 1
+    free = np.zeros(lanes, np.int64)  # cycle in which the lane can take its next step
+    held_bits = np.zeros(lanes, np.int64)  # of steps from `oldest` to the one at hand
+    oldest = first[:-1].copy()
+    held_codes = np.zeros(lanes, np.int64)  # of steps from `waiting` to the one at hand
+    waiting = first[:-1].copy()
+    place = offset_bits  # bits of the block that the bus has brought
+    bus = np.int64(0)  # the same, counting what it could have brought while it waited
+    port = np.int64(0)
+    end = np.int64(0)
+    burst = 0
+    if not is_starved:
+        bus = arrival[0] * bus_bits
+    for number in range(-1, _longest(first)):
+        for lane in range(lanes if number >= 0 else 1):
+            i = first[lane] + number
+            if number < 0:
+                rest = np.int64(head_bits)
+            elif i >= first[lane + 1]:
+                continue
+            else:
+                rest = np.int64(bits[i])
+                held_bits[lane] += bits[i]
+                while bits[i] > 0 and held_bits[lane] > window_bits:
+                    held_bits[lane] -= bits[oldest[lane]]
+                    waits[i, 0] = oldest[lane]
+                    oldest[lane] += 1
+                if waits[i, 0] >= 0:
+                    bus = max(bus, (times[waits[i, 0], 1] + 1) * bus_bits)
+            while burst < len(left) - 1 and place + rest >= (burst + 1) * burst_bits:
+                now = (burst + 1) * burst_bits - place
+                bus += now
+                place += now
+                rest -= now
+                left[burst] = -(-bus // bus_bits)
+                burst += 1
+                if is_starved:
+                    arrival[burst] = max(end, left[burst - 1])
+                bus = max(bus, arrival[burst] * bus_bits)
+            bus += rest
+            place += rest
+            brought = -(-bus // bus_bits)
+            end = max(end, brought)
+            if number < 0:
+                continue
+            held_codes[lane] += codes[i]
+            room = np.int64(0)
+            while codes[i] > 0 and held_codes[lane] > max(QUEUE_CODES, codes[i]):
+                held_codes[lane] -= codes[waiting[lane]]
+                if codes[waiting[lane]] > 0:
+                    room = -(-times[waiting[lane], 2] // port_codes)
+                    waits[i, 1] = waiting[lane]
+                waiting[lane] += 1
+            taken = max(free[lane], brought, room)
+            free[lane] = taken + 1
+            if codes[i] > 0:
+                port = max(port, taken * port_codes) + codes[i]
+            times[i, 0], times[i, 1], times[i, 2] = bus, taken, port
+            end = max(end, taken + 1, -(-port // port_codes) if codes[i] > 0 else 0)
+    left[burst:] = end
+    return end
+
+
+@kernel
+def _backward(
+    head_bits, first, bits, codes, window_bits, bus_bits, port_codes, burst_bits, offset_bits,
+    end, left, bounds_end, waits, slack,
+):  # fmt: skip
+    """Latest arrival of each burst with which the block ends, or each burst leaves, as it did."""
+    lanes = len(first) - 1
+    last = end if bounds_end else _NEVER
+    # Latest times of what was not looked at yet, as those in `times`.
+    taken = np.full(len(bits), last - 1)
+    written = np.full(len(bits), last * port_codes)
+    following = np.full(lanes, _NEVER)  # when the lane's next step has to be taken
+    bus = last * bus_bits
+    port = last * port_codes
+    place = np.int64(head_bits) + offset_bits
+    for i in range(len(bits)):
+        place += bits[i]
+    burst = len(slack) - 1
+    for number in range(_longest(first) - 1, -2, -1):
+        for lane in range(lanes - 1 if number >= 0 else 0, -1, -1):
+            i = first[lane] + number
+            if number < 0:
+                rest = np.int64(head_bits)
+            elif i >= first[lane + 1]:
+                continue
+            else:
+                rest = np.int64(bits[i])
+                at = min(taken[i], following[lane] - 1)
+                if codes[i] > 0:
+                    port = min(port, written[i])
+                    port -= codes[i]
+                    at = min(at, port // port_codes)
+                following[lane] = at
+                if waits[i, 1] >= 0:
+                    other = waits[i, 1]
+                    written[other] = min(written[other], at * port_codes)
+                bus = min(bus, at * bus_bits)
+            # From here on `bus` is when the bits up to `place` have to be there.
+            while burst > 0 and place - rest < burst * burst_bits:
+                now = place - burst * burst_bits
+                bus -= now
+                place -= now
+                rest -= now
+                slack[burst] = bus // bus_bits
+                burst -= 1
+                if not bounds_end:
+                    bus = min(bus, left[burst] * bus_bits)
+            bus -= rest
+            place -= rest
+            if number >= 0 and waits[i, 0] >= 0:
+                other = waits[i, 0]
+                taken[other] = min(taken[other], bus // bus_bits - 1)
+    slack[0] = bus // bus_bits
