@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from azsim.codecs import (
     HEADER_BYTES,
+    _tans_choose,
     _tans_encode,
+    _tans_shapes,
     _tans_tables,
     block_decode_cycles,
     block_lane_steps,
@@ -307,9 +309,10 @@ def test_every_form_round_trips(monkeypatch):
     for bits in (2, 4, 8):
         codes = shaped(rng, 40, 52, bits, "zones")
         codes[:, 16:32] = 0
-        forms, zones = _tans_encode.rank_forms(codes.reshape(-1), bits, 52)
+        forms, zones = _tans_choose.rank_forms(codes.reshape(-1), bits, 52)
+        assert _tans_choose.best_form(codes.reshape(-1), bits, 52)[0] == forms[0]
         for form in forms:
-            monkeypatch.setattr(_tans_encode, "rank_forms", lambda *_, f=form, z=zones: ([f], z))
+            monkeypatch.setattr(_tans_encode, "best_form", lambda *_, f=form, z=zones: (f, z))
             block = encode_block("lane_tans", codes, bits, columns=52)
             assert read_header(*opened(block)).side.form == form
             np.testing.assert_array_equal(decode_block(block)[0], codes.reshape(-1))
@@ -325,7 +328,7 @@ def test_fast_kernels_and_the_general_one_agree(kind, bits, monkeypatch):
     codes = shaped(np.random.default_rng(4), 50, 75, bits, kind)
     block = encode_block("lane_tans", codes, bits, columns=75)
     cycles = block_lane_steps(block, 16).most_steps
-    monkeypatch.setattr(lane_tans, "_decode_usual", lambda *_: False)
+    monkeypatch.setattr(lane_tans, "decode_fast", lambda *_: False)
     np.testing.assert_array_equal(decode_block(block)[0], codes.reshape(-1))
     assert block_lane_steps(block, 16).most_steps == cycles
 
@@ -407,11 +410,15 @@ def test_sentences_of_malformed_streams():
 
     assert sentence(with_payload(block, b"", 2)) == "lane_tans: flags 0x2 without a payload"
     assert sentence(with_payload(block, b"\0")) == (
-        "lane_tans: truncated, the header ends after byte 0"
+        "lane_tans: truncated, the header does not end in 1 bytes"
     )
+    lanes = header.lane_bits.size
+    assert lanes > 1
     assert sentence(with_payload(block, payload[:-4].tobytes())) == (
-        f"lane_tans: {words - 4} bytes after the header, the lanes take {words // 4} words"
+        f"lane_tans: {words - 4} bytes after the header are not the words of {lanes} lanes"
     )
+    fewer = with_payload(block, payload[: -4 * lanes].tobytes())
+    assert sentence(fewer).startswith("lane_tans: lane ")
     empty = bytearray(block)
     empty[4:8] = bytes(4)
     assert sentence(sealed(empty)) == f"lane_tans: {len(payload)} bytes of payload for no code"
@@ -460,6 +467,49 @@ def test_tables_survive_storage(counts, log):
     found = np.zeros_like(frequencies)
     assert _tans_tables.read_table(data, 3, before, log, found) == end
     np.testing.assert_array_equal(found, frequencies)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.integers(0, 5000), min_size=2, max_size=64).filter(any),
+    st.integers(7, 10),
+    st.integers(0, 1),
+    st.booleans(),
+)
+def test_shapes_survive_storage(counts, log, has_zero, is_few):
+    size = len(counts)
+    place, spread = np.arange(size) // 2, np.arange(size) % 3
+    levels, frequencies = np.zeros(size, np.int64), np.zeros(size, np.int64)
+    numbers = np.array(counts, np.float64)
+    if is_few:
+        numbers[1:-1:2] = 0
+        number = _tans_shapes.fit_few(numbers, spread, levels)
+    else:
+        number = _tans_shapes.fit_shape(numbers, place, spread, has_zero, levels)
+    if number == 0:
+        return
+    _tans_shapes.shape_frequencies(levels, number, spread, log, frequencies)
+    assert frequencies.sum() == 1 << log
+    assert all(f > 0 for f, c in zip(frequencies, numbers, strict=True) if c)
+    data = np.zeros(2000, np.uint8)
+    end = _tans_shapes.write_shape_table(data, 3, levels, number, place, has_zero)
+    assert end - 3 == _tans_shapes.shape_bits(levels, number, place, has_zero)
+    found = np.zeros_like(frequencies)
+    again = _tans_shapes.read_shape_table(data, 3, place, spread, has_zero, log, found)
+    assert again == end
+    np.testing.assert_array_equal(found, frequencies)
+
+
+def test_shapes_follow_a_curve():
+    """Laplace, and noise: a few bits, and frequencies that cost next to nothing."""
+    place, spread = np.arange(16), np.zeros(16, np.int64)
+    levels, found = np.zeros(16, np.int64), np.zeros(16, np.int64)
+    for counts, most_bits in ((3000 * 0.75 ** np.arange(16), 40), (np.full(16, 250.0), 20)):
+        number = _tans_shapes.fit_shape(counts, place, spread, 0, levels)
+        assert _tans_shapes.shape_bits(levels, number, place, 0) <= most_bits
+        _tans_shapes.shape_frequencies(levels, number, spread, 10, found)
+        share = counts / counts.sum()
+        assert (share * np.log2(share * 1024 / found)).sum() < 0.003
 
 
 @pytest.mark.parametrize("scheme", range(len(SCHEMES)))

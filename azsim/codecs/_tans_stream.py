@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from azsim.codecs._tans_tables import MAX_SYMBOLS
+from azsim.codecs._tans_tables import MAX_SYMBOLS, build_encoder
 from azsim.codecs._tans_tokens import FLAG, GROUP, MASK, QUAD, VALUE
 from azsim.jit import kernel
 
-__all__ = [
-    "count_tokens",
-    "encode_lane",
-    "interleave",
-    "lane_group",
-    "lane_turns",
-    "pack_lane",
-]
+__all__ = ["WORD_BITS", "encode_lanes", "lane_group", "lane_turns"]
 
 WORD_BITS = 32
 _SYMBOL_BITS = 6  # MAX_SYMBOLS is 64
@@ -37,7 +30,7 @@ def lane_turns(groups, lanes, lane):
 
 
 @kernel
-def count_tokens(tokens, rows, columns, lanes, lane):
+def _count_tokens(tokens, rows, columns, lanes, lane):
     """Tokens of a lane."""
     flag_tokens, mask_tokens, value_tokens = tokens
     per_row = (columns + GROUP - 1) // GROUP
@@ -118,7 +111,9 @@ def _group_events(codes, tokens, columns, r, start, skip, symbols, contexts, tab
 
 
 @kernel
-def encode_lane(codes, tokens, columns, lanes, lane, skip, symbols, contexts, log, coder, emitted):
+def _encode_lane(
+    codes, tokens, columns, lanes, lane, skip, symbols, contexts, log, coder, emitted
+):
     """Code a lane backwards.
 
     `emitted` gets for each token, in decoding order, ``bits << 5 | number``; the result is the
@@ -163,7 +158,7 @@ def encode_lane(codes, tokens, columns, lanes, lane, skip, symbols, contexts, lo
 
 
 @kernel
-def pack_lane(emitted, state, log, total, preload, words):
+def _pack_lane(emitted, state, log, total, preload, words):
     """Bits of a lane: the state, then token after token; the odd ones first."""
     odd = total & (WORD_BITS - 1)
     held = np.int64(state)
@@ -190,7 +185,7 @@ def pack_lane(emitted, state, log, total, preload, words):
 
 
 @kernel
-def interleave(emitted, token_start, lane_bits, log, words, word_start, stream):
+def _interleave(emitted, token_start, lane_bits, log, words, word_start, stream):
     """Put the lanes' words in the order in which their token counts ask for them."""
     lanes = lane_bits.shape[0]
     held = np.empty(lanes, np.int64)
@@ -216,3 +211,82 @@ def interleave(emitted, token_start, lane_bits, log, words, word_start, stream):
                 held[lane] -= log
             held[lane] -= emitted[at] & 31
     return out
+
+
+@kernel
+def encode_lanes(codes, tokens, columns, lanes, skip, symbols, contexts, log, tables, sizes):
+    """Code all lanes; gives the bits of each, its odd ones, and the words in demand order.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (R * C,), int8
+    tokens : tuple
+        Flag, mask and value symbols, see `azsim.codecs._tans_tokens.tokenize`.
+    columns, lanes : int
+    skip : ndarray of shape (R,), uint8
+    symbols : tuple
+        Least, raw bits and has sign of the value symbols, int64.
+    contexts : tuple
+        Row codes (3, R), column codes (3, C), tables (3, 63).
+    log : int
+    tables : ndarray of shape (T, 64), int64
+        Frequencies.
+    sizes : ndarray of shape (T,), int64
+        Symbols of each table.
+    """
+    shape = (tables.shape[0], MAX_SYMBOLS)
+    start_of, bits_most = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    least_state = np.zeros(shape, np.int64)
+    states = np.zeros((tables.shape[0], 1 << log), np.int64)
+    for i in range(tables.shape[0]):
+        size = sizes[i]
+        build_encoder(
+            tables[i, :size],
+            log,
+            start_of[i, :size],
+            bits_most[i, :size],
+            least_state[i, :size],
+            states[i],
+        )
+    coder = (start_of.reshape(-1), bits_most.reshape(-1), least_state.reshape(-1), states)
+    token_start = np.zeros(lanes + 1, np.int64)
+    for lane in range(lanes):
+        token_start[lane + 1] = token_start[lane] + _count_tokens(
+            tokens, skip.shape[0], columns, lanes, lane
+        )
+    emitted = np.empty(token_start[lanes], np.uint32)
+    lane_bits = np.zeros(lanes, np.int64)
+    state = np.zeros(lanes, np.int64)
+    word_start = np.zeros(lanes + 1, np.int64)
+    for lane in range(lanes):
+        state[lane], total = _encode_lane(
+            codes,
+            tokens,
+            columns,
+            lanes,
+            lane,
+            skip,
+            symbols,
+            contexts,
+            log,
+            coder,
+            emitted[token_start[lane] : token_start[lane + 1]],
+        )
+        if token_start[lane + 1] > token_start[lane]:
+            lane_bits[lane] = total + log
+        word_start[lane + 1] = word_start[lane] + (lane_bits[lane] >> 5)
+    words = np.empty(word_start[lanes], np.uint32)
+    preload = np.zeros(lanes, np.int64)
+    for lane in range(lanes):
+        if lane_bits[lane] > 0:
+            _pack_lane(
+                emitted[token_start[lane] : token_start[lane + 1]],
+                state[lane],
+                log,
+                lane_bits[lane],
+                preload[lane : lane + 1],
+                words[word_start[lane] : word_start[lane + 1]],
+            )
+    stream = np.empty(words.shape[0], np.uint32)
+    _interleave(emitted, token_start, lane_bits, log, words, word_start, stream)
+    return lane_bits, preload, stream

@@ -21,6 +21,7 @@ __all__ = [
     "MAX_SYMBOLS",
     "build_decoder",
     "build_encoder",
+    "entropy_part",
     "normalize",
     "read_bits",
     "read_rice",
@@ -36,6 +37,8 @@ MAX_SYMBOLS = 64
 _MAX_UNARY = 1100  # a zigzag difference of frequencies is at most 2 * 1024
 _RICE_LIMIT = 7
 _PLAIN, _PLAIN_MORE = 2, 3
+_SMALL_COUNTS = 4096
+_ENTROPY_PARTS = np.arange(_SMALL_COUNTS) * np.log2(np.maximum(np.arange(_SMALL_COUNTS), 1))
 
 
 @kernel
@@ -100,6 +103,14 @@ def rice_bits(value, low_bits):
 
 
 @kernel
+def entropy_part(count):
+    """``n log2 n`` of a count from 0."""
+    if count < _SMALL_COUNTS:
+        return _ENTROPY_PARTS[np.uint64(count)]
+    return count * np.log2(count)
+
+
+@kernel
 def normalize(histogram, log, frequencies):
     """Frequencies that add up to ``2**log`` with the shortest code for (S,) counts.
 
@@ -120,41 +131,61 @@ def normalize(histogram, log, frequencies):
         if histogram[s] > 0:
             frequencies[s] = max(1, int(histogram[s] * size / total))
         given += frequencies[s]
+    gains = np.empty(symbols)
+    for s in range(symbols):
+        gains[s] = _gain(histogram[s], frequencies[s], given < size)
     while given != size:
-        best = -1
-        best_gain = -np.inf
+        best = 0
         for s in range(symbols):
-            f = frequencies[s]
-            if given < size and f > 0:
-                gain = histogram[s] * np.log2((f + 1) / f)
-            elif given > size and f > 1:
-                gain = -histogram[s] * np.log2(f / (f - 1))
-            else:
-                continue
-            if gain > best_gain:
-                best, best_gain = s, gain
+            if gains[s] > gains[best]:
+                best = s
         step = 1 if given < size else -1
         frequencies[best] += step
         given += step
+        gains[best] = _gain(histogram[best], frequencies[best], step > 0)
+
+
+@kernel
+def _gain(count, frequency, is_more):
+    """Bits that a state more, or less, saves for a symbol."""
+    if is_more and frequency > 0:
+        return count * np.log2((frequency + 1) / frequency)
+    if not is_more and frequency > 1:
+        return -count * np.log2(frequency / (frequency - 1))
+    return -np.inf
 
 
 @kernel
 def _deal(frequencies, log, owner):
-    """Owner of each state."""
+    """Owner of each state: all keys, sorted by buckets of one state's width."""
     size = 1 << log
     symbols = frequencies.shape[0]
-    dealt = np.zeros(symbols, np.int64)
-    for state in range(size):
-        best = -1
-        for s in range(symbols):
-            # (2k + 1) / 2f of s against that of the best so far, without division
-            if dealt[s] < frequencies[s] and (
-                best < 0
-                or (2 * dealt[s] + 1) * frequencies[best] < (2 * dealt[best] + 1) * frequencies[s]
-            ):
-                best = s
-        owner[state] = best
-        dealt[best] += 1
+    first = np.zeros(size + 1, np.int64)
+    for s in range(symbols):
+        step = size / (2.0 * max(frequencies[s], 1))
+        for k in range(frequencies[s]):
+            # What is added keeps equal keys of two symbols in one bucket.
+            first[np.uint64((2 * k + 1) * step + 1e-6) + np.uint64(1)] += 1
+    for bucket in range(size):
+        first[bucket + 1] += first[bucket]
+    end = first[:-1].copy()
+    rank = np.empty(size, np.int64)
+    for s in range(symbols):
+        f = frequencies[s]
+        step = size / (2.0 * max(f, 1))
+        for k in range(f):
+            bucket = np.uint64((2 * k + 1) * step + 1e-6)
+            at = end[bucket]
+            end[bucket] = at + 1
+            # (2k + 1) / 2f of s against that of the one before, without division
+            while at > first[bucket] and (2 * k + 1) * frequencies[owner[at - 1]] < (
+                2 * rank[at - 1] + 1
+            ) * f:
+                owner[at] = owner[at - 1]
+                rank[at] = rank[at - 1]
+                at -= 1
+            owner[at] = s
+            rank[at] = k
 
 
 @kernel
@@ -163,13 +194,20 @@ def build_decoder(frequencies, log, symbol, num_bits, base):
     size = 1 << log
     _deal(frequencies, log, symbol)
     taken = frequencies.copy()
+    most = np.zeros(frequencies.shape[0], np.int64)
+    for s in range(frequencies.shape[0]):
+        while frequencies[s] << most[s] < size:
+            most[s] += 1
+            if frequencies[s] == 0:
+                break
     for state in range(size):
         s = symbol[state]
         value = taken[s]
-        taken[s] += 1
-        bits = 0
-        while value << bits < size:
-            bits += 1
+        taken[s] = value + 1
+        bits = most[s]
+        # The value is at most twice the frequency.
+        if value << bits >= 2 * size:
+            bits -= 1
         num_bits[state] = bits
         base[state] = (value << bits) - size
 

@@ -29,7 +29,7 @@ import numpy as np
 from azsim.codecs._tans_tables import MAX_SYMBOLS
 from azsim.jit import kernel
 
-__all__ = ["FLAG", "GROUP", "MASK", "QUAD", "SCHEMES", "VALUE", "Form", "Symbols", "value_symbols"]
+__all__ = ["FLAG", "GROUP", "MASK", "QUAD", "SCHEMES", "VALUE", "Form", "Symbols", "value_symbols", "value_tables"]
 
 FLAG, MASK, VALUE = 0, 1, 2
 GROUP, QUAD = 16, 4
@@ -124,6 +124,41 @@ def _value_symbols(bits: int, masks: bool, is_signed: bool, scheme: int) -> Symb
         return None
     table = np.array(entries, np.int64).reshape(-1, 4)
     return Symbols(of_value, *(np.ascontiguousarray(table[:, i]) for i in range(4)))
+
+
+class ValueTables(NamedTuple):
+    """Symbols of the value tokens in every scheme, for kernels.
+
+    Attributes
+    ----------
+    sizes : ndarray of shape (8,), int64
+        Number of symbols, 0 where they are too many.
+    fields : ndarray of shape (8, 6, 64), int64
+        Of each symbol: least, raw bits, has sign, negative (see `Symbols`), place and spread:
+        twice the mean of the values that it stands for, and log2 of their number.
+    of_value : ndarray of shape (8, 129), int64
+    """
+
+    sizes: np.ndarray
+    fields: np.ndarray
+    of_value: np.ndarray
+
+
+@functools.cache
+def value_tables(bits: int, masks: bool, is_signed: bool) -> ValueTables:
+    """Tables of a form at so many bits per code, by scheme."""
+    sizes = np.zeros(len(SCHEMES), np.int64)
+    fields = np.zeros((len(SCHEMES), 6, MAX_SYMBOLS), np.int64)
+    of_value = np.zeros((len(SCHEMES), 129), np.int64)
+    for scheme in range(len(SCHEMES)):
+        symbols = _value_symbols(bits, masks, is_signed, scheme)
+        if symbols is not None:
+            size = sizes[scheme] = symbols.least.size
+            spread = symbols.raw_bits - symbols.has_sign
+            place = 2 * symbols.least + (1 << spread) - 1
+            fields[scheme, :, :size] = np.stack([*symbols[1:], place, spread])
+            of_value[scheme] = symbols.of_value
+    return ValueTables(sizes, fields, of_value)
 
 
 @kernel

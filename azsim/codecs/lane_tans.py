@@ -83,11 +83,10 @@ from azsim.codecs._tans_decode import (
     OK,
     RANGE,
     SHORT,
-    decode_dense,
     decode_lanes,
-    decode_masked,
 )
 from azsim.codecs._tans_encode import encode_payload
+from azsim.codecs._tans_fast import decode_fast
 from azsim.codecs._tans_header import (
     MAX_LANES,
     STATES,
@@ -100,9 +99,9 @@ from azsim.codecs._tans_header import (
 from azsim.codecs._tans_tokens import (
     FLAG,
     MASK,
-    QUAD,
     VALUE,
     value_symbols,
+    value_tables,
 )
 from azsim.errors import CodecError
 
@@ -229,13 +228,16 @@ def _decode(payload: np.ndarray, count: int, bits: int, flags: int, counts: bool
         return codes, np.zeros(1, np.int64)
     if count == 0:
         raise CodecError(f"lane_tans: {payload.size} bytes of payload for no code")
+    masks, is_signed = bool(flags & 2), bool(flags & 4)
+    if not counts and not flags & 1:
+        tables = value_tables(bits, masks, is_signed)
+        if decode_fast(payload, bits, flags, tables.sizes, tables.fields, codes):
+            return codes, np.zeros(1, np.int64)
+        codes[:] = 0
     opened = _open(payload, count, bits, flags)
     tokens = np.zeros(opened.header.lane_bits.size, np.int64)
-    if (counts and opened.is_there[MASK]) or not _decode_usual(opened, codes, tokens):
-        codes[:] = 0
-        tokens[:] = 0
-        nowhere = np.zeros((0, 0), np.uint8)
-        _decode_any(opened, codes, tokens, nowhere, nowhere)
+    nowhere = np.zeros((0, 0), np.uint8)
+    _decode_any(opened, codes, tokens, nowhere, nowhere)
     return codes, tokens
 
 
@@ -249,27 +251,6 @@ def _token_table(
         opened = _open(payload, count, bits, flags)
         _decode_any(opened, codes, np.zeros_like(tokens), widths, given)
     return tokens, widths, given
-
-
-def _decode_usual(opened: _Opened, codes: np.ndarray, tokens: np.ndarray) -> bool:
-    """Decode with a kernel for forms without flags; False where that is not possible."""
-    header, side = opened.header, opened.header.side
-    has_flags, has_masks, has_values = opened.is_there
-    if has_flags:
-        return False
-    rows, columns, table_of = opened.contexts
-    base_of = table_of << side.log
-    start = (opened.stream, header.preload, header.lane_bits, side.log, side.num_columns)
-    end = (opened.entries.reshape(-1), opened.limit, codes, tokens)
-    if not has_masks:
-        contexts = (rows[VALUE], columns[VALUE], base_of[VALUE])
-        return decode_dense(*start, side.skip, *contexts, *end)
-    quads = -(-side.num_columns // QUAD)
-    if columns[MASK, :quads].any():
-        columns = columns.copy()
-        columns[MASK] = np.repeat(columns[MASK, :quads], QUAD)[: side.num_columns]
-    contexts = (each[MASK:].reshape(-1) for each in (rows, columns, base_of))
-    return decode_masked(*start, has_values, side.skip, *contexts, *end[:3])
 
 
 def _decode_any(
