@@ -34,6 +34,7 @@ from azsim.codecs._tans_tokens import SCHEMES, Form, value_symbols
 from azsim.errors import CodecError
 from azsim.inputs.fetch import fetch
 from azsim.inputs.tensors import read_safetensors
+from bench.weight_sets import FRESH, entropy_bytes, weight_set
 
 pytestmark = pytest.mark.kernels
 
@@ -252,6 +253,23 @@ def test_smaller_than_mlw_on_other_weights(draw, sparsity, bits):
     codes = quantize(prune(weights, f"s{sparsity}"), bits)
     block = encode_block("lane_tans", codes, bits, columns=codes.shape[1])
     assert len(block) < mlw_bytes(codes)
+
+
+@pytest.mark.parametrize("first", range(FRESH, FRESH + 80, 10))
+def test_sets_that_nothing_was_tuned_on(first):
+    """Below Arm's stream, which has no count, length or checksum, even with the block's header.
+
+    Where that stream has less than 32 bytes over the order-0 entropy, half of which a block's
+    header takes, the payload alone is below it.
+    """
+    for number in range(first, first + 10):
+        name, codes, bits = weight_set(number, largest=1 << 17)
+        block = encode_block("lane_tans", codes, bits, columns=codes.shape[1])
+        np.testing.assert_array_equal(decode_block(block)[0], codes.reshape(-1))
+        arm = mlw_bytes(codes)
+        assert len(block) - HEADER_BYTES < arm, name
+        if arm - entropy_bytes(codes) >= 32:
+            assert len(block) < arm, name
 
 
 def shaped(rng, rows, columns, bits, kind) -> np.ndarray:

@@ -23,6 +23,7 @@ __all__ = ["best_form", "rank_forms", "worth"]
 
 _FREQUENCY_BITS = 4.5  # of a stored frequency, about
 _SHAPE_BITS, _LEVEL_BITS = 14.0, 1.5  # of a stored shape, about
+_MASK_BITS = 24.0  # what rare masks cost in small tables, and the kind
 _TABLES = 4
 _TOKENS_A_TABLE = 2000
 _TOKEN_SHARE = 0.02  # of all bits, what a token for each code may cost
@@ -83,9 +84,11 @@ def worth(bits, tokens, count):
 
 
 @kernel
-def _tables_bits(present, tokens, tables):
+def _tables_bits(present, tokens, tables, has_shape):
     """Stored tables of so many symbols, about: lists of frequencies, or shapes."""
-    one = min(_FREQUENCY_BITS * present, _SHAPE_BITS + _LEVEL_BITS * present)
+    one = _FREQUENCY_BITS * present
+    if has_shape:
+        one = min(one, _SHAPE_BITS + _LEVEL_BITS * present)
     return one * min(tables, 1 + tokens / _TOKENS_A_TABLE)
 
 
@@ -146,6 +149,7 @@ def _survey_forms(codes, columns, bits, sizes, raw_bits, of_value):
                             flags[: 2 * flagged],
                             quads[flagged, : 3 * masked],
                             values,
+                            signed,
                             inline,
                             zeros,
                         )
@@ -177,17 +181,17 @@ def _value_cost(magnitudes, of_value, raw_bits, signed):
 
 
 @kernel
-def _form_cost(flags, quads, values, inline, zeros):
+def _form_cost(flags, quads, values, signed, inline, zeros):
     """Bits and tokens; `flags` and `quads` are empty where there are none."""
     raw, parts, present, total = values
     bits = 0.0
     tokens = np.int64(0)
     if flags.shape[0] > 0:
         entropy, kinds, number = _entropy(flags)
-        bits += entropy + _tables_bits(kinds, number, 1)
+        bits += entropy + _tables_bits(kinds, number, 1, False)
         tokens += number
     if quads.shape[0] > 0:
-        bits += quads[0] + _tables_bits(quads[1], quads[2], _TABLES / 2)
+        bits += quads[0] + _MASK_BITS + _tables_bits(quads[1], quads[2], _TABLES / 2, True)
         tokens += np.int64(quads[2])
         if inline:
             return bits + total, tokens
@@ -195,5 +199,5 @@ def _form_cost(flags, quads, values, inline, zeros):
         parts += entropy_part(zeros)
         present += 1 if zeros > 0 else 0
         total += zeros
-    bits += raw + entropy_part(total) - parts + _tables_bits(present, total, _TABLES)
+    bits += raw + entropy_part(total) - parts + _tables_bits(present, total, _TABLES, signed == 0)
     return bits, tokens + total

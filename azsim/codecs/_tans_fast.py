@@ -91,6 +91,20 @@ def decode_fast(payload, bits, flags, sizes, fields, codes):
 
 
 @kernel
+def _take(stream, taken, buffer, rest, width, late):
+    """Window, bits left and words taken after a lane took `width` bits, and `late` ones before.
+
+    Of the bits left the window holds all, or, if there are 32 or more, 32 and the odd ones: a word
+    comes when fewer remain.  The bits of the first state are `late` in the first token, as no word
+    comes between; they and the token's are at most 31.
+    """
+    after = rest - width - late
+    wants = ((after ^ rest) >> 5) & 1 & ((63 - rest) >> 63)
+    word = np.int64(stream[np.uint64(taken)]) & -wants
+    return buffer >> width | word << (after & 31), after, taken + wants
+
+
+@kernel
 def _next_group(per_row, lanes, spot, row, place):
     """Next group of a lane without division: its place among the lanes, row, place in the row."""
     spot += 1
@@ -116,8 +130,7 @@ def _decode_dense(stream, preload, lane_bits, side, limit, codes):
     groups = rows * per_row
     state = np.zeros(lanes, np.int64)
     buffer = preload.copy()
-    held = lane_bits & (WORD_BITS - 1)
-    left = lane_bits >> 5
+    rest = lane_bits.copy()
     column = np.zeros(lanes, np.int64)
     row_code = np.zeros(lanes, np.int64)
     row_skip = np.zeros(lanes, np.int64)
@@ -144,16 +157,14 @@ def _decode_dense(stream, preload, lane_bits, side, limit, codes):
         end[lane] = r * columns + min(column[lane] + GROUP, columns)
         row_code[lane] = lists[row_start + r * row_step]
         row_skip[lane] = lists[zone_start + r * zone_step]
-        if left[lane] > 0:
-            buffer[lane] |= np.int64(stream[taken]) << held[lane]
-            held[lane] += WORD_BITS
+        if rest[lane] >= WORD_BITS:
+            buffer[lane] |= np.int64(stream[taken]) << (rest[lane] & 31)
             taken += 1
-            left[lane] -= 1
         state[lane] = buffer[lane] & ((1 << log) - 1)
         buffer[lane] >>= log
-        held[lane] -= log
-        if held[lane] < 0:
+        if rest[lane] < log:
             return False
+    late = log
     while number > 0:
         for lane in range(lanes):
             p = at[lane]
@@ -177,7 +188,7 @@ def _decode_dense(stream, preload, lane_bits, side, limit, codes):
             if p == end[lane]:
                 spot[lane], r, g = _next_group(per_row, lanes, spot[lane], row[lane], place[lane])
                 if r >= rows:
-                    if left[lane] != 0 or held[lane] != width or (entry >> 34) & 1 == 0:
+                    if rest[lane] != width + late or (entry >> 34) & 1 == 0:
                         return False
                     at[lane] = -1
                     number -= 1
@@ -193,15 +204,12 @@ def _decode_dense(stream, preload, lane_bits, side, limit, codes):
             column[lane] = c
             more = (entry >> 10) & 15
             state[lane] = (entry & 1023) + (bits & ((1 << more) - 1))
-            bits >>= more
-            have = held[lane] - width - more
-            if have < 0:
+            buffer[lane], rest[lane], taken = _take(
+                stream, taken, buffer[lane], rest[lane], width + more, late
+            )
+            if rest[lane] < 0:
                 return False
-            wants = ((have - WORD_BITS) >> 63) & (-left[lane] >> 63) & 1
-            buffer[lane] = bits | (np.int64(stream[np.uint64(taken)]) * wants) << (have & 31)
-            held[lane] = have + WORD_BITS * wants
-            left[lane] -= wants
-            taken += wants
+        late = 0
     return biggest <= limit
 
 
@@ -216,8 +224,7 @@ def _decode_whole_groups(stream, preload, lane_bits, side, limit, codes):
     groups = codes.shape[0] // GROUP
     turns = (groups + lanes - 1) // lanes
     buffer = preload.copy()
-    held = lane_bits & (WORD_BITS - 1)
-    left = lane_bits >> 5
+    rest = lane_bits.copy()
     state = np.zeros(lanes, np.int64)
     taken = 0
     for lane in range(lanes):
@@ -225,15 +232,12 @@ def _decode_whole_groups(stream, preload, lane_bits, side, limit, codes):
             if lane_bits[lane] != 0:
                 return False
             continue
-        if left[lane] > 0:
-            buffer[lane] |= np.int64(stream[taken]) << held[lane]
-            held[lane] += WORD_BITS
+        if rest[lane] >= WORD_BITS:
+            buffer[lane] |= np.int64(stream[taken]) << (rest[lane] & 31)
             taken += 1
-            left[lane] -= 1
         state[lane] = buffer[lane] & ((1 << log) - 1)
         buffer[lane] >>= log
-        held[lane] -= log
-        if held[lane] < 0:
+        if rest[lane] < log:
             return False
     active = np.empty(lanes, np.uint64)
     first = np.empty(lanes, np.int64)  # code of the group
@@ -257,6 +261,7 @@ def _decode_whole_groups(stream, preload, lane_bits, side, limit, codes):
             ends[number] = lane_group(lanes, lane, turn + 1) >= groups
             number += 1
         for step in range(GROUP):
+            late = log if turn + step == 0 else 0
             is_last = step == GROUP - 1 and turn + 2 >= turns
             for i in range(number):
                 lane = active[i]
@@ -273,20 +278,16 @@ def _decode_whole_groups(stream, preload, lane_bits, side, limit, codes):
                 minus = ((entry >> 19) & 1) | (raw & has_sign)
                 codes[np.uint64(first[i] + step)] = (size ^ -minus) + minus
                 if is_last and ends[i]:
-                    if left[lane] != 0 or held[lane] != width or (entry >> 34) & 1 == 0:
+                    if rest[lane] != width + late or (entry >> 34) & 1 == 0:
                         return False
                     continue
                 more = (entry >> 10) & 15
                 state[lane] = (entry & 1023) + (bits & ((1 << more) - 1))
-                bits >>= more
-                have = held[lane] - width - more
-                if have < 0:
+                buffer[lane], rest[lane], taken = _take(
+                    stream, taken, buffer[lane], rest[lane], width + more, late
+                )
+                if rest[lane] < 0:
                     return False
-                wants = ((have - WORD_BITS) >> 63) & (-left[lane] >> 63) & 1
-                buffer[lane] = bits | (np.int64(stream[np.uint64(taken)]) * wants) << (have & 31)
-                held[lane] = have + WORD_BITS * wants
-                left[lane] -= wants
-                taken += wants
     return biggest <= limit
 
 
@@ -303,8 +304,7 @@ def _decode_masked(stream, preload, lane_bits, side, has_values, limit, codes): 
     groups = rows * per_row
     state = np.zeros(lanes, np.int64)
     buffer = preload.copy()
-    held = lane_bits & (WORD_BITS - 1)
-    left = lane_bits >> 5
+    rest = lane_bits.copy()
     row = np.zeros(lanes, np.int64)
     first = np.zeros(lanes, np.int64)  # code of the row
     row_code = np.zeros(2 * lanes, np.int64)
@@ -333,16 +333,14 @@ def _decode_masked(stream, preload, lane_bits, side, has_values, limit, codes): 
         column[lane] = place[lane] * GROUP
         quads[lane] = (min(GROUP, columns - column[lane]) + QUAD - 1) >> 2
         number += 1
-        if left[lane] > 0:
-            buffer[lane] |= np.int64(stream[taken]) << held[lane]
-            held[lane] += WORD_BITS
+        if rest[lane] >= WORD_BITS:
+            buffer[lane] |= np.int64(stream[taken]) << (rest[lane] & 31)
             taken += 1
-            left[lane] -= 1
         state[lane] = buffer[lane] & ((1 << log) - 1)
         buffer[lane] >>= log
-        held[lane] -= log
-        if held[lane] < 0:
+        if rest[lane] < log:
             return False
+    late = log
     while number > 0:
         for lane in range(lanes):
             if quads[lane] == 0:
@@ -392,7 +390,7 @@ def _decode_masked(stream, preload, lane_bits, side, has_values, limit, codes): 
             if quads[lane] == 0:
                 spot[lane], r, g = _next_group(per_row, lanes, spot[lane], row[lane], place[lane])
                 if r >= rows:
-                    if left[lane] != 0 or held[lane] != width or (entry >> 34) & 1 == 0:
+                    if rest[lane] != width + late or (entry >> 34) & 1 == 0:
                         return False
                     number -= 1
                     continue
@@ -407,13 +405,10 @@ def _decode_masked(stream, preload, lane_bits, side, has_values, limit, codes): 
             column[lane] = c
             width += (entry >> 10) & 15
             state[lane] = (entry & 1023) + (bits & ((1 << ((entry >> 10) & 15)) - 1))
-            bits >>= (entry >> 10) & 15
-            have = held[lane] - width
-            if have < 0:
+            buffer[lane], rest[lane], taken = _take(
+                stream, taken, buffer[lane], rest[lane], width, late
+            )
+            if rest[lane] < 0:
                 return False
-            wants = ((have - WORD_BITS) >> 63) & (-left[lane] >> 63) & 1
-            buffer[lane] = bits | (np.int64(stream[np.uint64(taken)]) * wants) << (have & 31)
-            held[lane] = have + WORD_BITS * wants
-            left[lane] -= wants
-            taken += wants
+        late = 0
     return biggest <= limit

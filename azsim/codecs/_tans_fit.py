@@ -22,8 +22,10 @@ from azsim.jit import kernel
 
 __all__ = [
     "ABSENT",
+    "ALL_SAME",
     "LEVELS",
     "MAX_CLASSES",
+    "MOST_SAME",
     "SUMS",
     "Contexts",
     "fit_contexts",
@@ -33,6 +35,8 @@ __all__ = [
 
 ABSENT = 255
 LEVELS = 32
+ALL_SAME = 7
+MOST_SAME = 1 << 16
 _STEPS_PER_OCTAVE = 4.0
 _FIT_LOG = 8
 _ROUNDS = 6
@@ -68,7 +72,10 @@ class Contexts(NamedTuple):
 
 @kernel
 def rice_choice(counts):
-    """Centre near the median, and k, for which Rice codes of zigzag distances are short; bits."""
+    """Bits, centre near the median, and k, for which Rice codes of zigzag distances are short.
+
+    With `ALL_SAME` for k there is one value, at most `MOST_SAME` times, and no bit for each.
+    """
     best, best_centre, best_k = np.int64(1 << 60), 0, 0
     lowest = highest = -1
     total = np.int64(0)
@@ -80,6 +87,8 @@ def rice_choice(counts):
                 lowest = value
     if highest < 0:
         return np.int64(0), 0, 0
+    if lowest == highest and total <= MOST_SAME:
+        return np.int64(0), lowest, ALL_SAME
     median = lowest
     below = np.int64(counts[lowest])
     while 2 * below < total:
@@ -164,7 +173,7 @@ def _scales(listed, weight, row_scale, column_scale, rounds):
     top = np.empty(columns)
     bottom = np.empty(columns)
     inverse = np.empty(columns)
-    for turn in range(rounds):
+    for _ in range(rounds):
         top[:] = 1e-3
         bottom[:] = 1e-3
         for c in range(columns):
@@ -286,7 +295,7 @@ def _rates(codes, rate):
         counts[codes[i]] += 1
     bits, centre, k = rice_choice(counts)
     for value in range(LEVELS):
-        rate[value] = rice_bits(zigzag(value - centre), k)
+        rate[value] = rice_bits(zigzag(value - centre), 0 if k == ALL_SAME else k)
     return bits + _LIST_BITS
 
 
@@ -381,9 +390,7 @@ def _fit(tokens, raw_bits, weight):
         by_columns &= (more[1] - columns) * stride > 0.5 * columns
     use, side = 0, 0.0
     if by_rows or by_columns:
-        _alternate(
-            listed, raw_bits, weight, stride, by_rows, by_columns, sampled, column_codes
-        )
+        _alternate(listed, raw_bits, weight, stride, by_rows, by_columns, sampled, column_codes)
         rate = np.zeros((2, LEVELS))
         side_rows = _rates(sampled, rate[0]) * stride if by_rows else -1.0
         side_columns = _rates(column_codes, rate[1]) if by_columns else -1.0

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from azsim.codecs._tans_fit import LEVELS, SUMS, rice_choice, zigzag
+from azsim.codecs._tans_fit import ALL_SAME, LEVELS, MOST_SAME, SUMS, rice_choice, zigzag
 from azsim.codecs._tans_shapes import read_shape_table, write_shape_table
 from azsim.codecs._tans_tables import (
     MAX_SYMBOLS,
@@ -54,7 +54,7 @@ MIN_LOG, MAX_LOG = 7, 10
 STATES = 2048  # of all tables together
 MAX_LANES = 64
 SCHEME_BITS = 5  # with more bits a code there is a choice of buckets
-LISTS = 7  # dead zones, rows of the three kinds, their columns
+_LISTS = 7  # dead zones, rows of the three kinds, their columns
 _MOST_TABLES = STATES >> MIN_LOG
 _MAX_CLASSES = 8
 _WORDS_BITS = 5
@@ -67,7 +67,7 @@ _PLACE, _SPREAD = 4, 5  # fields of a symbol
 
 OK, CUT, BUCKETS, COLUMNS, ROOM, CODES, TABLES, ENDS, TABLE, PADDING, WORDS = range(11)
 # What `parse_header` tells in numbers.
-LOG, SCHEME, LANES, NUM_COLUMNS, NUM_BYTES, WHERE, WHAT = range(7)
+LOG, SCHEME, LANES, NUM_COLUMNS, NUM_BYTES, WHAT = range(6)
 
 
 class Kind(NamedTuple):
@@ -268,8 +268,8 @@ def parse_header(payload, count, bits, flags, sizes, fields):  # noqa: C901
     Returns
     -------
     status : int
-    found : ndarray of shape (7,), int64
-        LOG to NUM_BYTES, and numbers for the sentence of a bad status.
+    found : ndarray of shape (6,), int64
+        LOG to NUM_BYTES, and a number for the sentence of a bad status.
     lists, starts : ndarray
         Stored codes: each of 7 lists from where it starts, or a single 0 at 0 if it is not stored.
     classes : ndarray of shape (3,), int64
@@ -278,16 +278,14 @@ def parse_header(payload, count, bits, flags, sizes, fields):  # noqa: C901
         Of the tables of all kinds in order.
     lane_bits, preload : ndarray of shape (lanes,), int64
     """
-    found = np.zeros(7, np.int64)
+    found = np.zeros(6, np.int64)
     lists = np.zeros(1, np.uint8)
-    starts = np.zeros(LISTS, np.int64)
+    starts = np.zeros(_LISTS, np.int64)
     classes = np.zeros(3, np.int64)
     ends = np.full((3, _MAX_CLASSES), SUMS, np.int64)
     frequencies = np.zeros((_MOST_TABLES, MAX_SYMBOLS), np.int64)
     lane_bits = np.zeros(1, np.int64)
     preload = np.zeros(1, np.int64)
-    masks, signed = (flags >> 1) & 1, (flags >> 2) & 1
-
     at = parse_shape(payload, found)
     if bits > SCHEME_BITS and at >= 0:
         found[SCHEME] = read_bits(payload, at, 3)
@@ -303,80 +301,35 @@ def parse_header(payload, count, bits, flags, sizes, fields):  # noqa: C901
     if status != OK:
         return status, found, lists, starts, classes, ends, frequencies, lane_bits, preload
     rows = count // columns
-    for entry in range(10):  # dead zones; then of each kind rows, columns, tables
-        kind = (entry - 1) // 3
-        part = (entry - 1) % 3 if entry else 0
-        if entry == 0:
-            if flags & 8 == 0:
-                continue
-        elif (kind == FLAG and flags & 1 == 0) or (kind == MASK and masks == 0):
+    if flags & 8:
+        limit = (1 << (bits - 1)) - 1
+        status, at, codes = _read_list(payload, at, rows, 7, limit, found)
+        starts[0] = lists.shape[0]
+        lists = np.concatenate((lists, codes))
+    for kind in range(3):
+        if status != OK or not _has_kind(kind, bits, flags):
             continue
-        elif kind == VALUE and masks == 1 and bits == 2:
-            continue
-        if part < 2:
-            if entry:
-                there = read_bits(payload, at, 1)
-                at += 1
-                if there < 0:
-                    status = CUT
-                    break
-                if there == 0:
-                    continue
-            number, width, limit = rows, 7, (1 << (bits - 1)) - 1
-            if entry:
+        for part in range(2):
+            there = read_bits(payload, at, 1)
+            at += 1
+            if status == OK and there == 1:
                 number = -(-columns // (16 >> 2 * kind)) if part else rows
-                width, limit = 5, LEVELS
-            centre = read_bits(payload, at, width)
-            k = read_bits(payload, at + width, 3)
-            at += width + 3
-            found[WHAT] = number
-            if k < 0 or number > 8 * payload.shape[0] - at:
-                status = CUT if k < 0 else ROOM
-                break
-            codes = np.zeros(number, np.uint8)
-            at = _read_codes(payload, at, centre, k, limit, codes)
-            if at < 0:
-                status = CODES
-                break
-            starts[entry if entry == 0 else 1 + kind + 3 * part] = lists.shape[0]
-            lists = np.concatenate((lists, codes))
-            continue
+                status, at, codes = _read_list(payload, at, number, 5, LEVELS, found)
+                starts[1 + kind + 3 * part] = lists.shape[0]
+                lists = np.concatenate((lists, codes))
         number = 1
-        if starts[1 + kind] + starts[4 + kind] > 0:
-            number = read_bits(payload, at, 3) + 1
-            at += 3
-            for i in range(number - 1):
-                ends[kind, i] = read_bits(payload, at, 6)
-                at += 6
-                if ends[kind, i] < 0:
-                    status = CUT
-                elif status == OK and ends[kind, i] <= (ends[kind, i - 1] if i else 0):
-                    status = ENDS
-                elif status == OK and ends[kind, i] >= SUMS:
-                    status = ENDS
-        if number < 1:
-            status = CUT
-        elif (classes.sum() + number) << log > STATES:
+        if status == OK and starts[1 + kind] + starts[4 + kind] > 0:
+            status, at, number = _read_ends(payload, at, ends[kind])
+        if status == OK and (classes.sum() + number) << log > STATES:
             status = TABLES
-        if status != OK:
-            break
-        symbols = 2 if kind == FLAG else 16 if kind == MASK else sizes[found[SCHEME]]
-        place, spread, has_zero = table_shape(kind, masks, signed, found[SCHEME], fields)
-        first = classes.sum()
-        classes[kind] = number
-        at = _read_tables(
-            payload,
-            at,
-            kind == MASK,
-            place,
-            spread,
-            has_zero,
-            log,
-            frequencies[first : first + number, :symbols],
-        )
-        if at < 0:
-            status = TABLE
-            break
+        if status == OK:
+            first = classes.sum()
+            classes[kind] = number
+            symbols = 2 if kind == FLAG else 16 if kind == MASK else sizes[found[SCHEME]]
+            shape = table_shape(kind, (flags >> 1) & 1, (flags >> 2) & 1, found[SCHEME], fields)
+            tables = frequencies[first : first + number, :symbols]
+            at = _read_tables(payload, at, kind == MASK, shape, log, tables)
+            status = TABLE if at < 0 else OK
     if status == OK:
         status, at, lane_bits = _read_lanes(payload, at, lanes, found)
     if status == OK:
@@ -386,13 +339,58 @@ def parse_header(payload, count, bits, flags, sizes, fields):  # noqa: C901
             at += lane_bits[lane] & 31
         found[NUM_BYTES] = (at + 7) >> 3
         status, lane_bits = _count_words(payload, at, lane_bits, found)
-    found[WHERE] = at
     return status, found, lists, starts, classes, ends, frequencies, lane_bits, preload
 
 
 @kernel
-def _read_tables(payload, at, is_mask, place, spread, has_zero, log, frequencies):
+def _has_kind(kind, bits, flags):
+    """Whether there are tokens of a kind."""
+    if kind == VALUE:
+        return bits > 2 or flags & 2 == 0
+    return flags >> kind & 1 == 1
+
+
+@kernel
+def _read_list(payload, at, number, width, limit, found):
+    """Status, position, and stored codes of which each is below `limit`."""
+    centre = read_bits(payload, at, width)
+    k = read_bits(payload, at + width, 3)
+    at += width + 3
+    found[WHAT] = number
+    codes = np.zeros(1, np.uint8)
+    if k < 0:
+        return CUT, at, codes
+    # Room for what a payload can hold, not for what its header promises.
+    if number > (MOST_SAME if k == ALL_SAME else 8 * payload.shape[0] - at):
+        return ROOM, at, codes
+    codes = np.zeros(number, np.uint8)
+    at = _read_codes(payload, at, centre, k, limit, codes)
+    return CODES if at < 0 else OK, at, codes
+
+
+@kernel
+def _read_ends(payload, at, ends):
+    """Fill where classes end; gives the status, the position and the number of classes."""
+    number = read_bits(payload, at, 3) + 1
+    at += 3
+    status = OK if number > 0 else CUT
+    before = np.int64(0)
+    for i in range(number - 1):
+        end = read_bits(payload, at, 6)
+        at += 6
+        if end < 0:
+            return CUT, at, number
+        if end <= before or end >= SUMS:
+            status = ENDS
+        ends[i] = end
+        before = end
+    return status, at, number
+
+
+@kernel
+def _read_tables(payload, at, is_mask, shape, log, frequencies):
     """Fill the (K, S) frequencies of a kind; gives the position after the tables, or -1."""
+    place, spread, has_zero = shape
     symbols = frequencies.shape[1]
     before = np.zeros(symbols, np.int64)
     stored = np.zeros(symbols, np.int64)
@@ -531,7 +529,7 @@ def read_shape(payload: np.ndarray) -> tuple[int, int]:
     CodecError
         If the payload is shorter than that.
     """
-    found = np.zeros(7, np.int64)
+    found = np.zeros(6, np.int64)
     if parse_shape(payload, found) < 0:
         raise CodecError(f"lane_tans: {_sentence(CUT, found, 0, payload.size)}")
     return int(found[NUM_COLUMNS]), int(found[LANES])
@@ -546,6 +544,8 @@ def _write_codes(data: np.ndarray, at: int, codes: np.ndarray, centre_bits: int)
 
 @kernel
 def _put_codes(data, position, codes, centre, k):
+    if k == ALL_SAME:
+        return position
     for i in range(codes.shape[0]):
         position = write_rice(data, position, k, zigzag(np.int64(codes[i]) - centre))
     return position
@@ -553,6 +553,9 @@ def _put_codes(data, position, codes, centre, k):
 
 @kernel
 def _read_codes(data, position, centre, k, limit, codes):
+    if k == ALL_SAME:
+        codes[:] = min(centre, 255)
+        return position if centre < limit else np.int64(-1)
     for i in range(codes.shape[0]):
         value, position = read_rice(data, position, k)
         if value < 0:

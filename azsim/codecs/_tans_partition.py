@@ -150,7 +150,9 @@ def _real_tables(histogram, ends, log, shape, frequencies, numbers, levels):
                 counts[t] += histogram[s, t]
         start = ends[k]
         normalize(counts, log, frequencies[k])
-        found = _coded_bits(counts, log, frequencies[k]) + table_bits(frequencies[k], before, log)[0]
+        found = (
+            _coded_bits(counts, log, frequencies[k]) + table_bits(frequencies[k], before, log)[0]
+        )
         numbers[k] = 0
         if has_zero >= 0:
             found += 1

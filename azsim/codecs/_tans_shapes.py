@@ -212,10 +212,10 @@ def fit_few(counts, spread, levels):
 @kernel
 def _is_few(levels, number):
     """Whether symbols are listed one by one: some below the last have no level."""
+    missing = 0
     for s in range(number):
-        if levels[s] == _NONE:
-            return True
-    return False
+        missing += 1 if levels[s] == _NONE else 0
+    return missing > 0
 
 
 @kernel

@@ -111,9 +111,7 @@ def _group_events(codes, tokens, columns, r, start, skip, symbols, contexts, tab
 
 
 @kernel
-def _encode_lane(
-    codes, tokens, columns, lanes, lane, skip, symbols, contexts, log, coder, emitted
-):
+def _encode_lane(codes, tokens, columns, lanes, lane, skip, symbols, contexts, log, coder, emitted):
     """Code a lane backwards.
 
     `emitted` gets for each token, in decoding order, ``bits << 5 | number``; the result is the

@@ -178,9 +178,10 @@ def _deal(frequencies, log, owner):
             at = end[bucket]
             end[bucket] = at + 1
             # (2k + 1) / 2f of s against that of the one before, without division
-            while at > first[bucket] and (2 * k + 1) * frequencies[owner[at - 1]] < (
-                2 * rank[at - 1] + 1
-            ) * f:
+            while (
+                at > first[bucket]
+                and (2 * k + 1) * frequencies[owner[at - 1]] < (2 * rank[at - 1] + 1) * f
+            ):
                 owner[at] = owner[at - 1]
                 rank[at] = rank[at - 1]
                 at -= 1

@@ -29,7 +29,18 @@ import numpy as np
 from azsim.codecs._tans_tables import MAX_SYMBOLS
 from azsim.jit import kernel
 
-__all__ = ["FLAG", "GROUP", "MASK", "QUAD", "SCHEMES", "VALUE", "Form", "Symbols", "value_symbols", "value_tables"]
+__all__ = [
+    "FLAG",
+    "GROUP",
+    "MASK",
+    "QUAD",
+    "SCHEMES",
+    "VALUE",
+    "Form",
+    "Symbols",
+    "value_symbols",
+    "value_tables",
+]
 
 FLAG, MASK, VALUE = 0, 1, 2
 GROUP, QUAD = 16, 4

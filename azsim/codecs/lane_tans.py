@@ -3,24 +3,27 @@
 Payload: nothing if all codes are zero; else, with bits filling bytes from the least one::
 
     2 bits           log - 7: a table has 2**log states, all tables together at most 2,048
-    3 bits           scheme, see `azsim.codecs._tans_tokens`
     6 bits           lanes less one
-    5 bits, that many   number of columns
+    5 bits, gamma    zeros at the end of the number of columns; half of what is left of it, and one
+    3 bits           scheme, see `azsim.codecs._tans_tokens`, at more than 5 bits a code
     7 + 3 bits, codes   if flag 8 is set: the dead zone of each row
     for each kind of tokens, flags (if flag 1 is set), masks (flag 2), values:
       1 bit          whether rows have codes, then 5 + 3 bits, codes
       1 bit          whether columns have codes (one for each 16, 4 or 1 columns), the same
-      3 bits         classes less one
-      6 bits each    the sum of codes at which each class but the last ends
-      tables         one a class, see `azsim.codecs._tans_tables`
-    6 bits, that many   bits of the shortest lane
-    6 bits, that many for each lane   by how many it is longer
-    fields           the first ``bits % 32`` bits of each lane
+      if one of these:
+        3 bits       classes less one
+        6 bits each  the sum of codes at which each class but the last ends
+      tables         one a class: but for flags and values with signs, 1 bit whether it is a curve
+                     (`azsim.codecs._tans_shapes`); else, `azsim.codecs._tans_tables`
+    5 bits each      bits of each lane, modulo 32
+    5 bits, that many for each lane   if there is more than one: words over those of the least
+    fields           the odd bits of each lane, as many as said above
     0 to 7 zero bits up to a whole byte
     words            4 bytes each, little endian
 
-"codes" are Rice codes of zigzag distances to a centre: the centre, k (3 bits), then the codes.
-Flag 4 says that value symbols hold the sign.
+"codes" are Rice codes of zigzag distances to a centre: the centre, k (3 bits), then the codes, of
+which there are none if k is 7: all are the centre.  "gamma" is n zeros, a one, and the n bits
+below the highest one.  Flag 4 says that value symbols hold the sign.
 
 A group of 16 columns belongs to one lane; lanes take turns at groups along the rows, and change
 places by one in each turn.  A lane's bits are the first state, then for each token its raw bits
@@ -41,8 +44,8 @@ second set of memories: an assumption.
 
 Cycles: one token a cycle and lane; `azsim.codecs._tans_cycles` steps lanes, FIFOs, mux and write
 port as the Verilog does.  On a 128-bit bus 16 lanes give 15.97 weights a cycle dense, 31.4 at 75 %
-zeros (LSTM, 8 and 4 bits), 45 at 90 %.  A block of less than 1,024 bits a lane gets fewer lanes
-than were asked for.
+zeros (LSTM, 8 and 4 bits), 45 at 90 %.  A block of less than 4,096 bits a lane gets fewer lanes
+than were asked for, one that is next to incompressible of less than 16,384: a lane costs 12 to 17.
 
 What helped, in bits per weight, side information counted, on LSTM codes of 512 by 256 if not said:
 
@@ -57,6 +60,9 @@ What helped, in bits per weight, side information counted, on LSTM codes of 512 
   -0.005 at 4 bits, 50 %), 1,024 are for one skew table (-0.003 at 2 bits, 90 %);
 * odd bits first and no bits after the last token: a lane costs about 12 bits instead of some 50
   (half a word and a state at both ends), -0.005;
+* tables stored as curves in place of lists: a third of the bits for few tokens, 2 to 12 bytes of
+  a block of 4,096 weights; with shorter lengths of lanes, no classes without contexts and a
+  quarter of the lanes it is that block's 15 to 40 bytes;
 * lanes that take turns at groups, not parts of the matrix: 31.4 instead of 28.7 weights a cycle;
 * masks ordered by their ones in stored tables: tables of masks 12 to 35 % shorter.
 

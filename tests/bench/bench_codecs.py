@@ -1,8 +1,10 @@
 """Encoders and decoders of weights: bits, rates, and ratios to Arm's `mlw_codec` in this run.
 
-Run as a script: ``python tests/bench/bench_codecs.py [million weights]``.  Processor time of one
-thread is taken, so that other work on the machine does not count.  `mlw_codec` (of the package
-ethos-u-vela) is called as its users do, with a list of Python numbers.
+Run as a script: ``python tests/bench/bench_codecs.py [million weights]``, or with ``sizes`` for
+the entropy coders on small to large matrices.  Processor time of one thread is taken, so that
+other work on the machine does not count.  `mlw_codec` (of the package ethos-u-vela) is called as
+its users do, with a list of Python numbers.  For sizes, calls of a codec and of mlw_codec take
+turns, and a ratio is the median of those of the turns.
 """
 
 from __future__ import annotations
@@ -24,6 +26,16 @@ from azsim.codecs import (
 
 COLUMNS = 1000
 LANES, BUS_BITS, PORT_CODES = 16, 128, 64
+SIZES = ((64, 64), (128, 128), (256, 256), (512, 256), (1024, 1024))
+SIZE_DRAWS = ((8, 0.0), (8, 0.75), (4, 0.5), (4, 0.9), (2, 0.5))
+SIZE_CODECS: list[tuple[str, dict[str, int | bool]]] = [
+    ("lane_tans", {}),
+    ("huffman", {}),
+    ("rice", {}),
+    ("rice", {"counted": True}),
+]
+TURNS = 7
+TURN_WEIGHTS = 1 << 18  # of a codec in one turn, at least
 MLW_SHARE = 4  # mlw_codec is given this part of the weights
 SETTINGS: dict[str, list[dict[str, int | bool]]] = {
     "csc": [{}, {"lanes": 1}],
@@ -81,7 +93,62 @@ def row(
     ).rstrip()
 
 
+def ratio(ours: Callable[[], object], arms: Callable[[], object], calls: int) -> float:
+    """How many times as fast as Arm's a call of ours is, by turns."""
+    ours()
+    found = []
+    for _ in range(TURNS):
+        times = []
+        for work in (ours, arms):
+            start = time.process_time()
+            for _ in range(calls):
+                work()
+            times.append(time.process_time() - start)
+        found.append(times[1] / max(times[0], 1e-9))
+    return float(np.median(found))
+
+
+def size_lines() -> list[str]:
+    """Rates of the entropy coders on matrices of 4,096 weights to a million, as ratios to Arm's."""
+    rng = np.random.default_rng(1)
+    lines = ["", "weights  bits zeros  rows     codec                encode x mlw  decode x mlw"]
+    for shape in SIZES:
+        for bits, zeros in SIZE_DRAWS:
+            for scaled in (False, True):
+                codes = draw(rng, shape[0] * shape[1], bits, zeros).reshape(shape)
+                if scaled:  # rows of many scales, so that contexts are fitted
+                    scale = np.exp(0.5 * rng.normal(size=(shape[0], 1)))
+                    limit = 2 ** (bits - 1) - 1
+                    codes = np.clip(np.rint(codes * scale), -limit, limit).astype(np.int8)
+                stream = bytearray(mlw_codec.encode(codes.reshape(-1).tolist(), 0))
+                given = codes.reshape(-1).tolist()
+                calls = max(1, TURN_WEIGHTS // codes.size)
+                for name, parameters in SIZE_CODECS:
+                    options = {"columns": shape[1], **parameters}
+                    block = encode_block(name, codes, bits, **options)
+                    faster = (
+                        ratio(
+                            lambda n=name, c=codes, b=bits, o=options: encode_block(n, c, b, **o),
+                            lambda g=given: mlw_codec.encode(g, 0),
+                            calls,
+                        ),
+                        ratio(
+                            lambda b=block: decode_block(b),
+                            lambda s=stream: mlw_codec.decode(s, 0),
+                            calls,
+                        ),
+                    )
+                    label = " ".join([name, *(f"{k}={int(v)}" for k, v in parameters.items())])
+                    kind = "scaled" if scaled else "alike"
+                    what = f"{codes.size:8} {bits:4} {zeros:5.0%}  {kind:7} {label:20}"
+                    lines.append(f"{what} {faster[0]:12.2f} {faster[1]:13.2f}")
+    return lines
+
+
 def main() -> None:
+    if sys.argv[1:] == ["sizes"]:
+        sys.stdout.write("\n".join(size_lines()) + "\n")
+        return
     count = int(float(sys.argv[1] if len(sys.argv) > 1 else 10) * 1e6) // COLUMNS * COLUMNS
     rng = np.random.default_rng(0)
     lines = []

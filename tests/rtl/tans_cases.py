@@ -179,12 +179,13 @@ def _encoded(rng: np.random.Generator, codes: np.ndarray, bits: int, lanes: int)
     lanes = min(lanes, codes.shape[0] * -(-columns // GROUP))
     if not codes.any() or rng.random() < 0.33:
         return encode_block("lane_tans", codes, bits, columns=columns, lanes=lanes)
-    forms, zones = _tans_encode.rank_forms(codes.reshape(-1), bits, columns)
+    forms, zones = _tans_choose.rank_forms(codes.reshape(-1), bits, columns)
     form = forms[int(rng.integers(len(forms)))]
     least = int(rng.choice([1, 1, 100, 1024]))
     with (
-        mock.patch.object(_tans_encode, "rank_forms", return_value=([form], zones)),
+        mock.patch.object(_tans_encode, "best_form", return_value=(form, zones)),
         mock.patch.object(_tans_encode, "_BITS_PER_LANE", least),
+        mock.patch.object(_tans_encode, "_NOISE_BITS_PER_LANE", least),
     ):
         return encode_block("lane_tans", codes, bits, columns=columns, lanes=lanes)
 
