@@ -9,6 +9,7 @@ import numpy as np
 
 from azsim.codecs import (
     HEADER_BYTES,
+    _tans_choose,
     _tans_encode,
     block_lane_steps,
     encode_block,
