@@ -45,7 +45,8 @@ second set of memories: an assumption.
 Cycles: one token a cycle and lane; `azsim.codecs._tans_cycles` steps lanes, FIFOs, mux and write
 port as the Verilog does.  On a 128-bit bus 16 lanes give 15.97 weights a cycle dense, 31.4 at 75 %
 zeros (LSTM, 8 and 4 bits), 45 at 90 %.  A block of less than 4,096 bits a lane gets fewer lanes
-than were asked for, one that is next to incompressible of less than 16,384: a lane costs 12 to 17.
+than were asked for, one that is next to incompressible of less than 16,384, as a lane costs 12 to
+17 bits.
 
 What helped, in bits per weight, side information counted, on LSTM codes of 512 by 256 if not said:
 
@@ -60,17 +61,19 @@ What helped, in bits per weight, side information counted, on LSTM codes of 512 
   -0.005 at 4 bits, 50 %), 1,024 are for one skew table (-0.003 at 2 bits, 90 %);
 * odd bits first and no bits after the last token: a lane costs about 12 bits instead of some 50
   (half a word and a state at both ends), -0.005;
-* tables stored as curves in place of lists: a third of the bits for few tokens, 2 to 12 bytes of
-  a block of 4,096 weights; with shorter lengths of lanes, no classes without contexts and a
-  quarter of the lanes it is that block's 15 to 40 bytes;
+* tables stored as curves where that is shorter than lists, shorter lengths of lanes, no classes
+  without contexts, and a fourth of the lanes: 4 to 21 bytes of a block of 4,096 Laplace weights;
 * lanes that take turns at groups, not parts of the matrix: 31.4 instead of 28.7 weights a cycle;
 * masks ordered by their ones in stored tables: tables of masks 12 to 35 % shorter.
 
 What did not: buckets finer than 8 and 4 an octave (within 0.003); signed values (+0.001 to
-+0.004 here; kept for one-sided weights).  Not built: classes from the weights just before in a
-lane.  Estimated by conditional entropy they give nothing beyond rows and columns on the LSTM and
-on three of four convolutions (6.395 to 6.393 on the second), but 0.16 of 6.06 bits, and 0.38 with
-their signs, on the convolution over a spectrogram.
++0.004 here; kept for one-sided weights); a stored form for noise (a block's own header makes it
+as long as Arm's; tables of 1,024 states and few lanes are shorter).
+
+Not built: classes from the weights just before in a lane.  Estimated by conditional entropy they
+give nothing beyond rows and columns on the LSTM and on three of four convolutions (6.395 to 6.393
+on the second), but 0.16 of 6.06 bits, and 0.38 with their signs, on the convolution over a
+spectrogram.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ SIZE_CODECS: list[tuple[str, dict[str, int | bool]]] = [
     ("rice", {}),
     ("rice", {"counted": True}),
 ]
-TURNS = 7
-TURN_WEIGHTS = 1 << 18  # of a codec in one turn, at least
+TURNS = 5
+TURN_WEIGHTS = 1 << 17  # of a codec in one turn, at least
 MLW_SHARE = 4  # mlw_codec is given this part of the weights
 SETTINGS: dict[str, list[dict[str, int | bool]]] = {
     "csc": [{}, {"lanes": 1}],
