@@ -127,7 +127,7 @@ def test_planted_size_is_found(bits: int, planted: dict[str, int]) -> None:
     lanes, port_codes = _SIZES[2]
     rng = np.random.default_rng(7)
     limit = (1 << (bits - 1)) - 1
-    some = np.repeat(rng.random((128, 16)) < 0.4, 16, axis=1)
+    some = np.repeat(rng.random((512, 16)) < 0.4, 16, axis=1)  # enough for all lanes
     codes = (some * rng.integers(-limit, limit + 1, some.shape)).astype(np.int8)
     data = encode_block("lane_tans", codes, bits, columns=256)
     block = Block(codes, data, bits, (np.arange(13) > 8).astype(np.uint8))
