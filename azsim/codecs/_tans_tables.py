@@ -1,6 +1,6 @@
 """Tables of lane_tans: frequencies, where the states of a symbol lie, and how both are stored.
 
-A table has ``L = 2**log`` states (log 8 to 10).  A symbol with frequency f owns f of them; its
+A table has ``L = 2**log`` states (log 7 to 10).  A symbol with frequency f owns f of them; its
 k-th state, in ascending order, stands for ``f + k``.  The states are dealt out one by one, each to
 the symbol whose next key ``(2k + 1) / 2f`` is the least (the lowest symbol on a tie), which
 spreads each symbol as evenly as integers allow.
