@@ -17,9 +17,11 @@ from azsim.isa.encode import canonical, nearest, pack_value
 from azsim.isa.program import Instruction, Port, Program, Region, Stream, Tap
 from azsim.isa.spec import Field, instruction_set
 
-__all__ = ["BARE", "SCALAR", "LineError", "Reader"]
+__all__ = ["BARE", "LABEL", "REGISTERS", "SCALAR", "LineError", "Reader"]
 
 BARE = r"[A-Za-z0-9_.:/+$@%~-]+"
+LABEL = r"[A-Za-z_][A-Za-z0-9_]*"
+REGISTERS = {"view": "v", "scalar": "s"}
 SCALAR = "scalar"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _TOKEN = re.compile(rf"\s*(?:(?P<comment>;.*)|(?:(?P<key>\w+)=)?(?P<value>{_QUOTED}|{BARE}))")
@@ -126,6 +128,16 @@ _DIRECTIVES: dict[str, tuple[bool | None, dict[str, Callable[[str], Any]]]] = {
 }
 
 
+@dataclass(frozen=True)
+class _Use:
+    """An instruction that names a label."""
+
+    line: int
+    column: int
+    index: int
+    label: str
+
+
 @dataclass
 class Reader:
     """What has been read so far."""
@@ -143,6 +155,9 @@ class Reader:
     taps: list[Tap] = field(default_factory=list)
     inputs: list[Port] = field(default_factory=list)
     outputs: list[Port] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+    line: int = 0
+    _uses: list[_Use] = field(default_factory=list)
 
     def program(self) -> Program:
         return Program(
@@ -158,11 +173,36 @@ class Reader:
             stream=self.stream,
         )
 
+    def resolve(self) -> None:
+        """Put the labels' places where instructions name them; after the last line."""
+        for use in self._uses:
+            place = self.labels.get(use.label)
+            if place is None:
+                hint = nearest(use.label, self.labels)
+                self.problems.append(
+                    f"{use.line}:{use.column}: target: no label '{use.label}'{hint}"
+                )
+                continue
+            old = self.instructions[use.index]
+            operands = {**old.operands, "target": place}
+            self.instructions[use.index] = canonical(Instruction(old.mnemonic, operands))
+
     def read(self, line: str) -> None:
+        """Read one line."""
+        self.line += 1
         tokens = _tokens(line)
         if not tokens:
             return
         head = tokens[0]
+        if head.key is None and re.fullmatch(LABEL + ":", head.value):
+            label = head.value[:-1]
+            if label in self.labels:
+                raise LineError(head.column, f"label '{label}' is set twice")
+            self.labels[label] = len(self.instructions)
+            tokens = tokens[1:]
+            if not tokens:
+                return
+            head = tokens[0]
         if head.key is not None:
             raise LineError(head.column, f"got '{head.key}=', expected a mnemonic or directive")
         if head.value.startswith("."):
@@ -254,6 +294,11 @@ class Reader:
             if operand is None:
                 self._unknown(token, head.value, spec.operands)
                 continue
+            if operand.unit == "instruction" and re.fullmatch(LABEL, token.value):
+                number = len(self.instructions)
+                self._uses.append(_Use(self.line, token.value_column, number, token.value))
+                operands[key] = 0
+                continue
             try:
                 operands[key] = _operand_value(operand, token.value)
             except EncodeError as error:
@@ -281,10 +326,12 @@ def _operand_value(operand: Field, text: str) -> int | float | str:
             value = float(np.float32(number))
         if math.isinf(value) and not math.isinf(number):
             value = number
-    elif operand.unit == "view":
-        if not re.fullmatch(r"v\d+", text):
+    elif operand.unit in REGISTERS:
+        letter = REGISTERS[operand.unit]
+        if not re.fullmatch(rf"{letter}\d+", text):
             raise EncodeError(
-                f"got '{text}', expected a view, v{operand.minimum} to v{operand.maximum}"
+                f"got '{text}', expected a {operand.unit}, {letter}{operand.minimum} to "
+                f"{letter}{operand.maximum}"
             )
         value = int(text[1:])
     else:

@@ -15,9 +15,12 @@ line.  Lines that start with a dot carry the rest of a `Program`::
     view view=v3 space=activation addr=0x400 cols=128 region=h
     .in                                           ; and from here on of none
 
-Views are written ``v3``; numbers decimal or ``0x``; names with other characters than letters,
-digits and ``_.:/+$@%~-`` as JSON strings.  An operand that is left out is 0 (an enum: its first
-name; rows and columns: 1).
+    again:                                        ; a label
+    branch left=s1 right=s2 condition=less target=again
+
+Views are written ``v3``, scalar registers ``s3``; numbers decimal or ``0x``; names with other
+characters than letters, digits and ``_.:/+$@%~-`` as JSON strings.  An operand that is left out is
+0 (an enum: its first name; rows and columns: 1).
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from azsim.errors import AssemblyError
-from azsim.isa._assembly_reader import BARE, SCALAR, LineError, Reader
+from azsim.isa._assembly_reader import BARE, REGISTERS, SCALAR, LineError, Reader
 from azsim.isa.encode import canonical
 from azsim.isa.program import Instruction, Program
 from azsim.isa.spec import Field, instruction_set
@@ -62,13 +65,22 @@ def format(program: Program, *, numbered: bool = False) -> str:
     """
     _check_layers(program)
     lines = list(_header(program))
+    targets = {
+        int(instruction.operands.get("target", 0))
+        for instruction in program.instructions
+        if instruction.mnemonic == "branch"
+    }
     depth = 0
     layer = None
     for index, instruction in enumerate(program.instructions):
+        if index in targets:
+            lines.append(f"L{index}:")
         if program.layer_of and program.layer_of[index] != layer:
             layer = program.layer_of[index]
             lines.append(f".in {_quoted(program.layers[layer])}" if layer >= 0 else ".in")
         text = format_instruction(instruction)
+        if instruction.mnemonic == "branch":
+            text = text.replace("target=", "target=L")
         if index in program.region_of_view:
             text += f" region={_quoted(program.region_of_view[index])}"
         depth -= instruction.mnemonic == "end_loop"
@@ -96,8 +108,8 @@ def format_instruction(instruction: Instruction) -> str:
 
 
 def _value_text(operand: Field, value: int | float | str) -> str:
-    if operand.unit == "view":
-        return f"v{value}"
+    if operand.unit in REGISTERS:
+        return f"{REGISTERS[operand.unit]}{value}"
     if operand.name == "addr":
         return f"{value:#x}"
     return repr(value) if operand.kind == "float" else str(value)
@@ -183,8 +195,10 @@ def parse(text: str, *, name: str = "program") -> Program:
             reader.read(line)
         except LineError as problem:
             reader.problems.append(f"{number}:{problem.column}: {problem.sentence}")
+    reader.resolve()
     if reader.problems:
-        raise AssemblyError("\n".join(reader.problems))
+        in_order = sorted(reader.problems, key=lambda line: int(line.split(":", 1)[0]))
+        raise AssemblyError("\n".join(in_order))
     return reader.program()
 
 

@@ -30,8 +30,9 @@ instruction does not use are reserved, and a word where they are not zero is rej
 is canonical: an operand that is left out has all its bits zero, which stands for 0, for the first
 name of an enumeration, and for 1 where the word holds the value minus one (`rows`, `cols`).
 
-In assembly text a line is the mnemonic, then `operand=value`; views are written `v3`, and `;`
-begins a comment. `azsim.isa.assembly` describes the directives that carry the rest of a program.
+In assembly text a line is the mnemonic, then `operand=value`; views are written `v3`, scalar
+registers `s3`, and `;` begins a comment; `name:` sets a label that a branch can name.
+`azsim.isa.assembly` describes the directives that carry the rest of a program.
 
 ## Engines
 

@@ -28,9 +28,10 @@ from azsim.isa.spec import instruction_set
 from azsim.machine.engines.decoder import DecoderSizes, block_times
 from azsim.machine.view import View
 
-__all__ = ["NUM_VIEWS", "Machine", "Operation", "Tile"]
+__all__ = ["NUM_SCALARS", "NUM_VIEWS", "Machine", "Operation", "Tile"]
 
 NUM_VIEWS = 256
+NUM_SCALARS = 32
 _NUMPY_TYPES = {
     "u8": np.uint8,
     "i8": np.int8,
@@ -38,7 +39,7 @@ _NUMPY_TYPES = {
     "i32": np.int32,
     "f32": np.float32,
 }
-_CHOICES = ("function", "comparison", "reduction", "rank", "norm")
+_CHOICES = ("function", "comparison", "reduction", "rank", "norm", "condition", "operation")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,8 +96,9 @@ class Operation:
 
     __slots__ = (
         "acc", "accumulate", "bias", "buckets", "count", "dst", "epoch", "execute", "function",
-        "index", "indices", "initial", "mnemonic", "other", "paced", "scale", "site", "src",
-        "src2", "static", "step", "use_bias", "value", "view", "window",
+        "index", "indices", "initial", "left", "mnemonic", "number", "other", "paced", "right",
+        "scale", "site", "src", "src2", "static", "step", "target", "to", "use_bias", "value",
+        "view", "window",
     )  # fmt: skip
 
     def __init__(
@@ -105,8 +107,9 @@ class Operation:
         self.index = index
         self.mnemonic = mnemonic
         for name in (
-            "acc", "accumulate", "bias", "count", "dst", "indices", "initial", "other",
-            "paced", "scale", "src", "src2", "static", "step", "use_bias", "view",
+            "acc", "accumulate", "bias", "count", "dst", "indices", "initial", "left", "number",
+            "other", "paced", "right", "scale", "src", "src2", "static", "step", "target", "to",
+            "use_bias", "view",
         ):  # fmt: skip
             setattr(self, name, operands.get(name, 0))
         self.count = int(operands.get("count", 1))
@@ -144,6 +147,8 @@ class Machine:
         The numpy window of each view (None for packed types).
     shapes : list of int
         A number for each view as it was set, with its region: equal numbers, equal windows.
+    scalars : list of int
+        int32 registers of the sequencer; the first one stays 0.
     epoch : int
         Counts ``view`` instructions: while it stands still, views only moved.
     """
@@ -159,6 +164,8 @@ class Machine:
         self.arrays: list[np.ndarray | None] = [None] * NUM_VIEWS
         self.regions: list[Region | None] = [None] * NUM_VIEWS
         self.shapes = [-1] * NUM_VIEWS
+        self.scalars = [0] * NUM_SCALARS
+        self._origin = [0] * NUM_VIEWS
         self.epoch = 0
         self.codecs = frozenset(hardware.decoder.codecs)
         self._reads_blocks = hardware.decoder.at == "read"
@@ -176,6 +183,7 @@ class Machine:
     def set_view(self, number: int, view: View, index: int) -> None:
         """Execute a ``view`` instruction at `index`."""
         self.epoch += 1
+        self._origin[number] = view.addr
         known = self._set.get(index)
         if known is not None and known[0] is view:
             self.views[number], self.arrays[number], self.regions[number] = known[:3]
@@ -191,6 +199,12 @@ class Machine:
         self._resolve(number, view, index)
         self.shapes[number] = self._shape_number.setdefault((view, name), len(self._shape_number))
         self._set[index] = view, self.arrays[number], self.regions[number], self.shapes[number]
+
+    def place_view(self, number: int, offset_bytes: int, index: int) -> int:
+        """Execute a ``view_at`` instruction at `index`; returns the address."""
+        view, origin = self.view(number, index), self._origin[number]
+        self._resolve(number, view.stepped(origin + offset_bytes - view.addr), index)
+        return origin + offset_bytes
 
     def step_view(self, number: int, step_bytes: int, index: int) -> None:
         """Execute a ``view_step`` instruction at `index`."""

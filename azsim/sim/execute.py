@@ -18,10 +18,9 @@ from azsim.isa.spec import instruction_set
 from azsim.machine.instructions import instructions
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site, Trace, make_site
+from azsim.sim.sequencer import Sequencer
 
 __all__ = ["Execution", "execute"]
-
-_MAX_LOOP_DEPTH = 8
 
 
 @dataclass(frozen=True)
@@ -101,54 +100,22 @@ class _Resolver:
                 machine.check_live(number, op.index)
             footprint = instructions()[op.mnemonic].footprint
             footprint(op, lambda number: machine.view(number, op.index))
-            waits = {
-                name.removeprefix("wait_"): int(value)
-                for name, value in self._program.instructions[op.index].operands.items()
-                if name.startswith("wait_")
-            }
-            return make_site(op, self._engines[op.mnemonic], waits, views)
+            return make_site(op, self._engines[op.mnemonic], self._waits(op), views)
 
         return self._recorder.site(key, make)
 
+    def _waits(self, op: Operation) -> dict[str, int]:
+        return {
+            name.removeprefix("wait_"): int(value)
+            for name, value in self._program.instructions[op.index].operands.items()
+            if name.startswith("wait_")
+        }
+
     def control_site(self, op: Operation) -> int:
         """Number of a control operation's site."""
-        return self._recorder.site((op.index,), lambda: make_site(op, "control", {}, {}))
-
-
-class _Sequencer:
-    """Executes control instructions: views and loops."""
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._loops: list[list[int]] = []  # index of the body, rounds left
-
-    def next_index(self, op: Operation) -> int:
-        """Execute a control instruction; returns the next index, -1 after a halt."""
-        index, loops = op.index, self._loops
-        match op.mnemonic:
-            case "view":
-                assert op.window is not None
-                self._machine.set_view(op.view, op.window, index)
-            case "view_step":
-                self._machine.step_view(op.view, op.step, index)
-            case "loop":
-                if len(loops) == _MAX_LOOP_DEPTH:
-                    raise MachineError(
-                        f"instruction {index}: loops nest deeper than {_MAX_LOOP_DEPTH}"
-                    )
-                loops.append([index + 1, op.count])
-            case "end_loop":
-                if not loops:
-                    raise MachineError(f"instruction {index}: end_loop without loop")
-                loops[-1][1] -= 1
-                if loops[-1][1] > 0:
-                    return loops[-1][0]
-                loops.pop()
-            case "halt":
-                if loops:
-                    raise MachineError(f"instruction {index}: halt inside a loop")
-                return -1
-        return index + 1
+        return self._recorder.site(
+            (op.index,), lambda: make_site(op, "control", self._waits(op), {})
+        )
 
 
 class _Taps:
@@ -203,7 +170,8 @@ def execute(
     """
     machine = Machine(program, image, hardware)
     recorder = Recorder()
-    resolver, sequencer = _Resolver(program, machine, recorder), _Sequencer(machine)
+    resolver = _Resolver(program, machine, recorder)
+    sequencer = Sequencer(program, machine, recorder)
     watch = _Taps(program) if taps else None
     table = instructions()
     operations = [

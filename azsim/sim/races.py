@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,8 +48,8 @@ def check_races(program: Program, trace: Trace) -> list[str]:
         was met; empty for a program without races.
     """
     walk = _Walk(program)
-    for number in trace.sequence:
-        walk.step(trace.sites[number].index, trace.sites[number].engine)
+    for number, payload in zip(trace.sequence, trace.payload, strict=True):
+        walk.step(trace.sites[number].index, trace.sites[number].engine, int(payload))
     return walk.sentences
 
 
@@ -66,23 +67,31 @@ class _Walk:
         self._last: dict[tuple[str, int, bool], np.ndarray] = {}
         self._found: set[tuple[int, int]] = set()
 
-    def step(self, index: int, engine: str) -> None:
+    def step(self, index: int, engine: str, payload: int) -> None:
         """Execute one instruction as far as order and addresses go."""
         instruction = self._program.instructions[index]
+        number = int(instruction.operands.get("view", 0))
         if engine in ENGINES:
             self._engine_step(index, instruction, ENGINES.index(engine))
-        elif instruction.mnemonic == "fence":
-            self._fenced = [len(clocks) for clocks in self._clocks]
-        elif instruction.mnemonic == "view":
-            number = int(instruction.operands.get("view", 0))
-            window = Operation(index, "view", instruction.operands).window
-            assert window is not None
-            self._views[number] = window
-            self._regions[number] = self._program.region_of_view.get(index)
-        elif instruction.mnemonic == "view_step":
-            number = int(instruction.operands.get("view", 0))
-            step_bytes = int(instruction.operands.get("step", 0))
-            self._views[number] = self._views[number].stepped(step_bytes)
+            return
+        match instruction.mnemonic:
+            case "fence":
+                self._fenced = [len(clocks) for clocks in self._clocks]
+            case "scalar_read" | "scalar_write":
+                # The sequencer holds, so whatever it issues later knows what it has waited for.
+                self._fenced = self._known(instruction)
+                for view, writes in _accesses(instruction):
+                    self._check(index, view, writes, None, self._fenced)
+            case "view":
+                window = Operation(index, "view", instruction.operands).window
+                assert window is not None
+                self._views[number] = window
+                self._regions[number] = self._program.region_of_view.get(index)
+            case "view_step":
+                step_bytes = int(instruction.operands.get("step", 0))
+                self._views[number] = self._views[number].stepped(step_bytes)
+            case "view_at":
+                self._views[number] = replace(self._views[number], addr=payload)
 
     def _engine_step(self, index: int, instruction: Instruction, engine: int) -> None:
         known = self._known(instruction, engine)
@@ -95,7 +104,7 @@ class _Walk:
             view = self._views[number]
             self._marks(view, engine, writes)[_touched(view)] = len(self._clocks[engine])
 
-    def _known(self, instruction: Instruction, engine: int) -> list[int]:
+    def _known(self, instruction: Instruction, engine: int | None = None) -> list[int]:
         """How many instructions of each engine are known to be complete at the start."""
         known = list(self._fenced)
 
@@ -105,7 +114,8 @@ class _Walk:
                     known[number] = max(known[number], more)
                 known[other] = max(known[other], count)
 
-        learn(engine, len(self._clocks[engine]))
+        if engine is not None:
+            learn(engine, len(self._clocks[engine]))
         for other, name in enumerate(ENGINES):
             wait = int(instruction.operands.get(f"wait_{name}", 0))
             if wait:
@@ -124,7 +134,9 @@ class _Walk:
             marks = self._last[key] = grown
         return marks
 
-    def _check(self, index: int, number: int, writes: bool, engine: int, known: list[int]) -> None:
+    def _check(
+        self, index: int, number: int, writes: bool, engine: int | None, known: list[int]
+    ) -> None:
         view = self._views[number]
         touched = _touched(view)
         for other in range(len(ENGINES)):
