@@ -12,6 +12,7 @@ from azsim.isa import assembly
 from azsim.isa.program import DramImage
 from azsim.sim.execute import execute
 from azsim.sim.races import check_races
+from azsim.sim.timing import Timing, replay
 from machine_runs import CHIP, INPUT, computed, run, view
 
 WORD = view(6, "activation", "i32", 0x200)
@@ -250,3 +251,30 @@ def test_a_write_has_to_wait_for_readers() -> None:
     lines = [*LOAD, view(2, "dram", "i32", 64), "store wait_load=1 dst=v2 src=v1"]
     assert races(*lines, "scalar_write wait_store=1 dst=v1 left=s1") == []
     assert len(races(*lines, "scalar_write dst=v1 left=s1")) == 2  # with load and with store
+
+
+# --------------------------------------------------------------------------------- timing
+
+
+def times(*lines: str) -> Timing:
+    program = assembly.parse("\n".join([*lines, "halt"]))
+    trace = execute(program, DramImage(np.zeros(8192, np.uint8)), CHIP).trace
+    return replay(trace, program, CHIP)
+
+
+def test_the_sequencer_holds_until_a_scalar_can_be_read() -> None:
+    after = [view(2, "activation", "i32", 64), "vector_fill dst=v2 value=1.0"]
+    held = times(*LOAD, "scalar_read wait_load=1 src=v1 to=s1", *after)
+    free = times(*LOAD, "scalar to=s1", *after)
+    loaded = held.end[0]
+    assert loaded == free.end[0]
+    assert (held.start[1], held.end[1]) == (loaded, loaded)
+    assert held.start[2] == loaded + 2  # view and fill are issued after it
+    assert free.start[1] < loaded
+    assert held.end_cycles > free.end_cycles
+
+
+def test_a_wait_for_the_second_to_last_completion() -> None:
+    fills = ["vector_fill dst=v1 value=1.0"] * 3
+    found = times(view(1, "activation", "i32", 0), *fills, "scalar_read wait_vector=2 src=v1 to=s1")
+    assert found.end[3] == found.end[1]

@@ -30,7 +30,7 @@ __all__ = ["FlatTrace", "bus_parameters"]
 
 _MAX_TICKS = 1 << 20
 _CHUNK_MARKS = 1 << 25
-_FENCE = 5
+_CONTROL, _FENCE, _HOLD = -1, 5, 6
 
 
 def dram_ticks(dram: Dram, clock_hz: int) -> tuple[int, int]:
@@ -103,7 +103,8 @@ class FlatTrace:
     site : ndarray of int32
         Index into the trace's sites.
     engine : ndarray of int64
-        Index into `azsim.machine.engines.clock.ENGINES`; 5 for fence and halt.
+        Index into `azsim.machine.engines.clock.ENGINES`; 5 for fence and halt, 6 for a control
+        instruction that waits.
     control_before : ndarray of int64
         Control instructions issued just before the instruction.
     cycles : ndarray of int64
@@ -257,6 +258,15 @@ class FlatTrace:
         return self._targets
 
 
+def _kind(site: Site) -> int:
+    """Engine by number, or what the sequencer does with the instruction."""
+    if site.engine in ENGINES:
+        return ENGINES.index(site.engine)
+    if site.mnemonic in ("fence", "halt"):
+        return _FENCE
+    return _HOLD if any(site.waits.values()) else _CONTROL
+
+
 def _outline(
     trace: Trace,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[tuple[int, np.ndarray]], np.ndarray]:
@@ -270,15 +280,7 @@ def _outline(
         Sites of engines, with the numbers of their instructions.
     targets : ndarray of shape (n, 5), int64
     """
-    kinds = np.array(
-        [
-            ENGINES.index(site.engine)
-            if site.engine in ENGINES
-            else (_FENCE if site.mnemonic in ("fence", "halt") else -1)
-            for site in trace.sites
-        ],
-        np.int64,
-    )
+    kinds = np.array([_kind(site) for site in trace.sites], np.int64)
     kind = kinds[trace.sequence]
     positions = np.flatnonzero(kind >= 0)
     engine = np.ascontiguousarray(kind[positions])

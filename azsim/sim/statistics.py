@@ -173,7 +173,7 @@ def _frames(
         if number + 1 == len(first):
             # What follows the last frame's results is not part of its latency.
             while stop > begin + 1 and (
-                timing.engine[stop - 1] == _FENCE
+                timing.engine[stop - 1] >= _FENCE
                 or (layer_of[stop - 1] == state and timing.engine[stop - 1] == _STORE)
             ):
                 stop -= 1

@@ -47,7 +47,8 @@ class Timing:
     site : ndarray of int32
         Index into the trace's sites.
     engine : ndarray of int64
-        Index into `azsim.machine.engines.clock.ENGINES`; 5 for fence and halt.
+        Index into `azsim.machine.engines.clock.ENGINES`; 5 for fence and halt, 6 for a control
+        instruction that waits.
     dispatch, start, end : ndarray of int64
         Cycles of wall-clock time, waiting for input included.
     arrival : ndarray of int64

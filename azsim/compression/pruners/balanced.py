@@ -6,10 +6,9 @@ its share, the largest magnitudes; where the lanes do not divide their number, t
 next weight is largest keep one more.  Among equal magnitudes the first go first.  So no two lanes
 differ by more than 1, and with as many lanes as rows neither do two rows.
 
-Balance comes before the sparsity: a lane cannot keep more than its rows hold, so that where the
-number of rows is no multiple of `lanes` all lanes keep at most what the shortest one holds, and
-more weights may go than the sparsity asks for (at least ``1 - lanes * (rows // lanes) / rows`` of
-them all).  Zeros that are there already go first; a lane with more of them keeps what it has.
+The sparsity is kept exactly.  Where the number of rows is no multiple of `lanes`, some lanes own a
+row less; one that cannot keep its share keeps all it has, and the others share what is left.
+Zeros that are there already go first; a lane with more of them keeps what it has.
 
 Source: Han et al., ESE (FPGA 2017), load-balance-aware pruning.
 """
@@ -41,7 +40,7 @@ def prune(
         owned = [np.abs(matrix[lane::lanes]) for lane in range(lanes)]
         left = round((1 - rules[name].sparsity) * matrix.size)
         goes = np.empty(matrix.shape, np.bool_)
-        for lane, kept in enumerate(_shares(owned, min(left, lanes * owned[-1].size))):
+        for lane, kept in enumerate(_shares(owned, left)):
             magnitudes = owned[lane]
             dropped = smallest(magnitudes.reshape(-1), magnitudes.size - kept)
             goes[lane::lanes] = dropped.reshape(magnitudes.shape)
@@ -51,9 +50,20 @@ def prune(
 
 def _shares(owned: list[np.ndarray], total: int) -> np.ndarray:
     """How many weights each lane keeps, int64; they add up to `total`."""
-    share, rest = divmod(total, len(owned))
-    shares = np.full(len(owned), share)
-    if rest:
-        following = [np.partition(part.reshape(-1), -share - 1)[-share - 1] for part in owned]
-        shares[np.argsort(-np.array(following), kind="stable")[:rest]] += 1
+    sizes = np.array([part.size for part in owned])
+    shares = sizes.copy()
+    open_lanes = np.arange(len(owned))  # not full yet
+    while open_lanes.size:
+        share, rest = divmod(total - int(np.delete(sizes, open_lanes).sum()), open_lanes.size)
+        if (sizes[open_lanes] > share).all():
+            shares[open_lanes] = share
+            following = [-_nth_largest(owned[lane], share) for lane in open_lanes]
+            shares[open_lanes[np.argsort(following, kind="stable")[:rest]]] += 1
+            break
+        open_lanes = open_lanes[sizes[open_lanes] > share]
     return shares
+
+
+def _nth_largest(part: np.ndarray, number: int) -> np.float32:
+    """Element after the `number` largest ones."""
+    return np.partition(part.reshape(-1), -number - 1)[-number - 1]

@@ -46,11 +46,12 @@ from azsim.jit import kernel
 __all__ = ["ENGINES", "run_clock"]
 
 ENGINES = ("weight", "load", "store", "mac", "vector")
-"""Engines by number; 5 marks a fence or halt in the arrays."""
+"""Engines by number; in the arrays 5 marks a fence or halt, 6 a control instruction that waits."""
 
 _WEIGHT = 0
 _CHANNELS = 3
 _FENCE = 5
+_HOLD = 6
 
 # Rows of the state that each engine has, and entries of the state that all share.
 _BASE, _ISSUED, _STARTED, _COMPLETED, _FREE, _ACTIVE, _SERVED, _CONSUMED = range(8)
@@ -72,9 +73,22 @@ def _finish(e, i, at, end, own, shared):
 
 
 @kernel
+def _waited(i, at, targets, members, end, own):
+    """Tick from `at` on at which an instruction's waits are over; -1 while one has no end yet."""
+    for other in range(_FENCE):
+        need = targets[i, other]
+        if need > 0:
+            if own[_COMPLETED, other] < need:
+                return -1
+            at = max(at, end[members[own[_BASE, other] + need - 1]])
+    return at
+
+
+@kernel
 def _issue(
-    engine, control_before, members, issue_ticks, queue_entries, dispatch, start, end, own, shared
-):
+    engine, control_before, targets, members, issue_ticks, queue_entries, dispatch, start, end, own,
+    shared,
+):  # fmt: skip
     """Let the sequencer issue for as long as queues have room; tells whether it did."""
     progress = False
     while shared[_NEXT] < len(engine):
@@ -85,6 +99,14 @@ def _issue(
             if shared[_KNOWN_ENDS] < i:
                 break
             at = max(at, shared[_LATEST_END])
+            start[i] = at
+            end[i] = at
+            shared[_KNOWN_ENDS] += 1
+        elif e == _HOLD:
+            waited = _waited(i, at, targets, members, end, own)
+            if waited < 0:
+                break
+            at = waited
             start[i] = at
             end[i] = at
             shared[_KNOWN_ENDS] += 1
@@ -103,26 +125,13 @@ def _issue(
 
 
 @kernel
-def _earliest(i, e, targets, members, dispatch, end, own):
-    """Tick at which an instruction's waits are over; -1 while one of them has no end yet."""
-    at = max(dispatch[i], own[_FREE, e])
-    for other in range(_FENCE):
-        need = targets[i, other]
-        if need > 0:
-            if own[_COMPLETED, other] < need:
-                return -1
-            at = max(at, end[members[own[_BASE, other] + need - 1]])
-    return at
-
-
-@kernel
 def _begin(cycles, targets, num_bursts, arrival, members, ticks, dispatch, start, end, own, shared):
     """Begin every instruction whose start is determined; tells whether there was one."""
     progress = False
     for e in range(_FENCE):
         while own[_STARTED, e] < own[_ISSUED, e] and own[_ACTIVE, e] < 0:
             i = members[own[_BASE, e] + own[_STARTED, e]]
-            at = _earliest(i, e, targets, members, dispatch, end, own)
+            at = _waited(i, max(dispatch[i], own[_FREE, e]), targets, members, end, own)
             if at < 0:
                 break
             at = max(at, arrival[i])
@@ -314,8 +323,8 @@ def run_clock(
         progress = True
         while progress:
             issued = _issue(
-                engine, control_before, members, issue_ticks, queue_entries, dispatch, start, end,
-                own, shared,
+                engine, control_before, targets, members, issue_ticks, queue_entries, dispatch,
+                start, end, own, shared,
             )  # fmt: skip
             begun = _begin(
                 cycles, targets, num_bursts, arrival, members, ticks, dispatch, start, end, own,
