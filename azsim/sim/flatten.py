@@ -30,7 +30,7 @@ __all__ = ["FlatTrace", "bus_parameters"]
 
 _MAX_TICKS = 1 << 20
 _CHUNK_MARKS = 1 << 25
-_CONTROL, _FENCE, _HOLD = -1, 5, 6
+_CONTROL, _FENCE, _SCALAR_WAIT = -1, 5, 6
 
 
 def dram_ticks(dram: Dram, clock_hz: int) -> tuple[int, int]:
@@ -264,7 +264,7 @@ def _kind(site: Site) -> int:
         return ENGINES.index(site.engine)
     if site.mnemonic in ("fence", "halt"):
         return _FENCE
-    return _HOLD if any(site.waits.values()) else _CONTROL
+    return _SCALAR_WAIT if any(site.waits.values()) else _CONTROL
 
 
 def _outline(

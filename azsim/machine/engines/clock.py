@@ -51,7 +51,7 @@ ENGINES = ("weight", "load", "store", "mac", "vector")
 _WEIGHT = 0
 _CHANNELS = 3
 _FENCE = 5
-_HOLD = 6
+_SCALAR_WAIT = 6
 
 # Rows of the state that each engine has, and entries of the state that all share.
 _BASE, _ISSUED, _STARTED, _COMPLETED, _FREE, _ACTIVE, _SERVED, _CONSUMED = range(8)
@@ -102,7 +102,7 @@ def _issue(
             start[i] = at
             end[i] = at
             shared[_KNOWN_ENDS] += 1
-        elif e == _HOLD:
+        elif e == _SCALAR_WAIT:
             waited = _waited(i, at, targets, members, end, own)
             if waited < 0:
                 break

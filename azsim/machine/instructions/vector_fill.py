@@ -12,7 +12,12 @@ from azsim.machine.view import Range, View
 
 __all__ = ["cycles", "execute", "footprint"]
 
-_WHOLE = {"u8": (0, 255), "i8": (-128, 127), "i16": (-32_768, 32_767)}
+_WHOLE = {
+    "u8": (0, 255),
+    "i8": (-128, 127),
+    "i16": (-32_768, 32_767),
+    "i32": (-(2**31), 2**31 - 1),
+}
 
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
