@@ -114,7 +114,7 @@ def test_every_instruction_is_documented() -> None:
     for spec in table.instructions.values():
         assert spec.summary.endswith("."), spec.mnemonic
         assert spec.description.endswith((".", ")")), spec.mnemonic
-        assert bool(spec.timing) == (spec.engine != "control"), spec.mnemonic
+        assert spec.timing.endswith("."), spec.mnemonic
     for field in table.fields.values():
         assert field.doc.endswith("."), field.name
 

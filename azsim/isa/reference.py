@@ -148,9 +148,8 @@ def _section(table: InstructionSet, spec: InstructionSpec) -> Iterator[str]:
     yield from _table(
         ("bits", "operand", "kind", "unit", "allowed", "meaning"), _encoding(table, spec)
     )
-    if spec.timing:
-        yield ""
-        yield _wrapped(f"Timing: {spec.timing}")
+    yield ""
+    yield _wrapped(f"Timing: {spec.timing}")
     yield ""
     yield f"```\n{spec.example}\n```"
 

@@ -38,7 +38,7 @@ _FIELD_KEYS = frozenset({"bias", "bits", "doc", "engine", "kind", "min", "unit",
 _INSTRUCTION_KEYS = frozenset(
     {"description", "example", "opcode", "operands", "summary", "timing", "writes"}
 )
-_OPTIONAL_KEYS = frozenset({"timing", "writes"})
+_OPTIONAL_KEYS = frozenset({"writes"})
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _BITS = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -117,7 +117,7 @@ class InstructionSpec:
     writes : tuple of str
         Operands whose views are written; `dst` where the data does not say otherwise.
     summary, description, timing, example : str
-        Prose for the manual; `timing` may be empty.
+        Prose for the manual.
     mask : int
         Bits that the opcode and the operands take; all others are reserved and zero.
     """
@@ -404,7 +404,7 @@ class _Check:
                     writes=tuple(writes),
                     summary=entry["summary"].strip(),
                     description=entry["description"].strip(),
-                    timing=entry.get("timing", "").strip(),
+                    timing=entry["timing"].strip(),
                     example=entry["example"].strip(),
                     mask=mask,
                 )
