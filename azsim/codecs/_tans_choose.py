@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from azsim.codecs._tans_fit import rice_choice
-from azsim.codecs._tans_header import SCHEME_BITS
+from azsim.codecs._tans_parse import SCHEME_BITS
 from azsim.codecs._tans_tables import MAX_SYMBOLS, entropy_part
 from azsim.codecs._tans_tokens import (
     SCHEMES,

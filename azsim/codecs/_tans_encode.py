@@ -8,14 +8,8 @@ import numpy as np
 
 from azsim.codecs._tans_choose import best_form
 from azsim.codecs._tans_fit import ABSENT, Contexts, fit_contexts, rice_choice
-from azsim.codecs._tans_header import (
-    MASK_ORDER,
-    Kind,
-    Side,
-    context_arrays,
-    table_shape,
-    write_header,
-)
+from azsim.codecs._tans_header import Kind, Side, context_arrays, write_header
+from azsim.codecs._tans_parse import MASK_ORDER, table_shape
 from azsim.codecs._tans_partition import choose_tables
 from azsim.codecs._tans_stream import encode_lanes
 from azsim.codecs._tans_tables import MAX_SYMBOLS

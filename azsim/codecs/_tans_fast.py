@@ -9,15 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from azsim.codecs._tans_fit import SUMS
-from azsim.codecs._tans_header import (
-    LOG,
-    NUM_BYTES,
-    NUM_COLUMNS,
-    OK,
-    SCHEME,
-    fill_entries,
-    parse_header,
-)
+from azsim.codecs._tans_header import fill_entries
+from azsim.codecs._tans_parse import LOG, NUM_BYTES, NUM_COLUMNS, OK, SCHEME, parse_header
 from azsim.codecs._tans_stream import WORD_BITS, lane_group
 from azsim.codecs._tans_tokens import GROUP, MASK, QUAD, VALUE
 from azsim.jit import kernel

@@ -97,14 +97,13 @@ from azsim.codecs._tans_decode import (
 from azsim.codecs._tans_encode import encode_payload
 from azsim.codecs._tans_fast import decode_fast
 from azsim.codecs._tans_header import (
-    MAX_LANES,
-    STATES,
     Header,
     context_arrays,
     decoder_entries,
     read_header,
     read_shape,
 )
+from azsim.codecs._tans_parse import MAX_LANES, STATES
 from azsim.codecs._tans_tokens import (
     FLAG,
     MASK,
