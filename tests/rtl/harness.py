@@ -26,6 +26,14 @@ __all__ = ["Design", "bits_to_bytes", "build_all", "modules", "require_rtl", "so
 _HERE = Path(__file__).parent
 _WARNINGS = ["-Wall"]
 _COMPILE = ["-O1", "-fPIC", "-std=c++17", "-w"]
+# What every unit includes, compiled once; and what runs once at most is not optimized: together
+# half of what a design's compilation took.
+_COMMON = "".join(f"#include <{name}>\n" for name in ("cstring", "memory", "vector", "verilated.h"))
+_UNOPTIMIZED = """#pragma GCC push_options
+#pragma GCC optimize ("O0")
+#include "{path}"
+#pragma GCC pop_options
+"""
 
 
 def require_rtl() -> None:
@@ -102,7 +110,7 @@ class Design:
         return target
 
     def _build(self, target: Path) -> None:
-        runtime = _runtime()
+        common, *runtime = _runtime()
         with tempfile.TemporaryDirectory(dir=target.parent) as directory:
             work = Path(directory)
             settings = [f"-G{name}={value}" for name, value in self.parameters.items()]
@@ -113,10 +121,11 @@ class Design:
             macros = [f"-D{name}={value}" for name, value in self.parameters.items()]
             built, unit = work / "library.so", work / "unit.cc"
             parts = [*sorted(work.glob("*.cpp")), _HERE / f"{self.driver}.cpp"]
-            unit.write_text("".join(f'#include "{path}"\n' for path in parts))
+            unit.write_text("".join(map(_included, parts)))
             _command(
-                ["g++", "-shared", *_COMPILE, *macros, f"-I{directory}", f"-I{_HERE}",
-                 *_include_flags(), "-o", str(built), str(unit), *map(str, runtime), "-pthread"]
+                ["g++", "-shared", *_COMPILE, "-include", str(common), *macros, f"-I{directory}",
+                 f"-I{_HERE}", *_include_flags(), "-o", str(built), str(unit),
+                 *map(str, runtime), "-pthread"]
             )  # fmt: skip
             built.replace(target)
 
@@ -171,11 +180,28 @@ def _include_flags() -> list[str]:
     return [f"-I{_root()}", f"-I{_root() / 'vltstd'}"]
 
 
+def _included(path: Path) -> str:
+    """A part of a unit; verilator says of what is slow that it runs once."""
+    is_slow = path.name.endswith(("Slow.cpp", "Syms.cpp"))
+    return _UNOPTIMIZED.format(path=path) if is_slow else f'#include "{path}"\n'
+
+
 @functools.cache
 def _runtime() -> tuple[Path, ...]:
-    """Objects of verilator's own runtime, compiled once."""
-    digest = hashlib.sha256((_version() + repr(_COMPILE)).encode()).hexdigest()[:12]
-    objects = []
+    """A header with its precompiled form beside it, and objects of verilator's own runtime."""
+    text = _version() + repr(_COMPILE) + _COMMON
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    common = _cache() / f"common-{digest}.h"
+    compiled = common.with_name(common.name + ".gch")
+    if not compiled.exists():
+        part = common.with_suffix(f".{os.getpid()}.part")
+        part.write_text(_COMMON)
+        part.replace(common)
+        _command(
+            ["g++", "-x", "c++-header", *_COMPILE, *_include_flags(), "-o", str(part), str(common)]
+        )
+        part.replace(compiled)
+    objects = [common]
     for name in ("verilated", "verilated_threads"):
         target = _cache() / f"{name}-{digest}.o"
         if not target.exists():
