@@ -10,35 +10,50 @@ import numpy as np
 
 from azsim.jit import kernel
 
-__all__ = ["dram_cycles", "new_memory", "new_queues", "request", "step_memory"]
+__all__ = [
+    "BURST_WAITS",
+    "ROW_MISSES",
+    "dram_cycles",
+    "new_memory",
+    "new_queues",
+    "request",
+    "skip_memory",
+    "step_memory",
+]
 
 _CHANNELS = 3
 _WEIGHT = 0
 _NEVER = np.int64(2**62)
-# State of the memory.
-_NOW, _BUS_FREE, _NEXT_REFRESH, _OPEN_ROW, _TURN = range(5)
+# State of the memory; the last three say whether a refresh had the bus last, and count.
+_NOW, _BUS_FREE, _NEXT_REFRESH, _OPEN_ROW, _TURN, _REFRESHED, _ROW_MISSES, _WAITS = range(8)
+ROW_MISSES = _ROW_MISSES
+"""Entry of the memory's state that counts bursts which opened a row."""
+BURST_WAITS = _WAITS
+"""Entry of the memory's state that counts bursts which waited for a refresh."""
 # Requests accepted, begun and ended on each channel.
 _ASKED, _BEGUN, _ENDED = range(3)
 # Entries of the DRAM description.
 _TICKS, _BURST, _LATENCY, _ROW_BURSTS, _ROW_MISS, _EVERY, _REFRESH, _CLOSES_ROW = range(8)
-_REQUESTS = 64
 
 
 def new_memory(dram: np.ndarray) -> np.ndarray:
-    """State of a memory at rest: (5,) int64."""
+    """State of a memory at rest: (8,) int64."""
     every = dram[_EVERY] if dram[_EVERY] > 0 else _NEVER
-    return np.array([0, 0, every, -1, 0], np.int64)
+    return np.array([0, 0, every, -1, 0, 0, 0, 0], np.int64)
 
 
-def new_queues() -> tuple[np.ndarray, np.ndarray]:
-    """Counters (3, channels), and ready, end and burst number of requests (3, channels, 64)."""
-    return np.zeros((3, _CHANNELS), np.int64), np.zeros((3, _CHANNELS, _REQUESTS), np.int64)
+def new_queues(requests: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Counters (3, channels), and ready, end and burst number of requests (3, channels, requests).
+
+    `requests` is the most that a channel has under way at a time.
+    """
+    return np.zeros((3, _CHANNELS), np.int64), np.zeros((3, _CHANNELS, requests), np.int64)
 
 
 @kernel
 def request(memory, counters, queues, dram, channel, burst):
     """Accept a request in this cycle; before `step_memory`."""
-    slot = counters[_ASKED, channel] % _REQUESTS
+    slot = counters[_ASKED, channel] % queues.shape[2]
     queues[0, channel, slot] = memory[_NOW] + dram[_LATENCY]
     queues[2, channel, slot] = burst
     counters[_ASKED, channel] += 1
@@ -50,12 +65,12 @@ def _choose(memory, counters, queues):
     at = _NEVER
     for c in range(_CHANNELS):
         if counters[_ASKED, c] > counters[_BEGUN, c]:
-            at = min(at, queues[0, c, counters[_BEGUN, c] % _REQUESTS])
+            at = min(at, queues[0, c, counters[_BEGUN, c] % queues.shape[2]])
     at = max(at, memory[_BUS_FREE])
     for offset in range(_CHANNELS):
         c = (memory[_TURN] + offset) % _CHANNELS
         is_waiting = counters[_ASKED, c] > counters[_BEGUN, c]
-        if is_waiting and queues[0, c, counters[_BEGUN, c] % _REQUESTS] <= at:
+        if is_waiting and queues[0, c, counters[_BEGUN, c] % queues.shape[2]] <= at:
             return at, c
     return _NEVER, -1
 
@@ -76,14 +91,18 @@ def step_memory(memory, counters, queues, dram, arrived):
             if busy:
                 memory[_BUS_FREE] = begins + dram[_REFRESH]
                 memory[_NEXT_REFRESH] += dram[_EVERY]
+                memory[_REFRESHED] = 1
                 if dram[_CLOSES_ROW] != 0:
                     memory[_OPEN_ROW] = -1
         elif at < window_end:
-            slot = counters[_BEGUN, c] % _REQUESTS
+            slot = counters[_BEGUN, c] % queues.shape[2]
             row = queues[2, c, slot] // dram[_ROW_BURSTS]
             done = at + dram[_BURST]
             if row != memory[_OPEN_ROW]:
                 done += dram[_ROW_MISS]
+                memory[_ROW_MISSES] += 1
+            memory[_WAITS] += memory[_REFRESHED] != 0 and at > queues[0, c, slot]
+            memory[_REFRESHED] = 0
             memory[_OPEN_ROW] = row
             memory[_BUS_FREE] = done
             memory[_TURN] = (c + 1) % _CHANNELS
@@ -93,10 +112,22 @@ def step_memory(memory, counters, queues, dram, arrived):
             busy = False
     for c in range(_CHANNELS):
         is_under_way = counters[_ENDED, c] < counters[_BEGUN, c]
-        has_ended = queues[1, c, counters[_ENDED, c] % _REQUESTS] <= window_end
+        has_ended = queues[1, c, counters[_ENDED, c] % queues.shape[2]] <= window_end
         arrived[c] = is_under_way and has_ended
         counters[_ENDED, c] += arrived[c]
     memory[_NOW] = window_end
+
+
+@kernel
+def skip_memory(memory, dram, cycles):
+    """Let cycles pass in which no channel has a request: only refreshes happen."""
+    memory[_NOW] += cycles * dram[_TICKS]
+    while memory[_NEXT_REFRESH] < memory[_NOW]:
+        memory[_BUS_FREE] = max(memory[_NEXT_REFRESH], memory[_BUS_FREE]) + dram[_REFRESH]
+        memory[_NEXT_REFRESH] += dram[_EVERY]
+        memory[_REFRESHED] = 1
+        if dram[_CLOSES_ROW] != 0:
+            memory[_OPEN_ROW] = -1
 
 
 @kernel(

@@ -12,7 +12,14 @@ import numpy as np
 
 from azsim.jit import kernel
 
-__all__ = ["INNER_OFFSET", "OUTER_OFFSET", "inner_cycles", "outer_cycles", "step_lanes"]
+__all__ = [
+    "INNER_OFFSET",
+    "OUTER_OFFSET",
+    "inner_cycles",
+    "outer_cycles",
+    "step_lanes",
+    "step_outer",
+]
 
 INNER_OFFSET = 4
 """Cycles from an inner job's first request to its last write, beyond those of its rows: one to
@@ -62,9 +69,7 @@ def step_lanes(products, scans, macs, halves, queue_depth, held, scan, at, left,
     return all_room, all_idle
 
 
-@kernel(
-    "int64(int64[:, ::1], int64, int64, int64, int64, uint8[::1])",
-)
+@kernel
 def inner_cycles(products, windows, macs, halves, queue_depth, stall):
     """Cycles of the inner dataflow from the first request to the last write.
 
@@ -98,16 +103,53 @@ def inner_cycles(products, windows, macs, halves, queue_depth, stall):
         cycle += 1
 
 
-@kernel(
-    "int64(int64[:, :, ::1], uint8[:, ::1], int64, int64, int64, uint8[::1])",
-)
-def outer_cycles(products, active, macs, halves, queue_depth, stall):
-    """Cycles of the outer dataflow from the first request to the last write.
+@kernel
+def step_outer(products, macs, halves, queue, held, scan, left, fresh):
+    """Let the lanes of the outer dataflow work for one cycle.
 
     Parameters
     ----------
     products : ndarray of shape (K, scans, lanes), int64
         Products that each lane has to issue for each scan of each column.
+    macs, halves : int
+    queue : ndarray of shape (lanes, queue_depth), int64
+        Changed: columns that the lane still has to scan, the oldest first.
+    held, scan, left, fresh : ndarray of shape (lanes,)
+        Changed: columns in the queue, the next scan of the first of them, half-products of it that
+        are still to issue, whether it has not been begun.
+
+    Returns
+    -------
+    all_room, all_idle : bool
+    """
+    all_room = True
+    all_idle = True
+    for lane in range(len(held)):
+        if held[lane] > 0:
+            if fresh[lane]:
+                left[lane] = products[queue[lane, 0], scan[lane], lane] * halves
+            left[lane] = max(0, left[lane] - macs)
+            fresh[lane] = left[lane] == 0
+            if left[lane] == 0:
+                scan[lane] += 1
+            if scan[lane] == products.shape[1]:
+                scan[lane] = 0
+                held[lane] -= 1
+                for place in range(held[lane]):
+                    queue[lane, place] = queue[lane, place + 1]
+        all_room &= held[lane] < queue.shape[1]
+        all_idle &= held[lane] == 0
+    return all_room, all_idle
+
+
+@kernel
+def outer_cycles(products, active, macs, halves, queue_depth, stall):
+    """Cycles of the outer dataflow from the first request to the last write.
+
+    Parameters
+    ----------
+    products
+        See `step_outer`.
     active : ndarray of shape (rows, K), uint8
         Activations that are broadcast.
     macs, halves, queue_depth : int
@@ -115,7 +157,7 @@ def outer_cycles(products, active, macs, halves, queue_depth, stall):
     stall : ndarray of shape (period,), uint8
         Cycles, again and again, in which activation SRAM gives nothing.
     """
-    inner, scans, lanes = products.shape
+    inner, _, lanes = products.shape
     rows = active.shape[0]
     queue = np.zeros((lanes, queue_depth), np.int64)  # columns that the lane still has to scan
     held = np.zeros(lanes, np.int64)
@@ -127,23 +169,7 @@ def outer_cycles(products, active, macs, halves, queue_depth, stall):
     begins_row = True
     cycle = 0
     while True:
-        all_room = True
-        all_idle = True
-        for lane in range(lanes):
-            if held[lane] > 0:
-                if fresh[lane]:
-                    left[lane] = products[queue[lane, 0], scan[lane], lane] * halves
-                left[lane] = max(0, left[lane] - macs)
-                fresh[lane] = left[lane] == 0
-                if left[lane] == 0:
-                    scan[lane] += 1
-                if scan[lane] == scans:
-                    scan[lane] = 0
-                    held[lane] -= 1
-                    for place in range(held[lane]):
-                        queue[lane, place] = queue[lane, place + 1]
-            all_room &= held[lane] < queue_depth
-            all_idle &= held[lane] == 0
+        all_room, all_idle = step_outer(products, macs, halves, queue, held, scan, left, fresh)
         if row == rows and all_idle:
             return cycle + OUTER_OFFSET
         is_ready = all_idle if begins_row else all_room
