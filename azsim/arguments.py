@@ -77,10 +77,12 @@ def build_parser() -> argparse.ArgumentParser:
     _workload(run, chip=True)
     _output(run, "folder of the results, replaced as a whole", _DIRECTORY)
     run.add_argument("--verify", action="store_true", help="compare with the reference evaluator")
+    _exact_timing(run)
     _json(run, "print the summary as JSON and nothing else")
 
     verify = add("verify", "compare a run, bit for bit, with the reference evaluator")
     _workload(verify, chip=True)
+    _exact_timing(verify)
     _output(verify, "also write the results there", _DIRECTORY)
     _json(verify, "print the summary and the comparison as JSON and nothing else")
 
@@ -195,6 +197,14 @@ def _hardware(parser: argparse.ArgumentParser, default: str) -> None:
         help=f"a preset or a hardware file (default: {default})",
     )
     _complete(hardware, _HARDWARE)
+
+
+def _exact_timing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--exact-timing",
+        action="store_true",
+        help="time the run cycle by cycle, about a hundred times slower, and show both models",
+    )
 
 
 def _sets(parser: argparse.ArgumentParser) -> None:

@@ -84,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> int:
     workload, hardware = _load(arguments)
     directory = arguments.output or _default_directory("runs", workload.name)
     files.check_writable(directory)
-    result = _simulate(workload, hardware, verify=arguments.verify, timeline=True)
+    result = _simulate(arguments, workload, hardware, verify=arguments.verify, timeline=True)
     files.write_run(result, directory)
     if arguments.json:
         sys.stdout.write(json_text(result.summary))
@@ -103,7 +103,8 @@ def _verify(arguments: argparse.Namespace) -> int:
     workload, hardware = _load(arguments)
     if arguments.output:
         files.check_writable(arguments.output)
-    result = _simulate(workload, hardware, verify=True, timeline=bool(arguments.output))
+    keeps = bool(arguments.output)
+    result = _simulate(arguments, workload, hardware, verify=True, timeline=keeps)
     if arguments.output:
         files.write_run(result, arguments.output)
     comparison = result.comparison
@@ -115,7 +116,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         from azsim.report import text
 
         print(f"{result.workload} on {result.hardware}\n")
-        _show([text.verification(comparison)])
+        _show([text.verification(comparison), *text.exact_timing(result)])
     return _check(workload, result)
 
 
@@ -148,11 +149,25 @@ def _load(arguments: argparse.Namespace) -> tuple[Workload, Hardware]:
     return workload, hardware
 
 
-def _simulate(workload: Workload, hardware: Hardware, *, verify: bool, timeline: bool) -> RunResult:
+def _simulate(
+    arguments: argparse.Namespace,
+    workload: Workload,
+    hardware: Hardware,
+    *,
+    verify: bool,
+    timeline: bool,
+) -> RunResult:
     from azsim import pipeline
 
     with _progress() as progress:
-        return pipeline.run(workload, hardware, verify=verify, timeline=timeline, progress=progress)
+        return pipeline.run(
+            workload,
+            hardware,
+            verify=verify,
+            exact_timing=arguments.exact_timing,
+            timeline=timeline,
+            progress=progress,
+        )
 
 
 def _check(workload: Workload, result: RunResult) -> int:

@@ -68,6 +68,7 @@ def run(
     hardware: Hardware | str | Path | None = None,
     *,
     verify: bool = False,
+    exact_timing: bool = False,
     timeline: bool = True,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -82,6 +83,9 @@ def run(
     verify : bool
         Also run the reference evaluator on the compressed graph and compare every tensor that
         exists on both sides.
+    exact_timing : bool
+        Time the run cycle by cycle, which takes about a hundred times longer; the fast model's
+        cycles stand beside.
     timeline : bool
         Keep the engines' events.
     progress : callable, optional
@@ -123,6 +127,15 @@ def run(
         )
     with stage("time"):
         timing = replay(execution.trace, compiled.program, chip)
+    fast_cycles = None
+    if exact_timing:
+        # Few runs ask for it, and its kernels take a while to compile.
+        from azsim.sim.exact import replay_exact
+
+        with stage("step cycle by cycle"):
+            fast_cycles = timing.cycles
+            timing = replay_exact(execution.trace, compiled.program, chip)
+    with stage("measure"):
         statistics = measure(execution.trace, timing, compiled.program, chip)
     with stage("bound"):
         bounds = _bounds(compiled, prepared, chip, statistics)
@@ -153,6 +166,7 @@ def run(
         provenance=record.provenance(workload, chip, prepared, compiled, seconds),
         notes=record.notes(prepared, compiled, chip),
         events=record.timeline(execution.trace, timing, compiled, chip) if timeline else None,
+        fast_cycles=fast_cycles,
     )
 
 

@@ -27,6 +27,7 @@ from azsim.sim.result import Comparison, RunResult
 __all__ = [
     "LEGEND",
     "engines",
+    "exact_timing",
     "layers",
     "legend",
     "run_report",
@@ -94,6 +95,7 @@ def _time_rows(result: RunResult) -> list[_Row]:
     busy = duration(stats.cycles / result.clock_hz)
     rows: list[_Row] = [
         ("cycles", counted(stats.cycles, "cycle"), f"{busy}; waiting for input not counted"),
+        ("timing model", result.timing_model, _models(result)),
         (
             "startup",
             counted(stats.startup_cycles, "cycle"),
@@ -118,6 +120,23 @@ def _time_rows(result: RunResult) -> list[_Row]:
         misses = Text(counted(stats.deadline_misses, "frame"), style)
         rows.append(("deadline misses", misses, "slower than the time between frames"))
     return rows
+
+
+def _models(result: RunResult) -> str:
+    """How far the two timing models are apart, or what the fast one is."""
+    if result.fast_cycles is None:
+        return "event by event; --exact-timing steps every cycle"
+    cycles = result.statistics.cycles
+    difference = 100 * (result.fast_cycles - cycles) / cycles if cycles else 0.0
+    return f"fast model: {counted(result.fast_cycles, 'cycle')}, {difference:+.3f} %"
+
+
+def exact_timing(result: RunResult) -> list[RenderableType]:
+    """Both models' cycles, if the run was stepped."""
+    if result.fast_cycles is None:
+        return []
+    cycles = counted(result.statistics.cycles, "cycle")
+    return [Text(f"cycle by cycle: {cycles}; {_models(result)}", "bold")]
 
 
 def _bound_rows(result: RunResult) -> list[_Row]:

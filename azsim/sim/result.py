@@ -129,6 +129,8 @@ class RunResult:
         What a reader should know: substitutions, assumptions.
     events : tuple of (engine, name, layer, start, duration, in wall-clock cycles)
         For the timeline.
+    fast_cycles : int or None
+        `Statistics.cycles` as the fast model has them, if the cycle-stepped one timed the run.
     """
 
     workload: str
@@ -146,6 +148,12 @@ class RunResult:
     provenance: Mapping[str, object]
     notes: tuple[str, ...] = ()
     events: Timeline | None = field(default=None, repr=False)
+    fast_cycles: int | None = None
+
+    @property
+    def timing_model(self) -> str:
+        """Which model timed the run: ``fast`` or ``cycle-stepped``."""
+        return "fast" if self.fast_cycles is None else "cycle-stepped"
 
     @property
     def summary(self) -> dict[str, object]:
@@ -158,6 +166,8 @@ class RunResult:
             "schema_version": 1,
             "workload": self.workload,
             "hardware": self.hardware,
+            "timing_model": self.timing_model,
+            "fast_cycles": self.fast_cycles,
             "cycles": stats.cycles,
             "startup_cycles": stats.startup_cycles,
             "idle_cycles": stats.idle_cycles,

@@ -94,8 +94,7 @@ def measure(trace: Trace, timing: Timing, program: Program, hardware: Hardware) 
     """Compute every figure of a run."""
     cycles_of = timing.without_idle
     start, end, dispatch = (cycles_of(t) for t in (timing.start, timing.end, timing.dispatch))
-    idle_cycles = int((timing.idle_to - timing.idle_from).sum())
-    cycles = timing.end_cycles - idle_cycles
+    cycles = timing.cycles
     index = np.array([site.index for site in trace.sites])[timing.site]
     layer_of = np.array(program.layer_of or [-1] * len(program.instructions))[index]
     burst_bytes = hardware.dram.burst_bytes
@@ -115,7 +114,7 @@ def measure(trace: Trace, timing: Timing, program: Program, hardware: Hardware) 
     return Statistics(
         cycles=cycles,
         startup_cycles=sum(startup),
-        idle_cycles=idle_cycles,
+        idle_cycles=timing.end_cycles - cycles,
         latency_s=timing.end_cycles / hardware.clock_hz,
         frame_latency_s=None
         if latency is None

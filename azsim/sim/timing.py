@@ -86,6 +86,11 @@ class Timing:
     refresh_waits: int
     end_cycles: int
 
+    @property
+    def cycles(self) -> int:
+        """The whole run, waiting for input not counted."""
+        return self.end_cycles - int((self.idle_to - self.idle_from).sum())
+
     def without_idle(self, times: np.ndarray) -> np.ndarray:
         """Convert wall-clock cycles to cycles that do not count waiting for input."""
         if not len(self.idle_from):

@@ -130,10 +130,7 @@ def skip_memory(memory, dram, cycles):
             memory[_OPEN_ROW] = -1
 
 
-@kernel(
-    "int64(int64[:, ::1], int64, int64, int64[::1], uint8[::1], int64[::1], int64[:, ::1],"
-    " int64[:, :, ::1], int64[::1])"
-)
+@kernel
 def dram_cycles(jobs, outstanding, fifo, dram, stall, memory, counters, queues, ends):
     """Cycle at which the last of a sequence of transfers is over.
 
