@@ -20,8 +20,8 @@ from azsim.machine.engines.exact_chip import Memory, Sizes, State, Times, Work, 
 from azsim.machine.engines.exact_dram import BURST_WAITS, ROW_MISSES, new_memory, new_queues
 from azsim.machine.engines.exact_lanes import Blocks, new_lanes
 from azsim.machine.engines.exact_sequencer import Instructions, new_sequencer
-from azsim.machine.engines.exact_transfer import Transfers, new_channels
-from azsim.machine.engines.exact_vector import Passes, new_vector
+from azsim.machine.engines.exact_transfer import new_channels
+from azsim.machine.engines.exact_vector import new_vector
 from azsim.machine.trace import Site, Trace
 from azsim.sim.flatten import FlatTrace, bus_parameters
 from azsim.sim.timing import Timing, collect
@@ -81,7 +81,7 @@ def replay_exact(trace: Trace, program: Program, hardware: Hardware) -> Timing:
         new_sequencer(hardware.sequencer.issue_cycles),
         new_channels(),
         new_lanes(hardware.decoder.lanes),
-        new_array(shape, _most_products(matrices, shape)),
+        new_array(shape, *_most(matrices, shape)),
         new_vector(hardware.vector.pipeline_cycles),
         memory,
         np.full(5, -1, np.int64),
@@ -114,31 +114,27 @@ def _instructions(flat: FlatTrace, program: Program) -> Instructions:
     )
 
 
-def _columns(
+def _rows(
     flat: FlatTrace, size: int, figures: Callable[[Site], tuple[int, ...] | None]
-) -> list[np.ndarray]:
-    """`size` figures of each instruction from those of its site, 0 where that has none."""
+) -> np.ndarray:
+    """A row of `size` figures for each instruction, those of its site; zeros where it has none."""
     rows = [figures(site) or (0,) * size for site in flat.trace.sites]
-    table = np.array(rows, np.int64).reshape(len(rows), size)[flat.site]
-    return [np.ascontiguousarray(column) for column in table.T]
+    return np.array(rows, np.int64).reshape(len(rows), size)[flat.site]
 
 
-def _transfers(flat: FlatTrace, hardware: Hardware) -> Transfers:
+def _transfers(flat: FlatTrace, hardware: Hardware) -> np.ndarray:
     def figures(site: Site) -> tuple[int, ...] | None:
         if site.mnemonic != "weight_load":
             return None
         port_bits = 8 * hardware.weight_sram.write_bytes_per_cycle
         return 1, port_bits // site.views["dst"].element_bits
 
-    is_block, port_codes = _columns(flat, 2, figures)
+    is_block, port_codes = _rows(flat, 2, figures).T
     address = flat.trace.payload[flat.positions]
-    return Transfers(
-        flat.first_burst,
-        flat.num_bursts,
-        np.where(is_block, flat.trace.tile_of[flat.positions], -1).astype(np.int64),
-        address % hardware.dram.burst_bytes * 8 * is_block,
-        port_codes,
-    )
+    tile = flat.trace.tile_of[flat.positions]
+    offset_bits = address % hardware.dram.burst_bytes * 8
+    columns = flat.first_burst, flat.num_bursts, tile, offset_bits * is_block, port_codes
+    return np.stack(columns, axis=1).astype(np.int64)
 
 
 def _blocks(trace: Trace, lanes: int) -> Blocks:
@@ -188,8 +184,8 @@ def _matrices(flat: FlatTrace, hardware: Hardware) -> Matrices:
         inner = source.cols
         return 0, source.rows, weights.rows, inner, mac.macs_per_lane * gain, halves, window
 
-    columns = _columns(flat, 7, figures)
-    is_product = columns[1] > 0
+    rows = _rows(flat, 7, figures)
+    is_product = rows[:, 1] > 0
     tile = flat.trace.tile_of[flat.positions]
     masks = [np.zeros(0, np.uint8)]
     begins = np.zeros(len(trace.tiles) + 1, np.int64)
@@ -198,27 +194,24 @@ def _matrices(flat: FlatTrace, hardware: Hardware) -> Matrices:
         mask = np.packbits(found.codes != 0, axis=1).reshape(-1) if number in used else masks[0]
         masks.append(mask)
         begins[number + 1] = begins[number] + len(mask)
-    return Matrices(
-        *columns,
-        np.where(is_product, begins[tile], 0),
-        np.where(is_product, trace.payload[flat.positions], 0),
-        np.concatenate(masks),
-        trace.masks,
-    )
+    begin = np.stack([begins[tile], trace.payload[flat.positions]], axis=1)
+    rows = np.concatenate([rows, begin * is_product[:, None]], axis=1)
+    return Matrices(np.ascontiguousarray(rows), np.concatenate(masks), trace.masks)
 
 
-def _most_products(matrices: Matrices, shape: ArrayShape) -> int:
-    """Products of the largest sum that the array meets, or tile with `outer`."""
-    window = np.maximum(1, matrices.window)
+def _most(matrices: Matrices, shape: ArrayShape) -> tuple[int, int]:
+    """Products of the largest sum (`outer`: of the largest tile); positions of the longest row."""
+    outputs, inner = matrices.of[:, 2], matrices.of[:, 3]
+    window = np.maximum(1, matrices.of[:, 6])
     if shape.is_outer:
-        rows_of_lane = -(-matrices.outputs // shape.lanes)
-        windows = matrices.inner * -(-rows_of_lane // window)
+        rows_of_lane = -(-outputs // shape.lanes)
+        windows = inner * -(-rows_of_lane // window)
     else:
-        windows = -(-matrices.inner // window)
-    return int(windows.max(initial=0)) * shape.lanes
+        windows = -(-inner // window)
+    return int(windows.max(initial=0)) * shape.lanes, int(inner.max(initial=0))
 
 
-def _passes(flat: FlatTrace, hardware: Hardware) -> Passes:
+def _passes(flat: FlatTrace, hardware: Hardware) -> np.ndarray:
     vector = hardware.vector
 
     def figures(site: Site) -> tuple[int, ...] | None:
@@ -234,5 +227,4 @@ def _passes(flat: FlatTrace, hardware: Hardware) -> Passes:
             return elements, vector.table_cycles, 0
         return elements, 1, 0
 
-    elements, first, second = _columns(flat, 3, figures)
-    return Passes(elements, np.ascontiguousarray(np.stack([first, second], axis=1)))
+    return _rows(flat, 3, figures)

@@ -24,6 +24,8 @@ _ONES = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
 # State: row of activations, first weight row of the pass, next window or column, whether a sum
 # begins, cycles since the lanes were done, accumulators to drain.
 _ROW, _PASS, _AT, _BEGINS, _DONE, _TO_DRAIN = range(6)
+# Columns of `Matrices.of`.
+_DRAIN, _ROWS, _OUTPUTS, _INNER, _MACS, _HALVES, _WINDOW, _WEIGHTS, _ACTIVATIONS = range(9)
 
 
 class ArrayShape(NamedTuple):
@@ -39,21 +41,13 @@ class ArrayShape(NamedTuple):
 
 
 class Matrices(NamedTuple):
-    """What each instruction does; all but the last two are (n,) int64 arrays by instruction."""
+    """What is to be done."""
 
-    to_drain: np.ndarray
-    """Accumulators that a drain takes out; 0 for a product."""
-    rows: np.ndarray
-    outputs: np.ndarray
-    inner: np.ndarray
-    macs: np.ndarray
-    halves: np.ndarray
-    """A lane issues `macs` half-products a cycle, a product counts as `halves` of them."""
-    window: np.ndarray
-    weights: np.ndarray
-    """Byte of `weight_bits` at which the tile begins; each of its rows begins with a byte."""
-    activations: np.ndarray
-    """The same for `activation_bits`."""
+    of: np.ndarray
+    """(n, 9) int64, a row an instruction: accumulators that a drain takes out (0 for a product);
+    for a product rows of activations, rows of weights, positions of each; half-products that a lane
+    issues a cycle, how many a product counts as, window; byte of `weight_bits` at which the tile
+    begins, byte of `activation_bits` for the activations.  Every row begins with a byte."""
     weight_bits: np.ndarray
     """uint8, bits of non-zero codes, the most significant first."""
     activation_bits: np.ndarray
@@ -71,10 +65,12 @@ class Array(NamedTuple):
     products: np.ndarray
     """Products of the sum (with `outer`: of the tile) at hand, flat."""
     stages: np.ndarray
+    ones: np.ndarray
+    """A row of bits without a zero, for factors whose zeros the array does not see."""
 
 
-def new_array(shape: ArrayShape, most_products: int) -> Array:
-    """An array at rest, with room for the products of the largest sum."""
+def new_array(shape: ArrayShape, most_products: int, most_inner: int) -> Array:
+    """An array at rest, with room for the products of the largest sum and for the longest row."""
     return Array(
         np.zeros(6, np.int64),
         np.zeros(shape.lanes, np.int64),
@@ -84,6 +80,7 @@ def new_array(shape: ArrayShape, most_products: int) -> Array:
         np.zeros((shape.lanes, shape.queue_depth if shape.is_outer else 1), np.int64),
         np.zeros(most_products, np.int64),
         np.zeros(shape.pipeline_cycles, np.bool_),
+        np.full(-(-most_inner // 8), 255, np.uint8),
     )
 
 
@@ -93,61 +90,71 @@ def _is_set(bits, begin, place):
 
 
 @kernel
-def _count(shape, work, i, output, begin, end):
-    """Products of positions [begin, end) of a weight row with the activation row at hand."""
-    row, weight_row = output
-    row_bytes = (work.inner[i] + 7) // 8
-    activations = work.activations[i] + row * row_bytes
-    weights = work.weights[i] + weight_row * row_bytes
+def _count(weights, activations, begin, end):
+    """Positions [begin, end) at which both of two rows of bits have a one."""
     count = 0
     for byte in range(begin // 8, (end + 7) // 8):
-        bits = 0xFF
+        bits = np.int64(weights[byte] & activations[byte])
         if byte == begin // 8:
             bits &= 0xFF >> begin % 8
         if byte == end // 8:
             bits &= 0xFF00 >> end % 8
-        if shape.skip_weights:
-            bits &= work.weight_bits[weights + byte]
-        if shape.skip_activations:
-            bits &= work.activation_bits[activations + byte]
-        count += _ONES[bits & 0xFF]
+        count += _ONES[bits]
     return count
+
+
+@kernel
+def _row_of(bits, begin, row, row_bytes, is_skipped, ones):
+    """A row of bits; all ones where the array does not look at zeros."""
+    if not is_skipped:
+        return ones[:row_bytes]
+    return bits[begin + row * row_bytes : begin + (row + 1) * row_bytes]
 
 
 @kernel
 def _fill_inner(array, shape, work, i):
     """Count the products of one sum: (windows, lanes)."""
-    state, lanes, window = array.state, shape.lanes, work.window[i]
-    windows = (work.inner[i] + window - 1) // window
-    for number in range(windows):
-        end = min((number + 1) * window, work.inner[i])
-        for lane in range(lanes):
-            weight_row = state[_PASS] + lane
-            count = 0
-            if weight_row < work.outputs[i]:
-                output = state[_ROW], weight_row
-                count = _count(shape, work, i, output, number * window, end)
-            array.products[number * lanes + lane] = count
+    inner, window = work.of[i, _INNER], work.of[i, _WINDOW]
+    row_bytes = (inner + 7) // 8
+    windows = (inner + window - 1) // window
+    activations = _row_of(
+        work.activation_bits, work.of[i, _ACTIVATIONS], array.state[_ROW], row_bytes,
+        shape.skip_activations, array.ones,
+    )  # fmt: skip
+    for lane in range(shape.lanes):
+        output = array.state[_PASS] + lane
+        if output >= work.of[i, _OUTPUTS]:
+            for number in range(windows):
+                array.products[number * shape.lanes + lane] = 0
+            continue
+        weights = _row_of(
+            work.weight_bits, work.of[i, _WEIGHTS], output, row_bytes, shape.skip_weights,
+            array.ones,
+        )  # fmt: skip
+        for number in range(windows):
+            end = min((number + 1) * window, inner)
+            count = _count(weights, activations, number * window, end)
+            array.products[number * shape.lanes + lane] = count
     array.at[:] = 0
 
 
 @kernel
 def _scans(shape, work, i):
     """Windows of weight rows that each lane scans for a column."""
-    rows_of_lane = (work.outputs[i] + shape.lanes - 1) // shape.lanes
-    return (rows_of_lane + work.window[i] - 1) // work.window[i]
+    rows_of_lane = (work.of[i, _OUTPUTS] + shape.lanes - 1) // shape.lanes
+    return (rows_of_lane + work.of[i, _WINDOW] - 1) // work.of[i, _WINDOW]
 
 
 @kernel
 def _fill_outer(array, shape, work, i):
     """Count the products of a tile's columns: (K, scans, lanes)."""
     lanes, scans = shape.lanes, _scans(shape, work, i)
-    row_bytes = (work.inner[i] + 7) // 8
-    array.products[: work.inner[i] * scans * lanes] = 0
-    for output in range(work.outputs[i]):
-        place = output // lanes // work.window[i] * lanes + output % lanes
-        begin = work.weights[i] + output * row_bytes
-        for column in range(work.inner[i]):
+    row_bytes = (work.of[i, _INNER] + 7) // 8
+    array.products[: work.of[i, _INNER] * scans * lanes] = 0
+    for output in range(work.of[i, _OUTPUTS]):
+        place = output // lanes // work.of[i, _WINDOW] * lanes + output % lanes
+        begin = work.of[i, _WEIGHTS] + output * row_bytes
+        for column in range(work.of[i, _INNER]):
             if not shape.skip_weights or _is_set(work.weight_bits, begin, column):
                 array.products[column * scans * lanes + place] += 1
 
@@ -157,8 +164,8 @@ def begin_matrix(array, shape, work, i):
     """Give the engine an instruction."""
     array.state[:] = 0
     array.state[_BEGINS] = 1
-    array.state[_TO_DRAIN] = work.to_drain[i]
-    if work.to_drain[i] == 0 and shape.is_outer:
+    array.state[_TO_DRAIN] = work.of[i, _DRAIN]
+    if work.of[i, _DRAIN] == 0 and shape.is_outer:
         _fill_outer(array, shape, work, i)
 
 
@@ -166,13 +173,13 @@ def begin_matrix(array, shape, work, i):
 def _step_inner_product(array, shape, work, i):
     """Let lanes and broadcaster work for a cycle; tells whether all sums are done."""
     state = array.state
-    windows = (work.inner[i] + work.window[i] - 1) // work.window[i]
+    windows = (work.of[i, _INNER] + work.of[i, _WINDOW] - 1) // work.of[i, _WINDOW]
     products = array.products[: windows * shape.lanes].reshape((windows, shape.lanes))
     all_room, all_idle = step_inner(
-        products, work.macs[i], work.halves[i], shape.queue_depth,
+        products, work.of[i, _MACS], work.of[i, _HALVES], shape.queue_depth,
         array.held, array.at, array.left, array.fresh,
     )  # fmt: skip
-    if state[_ROW] == work.rows[i]:
+    if state[_ROW] == work.of[i, _ROWS]:
         return all_idle
     if all_room and (all_idle or state[_BEGINS] == 0):
         if state[_BEGINS] != 0:
@@ -185,7 +192,7 @@ def _step_inner_product(array, shape, work, i):
             state[_AT] = 0
             state[_BEGINS] = 1
             state[_PASS] += shape.lanes
-            if state[_PASS] >= work.outputs[i]:
+            if state[_PASS] >= work.of[i, _OUTPUTS]:
                 state[_PASS] = 0
                 state[_ROW] += 1
     return False
@@ -195,10 +202,10 @@ def _step_inner_product(array, shape, work, i):
 def _next_column(array, shape, work, i):
     """Go on to the next column whose activation is not skipped."""
     state = array.state
-    begin = work.activations[i] + state[_ROW] * ((work.inner[i] + 7) // 8)
+    begin = work.of[i, _ACTIVATIONS] + state[_ROW] * ((work.of[i, _INNER] + 7) // 8)
     while (
         shape.skip_activations
-        and state[_AT] < work.inner[i]
+        and state[_AT] < work.of[i, _INNER]
         and not _is_set(work.activation_bits, begin, state[_AT])
     ):
         state[_AT] += 1
@@ -208,14 +215,14 @@ def _next_column(array, shape, work, i):
 def _step_outer_product(array, shape, work, i):
     """Let lanes and broadcaster work for a cycle; tells whether all rows are done."""
     state = array.state
-    inner, scans = work.inner[i], _scans(shape, work, i)
+    inner, scans = work.of[i, _INNER], _scans(shape, work, i)
     size = inner * scans * shape.lanes
     products = array.products[:size].reshape((inner, scans, shape.lanes))
     all_room, all_idle = step_outer(
-        products, work.macs[i], work.halves[i], array.queue,
+        products, work.of[i, _MACS], work.of[i, _HALVES], array.queue,
         array.held, array.at, array.left, array.fresh,
     )  # fmt: skip
-    if state[_ROW] == work.rows[i]:
+    if state[_ROW] == work.of[i, _ROWS]:
         return all_idle
     is_ready = all_room if state[_BEGINS] == 0 else all_idle
     if is_ready:
@@ -246,7 +253,7 @@ def _step_drain(array, shape):
 @kernel
 def step_array(array, shape, work, i):
     """Let one cycle pass; tells whether the instruction is over with it."""
-    if work.to_drain[i] > 0:
+    if work.of[i, _DRAIN] > 0:
         return _step_drain(array, shape)
     if shape.is_outer:
         is_done = _step_outer_product(array, shape, work, i)

@@ -17,23 +17,16 @@ from azsim.machine.engines.exact_array import Array, ArrayShape, Matrices, begin
 from azsim.machine.engines.exact_dram import skip_memory, step_memory
 from azsim.machine.engines.exact_lanes import Blocks, Lanes
 from azsim.machine.engines.exact_sequencer import (
-    COMPLETED,
     Instructions,
     Sequencer,
-    head,
+    complete,
     issue,
-    may_start,
-    start_head,
+    next_to_start,
+    start,
     step_sequencer,
 )
-from azsim.machine.engines.exact_transfer import (
-    Transfers,
-    begin_transfer,
-    land,
-    step_decoding,
-    step_dma,
-)
-from azsim.machine.engines.exact_vector import Passes, Vector, begin_passes, step_vector
+from azsim.machine.engines.exact_transfer import begin_transfer, land, step_decoding, step_dma
+from azsim.machine.engines.exact_vector import Vector, begin_passes, step_vector
 
 __all__ = ["Memory", "Sizes", "State", "Times", "Work", "run_chip"]
 
@@ -60,10 +53,12 @@ class Work(NamedTuple):
     """What is to be done."""
 
     program: Instructions
-    transfers: Transfers
+    transfers: np.ndarray
+    """See `azsim.machine.engines.exact_transfer`."""
     blocks: Blocks
     matrices: Matrices
-    passes: Passes
+    passes: np.ndarray
+    """See `azsim.machine.engines.exact_vector`."""
 
 
 class Memory(NamedTuple):
@@ -87,7 +82,7 @@ class State(NamedTuple):
     active: np.ndarray
     """(5,) int64: instruction that each engine works on, -1 for none."""
     is_over: np.ndarray
-    """(5,) bool: whether it was finished in the cycle before."""
+    """(5,) bool: whether it was finished in the cycle before; for array and vector engine."""
     arrived: np.ndarray
     """(3,) int64: bursts of each channel that ended in the cycle before."""
 
@@ -102,85 +97,55 @@ class Times(NamedTuple):
     """Cycles in which the decoder, the array or the vector engine worked on the instruction."""
 
 
+# The functions below take no more than they need: a kernel pays for every array it is given.
+
+
 @kernel
-def _complete(work, state, times, cycle):
+def _complete(sequencer, channels, transfers, active, is_over, arrived, end, cycle):
     """Let what was finished in the cycle before complete."""
     for e in range(_ENGINES):
-        i = state.active[e]
+        i = active[e]
         if i < 0:
             continue
+        over = is_over[e]
         if e < _CHANNELS:
-            over = land(state.channels, e, work.transfers, i, state.arrived[e])
-        else:
-            over = state.is_over[e]
+            over = land(channels, e, transfers, i, arrived[e])
         if over:
-            times.end[i] = cycle
-            state.active[e] = -1
-            state.sequencer.counts[COMPLETED, e] += 1
+            end[i] = cycle
+            active[e] = -1
+            complete(sequencer, e)
 
 
 @kernel
-def _start(sizes, work, state, times, cycle):
-    """Start what can start; returns the cycle in which the next frame arrives if one waits."""
+def _begin(sizes, work, state, e, i):
+    """Give an engine an instruction."""
+    state.active[e] = i
+    state.is_over[e] = False
+    if e < _CHANNELS:
+        begin_transfer(state.channels, e, work.transfers, i, state.decoder, work.blocks)
+    elif e == _MAC:
+        begin_matrix(state.array, sizes.array, work.matrices, i)
+    else:
+        begin_passes(state.vector, work.passes, i)
+
+
+@kernel
+def _start(sizes, work, state, starts, cycle):
+    """Start what can start; returns the cycle in which a frame arrives that something waits for."""
     next_arrival = _NEVER
     for e in range(_ENGINES):
-        i = head(state.sequencer, work.program, e)
-        if i < 0 or state.active[e] >= 0 or not may_start(state.sequencer, work.program, i):
+        if state.active[e] >= 0:
+            continue
+        i = next_to_start(state.sequencer, work.program, e)
+        if i < 0:
             continue
         if work.program.arrival[i] > cycle:
             next_arrival = min(next_arrival, work.program.arrival[i])
             continue
-        start_head(state.sequencer, e)
-        state.active[e] = i
-        state.is_over[e] = False
-        times.start[i] = cycle
-        if e < _CHANNELS:
-            begin_transfer(state.channels, e, work.transfers, i, state.decoder, work.blocks)
-        elif e == _MAC:
-            begin_matrix(state.array, sizes.array, work.matrices, i)
-        else:
-            begin_passes(state.vector, work.passes, i)
+        start(state.sequencer, e)
+        starts[i] = cycle
+        _begin(sizes, work, state, e, i)
     return next_arrival
-
-
-@kernel
-def _issue(sizes, work, state, times, cycle):
-    """Let an instruction leave the sequencer; tells whether one did."""
-    has_left, i, is_fence = issue(
-        state.sequencer, work.program, sizes.issue_cycles, sizes.queue_entries
-    )
-    if i >= 0:
-        times.dispatch[i] = cycle
-        if is_fence:
-            times.start[i] = cycle
-            times.end[i] = cycle
-    return has_left
-
-
-@kernel
-def _step_engines(sizes, work, state, times):
-    """Let every engine work for a cycle."""
-    active, memory = state.active, state.memory
-    for c in range(_CHANNELS):
-        if active[c] >= 0:
-            step_dma(
-                state.channels, c, work.transfers, active[c], sizes.outstanding,
-                sizes.fifo_bursts, memory.state, memory.counters, memory.queues, memory.dram,
-            )  # fmt: skip
-    if active[_WEIGHT] >= 0:
-        times.work[active[_WEIGHT]] += step_decoding(
-            state.channels, work.transfers, active[_WEIGHT], state.decoder, work.blocks,
-            sizes.bus_bits, sizes.burst_bits,
-        )  # fmt: skip
-    if active[_MAC] >= 0:
-        times.work[active[_MAC]] += 1
-        state.is_over[_MAC] = step_array(state.array, sizes.array, work.matrices, active[_MAC])
-    if active[_VECTOR] >= 0:
-        times.work[active[_VECTOR]] += 1
-        state.is_over[_VECTOR] = step_vector(
-            state.vector, work.passes, active[_VECTOR], sizes.vector_lanes
-        )
-    step_memory(memory.state, memory.counters, memory.queues, memory.dram, state.arrived)
 
 
 @kernel
@@ -201,20 +166,47 @@ def run_chip(sizes, work, state, times):
     int
         Cycles that were stepped, those that were jumped over not counted.
     """
+    sequencer, channels, decoder, array, vector, memory, active, is_over, arrived = state
+    program, transfers, blocks, matrices, passes = work
     cycle = 0
     stepped = 0
     while True:
-        _complete(work, state, times, cycle)
-        _start(sizes, work, state, times, cycle)
-        has_left = _issue(sizes, work, state, times, cycle)
-        next_arrival = _start(sizes, work, state, times, cycle)
-        is_working = step_sequencer(state.sequencer, work.program)
-        if not has_left and not is_working and (state.active < 0).all():
+        # The edge.  What enters an empty queue may start at once.
+        _complete(sequencer, channels, transfers, active, is_over, arrived, times.end, cycle)
+        next_arrival = _start(sizes, work, state, times.start, cycle)
+        has_left, i, is_fence = issue(sequencer, program, sizes.issue_cycles, sizes.queue_entries)
+        if i >= 0:
+            times.dispatch[i] = cycle
+        if is_fence:
+            times.start[i] = cycle
+            times.end[i] = cycle
+        if has_left:
+            next_arrival = _start(sizes, work, state, times.start, cycle)
+        # The cycle.
+        is_working = step_sequencer(sequencer, program) or has_left
+        if not is_working and active.max() < 0:
             if next_arrival == _NEVER:
                 return stepped
-            skip_memory(state.memory.state, state.memory.dram, next_arrival - cycle)
+            skip_memory(memory.state, memory.dram, next_arrival - cycle)
             cycle = next_arrival
             continue
-        _step_engines(sizes, work, state, times)
+        for c in range(_CHANNELS):
+            if active[c] >= 0:
+                step_dma(
+                    channels, c, transfers, active[c], sizes.outstanding, sizes.fifo_bursts,
+                    memory.state, memory.counters, memory.queues, memory.dram,
+                )  # fmt: skip
+        if active[_WEIGHT] >= 0:
+            times.work[active[_WEIGHT]] += step_decoding(
+                channels, transfers, active[_WEIGHT], decoder, blocks, sizes.bus_bits,
+                sizes.burst_bits,
+            )  # fmt: skip
+        if active[_MAC] >= 0:
+            times.work[active[_MAC]] += 1
+            is_over[_MAC] = step_array(array, sizes.array, matrices, active[_MAC])
+        if active[_VECTOR] >= 0:
+            times.work[active[_VECTOR]] += 1
+            is_over[_VECTOR] = step_vector(vector, passes, active[_VECTOR], sizes.vector_lanes)
+        step_memory(memory.state, memory.counters, memory.queues, memory.dram, arrived)
         cycle += 1
         stepped += 1

@@ -91,13 +91,15 @@ def _write(decoder, port_codes):
 def _take_steps(decoder, blocks):
     """Let each lane take a step if it can; returns how many did."""
     taken = 0
-    for lane in decoder.lanes:
-        lane[_NEWS] = 0
-        lane[_TAKEN_BITS] = 0
-        if lane[_NEXT] < lane[_ARRIVED] and lane[_QUEUED] < _QUEUE_CODES:
-            lane[_NEWS] = blocks.codes[lane[_NEXT]]
-            lane[_TAKEN_BITS] = blocks.bits[lane[_NEXT]]
-            lane[_NEXT] += 1
+    lanes = decoder.lanes
+    for lane in range(len(lanes)):
+        lanes[lane, _NEWS] = 0
+        lanes[lane, _TAKEN_BITS] = 0
+        step = lanes[lane, _NEXT]
+        if step < lanes[lane, _ARRIVED] and lanes[lane, _QUEUED] < _QUEUE_CODES:
+            lanes[lane, _NEWS] = blocks.codes[step]
+            lanes[lane, _TAKEN_BITS] = blocks.bits[step]
+            lanes[lane, _NEXT] += 1
             taken += 1
     return taken
 
@@ -106,13 +108,12 @@ def _take_steps(decoder, blocks):
 def _bring(decoder, blocks, block, most):
     """Let the bus bring up to `most` bits; returns how many."""
     lanes, shared = decoder
-    first = blocks.first[block]
     brought = min(shared[_HEAD], most)
     shared[_HEAD] -= brought
     while shared[_HEAD] == 0 and shared[_TO_COME] > 0:
         lane = shared[_LANE]
-        step = first[lane] + shared[_NUMBER]
-        if step < first[lane + 1]:
+        step = blocks.first[block, lane] + shared[_NUMBER]
+        if step < blocks.first[block, lane + 1]:
             bits = blocks.bits[step]
             if shared[_HERE] < 0:
                 level = lanes[lane, _LEVEL]
@@ -164,9 +165,9 @@ def step_block(decoder, blocks, block, port_codes, most_bits):
     written = _write(decoder, port_codes)
     taken = _take_steps(decoder, blocks)
     brought = _bring(decoder, blocks, block, most_bits)
-    for lane in lanes:
-        lane[_QUEUED] += lane[_NEWS]
-        lane[_LEVEL] -= lane[_TAKEN_BITS]
+    for lane in range(len(lanes)):
+        lanes[lane, _QUEUED] += lanes[lane, _NEWS]
+        lanes[lane, _LEVEL] -= lanes[lane, _TAKEN_BITS]
     has_all = shared[_HEAD] == 0 and shared[_TO_COME] == 0
     has_worked = written + taken + brought > 0
     return brought, has_all, has_all and shared[_TO_WRITE] == 0, has_worked

@@ -15,14 +15,13 @@ import numpy as np
 from azsim.jit import kernel
 
 __all__ = [
-    "COMPLETED",
     "Instructions",
     "Sequencer",
-    "head",
+    "complete",
     "issue",
-    "may_start",
     "new_sequencer",
-    "start_head",
+    "next_to_start",
+    "start",
     "step_sequencer",
 ]
 
@@ -33,8 +32,6 @@ _FENCE = 5
 _AT, _LEFT, _NUMBER = range(3)
 # Instructions of each engine that have entered its queue, have started and have completed.
 _ISSUED, _STARTED, _COMPLETED = range(3)
-COMPLETED = _COMPLETED
-"""Row of `Sequencer.counts` that counts the completed instructions of each engine."""
 
 
 class Instructions(NamedTuple):
@@ -65,36 +62,35 @@ def new_sequencer(issue_cycles: int) -> Sequencer:
 
 
 @kernel
-def head(sequencer, program, engine):
-    """Return the instruction at the head of an engine's queue, -1 if that is empty."""
-    started = sequencer.counts[_STARTED, engine]
-    if started == sequencer.counts[_ISSUED, engine]:
+def next_to_start(sequencer, program, engine):
+    """Return the instruction at the head of an engine's queue; -1 if there is none, or it waits."""
+    counts = sequencer.counts
+    started = counts[_STARTED, engine]
+    if started == counts[_ISSUED, engine]:
         return -1
-    return program.members[program.base[engine] + started]
+    i = program.members[program.base[engine] + started]
+    for other in range(_ENGINES):
+        if counts[_COMPLETED, other] < program.targets[i, other]:
+            return -1
+    return i
 
 
 @kernel
-def may_start(sequencer, program, i):
-    """Tell whether the completions that an instruction waits for have happened."""
-    for engine in range(_ENGINES):
-        if sequencer.counts[_COMPLETED, engine] < program.targets[i, engine]:
-            return False
-    return True
-
-
-@kernel
-def start_head(sequencer, engine):
+def start(sequencer, engine):
     """Take the instruction at the head out of its queue."""
     sequencer.counts[_STARTED, engine] += 1
 
 
 @kernel
-def _is_drained(sequencer):
+def complete(sequencer, engine):
+    """Count a completion."""
+    sequencer.counts[_COMPLETED, engine] += 1
+
+
+@kernel
+def _is_drained(counts):
     """Tell whether every instruction that was issued has completed."""
-    for engine in range(_ENGINES):
-        if sequencer.counts[_COMPLETED, engine] < sequencer.counts[_ISSUED, engine]:
-            return False
-    return True
+    return (counts[_COMPLETED] == counts[_ISSUED]).all()
 
 
 @kernel
@@ -113,7 +109,7 @@ def issue(sequencer, program, issue_cycles, queue_entries):
         return False, -1, False
     engine = program.stream[state[_AT]]
     if engine == _FENCE:
-        if not _is_drained(sequencer):
+        if not _is_drained(counts):
             return False, -1, False
     elif engine >= 0:
         if counts[_ISSUED, engine] - counts[_STARTED, engine] == queue_entries:

@@ -8,33 +8,21 @@ Loads and stores are over with their last burst, a weight block when all its cod
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from azsim.jit import kernel
 from azsim.machine.engines.exact_dram import request
 from azsim.machine.engines.exact_lanes import begin_block, step_block
 
-__all__ = ["Transfers", "begin_transfer", "land", "new_channels", "step_decoding", "step_dma"]
+__all__ = ["begin_transfer", "land", "new_channels", "step_decoding", "step_dma"]
 
 _WEIGHT = 0
 # State of a channel: bursts asked for, landed, taken out of the FIFO; bits of the transfer that
 # have left the FIFO; whether all codes are written.
 _ASKED, _LANDED, _TAKEN, _PLACE, _DECODED = range(5)
-
-
-class Transfers(NamedTuple):
-    """What each instruction does; (n,) int64 arrays by instruction."""
-
-    first_burst: np.ndarray
-    bursts: np.ndarray
-    block: np.ndarray
-    """Weight loads: number of the block."""
-    offset_bits: np.ndarray
-    """Weight loads: where in its first burst the block begins."""
-    port_codes: np.ndarray
-    """Weight loads: codes that the weight SRAM takes in a cycle."""
+# Columns of the work (n, 5) int64, a row an instruction: first burst, bursts; for weights also the
+# block's number, bits before it in its first burst, codes that the weight SRAM takes in a cycle.
+_FIRST, _BURSTS, _BLOCK, _OFFSET, _PORT_CODES = range(5)
 
 
 def new_channels() -> np.ndarray:
@@ -45,45 +33,48 @@ def new_channels() -> np.ndarray:
 @kernel
 def begin_transfer(channels, channel, work, i, decoder, blocks):
     """Give a channel an instruction."""
-    channels[channel] = 0
+    for entry in range(channels.shape[1]):
+        channels[channel, entry] = 0
     channels[channel, _DECODED] = channel != _WEIGHT
     if channel == _WEIGHT:
-        channels[channel, _PLACE] = work.offset_bits[i]
-        begin_block(decoder, blocks, work.block[i])
+        channels[channel, _PLACE] = work[i, _OFFSET]
+        begin_block(decoder, blocks, work[i, _BLOCK])
 
 
 @kernel
 def land(channels, channel, work, i, bursts):
     """Bursts have ended; tells whether the instruction is over."""
     channels[channel, _LANDED] += bursts
-    is_here = channels[channel, _LANDED] == work.bursts[i]
+    is_here = channels[channel, _LANDED] == work[i, _BURSTS]
     return is_here and channels[channel, _DECODED] != 0
 
 
 @kernel
 def step_dma(channels, channel, work, i, outstanding, fifo, memory, counters, queues, dram):
     """Let a channel ask for a burst if it may."""
-    state = channels[channel]
-    if state[_ASKED] == work.bursts[i] or state[_ASKED] - state[_LANDED] >= outstanding:
+    asked = channels[channel, _ASKED]
+    is_under_way = asked - channels[channel, _LANDED]
+    if asked == work[i, _BURSTS] or is_under_way >= outstanding:
         return
-    if channel == _WEIGHT and state[_ASKED] - state[_TAKEN] >= fifo:
+    if channel == _WEIGHT and asked - channels[channel, _TAKEN] >= fifo:
         return
-    request(memory, counters, queues, dram, channel, work.first_burst[i] + state[_ASKED])
-    state[_ASKED] += 1
+    request(memory, counters, queues, dram, channel, work[i, _FIRST] + asked)
+    channels[channel, _ASKED] += 1
 
 
 @kernel
 def step_decoding(channels, work, i, decoder, blocks, bus_bits, burst_bits):
     """Let FIFO, bus, lanes and write port work for a cycle; tells whether any of them did."""
-    state = channels[_WEIGHT]
-    if state[_DECODED] != 0:
+    if channels[_WEIGHT, _DECODED] != 0:
         return False
-    held_bits = state[_LANDED] * burst_bits - state[_PLACE]
+    held_bits = channels[_WEIGHT, _LANDED] * burst_bits - channels[_WEIGHT, _PLACE]
     most_bits = max(0, min(bus_bits, held_bits))
     brought, has_all, is_done, has_worked = step_block(
-        decoder, blocks, work.block[i], work.port_codes[i], most_bits
+        decoder, blocks, work[i, _BLOCK], work[i, _PORT_CODES], most_bits
     )
-    state[_PLACE] += brought
-    state[_TAKEN] = state[_LANDED] if has_all else state[_PLACE] // burst_bits
-    state[_DECODED] = is_done
+    channels[_WEIGHT, _PLACE] += brought
+    channels[_WEIGHT, _TAKEN] = channels[_WEIGHT, _PLACE] // burst_bits
+    if has_all:
+        channels[_WEIGHT, _TAKEN] = channels[_WEIGHT, _LANDED]
+    channels[_WEIGHT, _DECODED] = is_done
     return has_worked

@@ -13,18 +13,13 @@ import numpy as np
 
 from azsim.jit import kernel
 
-__all__ = ["Passes", "Vector", "begin_passes", "new_vector", "push_stage", "step_vector"]
+__all__ = ["Vector", "begin_passes", "new_vector", "push_stage", "step_vector"]
 
 _PASS, _LEFT, _BUSY = range(3)
-
-
-class Passes(NamedTuple):
-    """What each instruction does, by instruction."""
-
-    elements: np.ndarray
-    """(n,) int64: elements of one pass."""
-    interval: np.ndarray
-    """(n, 2) int64: cycles that a group takes in the lanes, in each pass; 0 for no pass."""
+# Columns of the work (n, 3) int64, a row an instruction: elements of a pass, then for each pass the
+# cycles that a group takes in the lanes, 0 for no pass.
+_ELEMENTS, _INTERVAL = range(2)
+_PASSES = 2
 
 
 class Vector(NamedTuple):
@@ -53,21 +48,21 @@ def push_stage(stages, is_full):
 
 
 @kernel
-def begin_passes(vector, passes, i):
+def begin_passes(vector, work, i):
     """Give the engine an instruction."""
     vector.state[_PASS] = 0
-    vector.state[_LEFT] = passes.elements[i]
+    vector.state[_LEFT] = work[i, _ELEMENTS]
     vector.state[_BUSY] = 0
 
 
 @kernel
-def step_vector(vector, passes, i, lanes):
+def step_vector(vector, work, i, lanes):
     """Let one cycle pass; tells whether the instruction is over with it."""
     state = vector.state
     leaves_lanes = False
     if state[_BUSY] == 0 and state[_LEFT] > 0:
         state[_LEFT] -= min(lanes, state[_LEFT])
-        state[_BUSY] = passes.interval[i, state[_PASS]]
+        state[_BUSY] = work[i, _INTERVAL + state[_PASS]]
     if state[_BUSY] > 0:
         state[_BUSY] -= 1
         leaves_lanes = state[_BUSY] == 0
@@ -75,7 +70,7 @@ def step_vector(vector, passes, i, lanes):
     if not is_empty or state[_LEFT] > 0 or state[_BUSY] > 0:
         return False
     state[_PASS] += 1
-    if state[_PASS] == 2 or passes.interval[i, state[_PASS]] == 0:
+    if state[_PASS] == _PASSES or work[i, _INTERVAL + state[_PASS]] == 0:
         return True
-    state[_LEFT] = passes.elements[i]
+    state[_LEFT] = work[i, _ELEMENTS]
     return False
