@@ -2,7 +2,8 @@
 
 A product hands over window after window (with `outer` column after column) to the lanes' queues,
 the first one in its first cycle; it is over when the lanes are idle and what they have given has
-gone through the pipeline.  The hand-over is the first of the pipeline's cycles.  A drain takes
+gone through the pipeline.  The hand-over is the first of the pipeline's cycles.  A block that
+the array reads is a product of the outer kind, entry by entry.  A drain takes
 accumulators out, as many a cycle as there are drain lanes, and sends them through the pipeline.
 
 Products are counted when a sum begins, from the bits of non-zero weights and activations.
@@ -16,6 +17,7 @@ import numpy as np
 
 from azsim.jit import kernel
 from azsim.machine.engines.exact_mac import step_inner, step_outer
+from azsim.machine.engines.exact_read import step_read
 from azsim.machine.engines.exact_vector import push_stage
 
 __all__ = ["Array", "ArrayShape", "Matrices", "begin_matrix", "new_array", "step_array"]
@@ -26,6 +28,7 @@ _ONES = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
 _ROW, _PASS, _AT, _BEGINS, _DONE, _TO_DRAIN = range(6)
 # Columns of `Matrices.of`.
 _DRAIN, _ROWS, _OUTPUTS, _INNER, _MACS, _HALVES, _WINDOW, _WEIGHTS, _ACTIVATIONS = range(9)
+_ENTRIES, _ENTRY_CYCLES = range(9, 11)
 
 
 class ArrayShape(NamedTuple):
@@ -44,13 +47,16 @@ class Matrices(NamedTuple):
     """What is to be done."""
 
     of: np.ndarray
-    """(n, 9) int64, a row an instruction: accumulators that a drain takes out (0 for a product);
+    """(n, 11) int64, a row an instruction: accumulators that a drain takes out (0 for a product);
     for a product rows of activations, rows of weights, positions of each; half-products that a lane
     issues a cycle, how many a product counts as, window; byte of `weight_bits` at which the tile
-    begins, byte of `activation_bits` for the activations.  Every row begins with a byte."""
+    begins, byte of `activation_bits` for the activations (every row begins with a byte); for a
+    block that the array reads, where in `entries` it begins (else -1) and cycles of an entry."""
     weight_bits: np.ndarray
     """uint8, bits of non-zero codes, the most significant first."""
     activation_bits: np.ndarray
+    entries: np.ndarray
+    """int64, entries of each lane and column of the blocks that the array reads."""
 
 
 class Array(NamedTuple):
@@ -146,6 +152,18 @@ def _scans(shape, work, i):
 
 
 @kernel
+def _fill_entries(array, shape, work, i):
+    """Take the entries of the block from its pointers: (lanes, K)."""
+    inner, begin = work.of[i, _INNER], work.of[i, _ENTRIES]
+    for lane in range(shape.lanes):
+        for column in range(inner):
+            entries = 0
+            if lane < work.of[i, _OUTPUTS]:
+                entries = work.entries[begin + lane * inner + column]
+            array.products[lane * inner + column] = entries
+
+
+@kernel
 def _fill_outer(array, shape, work, i):
     """Count the products of a tile's columns: (K, scans, lanes)."""
     lanes, scans = shape.lanes, _scans(shape, work, i)
@@ -165,7 +183,11 @@ def begin_matrix(array, shape, work, i):
     array.state[:] = 0
     array.state[_BEGINS] = 1
     array.state[_TO_DRAIN] = work.of[i, _DRAIN]
-    if work.of[i, _DRAIN] == 0 and shape.is_outer:
+    if work.of[i, _DRAIN] > 0:
+        return
+    if work.of[i, _ENTRIES] >= 0:
+        _fill_entries(array, shape, work, i)
+    elif shape.is_outer:
         _fill_outer(array, shape, work, i)
 
 
@@ -214,14 +236,21 @@ def _next_column(array, shape, work, i):
 @kernel
 def _step_outer_product(array, shape, work, i):
     """Let lanes and broadcaster work for a cycle; tells whether all rows are done."""
-    state = array.state
-    inner, scans = work.of[i, _INNER], _scans(shape, work, i)
-    size = inner * scans * shape.lanes
-    products = array.products[:size].reshape((inner, scans, shape.lanes))
-    all_room, all_idle = step_outer(
-        products, work.of[i, _MACS], work.of[i, _HALVES], array.queue,
-        array.held, array.at, array.left, array.fresh,
-    )  # fmt: skip
+    state, inner = array.state, work.of[i, _INNER]
+    if work.of[i, _ENTRIES] >= 0:
+        entries = array.products[: shape.lanes * inner].reshape((shape.lanes, inner))
+        all_room, all_idle = step_read(
+            entries, work.of[i, _ENTRY_CYCLES], array.held, array.queue, array.left,
+            shape.queue_depth,
+        )  # fmt: skip
+    else:
+        scans = _scans(shape, work, i)
+        size = inner * scans * shape.lanes
+        products = array.products[:size].reshape((inner, scans, shape.lanes))
+        all_room, all_idle = step_outer(
+            products, work.of[i, _MACS], work.of[i, _HALVES], array.queue,
+            array.held, array.at, array.left, array.fresh,
+        )  # fmt: skip
     if state[_ROW] == work.of[i, _ROWS]:
         return all_idle
     is_ready = all_room if state[_BEGINS] == 0 else all_idle

@@ -26,7 +26,7 @@ from azsim.machine.engines.exact_sequencer import (
     step_sequencer,
 )
 from azsim.machine.engines.exact_transfer import begin_transfer, land, step_decoding, step_dma
-from azsim.machine.engines.exact_vector import Vector, begin_passes, step_vector
+from azsim.machine.engines.exact_vector import Passes, Vector, begin_passes, step_vector
 
 __all__ = ["Memory", "Sizes", "State", "Times", "Work", "run_chip"]
 
@@ -57,8 +57,7 @@ class Work(NamedTuple):
     """See `azsim.machine.engines.exact_transfer`."""
     blocks: Blocks
     matrices: Matrices
-    passes: np.ndarray
-    """See `azsim.machine.engines.exact_vector`."""
+    passes: Passes
 
 
 class Memory(NamedTuple):

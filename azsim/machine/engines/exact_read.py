@@ -58,7 +58,7 @@ def step_read(entries, entry_cycles, held, queue, left, queue_depth):
     return all_room, all_idle
 
 
-@kernel("int64(int64[:, ::1], uint8[:, ::1], int64, int64, uint8[::1])")
+@kernel
 def read_cycles(entries, active, entry_cycles, queue_depth, stall):
     """Cycles of a product from the first request to the last write.
 

@@ -3,7 +3,8 @@
 A channel works on one transfer at a time and asks for one burst a cycle, as long as no more than
 `outstanding` are under way.  Weights also need a place in the FIFO, from the request until the bus
 to the decoder lanes has taken the burst's last bit; what is not of the block is dropped at once.
-Loads and stores are over with their last burst, a weight block when all its codes are written.
+Loads and stores are over with their last burst, a weight block when all its codes are written.  A
+block that is copied as it is goes from the FIFO to the write port.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ _WEIGHT = 0
 # State of a channel: bursts asked for, landed, taken out of the FIFO; bits of the transfer that
 # have left the FIFO; whether all codes are written.
 _ASKED, _LANDED, _TAKEN, _PLACE, _DECODED = range(5)
-# Columns of the work (n, 5) int64, a row an instruction: first burst, bursts; for weights also the
-# block's number, bits before it in its first burst, codes that the weight SRAM takes in a cycle.
-_FIRST, _BURSTS, _BLOCK, _OFFSET, _PORT_CODES = range(5)
+# Columns of the work (n, 7) int64, a row an instruction: first burst, bursts; for weights also the
+# block's number (-1: it is copied), bits before it in its first burst, its bits, and how many codes
+# and bits the weight SRAM takes in a cycle.
+_FIRST, _BURSTS, _BLOCK, _OFFSET, _BITS, _PORT_CODES, _PORT_BITS = range(7)
 
 
 def new_channels() -> np.ndarray:
@@ -38,7 +40,8 @@ def begin_transfer(channels, channel, work, i, decoder, blocks):
     channels[channel, _DECODED] = channel != _WEIGHT
     if channel == _WEIGHT:
         channels[channel, _PLACE] = work[i, _OFFSET]
-        begin_block(decoder, blocks, work[i, _BLOCK])
+        if work[i, _BLOCK] >= 0:
+            begin_block(decoder, blocks, work[i, _BLOCK])
 
 
 @kernel
@@ -68,10 +71,16 @@ def step_decoding(channels, work, i, decoder, blocks, bus_bits, burst_bits):
     if channels[_WEIGHT, _DECODED] != 0:
         return False
     held_bits = channels[_WEIGHT, _LANDED] * burst_bits - channels[_WEIGHT, _PLACE]
-    most_bits = max(0, min(bus_bits, held_bits))
-    brought, has_all, is_done, has_worked = step_block(
-        decoder, blocks, work[i, _BLOCK], work[i, _PORT_CODES], most_bits
-    )
+    if work[i, _BLOCK] >= 0:
+        most_bits = max(0, min(bus_bits, held_bits))
+        brought, has_all, is_done, has_worked = step_block(
+            decoder, blocks, work[i, _BLOCK], work[i, _PORT_CODES], most_bits
+        )
+    else:
+        left_bits = work[i, _OFFSET] + work[i, _BITS] - channels[_WEIGHT, _PLACE]
+        brought = max(0, min(work[i, _PORT_BITS], held_bits, left_bits))
+        has_all = is_done = brought == left_bits
+        has_worked = brought > 0
     channels[_WEIGHT, _PLACE] += brought
     channels[_WEIGHT, _TAKEN] = channels[_WEIGHT, _PLACE] // burst_bits
     if has_all:

@@ -1,8 +1,10 @@
 """The vector engine cycle by cycle: lanes that take a group of elements, and a pipeline behind.
 
-A pass gives each group of elements to the lanes for as many cycles as the operation takes, then the
-group goes through the pipeline, a stage a cycle.  A pass is over when the pipeline is empty; the
-next one of the same instruction begins in the cycle after.
+A pass goes through the rows.  It gives each group of a row's elements to the lanes for as many
+cycles as the operation takes, then the group goes through the pipeline, a stage a cycle.  A pass is
+over when the pipeline is empty; the next one of the same instruction begins in the cycle after.
+Where each row needs the one before, it begins no sooner than that one's first group has come to the
+pipeline's end.
 """
 
 from __future__ import annotations
@@ -13,17 +15,27 @@ import numpy as np
 
 from azsim.jit import kernel
 
-__all__ = ["Vector", "begin_passes", "new_vector", "push_stage", "step_vector"]
+__all__ = ["Passes", "Vector", "begin_passes", "new_vector", "push_stage", "step_vector"]
 
-_PASS, _LEFT, _BUSY = range(3)
-# Columns of the work (n, 3) int64, a row an instruction: elements of a pass, then for each pass the
-# cycles that a group takes in the lanes, 0 for no pass.
-_ELEMENTS, _INTERVAL = range(2)
-_PASSES = 2
+# State: pass at hand, rows to come, elements of the row to come, cycles that the group in the lanes
+# still needs, cycles since the row began.
+_PASS, _ROWS_LEFT, _LEFT, _BUSY, _AGE = range(5)
+# Columns of `Passes.of`.
+_ROWS, _ELEMENTS, _IS_CHAINED, _FIRST, _PASSES = range(5)
+
+
+class Passes(NamedTuple):
+    """What is to be done."""
+
+    of: np.ndarray
+    """(n, 5) int64, a row an instruction: rows, elements of each, whether each row needs the one
+    before; passes are `number` entries of `intervals` from `first` on, the last two columns."""
+    intervals: np.ndarray
+    """int64: cycles that a group takes in the lanes, pass by pass."""
 
 
 class Vector(NamedTuple):
-    """State: pass at hand, elements to come, cycles that a group still needs; the stages."""
+    """State, and which stages of the pipeline hold a group."""
 
     state: np.ndarray
     stages: np.ndarray
@@ -31,7 +43,7 @@ class Vector(NamedTuple):
 
 def new_vector(pipeline_cycles: int) -> Vector:
     """An engine at rest."""
-    return Vector(np.zeros(3, np.int64), np.zeros(pipeline_cycles, np.bool_))
+    return Vector(np.zeros(5, np.int64), np.zeros(pipeline_cycles, np.bool_))
 
 
 @kernel
@@ -50,27 +62,31 @@ def push_stage(stages, is_full):
 @kernel
 def begin_passes(vector, work, i):
     """Give the engine an instruction."""
-    vector.state[_PASS] = 0
-    vector.state[_LEFT] = work[i, _ELEMENTS]
-    vector.state[_BUSY] = 0
+    vector.state[:] = 0
+    vector.state[_ROWS_LEFT] = work.of[i, _ROWS]
 
 
 @kernel
 def step_vector(vector, work, i, lanes):
     """Let one cycle pass; tells whether the instruction is over with it."""
-    state = vector.state
+    state, stages = vector
+    if state[_BUSY] == 0 and state[_LEFT] == 0 and state[_ROWS_LEFT] > 0:
+        is_first = state[_ROWS_LEFT] == work.of[i, _ROWS]
+        if work.of[i, _IS_CHAINED] == 0 or is_first or state[_AGE] >= len(stages):
+            state[_ROWS_LEFT] -= 1
+            state[_LEFT] = work.of[i, _ELEMENTS]
+            state[_AGE] = 0
+    state[_AGE] += 1
     leaves_lanes = False
     if state[_BUSY] == 0 and state[_LEFT] > 0:
         state[_LEFT] -= min(lanes, state[_LEFT])
-        state[_BUSY] = work[i, _INTERVAL + state[_PASS]]
+        state[_BUSY] = work.intervals[work.of[i, _FIRST] + state[_PASS]]
     if state[_BUSY] > 0:
         state[_BUSY] -= 1
         leaves_lanes = state[_BUSY] == 0
-    is_empty = push_stage(vector.stages, leaves_lanes)
-    if not is_empty or state[_LEFT] > 0 or state[_BUSY] > 0:
+    is_empty = push_stage(stages, leaves_lanes)
+    if not is_empty or state[_BUSY] > 0 or state[_LEFT] > 0 or state[_ROWS_LEFT] > 0:
         return False
     state[_PASS] += 1
-    if state[_PASS] == _PASSES or work[i, _INTERVAL + state[_PASS]] == 0:
-        return True
-    state[_LEFT] = work[i, _ELEMENTS]
-    return False
+    state[_ROWS_LEFT] = work.of[i, _ROWS]
+    return state[_PASS] == work.of[i, _PASSES]
