@@ -59,7 +59,7 @@ def replay_exact(trace: Trace, program: Program, hardware: Hardware) -> Timing:
         hardware.sequencer.queue_entries,
         outstanding,
         fifo,
-        8 * getattr(hardware.decoder, "bus_bytes_per_cycle", 16),
+        8 * hardware.decoder.bus_bytes_per_cycle,
         8 * hardware.dram.burst_bytes,
         hardware.vector.lanes,
         shape,
