@@ -82,6 +82,7 @@ def _blocks(trace: Trace, lanes: int) -> Blocks:
     loads = [number for number, site in enumerate(trace.sites) if site.mnemonic == "weight_load"]
     loaded = set(trace.tile_of[np.isin(trace.sequence, loads)].tolist()) - {-1}
     heads = np.zeros(len(trace.tiles), np.int64)
+    windows = np.zeros(len(trace.tiles), np.int64)
     first = np.zeros((len(trace.tiles), lanes + 1), np.int64)
     bits: list[np.ndarray] = [np.zeros(0, np.int64)]
     codes: list[np.ndarray] = [np.zeros(0, np.int64)]
@@ -89,12 +90,17 @@ def _blocks(trace: Trace, lanes: int) -> Blocks:
     for number in sorted(loaded):
         steps = block_lane_steps(trace.tiles[number].encoded, lanes)
         heads[number] = steps.head_bits
+        windows[number] = steps.window_bits
         first[number] = begin + steps.first
         bits.append(steps.bits)
         codes.append(steps.codes)
         begin += len(steps.bits)
     return Blocks(
-        heads, first, np.concatenate(bits, dtype=np.int64), np.concatenate(codes, dtype=np.int64)
+        heads,
+        windows,
+        first,
+        np.concatenate(bits, dtype=np.int64),
+        np.concatenate(codes, dtype=np.int64),
     )
 
 

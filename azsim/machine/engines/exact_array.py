@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from azsim.jit import kernel
-from azsim.machine.engines.exact_mac import step_inner, step_outer
+from azsim.machine.engines.exact_mac import step_lanes, step_outer
 from azsim.machine.engines.exact_read import step_read
 from azsim.machine.engines.exact_vector import push_stage
 
@@ -60,10 +60,11 @@ class Matrices(NamedTuple):
 
 
 class Array(NamedTuple):
-    """State of the engine; see `step_inner` and `step_outer` for that of the lanes."""
+    """State of the engine; see `step_lanes` and `step_outer` for that of the lanes."""
 
     state: np.ndarray
     held: np.ndarray
+    scan: np.ndarray
     at: np.ndarray
     left: np.ndarray
     fresh: np.ndarray
@@ -79,6 +80,7 @@ def new_array(shape: ArrayShape, most_products: int, most_inner: int) -> Array:
     """An array at rest, with room for the products of the largest sum and for the longest row."""
     return Array(
         np.zeros(6, np.int64),
+        np.zeros(shape.lanes, np.int64),
         np.zeros(shape.lanes, np.int64),
         np.zeros(shape.lanes, np.int64),
         np.zeros(shape.lanes, np.int64),
@@ -197,9 +199,9 @@ def _step_inner_product(array, shape, work, i):
     state = array.state
     windows = (work.of[i, _INNER] + work.of[i, _WINDOW] - 1) // work.of[i, _WINDOW]
     products = array.products[: windows * shape.lanes].reshape((windows, shape.lanes))
-    all_room, all_idle = step_inner(
-        products, work.of[i, _MACS], work.of[i, _HALVES], shape.queue_depth,
-        array.held, array.at, array.left, array.fresh,
+    all_room, all_idle = step_lanes(
+        products, 1, work.of[i, _MACS], work.of[i, _HALVES], shape.queue_depth,
+        array.held, array.scan, array.at, array.left, array.fresh,
     )  # fmt: skip
     if state[_ROW] == work.of[i, _ROWS]:
         return all_idle
@@ -249,7 +251,7 @@ def _step_outer_product(array, shape, work, i):
         products = array.products[:size].reshape((inner, scans, shape.lanes))
         all_room, all_idle = step_outer(
             products, work.of[i, _MACS], work.of[i, _HALVES], array.queue,
-            array.held, array.at, array.left, array.fresh,
+            array.held, array.scan, array.left, array.fresh,
         )  # fmt: skip
     if state[_ROW] == work.of[i, _ROWS]:
         return all_idle

@@ -3,8 +3,9 @@
 A bus takes words from the burst FIFO and brings the block's bits in demand order: first the head,
 then each lane's first step, lane after lane, then the second ones.  It stands still while the lane
 whose turn it is has no room in its window.  A lane takes one step a cycle, once all its bits are in
-the window and its queue has room; the codes it gives wait in that queue for the write port, which
-empties the queues round-robin, as many codes a cycle as the weight SRAM takes.
+the window and its queue has room for its codes.  The write port takes the codes out of the queues
+in demand order, as many a cycle as the weight SRAM takes, and stands still while a step has not
+been taken.  The room of a step is free when the whole of it has left.
 
 Everything in a cycle sees what the cycle before has left, so that a bit moves, its step is taken
 and its codes are written in three cycles, one after the other.
@@ -16,19 +17,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from azsim.codecs._steps import QUEUE_CODES
 from azsim.jit import kernel
 
 __all__ = ["Blocks", "Lanes", "begin_block", "new_lanes", "step_block"]
 
-_WINDOW_BITS = 128  # as `azsim.codecs.WINDOW_BITS`
-_QUEUE_CODES = 64  # a lane that holds as many takes no step
 # State of a lane: its next step, the first step that has not arrived, bits in the window, codes in
-# the queue; what it will have more of, or less, when the cycle is over.
-_NEXT, _ARRIVED, _LEVEL, _QUEUED, _NEWS, _TAKEN_BITS = range(6)
-# State that all share: bits of the head to come, steps to come, the lane that gets the next one and
-# its number there, bits of it that have come (-1 before it has a place in the window), codes to
-# write, lane that the port looks at first.
-_HEAD, _TO_COME, _LANE, _NUMBER, _HERE, _TO_WRITE, _TURN = range(7)
+# the queue; whether it has taken a step in this cycle and the bits of that, what leaves its queue.
+_NEXT, _ARRIVED, _LEVEL, _QUEUED, _TAKES, _TAKES_BITS, _LEAVES = range(7)
+# State that all share: bits of the head to come, steps to come, steps to be written; for the bus
+# and for the port a place in demand order and how much of that step has passed, for the bus -1
+# before it has a place in the window.
+_HEAD, _TO_COME, _TO_WRITE, _BUS_LANE, _BUS_NUMBER, _HERE, _LANE, _NUMBER, _GONE = range(9)
 
 
 class Blocks(NamedTuple):
@@ -36,6 +36,8 @@ class Blocks(NamedTuple):
 
     head_bits: np.ndarray
     """(blocks,) int64."""
+    window_bits: np.ndarray
+    """(blocks,) int64: bits that a lane holds of its stream."""
     first: np.ndarray
     """(blocks, lanes + 1) int64: where each lane's steps begin in `bits` and `codes`."""
     bits: np.ndarray
@@ -51,7 +53,7 @@ class Lanes(NamedTuple):
 
 def new_lanes(lanes: int) -> Lanes:
     """Lanes without a block."""
-    return Lanes(np.zeros((lanes, 6), np.int64), np.zeros(7, np.int64))
+    return Lanes(np.zeros((lanes, 7), np.int64), np.zeros(9, np.int64))
 
 
 @kernel
@@ -65,26 +67,8 @@ def begin_block(decoder, blocks, block):
     shared[:] = 0
     shared[_HEAD] = blocks.head_bits[block]
     shared[_TO_COME] = first[-1] - first[0]
+    shared[_TO_WRITE] = first[-1] - first[0]
     shared[_HERE] = -1
-    for step in range(first[0], first[-1]):
-        shared[_TO_WRITE] += blocks.codes[step]
-
-
-@kernel
-def _write(decoder, port_codes):
-    """Let the port take codes; returns how many."""
-    lanes, shared = decoder
-    written = 0
-    turn = shared[_TURN]
-    for offset in range(len(lanes)):
-        lane = (turn + offset) % len(lanes)
-        part = min(lanes[lane, _QUEUED], port_codes - written)
-        if part > 0:
-            lanes[lane, _QUEUED] -= part
-            written += part
-            shared[_TURN] = (lane + 1) % len(lanes)
-    shared[_TO_WRITE] -= written
-    return written
 
 
 @kernel
@@ -93,15 +77,47 @@ def _take_steps(decoder, blocks):
     taken = 0
     lanes = decoder.lanes
     for lane in range(len(lanes)):
-        lanes[lane, _NEWS] = 0
-        lanes[lane, _TAKEN_BITS] = 0
+        lanes[lane, _TAKES] = 0
+        lanes[lane, _TAKES_BITS] = 0
+        lanes[lane, _LEAVES] = 0
         step = lanes[lane, _NEXT]
-        if step < lanes[lane, _ARRIVED] and lanes[lane, _QUEUED] < _QUEUE_CODES:
-            lanes[lane, _NEWS] = blocks.codes[step]
-            lanes[lane, _TAKEN_BITS] = blocks.bits[step]
+        if step == lanes[lane, _ARRIVED]:
+            continue
+        codes = blocks.codes[step]
+        queued = lanes[lane, _QUEUED]
+        if codes == 0 or queued == 0 or queued + codes <= QUEUE_CODES:
+            lanes[lane, _TAKES] = 1
+            lanes[lane, _TAKES_BITS] = blocks.bits[step]
+            lanes[lane, _QUEUED] += codes
             lanes[lane, _NEXT] += 1
             taken += 1
     return taken
+
+
+@kernel
+def _write(decoder, blocks, block, port_codes):
+    """Let the port take codes of steps that were taken before this cycle; returns how many."""
+    lanes, shared = decoder
+    written = 0
+    while shared[_TO_WRITE] > 0:
+        lane = shared[_LANE]
+        step = blocks.first[block, lane] + shared[_NUMBER]
+        if step < blocks.first[block, lane + 1]:
+            if step >= lanes[lane, _NEXT] - lanes[lane, _TAKES]:
+                break
+            part = min(blocks.codes[step] - shared[_GONE], port_codes - written)
+            shared[_GONE] += part
+            written += part
+            if shared[_GONE] < blocks.codes[step]:
+                break
+            lanes[lane, _LEAVES] += blocks.codes[step]
+            shared[_GONE] = 0
+            shared[_TO_WRITE] -= 1
+        shared[_LANE] += 1
+        if shared[_LANE] == len(lanes):
+            shared[_LANE] = 0
+            shared[_NUMBER] += 1
+    return written
 
 
 @kernel
@@ -111,13 +127,13 @@ def _bring(decoder, blocks, block, most):
     brought = min(shared[_HEAD], most)
     shared[_HEAD] -= brought
     while shared[_HEAD] == 0 and shared[_TO_COME] > 0:
-        lane = shared[_LANE]
-        step = blocks.first[block, lane] + shared[_NUMBER]
+        lane = shared[_BUS_LANE]
+        step = blocks.first[block, lane] + shared[_BUS_NUMBER]
         if step < blocks.first[block, lane + 1]:
             bits = blocks.bits[step]
             if shared[_HERE] < 0:
                 level = lanes[lane, _LEVEL]
-                if level > 0 and level + bits > _WINDOW_BITS:
+                if bits > 0 and level + bits > blocks.window_bits[block]:
                     break
                 lanes[lane, _LEVEL] += bits
                 shared[_HERE] = 0
@@ -129,10 +145,10 @@ def _bring(decoder, blocks, block, most):
             lanes[lane, _ARRIVED] += 1
             shared[_TO_COME] -= 1
             shared[_HERE] = -1
-        shared[_LANE] += 1
-        if shared[_LANE] == len(lanes):
-            shared[_LANE] = 0
-            shared[_NUMBER] += 1
+        shared[_BUS_LANE] += 1
+        if shared[_BUS_LANE] == len(lanes):
+            shared[_BUS_LANE] = 0
+            shared[_BUS_NUMBER] += 1
     return brought
 
 
@@ -162,12 +178,12 @@ def step_block(decoder, blocks, block, port_codes, most_bits):
         Whether anything happened.
     """
     lanes, shared = decoder
-    written = _write(decoder, port_codes)
     taken = _take_steps(decoder, blocks)
+    written = _write(decoder, blocks, block, port_codes)
     brought = _bring(decoder, blocks, block, most_bits)
     for lane in range(len(lanes)):
-        lanes[lane, _QUEUED] += lanes[lane, _NEWS]
-        lanes[lane, _LEVEL] -= lanes[lane, _TAKEN_BITS]
+        lanes[lane, _QUEUED] -= lanes[lane, _LEAVES]
+        lanes[lane, _LEVEL] -= lanes[lane, _TAKES_BITS]
     has_all = shared[_HEAD] == 0 and shared[_TO_COME] == 0
     has_worked = written + taken + brought > 0
     return brought, has_all, has_all and shared[_TO_WRITE] == 0, has_worked
