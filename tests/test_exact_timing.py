@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import azsim
 from azsim.cli import main
+from azsim.codecs import LaneSteps, block_lane_steps, codec_names, decode_profile, encode_block
 from azsim.compiler.compile import compile_graph
 from azsim.errors import CompileError, MachineError
 from azsim.hardware import load_hardware
@@ -28,6 +29,7 @@ from azsim.isa.program import DramImage, Program
 from azsim.isa.spec import instruction_set
 from azsim.machine.engines import exact_chip, exact_sequencer
 from azsim.machine.engines.exact_dram import new_memory, new_queues, skip_memory, step_memory
+from azsim.machine.engines.exact_lanes import Blocks, begin_block, new_lanes, step_block
 from azsim.machine.engines.exact_vector import Passes, begin_passes, new_vector, step_vector
 from azsim.machine.instructions import instructions
 from azsim.machine.trace import Site, Trace
@@ -344,6 +346,53 @@ def test_the_vector_engine_takes_its_cycles(
     while not step_vector(engine, work, 0, lanes):
         cycles += 1
     assert cycles == instructions()[name].cycles(site, hardware)
+
+
+# ------------------------------------------------------------------------------ decoder lanes
+
+
+def _stepped_block(steps: LaneSteps, bus_bits: int, port_codes: int) -> int:
+    blocks = Blocks(
+        np.array([steps.head_bits]),
+        np.array([steps.window_bits]),
+        steps.first.astype(np.int64)[None],
+        steps.bits.astype(np.int64),
+        steps.codes.astype(np.int64),
+    )
+    decoder = new_lanes(len(steps.first) - 1)
+    begin_block(decoder, blocks, 0)
+    cycles = 0
+    is_done = False
+    while not is_done:
+        _, _, is_done, _ = step_block(decoder, blocks, 0, port_codes, bus_bits)
+        cycles += 1
+    return cycles
+
+
+@settings(max_examples=60)
+@given(
+    codec=st.sampled_from(sorted(codec_names())),
+    shape=st.tuples(st.integers(1, 24), st.integers(1, 40)),
+    zeros=st.sampled_from([0.0, 0.5, 0.9, 1.0]),
+    bits=st.sampled_from([2, 4, 8]),
+    lanes=st.sampled_from([1, 3, 16]),
+    bus_bytes=st.sampled_from([1, 4, 16]),
+    port_codes=st.sampled_from([1, 16, 64, 256]),
+    seed=st.integers(0, 99),
+)
+def test_blocks_take_a_cycle_more_than_their_profile_says(
+    codec: str, shape: tuple[int, int], zeros: float, bits: int, lanes: int, bus_bytes: int,
+    port_codes: int, seed: int,
+) -> None:  # fmt: skip
+    """The cycle is that of the last write, which the profile lets be that of the last step."""
+    rng = np.random.default_rng(seed)
+    limit = (1 << bits - 1) - 1
+    codes = rng.integers(1, limit + 1, shape) * (rng.random(shape) >= zeros)
+    data = encode_block(codec, codes.reshape(-1).astype(np.int8), bits, columns=shape[1])
+    steps = block_lane_steps(data, lanes)
+    found = _stepped_block(steps, 8 * bus_bytes, port_codes)
+    wanted = int(decode_profile(steps, 8 * bus_bytes, port_codes, 512)[-1])
+    assert wanted <= found <= wanted + max(1, 0.01 * wanted)
 
 
 # ------------------------------------------------------------------------------------- DRAM
