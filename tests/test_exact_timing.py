@@ -105,6 +105,8 @@ SLOW_DRAM = ("dram.bytes_per_s=300000000", "dram.latency_ns=500")
 NARROW = ("sequencer.queue_entries=1", "mac.queue_depth=1", "dram.outstanding_bursts=1")
 OUTER = ("mac.dataflow=outer", "mac.zero_skip=both")
 SMALL = ("compression.default.weights.bits=4", CODEC("zero_run"))
+LANES = ("decoder.lanes=4", "decoder.fifo_bursts=2")
+INT8 = "compression.default.activations.bits=8"
 
 
 @pytest.mark.fetch
@@ -113,15 +115,14 @@ SMALL = ("compression.default.weights.bits=4", CODEC("zero_run"))
     [
         ("az1", (), ()),
         ("az1", (), OUTER),
-        ("az1", SMALL, NARROW),
         ("az1_lite", (), ()),
         ("az1_lite", SMALL, (*SLOW_DRAM, *OUTER)),
-        ("az1_lite", (CODEC("lane_tans"),), ("decoder.lanes=4", "decoder.fifo_bursts=1")),
-        ("az1_lite", (CODEC("huffman"),), ("mac.zero_skip=activations",)),
-        ("az2", ("compression.default.activations.bits=8",), ()),
+        ("az2", (), NARROW),
         ("dense_npu", (), ("dram.refresh_interval_ns=0",)),
-        ("eie", (CODEC("csc"), "compression.default.activations.bits=8"), ()),
-        ("ethos_u55", (CODEC("rice"),), ()),
+        pytest.param("az1_lite", (CODEC("huffman"),), LANES, marks=pytest.mark.slow),
+        pytest.param("az1_lite", (CODEC("lane_tans"),), LANES, marks=pytest.mark.slow),
+        pytest.param("eie", (CODEC("csc"), INT8), (), marks=pytest.mark.slow),
+        pytest.param("ethos_u55", (CODEC("rice"), INT8), (), marks=pytest.mark.slow),
     ],
 )
 def test_whole_workloads_are_within_two_percent(
