@@ -203,7 +203,7 @@ def _exact_timing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exact-timing",
         action="store_true",
-        help="time the run cycle by cycle, about a hundred times slower, and show both models",
+        help="time the run cycle by cycle, hundreds of times slower, and show both models",
     )
 
 

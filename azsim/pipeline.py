@@ -84,7 +84,7 @@ def run(
         Also run the reference evaluator on the compressed graph and compare every tensor that
         exists on both sides.
     exact_timing : bool
-        Time the run cycle by cycle, which takes about a hundred times longer; the fast model's
+        Time the run cycle by cycle, which takes hundreds of times longer; the fast model's
         cycles stand beside.
     timeline : bool
         Keep the engines' events.

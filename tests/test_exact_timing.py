@@ -332,7 +332,7 @@ def test_the_vector_engine_takes_its_cycles(
     choices = [value for field in fields if field.kind == "enum" for value in field.values]
     function = data.draw(st.sampled_from(choices)) if choices else "none"
     shown = View("activation", "f32", 0, rows, cols, cols, 1)
-    views = dict.fromkeys(("dst", "src", "src2"), shown)
+    views: dict[str, View] = {"dst": shown, "src": shown, "src2": shown}
     if name == "vector_top_k":
         views["dst"] = View("activation", "f32", 0, rows, min(cols, 3), cols, 1)
     static = data.draw(st.integers(0, 1))
@@ -493,7 +493,9 @@ def test_a_decoder_fifo_of_another_length_shows(
 ) -> None:
     sizes = exact.Sizes
     monkeypatch.setattr(
-        exact, "Sizes", lambda *given: sizes(*given[:3], given[3] + planted, *given[4:])
+        exact,
+        "Sizes",
+        lambda *given: sizes._make(given)._replace(fifo_bursts=given[3] + planted),
     )
     compressed, frames, initial = _mixed("bitmap")
     hardware = chip(

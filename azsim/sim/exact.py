@@ -27,7 +27,7 @@ __all__ = ["replay_exact"]
 
 
 def replay_exact(trace: Trace, program: Program, hardware: Hardware) -> Timing:
-    """Time a trace cycle by cycle; about a hundred times slower than `replay`.
+    """Time a trace cycle by cycle; hundreds of times slower than `replay`.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def replay_exact(trace: Trace, program: Program, hardware: Hardware) -> Timing:
         np.zeros(3, np.int64),
     )
     count = len(flat.engine)
-    times = Times(*(np.full(count, -1, np.int64) for _ in range(3)), np.zeros(count, np.int64))
+    dispatch, start, end = (np.full(count, -1, np.int64) for _ in range(3))
+    times = Times(dispatch, start, end, np.zeros(count, np.int64))
     run_chip(sizes, work, state, times)
     if count and times.end.min() < 0:
         stuck = trace.sites[flat.site[int(np.argmax(times.end < 0))]]
