@@ -64,8 +64,8 @@ class Line:
     points : tuple of (x, y, text)
         The text is written beside the point; empty for none.
     style : str
-        ``solid``, ``dashed`` (with hollow markers, to be seen where it covers another line) or
-        ``points``.
+        ``solid``, ``dashed`` (with hollow markers, to be seen where it covers another line),
+        ``points`` or ``rings`` (around the points of another line).
     beside : str
         Where texts stand: ``above`` right of the points, ``below`` right or ``left`` below.
     """
@@ -138,7 +138,7 @@ def _legend(labels: Sequence[str], style: dict[str, str], width: int) -> tuple[l
         if x + entry > width - _MARGIN and x > _MARGIN + 6:
             x, row = _MARGIN + 6, row + 1
         y = _MARGIN + 34 + _ROW * row
-        if style[label] != "points":
+        if style[label] in ("solid", "dashed"):
             parts.append(_stroke([(x, y), (x + 26, y)], number, style[label]))
         parts.append(_marker(x + 13, y, number, style[label], ""))
         parts.append(f'<text x="{x + 32:.1f}" y="{y + 4:.1f}">{escape(label)}</text>')
@@ -183,7 +183,7 @@ def _panel(panel: Panel, width: float, labels: Sequence[str]) -> list[str]:
     for line in panel.lines:
         number = labels.index(line.label)
         places = [(across(x), down(y)) for x, y, _ in line.points]
-        if line.style != "points":
+        if line.style in ("solid", "dashed"):
             parts.append(_stroke(places, number, line.style))
         for (x, y), (_, value, text) in zip(places, line.points, strict=True):
             parts.append(_marker(x, y, number, line.style, f"{line.label}: {value:g}"))
@@ -220,9 +220,11 @@ def _marker(x: float, y: float, number: int, style: str, note: str) -> str:
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"',
     )
     own = _COLOURS[number]
+    if style == "rings":
+        shapes = (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7"',) * len(shapes)
     colour = (
         f' fill="none" stroke="{own}" stroke-width="1.6"'
-        if style == "dashed"
+        if style in ("dashed", "rings")
         else f' fill="{own}" stroke="#ffffff" stroke-width="1"'
     )
     start = shapes[number] + colour

@@ -49,9 +49,9 @@ class Figure:
     unit: str
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; the first column is text, the others are numbers."""
-    rule = ["---"] + ["---:"] * (len(heads) - 1)
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], texts: int = 1) -> str:
+    """Return a Markdown table; the first `texts` columns are text, the others are numbers."""
+    rule = ["---"] * texts + ["---:"] * (len(heads) - texts)
     return "\n".join("| " + " | ".join(row) + " |" for row in (heads, rule, *rows))
 
 

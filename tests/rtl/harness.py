@@ -19,9 +19,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-__all__ = ["Design", "bits_to_bytes", "build_all", "modules", "require_rtl", "sources"]
+__all__ = [
+    "Design",
+    "bits_to_bytes",
+    "build_all",
+    "missing_tools",
+    "modules",
+    "require_rtl",
+    "sources",
+]
 
 _HERE = Path(__file__).parent
 _WARNINGS = ["-Wall"]
@@ -36,9 +43,16 @@ _UNOPTIMIZED = """#pragma GCC push_options
 """
 
 
+def missing_tools() -> list[str]:
+    """Return those of the tools that Verilog needs that are not there."""
+    return [tool for tool in ("verilator", "g++") if shutil.which(tool) is None]
+
+
 def require_rtl() -> None:
     """Skip the calling module where verilator or g++ is missing; fail if AZSIM_REQUIRE_RTL=1."""
-    missing = [tool for tool in ("verilator", "g++") if shutil.which(tool) is None]
+    import pytest  # here alone: `rtl.measure` does without
+
+    missing = missing_tools()
     if not missing:
         return
     reason = f"RTL is not compared: {' and '.join(missing)} not found (apt install verilator g++)"

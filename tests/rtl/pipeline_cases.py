@@ -24,7 +24,16 @@ from azsim.machine.engines.mac import Geometry, MatmulCycles
 from rtl.decoder_cases import Block, split
 from rtl.harness import Design
 
-__all__ = ["Joined", "Sequence", "exact", "expected_sums", "fast", "random_sequence", "rtl"]
+__all__ = [
+    "Joined",
+    "Sequence",
+    "exact",
+    "expected_sums",
+    "fast",
+    "random_sequence",
+    "rtl",
+    "sequence_of",
+]
 
 _TAKE_CYCLES = 2
 """A tile's cycles in the array beyond those of its rows and of the last sum: one to take it, one to
@@ -179,6 +188,14 @@ def random_sequence(seed: int, size: Joined) -> Sequence:
     elif seed % 10 == 0:
         stall = (rng.random(int(rng.integers(2, 60))) < 0.4).astype(np.uint8)
         stall[0] = 0
+    return sequence_of(tiles, inputs, dram, stall, size, rng)
+
+
+def sequence_of(
+    tiles: list[np.ndarray], inputs: list[np.ndarray], dram: np.ndarray, stall: np.ndarray,
+    size: Joined, rng: np.random.Generator,
+) -> Sequence:  # fmt: skip
+    """Tiles (N, K) and rows of activations for each, as blocks in memory."""
     out = Sequence(tiles, inputs, [], [], [], [], [], [], [], dram, stall)
     for tile in tiles:
         # Rows of a lane of the outer array, one or two.
