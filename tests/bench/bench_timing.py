@@ -12,11 +12,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from azsim.compiler.compile import compile_graph
 from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
-from azsim.pipeline import prepare
+from azsim.pipeline import prepare, run
 from azsim.sim.exact import replay_exact
 from azsim.sim.execute import execute, write_inputs
 from azsim.sim.timing import replay
@@ -54,9 +55,6 @@ def _measure(rounds: int) -> dict[str, object]:
     program = compiled.program
     inputs = {**prepared.frames, **prepared.initial_state}
 
-    def run() -> object:
-        return execute(program, write_inputs(program, compiled.image, inputs), chip)
-
     trace = execute(program, write_inputs(program, compiled.image, inputs), chip).trace
 
     def under(change: str) -> Callable[[], object]:
@@ -64,11 +62,8 @@ def _measure(rounds: int) -> dict[str, object]:
         return lambda: replay(trace, program, other)
 
     work: dict[str, Callable[[], object]] = {
-        "prepare": lambda: prepare(workload),
-        "compile": lambda: compile_graph(
-            prepared.compressed, chip, prepared.stream, prepared.state, workload.name
-        ),
-        "execute": run,
+        "run": lambda: run(workload, chip, timeline=False),
+        "fast_first": lambda: replay(replace(trace), program, chip),
         "fast": lambda: replay(trace, program, chip),
         "cycle_stepped": lambda: replay_exact(trace, program, chip),
         **{name: under(change) for name, change in CHANGES.items()},
@@ -80,25 +75,22 @@ def _measure(rounds: int) -> dict[str, object]:
             if number:
                 seconds[name].append(spent)
     fast, stepped = replay(trace, program, chip), replay_exact(trace, program, chip)
-    whole = [
-        sum(seconds[name][number] for name in ("prepare", "compile", "execute", "fast"))
-        for number in range(rounds)
-    ]
-    shares = {
-        f"{name} over the whole run": [a / b for a, b in zip(seconds[name], whole, strict=True)]
-        for name in CHANGES
+
+    def ratio(above: str, below: str) -> list[float]:
+        return [a / b for a, b in zip(seconds[above], seconds[below], strict=True)]
+
+    ratios = {
+        "cycle_stepped / fast_first": ratio("cycle_stepped", "fast_first"),
+        "cycle_stepped / fast": ratio("cycle_stepped", "fast"),
+        **{f"{name} / run": ratio(name, "run") for name in CHANGES},
     }
-    ratio = [a / b for a, b in zip(seconds["cycle_stepped"], seconds["fast"], strict=True)]
     return {
         "workload": WORKLOAD,
         "hardware": HARDWARE,
         "rounds": rounds,
         "cycles": {"fast": fast.cycles, "cycle_stepped": stepped.cycles},
         "seconds": {name: _spread(values) for name, values in seconds.items()},
-        "ratios": {
-            name: _spread(values)
-            for name, values in {"cycle_stepped over fast": ratio, **shares}.items()
-        },
+        "ratios": {name: _spread(values) for name, values in ratios.items()},
     }
 
 
