@@ -1,7 +1,7 @@
 """The whole machine stepped cycle by cycle, against the clock that every run uses.
 
 What DRAM has no part in has to end in the very same cycle.  With DRAM the two may differ where
-several channels ask for it at once, so that whole workloads are held to 2 %.
+several channels ask for it at once, so that whole workloads are held to 0.5 %.
 """
 
 from __future__ import annotations
@@ -125,19 +125,19 @@ INT8 = "compression.default.activations.bits=8"
         pytest.param("ethos_u55", (CODEC("rice"), INT8), (), marks=pytest.mark.slow),
     ],
 )
-def test_whole_workloads_are_within_two_percent(
+def test_whole_workloads_take_as_long(
     preset: str, scheme: tuple[str, ...], changes: tuple[str, ...]
 ) -> None:
     hardware = load_hardware(preset, changes)
     fast, stepped = both(*executed(preset, scheme), hardware)
-    assert near(fast.cycles, stepped.cycles, 0.02)
-    assert fast.startup_cycles == pytest.approx(stepped.startup_cycles, rel=0.02)
+    # Most are the same to the cycle; 2 % is what the project promises.
+    assert near(fast.cycles, stepped.cycles, 0.005)
+    assert near(fast.startup_cycles, stepped.startup_cycles, 0.005)
     assert fast.dram_read_bytes == stepped.dram_read_bytes
     assert fast.macs_executed == stepped.macs_executed
     for fast_layer, layer in zip(fast.layers, stepped.layers, strict=True):
-        # Where two transfers of two layers meet, cycles move from one layer to the next: up to a
-        # round of bursts a frame.
-        assert near(fast_layer.cycles, layer.cycles, 0.05, 32 * 16), layer.name
+        # A tile that comes later moves cycles from one layer to the next: up to a burst a frame.
+        assert near(fast_layer.cycles, layer.cycles, 0.01, 32 * 10), layer.name
         for engine in ("mac", "vector"):
             assert fast_layer.busy_cycles[engine] == layer.busy_cycles[engine]
 
@@ -227,7 +227,7 @@ def test_random_graphs_take_nearly_as_long(
     hardware = _changed(VARIANTS[variant], changes)
     fast, stepped = both(ran.execution.trace, ran.compiled.program, hardware)
     loads = sum(site.engine in ("weight", "load", "store") for site in ran.execution.trace.sites)
-    assert near(fast.cycles, stepped.cycles, 0.02, 20 * loads)
+    assert near(fast.cycles, stepped.cycles, 0.02, 4 * loads)
 
 
 def _changed(hardware: Hardware, changes: dict[str, int | str]) -> Hardware:
