@@ -6,7 +6,7 @@ first step of each lane, lane after lane, then the second ones.  In each cycle
 1. the bus brings the next bits, up to its width.  A step's go to its lane's window, and none of
    them before the window has room for all: 128 bits, or twice the largest step's;
 2. every lane takes its next step if all bits of it were there before the cycle, and if its queue
-   has room for the codes: 64, or those of one step with more;
+   has room for the codes: 128, or those of one step with more;
 3. the write port takes codes out of the queues, up to its width, in the order of the steps.
 
 What a step held of a window or a queue is free in the next cycle.  A burst leaves the FIFO when
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 __all__ = ["QUEUE_CODES", "WINDOW_BITS", "Steps", "run_lanes"]
 
 WINDOW_BITS = 128
-QUEUE_CODES = 64
+QUEUE_CODES = 128
 Steps = list[tuple[int, int]]
 """Of each step of a lane: bits taken, codes given."""
 

@@ -533,7 +533,7 @@ class _TansBlock:
 
 
 def walk_lane_tans(block: bytes, lanes: int) -> Walk:
-    """A step is a token, with the word that the lane gets ahead of it."""
+    """A step is a token, with the word without which it could not be taken."""
     count = struct.unpack_from("<I", block, 4)[0]
     if len(block) == 16:
         parts = _parts(count, lanes)
@@ -546,21 +546,25 @@ def walk_lane_tans(block: bytes, lanes: int) -> Walk:
     groups = [tans.groups(lane) for lane in range(len(found))]
     walks = [tans.tokens(*each) for each in zip(found, groups, strict=True)]
     steps: list[Steps] = [[] for _ in found]
+    needed = [-lane.held for lane in found]  # bits beyond those of the words that were needed
     active = [i for i in range(len(found)) if groups[i]]
     while active:
         for i in list(active):
-            lane, word_bits = found[i], 0
+            lane = found[i]
             if lane.held < 32 and lane.words_left:
                 lane.bits |= tans.words.pop()[0] << lane.held
                 lane.held += 32
                 lane.words_left -= 1
-                word_bits = 32
+            before = lane.held
             given = next(walks[i], None)
             if given is None:
-                assert lane.held == word_bits == 0
+                assert lane.held == lane.words_left == 0
                 active.remove(i)
-            else:
-                steps[i].append((word_bits, given))
+                continue
+            needed[i] += before - lane.held
+            word_bits = 32 if needed[i] > 0 else 0
+            needed[i] -= word_bits
+            steps[i].append((word_bits, given))
     assert not tans.words
     return tans.codes, 128 + 8 * header.num_bytes, _dealt(steps, lanes)
 

@@ -321,8 +321,8 @@ def test_steps_that_are_wrong_are_found(
     [
         ("WINDOW_BITS", 127, [[(16, 7)] * 19, [(3, 8)] * 34]),
         ("WINDOW_BITS", 129, [[(43, 38)] * 35, [(6, 1)] * 19]),
-        ("QUEUE_CODES", 63, [[(18, 20)] * 12, [(5, 16)] * 25]),
-        ("QUEUE_CODES", 65, [[(9, 23)] * 32, [(11, 13)] * 33]),
+        ("QUEUE_CODES", 127, [[(13, 32)] * 12, [(9, 64)] * 41]),
+        ("QUEUE_CODES", 129, [[(20, 1)] * 57, [(12, 43)] * 39]),
     ],
 )
 def test_windows_and_queues_of_another_size_are_found(

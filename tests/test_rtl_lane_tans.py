@@ -78,17 +78,7 @@ def test_rtl_models_and_codes_agree(capsys: pytest.CaptureFixture[str]) -> None:
     model, measured = _compared()
     with capsys.disabled():
         print(f"\nlane_tans: {distribution(model, measured)}")  # noqa: T201
-    pairs = [pair for pair in zip(model, measured, strict=True) if pair[1] >= 1000]
-    check_agreement(*zip(*pairs, strict=True), mean=0.01, worst=0.03, slack_cycles=3)
-
-
-@pytest.mark.xfail(
-    strict=True,
-    reason="7 cycles on one block of zeros: the profile writes codes in demand order, "
-    "the port takes the lanes' groups in turn",
-)
-def test_profile_of_short_blocks_is_within_three_cycles() -> None:
-    check_agreement(*_compared(), mean=0.01, worst=0.03, slack_cycles=3)
+    check_agreement(model, measured, mean=0.01, worst=0.03, slack_cycles=3)
 
 
 @pytest.mark.parametrize(("density", "least"), [(1.0, 15.9), (0.25, 28.0)])
@@ -132,8 +122,8 @@ def test_planted_fifo_of_another_length_and_order_by_readiness_are_found(planted
 @pytest.mark.parametrize(
     ("bits", "planted"),
     [
-        (2, {"queue_groups": 3}),
-        (2, {"queue_groups": 5}),
+        (2, {"queue_groups": 7}),
+        (2, {"queue_groups": 9}),
         (2, {"port_codes": 48}),
         (8, {"buffer_beats": 1}),
         (8, {"buffer_beats": 3}),

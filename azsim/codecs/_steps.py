@@ -29,7 +29,7 @@ WINDOW_BITS = 128
 """Bits that a lane holds of its stream; twice those of a block's largest step, if that is more."""
 
 
-QUEUE_CODES = 64
+QUEUE_CODES = 128
 """Codes that a lane holds for the write port; a step of more has a queue to itself."""
 
 

@@ -60,7 +60,7 @@ def step_decoder(
     *,
     groups: list[np.ndarray] | None = None,
     port_codes: int = 64,
-    queue_groups: int = 4,
+    queue_groups: int = 8,
     buffer_beats: int = 2,
     stall: np.ndarray = _NO_STALL,
 ) -> Stepped:
@@ -198,15 +198,17 @@ def _step(widths, numbers, lane_bits, ends, room, stall):
 
 @kernel
 def word_demands(widths, numbers, lane_bits, log):
-    """Bits that the mux hands a lane just before each token, like `widths` (lanes, tokens)."""
+    """Bits of the words that a lane needs for each token, like `widths` (lanes, tokens).
+
+    The mux hands a word out as soon as a lane holds less than another one, so that a lane has it
+    up to some tokens before it cannot go on without.
+    """
     demands = np.zeros(widths.shape, np.uint8)
     for lane in range(numbers.shape[0]):
         held = lane_bits[lane] & (WORD_BITS - 1)
-        left = lane_bits[lane] >> 5
         for token in range(numbers[lane]):
-            if held < WORD_BITS and left > 0:
+            held -= widths[lane, token] + (log if token == 0 else 0)
+            if held < 0:
                 demands[lane, token] = WORD_BITS
                 held += WORD_BITS
-                left -= 1
-            held -= widths[lane, token] + (log if token == 0 else 0)
     return demands

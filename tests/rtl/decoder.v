@@ -7,7 +7,7 @@
 module decoder #(
     parameter LANES = 4,
     parameter PORT_CODES = 64,
-    parameter QUEUE_GROUPS = 4,
+    parameter QUEUE_GROUPS = 8,
     parameter IS_ZERO_RUN = 0,
     parameter BANK_BITS = 8
 ) (

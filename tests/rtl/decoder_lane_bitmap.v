@@ -5,7 +5,7 @@
 // the last of them the next mask is loaded too.
 
 module decoder_lane_bitmap #(
-    parameter QUEUE_GROUPS = 4
+    parameter QUEUE_GROUPS = 8
 ) (
     input  wire         clk,
     input  wire         reset,

@@ -5,7 +5,7 @@
 // of one that the last entry has begun, leaves a cycle later.
 
 module decoder_lane_zero_run #(
-    parameter QUEUE_GROUPS = 4
+    parameter QUEUE_GROUPS = 8
 ) (
     input  wire         clk,
     input  wire         reset,

@@ -24,7 +24,7 @@ from rtl.harness import Design, bits_to_bytes
 __all__ = ["Block", "Job", "exact", "fast", "open_block", "random_block", "rtl", "tans_design"]
 
 BUS_WORDS = 4
-_BUFFER_CYCLES = 1  # a word waits in the buffer before the mux
+_PIPELINE_CYCLES = 2  # a word waits in the buffer, a group is written after its last token
 _LIMIT = 1 << 16
 _CLASSES = 7
 _END = 63  # no sum is as large
@@ -357,4 +357,4 @@ def fast(block: Block, lanes: int, port_codes: int) -> int:
     """Cycles as the timing engine takes them, from the first word on, plus the pipeline's."""
     steps = block_lane_steps(block.data, lanes)._replace(head_bits=0)
     profile = decode_profile(steps, 32 * BUS_WORDS, port_codes, 8 * len(block.data))
-    return int(profile[-1]) + _BUFFER_CYCLES
+    return int(profile[-1]) + _PIPELINE_CYCLES

@@ -15,7 +15,7 @@
 module tans_decoder #(
     parameter LANES = 4,
     parameter PORT_CODES = 64,
-    parameter QUEUE_GROUPS = 4,
+    parameter QUEUE_GROUPS = 8,
     parameter BUS_WORDS = 4,
     parameter BUFFER_BEATS = 2,
     parameter HOLD_WORDS = 2,

@@ -6,7 +6,7 @@
 // the entry.  Contexts of the group that comes next lie ready when a group ends.
 
 module tans_lane #(
-    parameter QUEUE_GROUPS = 4,
+    parameter QUEUE_GROUPS = 8,
     parameter HOLD_WORDS = 2,
     parameter ROW_BITS = 12,
     parameter PLACE_BITS = 8

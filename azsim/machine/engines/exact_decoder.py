@@ -45,7 +45,7 @@ WRITTEN = _WRITTEN
 """Column of a lane's state that counts the groups it has written."""
 
 
-def new_lanes(first_event: np.ndarray, num_codes: np.ndarray, queue_groups: int = 4) -> np.ndarray:
+def new_lanes(first_event: np.ndarray, num_codes: np.ndarray, queue_groups: int = 8) -> np.ndarray:
     """State of lanes at the start of a job.
 
     Parameters
