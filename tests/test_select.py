@@ -66,7 +66,8 @@ def test_the_rule_is_that_of_the_clock(name: str, density: float) -> None:
     for choice in select._candidates(hardware):
         wanted = sum(measured(weight.codes[tile.n0 : tile.n1], choice, hardware) for tile in tiles)
         found = select._cost(weight, tiles, choice, hardware)[1]
-        assert found == pytest.approx(wanted, rel=0.07), choice
+        # The program begins some cycles later than its load, so that refreshes fall elsewhere.
+        assert found == pytest.approx(wanted, abs=8), choice
 
 
 @pytest.mark.parametrize("name", CHIPS)
@@ -77,18 +78,7 @@ def test_by_cycles_takes_what_the_clock_finds_quickest(name: str, density: float
     assert {choice.name for choice in candidates} == set(CODECS)
     cycles = {choice.name: measured(weight.codes, choice, hardware) for choice in candidates}
     chosen = select._best(weight, (Tile("w", 0, 0, 128, 0, 256),), hardware)
-    assert cycles[chosen.name] <= min(cycles.values()) * 1.06
-
-
-def test_decoding_behind_dram_costs_nothing_more() -> None:
-    az1 = CHIPS["az1"]
-    burst = az1.dram.burst_bytes
-    behind = [load_cycles(100 * burst, cycles, az1) for cycles in (0, 200, 400)]
-    # Only the last burst's decoding stands out.
-    assert behind[1] - behind[0] == pytest.approx(2)
-    assert behind[2] - behind[0] == pytest.approx(4)
-    ahead = load_cycles(100 * burst, 10_000, az1)
-    assert ahead == pytest.approx(10_000 + load_cycles(burst, 0, az1))
+    assert cycles[chosen.name] <= min(cycles.values()) + 8
 
 
 def test_hand_computed_load() -> None:
@@ -97,9 +87,10 @@ def test_hand_computed_load() -> None:
         dram__latency_ns=50, dram__row_miss_ns=0, dram__refresh_interval_ns=0,
         dram__outstanding_bursts=16, decoder__fifo_bursts=16,
     )  # fmt: skip
-    # A burst takes 10 cycles and comes after 50; 5 bursts, the decoder has 4 cycles for each.
-    assert load_cycles(300, 20, plain) == pytest.approx(50 + 5 * 10 + 4)
-    # The decoder has 30 cycles for each.
-    assert load_cycles(300, 150, plain) == pytest.approx(50 + 10 + 5 * 30)
+    block = encode_block("raw", np.ones(300, np.int8), 8)
+    assert len(block) == 316
+    # A burst takes 10 cycles and comes after 50; of the fifth one the bus brings 60 bytes in 4
+    # cycles; a step and a write follow.
+    assert load_cycles(block, 8, plain) == 50 + 5 * 10 + 4 + 2
     one = replace(plain, dram=replace(plain.dram, outstanding_bursts=1))
-    assert load_cycles(300, 0, one) == pytest.approx(5 * 60)
+    assert load_cycles(block, 8, one) == 5 * 60 + 4 + 2

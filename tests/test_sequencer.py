@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from azsim.errors import AssemblyError, MachineError
 from azsim.isa import assembly
 from azsim.isa.program import DramImage
+from azsim.sim.exact import replay_exact
 from azsim.sim.execute import execute
 from azsim.sim.races import check_races
 from azsim.sim.timing import Timing, replay
@@ -278,3 +279,27 @@ def test_a_wait_for_the_second_to_last_completion() -> None:
     fills = ["vector_fill dst=v1 value=1.0"] * 3
     found = times(view(1, "activation", "i32", 0), *fills, "scalar_read wait_vector=2 src=v1 to=s1")
     assert found.end[3] == found.end[1]
+
+
+def test_both_clocks_agree_on_programs_that_wait_for_scalars() -> None:
+    lines = [
+        view(0, "dram", "f32", 0, 1, 64),
+        view(1, "activation", "f32", 0, 1, 64),
+        view(3, "activation", "f32", 0x400, 1, 64),
+        WORD,
+        "scalar to=s2 number=5",
+        "again: load wait_vector=1 dst=v1 src=v0",
+        "vector_arg wait_load=1 dst=v6 src=v1",
+        "vector_fill dst=v3 value=1.0",
+        "scalar_read wait_vector=2 src=v6 to=s3",
+        "scalar to=s1 left=s1 number=1",
+        "branch left=s1 right=s2 condition=less target=again",
+        "scalar_write wait_vector=1 dst=v6 left=s1",
+        "fence",
+    ]
+    program = assembly.parse("\n".join([*lines, "halt"]))
+    trace = execute(program, DramImage(np.zeros(8192, np.uint8)), CHIP).trace
+    fast, exact = replay(trace, program, CHIP), replay_exact(trace, program, CHIP)
+    assert (fast.engine == 6).sum() == 6
+    for name in ("engine", "dispatch", "start", "end"):
+        np.testing.assert_array_equal(getattr(fast, name), getattr(exact, name), name)

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from azsim.codecs import block_decode_cycles
 from azsim.hardware.description import Hardware
+from azsim.machine.engines.bus import bus_parameters
+from azsim.machine.engines.clock import run_clock
+from azsim.machine.engines.decoder import DecoderSizes, block_times
 
 __all__ = ["decoder_cycles", "load_cycles"]
+
+
+def _port_codes(element_bits: int, hardware: Hardware) -> int:
+    return max(1, 8 * hardware.weight_sram.write_bytes_per_cycle // element_bits)
 
 
 def decoder_cycles(block: bytes, element_bits: int, hardware: Hardware) -> int:
@@ -18,45 +27,50 @@ def decoder_cycles(block: bytes, element_bits: int, hardware: Hardware) -> int:
         Of a code in weight SRAM.
     hardware : Hardware
     """
-    decoder, sram = hardware.decoder, hardware.weight_sram
-    port_codes = max(1, 8 * sram.write_bytes_per_cycle // element_bits)
-    return block_decode_cycles(block, decoder.lanes, 8 * decoder.bus_bytes_per_cycle, port_codes)
+    decoder = hardware.decoder
+    bus_bits = 8 * decoder.bus_bytes_per_cycle
+    return block_decode_cycles(block, decoder.lanes, bus_bits, _port_codes(element_bits, hardware))
 
 
-def load_cycles(num_bytes: int, decode_cycles: float, hardware: Hardware) -> float:
-    """Cycles from the start of a block's transfer to the end of its last code.
-
-    DRAM and decoder work at the same time, burst by burst, so that the slower of them sets the
-    rate; what does not overlap is the wait for the first burst and the decoding of the last::
-
-        served   = max(burst, (latency + burst) / outstanding, (latency + burst + decode) / fifo)
-        interval = max(served and the shares of row misses and refresh, decode)
-        cycles   = latency + burst + (bursts - 1) * interval + decode
-
-    with ``decode = decode_cycles / bursts``.  These are the clock's rules for bursts that are all
-    alike (docs/machine.md).  That row misses and refresh are spread evenly is a simplification; it
-    is up to 6.2 % off on the chips of tests/test_select.py.
+def load_cycles(block: bytes, element_bits: int, hardware: Hardware) -> int:
+    """Cycles that the clock gives a block's load, were it all that the chip does.
 
     Parameters
     ----------
-    num_bytes : int
-        Of the block, at least 1.
-    decode_cycles : float
-        Of the busiest lane or of the write port, whichever are more, input always ready.
+    block : bytes
+    element_bits : int
+        Of a code in weight SRAM.
     hardware : Hardware
     """
-    dram, cycles_per_ns = hardware.dram, hardware.clock_hz * 1e-9
-    bursts = -(-num_bytes // dram.burst_bytes)
-    latency = dram.latency_ns * cycles_per_ns
-    burst = dram.burst_bytes / dram.bytes_per_s * hardware.clock_hz
-    decode = decode_cycles / bursts
-    served = max(
-        burst,
-        (latency + burst) / dram.outstanding_bursts,
-        (latency + burst + decode) / hardware.decoder.fifo_bursts,
+    decoder, burst_bytes = hardware.decoder, hardware.dram.burst_bytes
+    bursts = -(-len(block) // burst_bytes)
+    sizes = DecoderSizes(
+        decoder.lanes,
+        8 * decoder.bus_bytes_per_cycle,
+        _port_codes(element_bits, hardware),
+        8 * burst_bytes,
     )
-    served += dram.row_miss_ns * cycles_per_ns * dram.burst_bytes / dram.row_bytes
-    if dram.refresh_interval_ns:
-        under_way_ns = dram.burst_bytes / dram.bytes_per_s * 1e9 / 2  # is not cut
-        served /= 1 - max(0.0, dram.refresh_ns - under_way_ns) / dram.refresh_interval_ns
-    return latency + burst + (bursts - 1) * max(served, decode) + decode
+    ticks, dram = bus_parameters(hardware)
+    zero = np.zeros(1, np.int64)
+    dispatch, start, end = (np.full(1, -1, np.int64) for _ in range(3))
+    run_clock(
+        zero,  # engine: the weight channel
+        zero,
+        zero,
+        block_times(block, sizes, 0, bursts),
+        zero,
+        np.zeros((1, 5), np.int64),
+        zero,
+        np.array([bursts], np.int64),
+        zero,
+        zero,
+        ticks,
+        hardware.sequencer.issue_cycles,
+        hardware.sequencer.queue_entries,
+        dram,
+        dispatch,
+        start,
+        end,
+        np.zeros(3, np.int64),
+    )
+    return int(end[0] - start[0]) // ticks

@@ -7,10 +7,8 @@ one with the fewest bytes, or the fewest cycles, is taken.  Ties go to the other
 to the codec that the chip's description names first.  On a chip that decodes at read the choice
 is `azsim.compiler.stored.used_codec`'s.
 
-The cycles of a tensor are those of bringing its tiles on the chip once, one after the other, when
-nothing else uses DRAM: a tile takes the larger of its time on DRAM and its time in the decoder
-(the busiest lane, or its packed bytes over the write port), and the beginning and the end that do
-not overlap (`azsim.compiler.loading`).  Products that a load hides behind are not looked at.
+The cycles of a tensor are those that the clock gives the loads of its tiles when nothing else uses
+DRAM (`azsim.compiler.loading`).  Products that a load hides behind are not looked at.
 """
 
 from __future__ import annotations
@@ -20,10 +18,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from azsim.codecs import block_lane_steps, codec_names, codec_parameters, encode_block
+from azsim.codecs import codec_names, codec_parameters, encode_block
 from azsim.compiler.loading import load_cycles
 from azsim.compiler.stored import used_codec
-from azsim.compiler.tile import Plan, Tile, element_width, packed_bytes
+from azsim.compiler.tile import Plan, Tile, element_width
 from azsim.compression.scheme import AUTO
 from azsim.errors import CodecError
 from azsim.hardware.description import Hardware
@@ -58,7 +56,7 @@ def _best(weight: CompressedWeight, tiles: tuple[Tile, ...], hardware: Hardware)
     if hardware.decoder.at == "read":
         return used_codec(weight.codec, hardware)  # the plan depends on it already
     is_by_cycles = bool(weight.codec.parameters.get("by_cycles"))
-    best: tuple[tuple[float, float], CodecChoice] | None = None
+    best: tuple[tuple[int, int], CodecChoice] | None = None
     for choice in _candidates(hardware):
         try:
             num_bytes, cycles = _cost(weight, tiles, used_codec(choice, hardware), hardware)
@@ -72,20 +70,15 @@ def _best(weight: CompressedWeight, tiles: tuple[Tile, ...], hardware: Hardware)
 
 def _cost(
     weight: CompressedWeight, tiles: tuple[Tile, ...], choice: CodecChoice, hardware: Hardware
-) -> tuple[int, float]:
+) -> tuple[int, int]:
     """Bytes and cycles of all tiles."""
-    port = hardware.weight_sram.write_bytes_per_cycle
     width = element_width(weight.bits)
-    num_bytes, cycles = 0, 0.0
+    num_bytes = cycles = 0
     for tile in tiles:
         codes = np.ascontiguousarray(weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1])
         block = encode_block(
             choice.name, codes, weight.bits, columns=max(1, codes.shape[1]), **choice.parameters
         )
         num_bytes += len(block)
-        decode_cycles = max(  # as the clock has it
-            block_lane_steps(block, hardware.decoder.lanes).most_steps,
-            packed_bytes(len(codes), codes.shape[1], width) / port,
-        )
-        cycles += load_cycles(len(block), decode_cycles, hardware)
+        cycles += load_cycles(block, width, hardware)
     return num_bytes, cycles

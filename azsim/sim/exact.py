@@ -11,6 +11,7 @@ import numpy as np
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import Program
+from azsim.machine.engines.bus import bus_parameters
 from azsim.machine.engines.exact_array import new_array
 from azsim.machine.engines.exact_chip import Memory, Sizes, State, Times, run_chip
 from azsim.machine.engines.exact_dram import BURST_WAITS, ROW_MISSES, new_memory, new_queues
@@ -20,7 +21,7 @@ from azsim.machine.engines.exact_transfer import new_channels
 from azsim.machine.engines.exact_vector import new_vector
 from azsim.machine.trace import Trace
 from azsim.sim.exact_work import all_work, array_shape, most_products
-from azsim.sim.flatten import FlatTrace, bus_parameters
+from azsim.sim.flatten import FlatTrace
 from azsim.sim.timing import Timing, collect
 
 __all__ = ["replay_exact"]

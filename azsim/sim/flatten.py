@@ -6,12 +6,11 @@ stands for, and the cycles that its engine takes when nothing holds it up.
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 import numpy as np
 
-from azsim.hardware.description import Dram, Hardware
+from azsim.hardware.description import Hardware
 from azsim.isa.program import Program
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.engines.decoder import DecoderSizes, copy_times
@@ -26,50 +25,10 @@ from azsim.machine.instructions import instructions
 from azsim.machine.trace import Site, Trace
 from azsim.machine.view import View
 
-__all__ = ["FlatTrace", "bus_parameters"]
+__all__ = ["FlatTrace"]
 
-_MAX_TICKS = 1 << 20
 _CHUNK_MARKS = 1 << 25
 _CONTROL, _FENCE, _SCALAR_WAIT = -1, 5, 6
-
-
-def dram_ticks(dram: Dram, clock_hz: int) -> tuple[int, int]:
-    """Ticks per cycle, and ticks that one burst takes on the bus.
-
-    Exact where the burst's cycles are a fraction with a denominator up to 2**20, rounded up to
-    such a fraction otherwise.
-    """
-    cycles = Fraction(dram.burst_bytes * clock_hz, dram.bytes_per_s)
-    if cycles.denominator <= _MAX_TICKS:
-        return cycles.denominator, cycles.numerator
-    return _MAX_TICKS, math.ceil(cycles * _MAX_TICKS)
-
-
-def _ticks(time_ns: float, clock_hz: int, ticks: int) -> int:
-    return math.ceil(Fraction(time_ns) * clock_hz * ticks / 10**9)
-
-
-def bus_parameters(hardware: Hardware) -> tuple[int, np.ndarray]:
-    """Ticks per cycle, and the description of DRAM that `run_clock` takes: (8,) int64."""
-    dram, clock = hardware.dram, hardware.clock_hz
-    ticks, burst_ticks = dram_ticks(dram, clock)
-    every = _ticks(dram.refresh_interval_ns, clock, ticks)
-    # With a tick near the interval, rounding must not make refresh last for ever.
-    refresh = min(_ticks(dram.refresh_ns, clock, ticks), max(0, every - 1))
-    bus = np.array(
-        [
-            burst_ticks,
-            _ticks(dram.latency_ns, clock, ticks),
-            dram.outstanding_bursts,
-            hardware.decoder.fifo_bursts,
-            max(1, dram.row_bytes // dram.burst_bytes),
-            _ticks(dram.row_miss_ns, clock, ticks),
-            every,
-            refresh,
-        ],
-        np.int64,
-    )
-    return ticks, bus
 
 
 def _row_ranges(view: View) -> tuple[np.ndarray, int]:

@@ -13,9 +13,10 @@ import numpy as np
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import Program
+from azsim.machine.engines.bus import bus_parameters
 from azsim.machine.engines.clock import run_clock
 from azsim.machine.trace import Trace
-from azsim.sim.flatten import FlatTrace, bus_parameters
+from azsim.sim.flatten import FlatTrace
 
 __all__ = ["Products", "Timing", "collect", "replay"]
 

@@ -173,10 +173,10 @@ def run_chip(sizes, work, state, times):
         # The edge.  What enters an empty queue may start at once.
         _complete(sequencer, channels, transfers, active, is_over, arrived, times.end, cycle)
         next_arrival = _start(sizes, work, state, times.start, cycle)
-        has_left, i, is_fence = issue(sequencer, program, sizes.issue_cycles, sizes.queue_entries)
+        has_left, i, is_done = issue(sequencer, program, sizes.issue_cycles, sizes.queue_entries)
         if i >= 0:
             times.dispatch[i] = cycle
-        if is_fence:
+        if is_done:
             times.start[i] = cycle
             times.end[i] = cycle
         if has_left:

@@ -1,9 +1,10 @@
 """The sequencer and the engines' queues, cycle by cycle.
 
 The sequencer works on one instruction for `issue_cycles`; at the end of the last of these cycles a
-control instruction is over, a fence waits until no engine has anything left, and any other
-instruction enters its engine's queue as soon as there is room.  An entry leaves the queue when its
-instruction starts, and its place is free at once.
+control instruction is over, one that reads or writes a scalar once its waits are, a fence waits
+until no engine has anything left, and any other instruction enters its engine's queue as soon as
+there is room.  An entry leaves the queue when its instruction starts, and its place is free at
+once.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 _ENGINES = 5
-_FENCE = 5
+_FENCE, _SCALAR_WAIT = 5, 6
 # State of the sequencer: next executed instruction, cycles that it still needs, how many of those
 # before it belong to an engine or are fences.
 _AT, _LEFT, _NUMBER = range(3)
@@ -38,7 +39,7 @@ class Instructions(NamedTuple):
     """What the sequencer reads; arrays by executed instruction, then by engine instruction."""
 
     stream: np.ndarray
-    """(executed,) int64: engine, 5 for fence and halt, -1 for control."""
+    """(executed,) int64: engine, 5 for fence and halt, 6 for control that waits, -1 for other."""
     members: np.ndarray
     """(n,) int64: instruction numbers grouped by engine, each group in program order."""
     base: np.ndarray
@@ -62,6 +63,15 @@ def new_sequencer(issue_cycles: int) -> Sequencer:
 
 
 @kernel
+def _has_waited(counts, targets, i):
+    """Tell whether all that an instruction waits for has completed."""
+    has_waited = True
+    for other in range(_ENGINES):
+        has_waited &= counts[_COMPLETED, other] >= targets[i, other]
+    return has_waited
+
+
+@kernel
 def next_to_start(sequencer, program, engine):
     """Return the instruction at the head of an engine's queue; -1 if there is none, or it waits."""
     counts = sequencer.counts
@@ -69,10 +79,7 @@ def next_to_start(sequencer, program, engine):
     if started == counts[_ISSUED, engine]:
         return -1
     i = program.members[program.base[engine] + started]
-    for other in range(_ENGINES):
-        if counts[_COMPLETED, other] < program.targets[i, other]:
-            return -1
-    return i
+    return i if _has_waited(counts, program.targets, i) else -1
 
 
 @kernel
@@ -101,8 +108,9 @@ def issue(sequencer, program, issue_cycles, queue_entries):
     -------
     has_left : bool
     i : int
-        Its number if it belongs to an engine or is a fence, -1 for control.
-    is_fence : bool
+        Its number if it belongs to an engine, is a fence or has waited, -1 for other control.
+    is_done : bool
+        Whether it is the sequencer's own, and over.
     """
     state, counts = sequencer
     if state[_LEFT] > 0 or state[_AT] == len(program.stream):
@@ -110,6 +118,9 @@ def issue(sequencer, program, issue_cycles, queue_entries):
     engine = program.stream[state[_AT]]
     if engine == _FENCE:
         if not _is_drained(counts):
+            return False, -1, False
+    elif engine == _SCALAR_WAIT:
+        if not _has_waited(counts, program.targets, state[_NUMBER]):
             return False, -1, False
     elif engine >= 0:
         if counts[_ISSUED, engine] - counts[_STARTED, engine] == queue_entries:
@@ -121,7 +132,7 @@ def issue(sequencer, program, issue_cycles, queue_entries):
         state[_NUMBER] += 1
     state[_AT] += 1
     state[_LEFT] = issue_cycles
-    return True, i, engine == _FENCE
+    return True, i, engine >= _FENCE
 
 
 @kernel
