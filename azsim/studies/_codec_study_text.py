@@ -325,10 +325,10 @@ def _synthetic_table(distribution: str, figures: _Figures) -> str:
 
 
 _DECODER_TEXT = _flow("""
-    Weights per cycle are weights over the largest of three times: the cycles of the busiest of 16
-    lanes, from the symbols of the very stream; the stream over a bus of 16 bytes per cycle; the
-    packed codes through a write port of 64 bytes per cycle. None of the three waits for another
-    here; `azsim run` times them together, with DRAM latency and a FIFO.
+    Weights per cycle are weights over the cycles from the first word on the bus to the last code in
+    weight SRAM, all of the block in the FIFO: 16 lanes whose steps are those of the very stream, a
+    bus of 16 bytes per cycle that brings them header, tables and steps in the order of their
+    demand, and a write port of 64 bytes per cycle. `azsim run` adds DRAM and its latency.
 """)
 
 
