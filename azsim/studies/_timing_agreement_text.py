@@ -300,12 +300,13 @@ _MAC_TEXT = _flow("""
 """)
 
 _DECODER_TEXT = _flow("""
-    A whole block through the lanes into weight SRAM, words always at hand. The fast model takes the
-    busiest lane's cycles, counted on the block's own symbols, or the write port's, whichever is
-    more, and a constant for the pipeline; for `lane_tans` also those of the bus, as its lanes share
-    one stream of words. It leaves out that lanes wait for each other, at the port and at the mux of
-    words, and how the last groups leave: mostly a cycle or two of a block, and more where lanes and
-    bus of a `lane_tans` block are about as busy.
+    A whole block through the lanes into weight SRAM, words always at hand. The fast model works through
+    the block's own steps in the order in which the lanes want their bits: a step is taken when the
+    bus has brought its bits, when the lane before it and the queue behind it have room, and the
+    block ends with its last write; plus a constant for the pipeline. It lets the write port keep
+    that order, where the Verilog's takes groups of 16 codes round-robin, and gives the lanes of
+    `bitmap` and `zero_run` one stream where those of the Verilog have one each: mostly a cycle or
+    two of a block, and more where lanes and bus of a `lane_tans` block are about as busy.
 """)
 
 _DRAM_TEXT = _flow("""

@@ -24,7 +24,8 @@ from rtl.harness import Design, bits_to_bytes
 __all__ = ["Block", "Job", "exact", "fast", "open_block", "random_block", "rtl", "tans_design"]
 
 BUS_WORDS = 4
-_PIPELINE_CYCLES = 2  # a word waits in the buffer, a group is written after its last token
+# A word waits in the buffer and is handed over, a group is written after its last token.
+_PIPELINE_CYCLES = 3
 _LIMIT = 1 << 16
 _CLASSES = 7
 _END = 63  # no sum is as large
