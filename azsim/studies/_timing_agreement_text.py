@@ -300,13 +300,13 @@ _MAC_TEXT = _flow("""
 """)
 
 _DECODER_TEXT = _flow("""
-    A whole block through the lanes into weight SRAM, words always at hand. The fast model works through
-    the block's own steps in the order in which the lanes want their bits: a step is taken when the
-    bus has brought its bits, when the lane before it and the queue behind it have room, and the
-    block ends with its last write; plus a constant for the pipeline. It lets the write port keep
-    that order, where the Verilog's takes groups of 16 codes round-robin, and gives the lanes of
-    `bitmap` and `zero_run` one stream where those of the Verilog have one each: mostly a cycle or
-    two of a block, and more where lanes and bus of a `lane_tans` block are about as busy.
+    A whole block through the lanes into weight SRAM, words always at hand. The fast model works
+    through the block's own steps in the order in which the lanes want their bits: a step is taken
+    when the bus has brought its bits, its lane is free and its queue has room, and the block ends
+    with its last write; plus a constant for the pipeline. It lets the write port keep that order,
+    where the Verilog's takes groups of 16 codes round-robin, and gives the lanes of `bitmap` and
+    `zero_run` one stream where those of the Verilog have one each: mostly a cycle or two of a
+    block, and more where lanes and bus of a `lane_tans` block are about as busy.
 """)
 
 _DRAM_TEXT = _flow("""
