@@ -50,7 +50,8 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
 
 
 def cycles(site: Site, hardware: Hardware) -> int:
-    """Each row over the lanes, and at least the pipeline: it waits for the row before."""
+    """Each row over the lanes; the next begins when its first group has left the pipeline."""
     vector, dst = hardware.vector, site.views["dst"]
-    row = max(-(-dst.cols // vector.lanes), vector.pipeline_cycles)
-    return vector.pipeline_cycles + dst.rows * row
+    groups = -(-dst.cols // vector.lanes)
+    before_last = (dst.rows - 1) * max(groups, vector.pipeline_cycles)
+    return before_last + groups + vector.pipeline_cycles
