@@ -139,6 +139,9 @@ def test_the_tables_of_the_hardware_are_fresh() -> None:
     assert page == reference.with_tables(page), (
         "docs/machine.md is old; write it anew: python -m azsim.hardware.reference"
     )
+    assert "| `mac.dataflow` |  | timing | `inner`, `outer` |" in page
+    assert "| `mac.lanes` | lanes | timing | 1 to 4,096 |" in page
+    assert "| `decoder.codecs` |  | structural | names of codecs |" in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -139,7 +139,7 @@ def _unit(name: str) -> str:
 
 
 def _allowed(hint: Any) -> str:
-    plain = getattr(hint, "__origin__", hint)  # of an annotated type
+    plain = getattr(hint, "__origin__", hint) if hasattr(hint, "__metadata__") else hint
     if get_origin(plain) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(plain))
     least = most = ""
