@@ -58,7 +58,7 @@ def test_scalars_compute_as_python_does_and_wrap(operation: str, a: int, b: int,
         f"scalar to=s3 number={b}",
         f"scalar to=s1 left=s2 right=s3 number={c} operation={operation}",
     )
-    assert found == int32(PYTHON[operation](a, b + c))
+    assert found == int32(PYTHON[operation](a, int32(b + c)))
 
 
 def test_the_first_scalar_stays_0() -> None:
@@ -217,6 +217,13 @@ def test_labels_come_back_as_text() -> None:
     program = assembly.parse("fence\nx: fence\nbranch left=s1 target=x\nhalt")
     text = assembly.format(program)
     assert "L1:\nfence\nbranch left=s1 right=s0 condition=equal target=L1\n" in text
+    assert assembly.parse(text).instructions == program.instructions
+
+
+def test_a_target_outside_the_program_stays_a_number() -> None:
+    program = assembly.parse("branch target=40\nbranch target=2\nhalt")
+    text = assembly.format(program)
+    assert "condition=equal target=40\n" in text
     assert assembly.parse(text).instructions == program.instructions
 
 

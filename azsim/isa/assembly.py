@@ -70,6 +70,7 @@ def format(program: Program, *, numbered: bool = False) -> str:
         for instruction in program.instructions
         if instruction.mnemonic == "branch"
     }
+    targets &= set(range(len(program.instructions)))  # what lies outside has no line for a label
     depth = 0
     layer = None
     for index, instruction in enumerate(program.instructions):
@@ -79,7 +80,7 @@ def format(program: Program, *, numbered: bool = False) -> str:
             layer = program.layer_of[index]
             lines.append(f".in {_quoted(program.layers[layer])}" if layer >= 0 else ".in")
         text = format_instruction(instruction)
-        if instruction.mnemonic == "branch":
+        if text.startswith("branch ") and instruction.operands.get("target", 0) in targets:
             text = text.replace("target=", "target=L")
         if index in program.region_of_view:
             text += f" region={_quoted(program.region_of_view[index])}"

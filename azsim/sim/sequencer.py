@@ -102,7 +102,7 @@ class Sequencer:
                     return self._branch(op)
             case "scalar":
                 scalars = machine.scalars
-                number = scalars[op.right] + op.number
+                number = _wrapped(scalars[op.right] + op.number)
                 self._set(op.to, _OPERATIONS[op.function](scalars[op.left], number))
             case "scalar_read":
                 self._check_word(op, "src", op.src)
