@@ -21,6 +21,7 @@ from azsim import arith
 from azsim.cli import main
 from azsim.codecs import LaneSteps, block_lane_steps, codec_names, decode_profile, encode_block
 from azsim.compiler.compile import compile_graph
+from azsim.compiler.loading import load_cycles
 from azsim.errors import CompileError, MachineError
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
@@ -310,7 +311,8 @@ def test_an_array_that_decodes_as_it_reads(activation_bits: int) -> None:
 # ---------------------------------------------------------------------------- vector engine
 
 
-VECTOR = [name for name, entry in instruction_set().instructions.items() if entry.engine == "vector"]
+INSTRUCTIONS = instruction_set().instructions
+VECTOR = [name for name, entry in INSTRUCTIONS.items() if entry.engine == "vector"]
 
 
 @pytest.mark.parametrize("name", VECTOR)
@@ -398,6 +400,36 @@ def test_blocks_take_a_cycle_more_than_their_profile_says(
     found = _stepped_block(steps, 8 * bus_bytes, port_codes)
     wanted = int(decode_profile(steps, 8 * bus_bytes, port_codes, 512)[-1])
     assert wanted <= found <= wanted + max(1, 0.01 * wanted)
+
+
+PACKED_LOAD = """
+view view=v0 space=dram dtype=u8 addr=0x0 cols={size} col_stride=1
+view view=v1 space=weight dtype=i{bits} rows=64 cols={cols} row_stride={stride} col_stride=1
+weight_load dst=v1 src=v0
+"""
+
+
+@pytest.mark.parametrize(
+    ("bits", "cols", "codes_a_cycle"),
+    [(8, 3, 2), (4, 4, 4), (4, 3, 3), (2, 8, 8), (2, 5, 5), (2, 1, 2)],
+)
+def test_rows_that_do_not_fill_a_byte_take_the_port_as_long(
+    bits: int, cols: int, codes_a_cycle: int
+) -> None:
+    """Two bytes of the port hold a row here, or fewer codes than there would be without rows."""
+    hardware = chip(weight_sram__write_bytes_per_cycle=2, dram__refresh_interval_ns=0)
+    block = encode_block("raw", np.ones((64, cols), np.int8), bits, columns=cols)
+    stride = -(-cols * bits // 8) * 8 // bits
+    text = PACKED_LOAD.format(size=len(block), bits=bits, cols=cols, stride=stride)
+    program = assembly.parse(text + "halt\n")
+    image = DramImage(np.frombuffer(block + bytes(4096), np.uint8).copy())
+    trace = execute(program, image, hardware).trace
+    fast, stepped = replay(trace, program, hardware), replay_exact(trace, program, hardware)
+    took = int(fast.end[0] - fast.start[0])
+    assert abs(took - int(stepped.end[0] - stepped.start[0])) <= 1
+    assert fast.work[0] >= 64 * cols / codes_a_cycle
+    assert fast.work[0] <= 64 * cols / codes_a_cycle + 12
+    assert took == load_cycles(block, (64, cols), bits, hardware)
 
 
 # ------------------------------------------------------------------------------------- DRAM

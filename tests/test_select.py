@@ -91,6 +91,6 @@ def test_hand_computed_load() -> None:
     assert len(block) == 316
     # A burst takes 10 cycles and comes after 50; of the fifth one the bus brings 60 bytes in 4
     # cycles; a step and a write follow.
-    assert load_cycles(block, 8, plain) == 50 + 5 * 10 + 4 + 2
+    assert load_cycles(block, (1, 300), 8, plain) == 50 + 5 * 10 + 4 + 2
     one = replace(plain, dram=replace(plain.dram, outstanding_bursts=1))
-    assert load_cycles(block, 8, one) == 5 * 60 + 4 + 2
+    assert load_cycles(block, (1, 300), 8, one) == 5 * 60 + 4 + 2

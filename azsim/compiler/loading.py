@@ -8,36 +8,43 @@ from azsim.codecs import block_decode_cycles
 from azsim.hardware.description import Hardware
 from azsim.machine.engines.bus import bus_parameters
 from azsim.machine.engines.clock import run_clock
-from azsim.machine.engines.decoder import DecoderSizes, block_times
+from azsim.machine.engines.decoder import DecoderSizes, block_times, port_codes
 
 __all__ = ["decoder_cycles", "load_cycles"]
 
 
-def _port_codes(element_bits: int, hardware: Hardware) -> int:
-    return max(1, 8 * hardware.weight_sram.write_bytes_per_cycle // element_bits)
+def _port_codes(shape: tuple[int, int], element_bits: int, hardware: Hardware) -> int:
+    return port_codes(*shape, element_bits, hardware.weight_sram.write_bytes_per_cycle)
 
 
-def decoder_cycles(block: bytes, element_bits: int, hardware: Hardware) -> int:
+def decoder_cycles(
+    block: bytes, shape: tuple[int, int], element_bits: int, hardware: Hardware
+) -> int:
     """Cycles of lanes, bus and write port for a block, if all of it is in the FIFO.
 
     Parameters
     ----------
     block : bytes
+    shape : (int, int)
+        Rows and columns of its matrix.
     element_bits : int
         Of a code in weight SRAM.
     hardware : Hardware
     """
     decoder = hardware.decoder
     bus_bits = 8 * decoder.bus_bytes_per_cycle
-    return block_decode_cycles(block, decoder.lanes, bus_bits, _port_codes(element_bits, hardware))
+    codes = _port_codes(shape, element_bits, hardware)
+    return block_decode_cycles(block, decoder.lanes, bus_bits, codes)
 
 
-def load_cycles(block: bytes, element_bits: int, hardware: Hardware) -> int:
+def load_cycles(block: bytes, shape: tuple[int, int], element_bits: int, hardware: Hardware) -> int:
     """Cycles that the clock gives a block's load, were it all that the chip does.
 
     Parameters
     ----------
     block : bytes
+    shape : (int, int)
+        Rows and columns of its matrix.
     element_bits : int
         Of a code in weight SRAM.
     hardware : Hardware
@@ -47,7 +54,7 @@ def load_cycles(block: bytes, element_bits: int, hardware: Hardware) -> int:
     sizes = DecoderSizes(
         decoder.lanes,
         8 * decoder.bus_bytes_per_cycle,
-        _port_codes(element_bits, hardware),
+        _port_codes(shape, element_bits, hardware),
         8 * burst_bytes,
     )
     ticks, dram = bus_parameters(hardware)

@@ -16,10 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
-from azsim.codecs import codec_names, codec_parameters, encode_block
+from azsim.codecs import codec_names, codec_parameters
 from azsim.compiler.loading import load_cycles
+from azsim.compiler.residence import encode_codes
 from azsim.compiler.stored import used_codec
 from azsim.compiler.tile import Plan, Tile, element_width
 from azsim.compression.scheme import AUTO
@@ -75,10 +74,8 @@ def _cost(
     width = element_width(weight.bits)
     num_bytes = cycles = 0
     for tile in tiles:
-        codes = np.ascontiguousarray(weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1])
-        block = encode_block(
-            choice.name, codes, weight.bits, columns=max(1, codes.shape[1]), **choice.parameters
-        )
+        codes = weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1]
+        block = encode_codes(choice, codes, weight.bits)
         num_bytes += len(block)
-        cycles += load_cycles(block, width, hardware)
+        cycles += load_cycles(block, codes.shape, width, hardware)
     return num_bytes, cycles

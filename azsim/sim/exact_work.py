@@ -68,8 +68,9 @@ def _transfers(flat: FlatTrace, hardware: Hardware) -> np.ndarray:
     def figures(site: Site) -> tuple[int, ...] | None:
         if site.mnemonic != "weight_load":
             return None
-        block_bits = 8 * site.views["src"].num_bytes
-        return block_bits, port_bits // site.views["dst"].element_bits, port_bits
+        block_bits, dst = 8 * site.views["src"].num_bytes, site.views["dst"]
+        row_bits = -(-dst.cols * dst.element_bits // 8) * 8
+        return block_bits, max(1, port_bits * dst.cols // row_bits), port_bits
 
     sizes = _rows(flat, 3, figures)
     offset_bits = flat.trace.payload[flat.positions] % hardware.dram.burst_bytes * 8

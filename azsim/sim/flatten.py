@@ -13,7 +13,7 @@ import numpy as np
 from azsim.hardware.description import Hardware
 from azsim.isa.program import Program
 from azsim.machine.engines.clock import ENGINES
-from azsim.machine.engines.decoder import DecoderSizes, copy_times
+from azsim.machine.engines.decoder import DecoderSizes, copy_times, port_codes
 from azsim.machine.engines.mac import (
     Geometry,
     block_cycles,
@@ -141,9 +141,8 @@ class FlatTrace:
         decoder, sram = self.hardware.decoder, self.hardware.weight_sram
         burst_bytes, port_bytes = self.hardware.dram.burst_bytes, sram.write_bytes_per_cycle
         source, target = site.views["src"], site.views["dst"]
-        # Rows start at bytes in weight SRAM.
-        port_codes = max(1, port_bytes * target.num_elements // target.num_bytes)
-        key = (tile, port_codes, offset_bytes, bursts, source.num_bytes)
+        codes = port_codes(target.rows, target.cols, target.element_bits, port_bytes)
+        key = (tile, codes, offset_bytes, bursts, source.num_bytes)
         if key not in self._blocks:
             if tile < 0:
                 times = copy_times(source.num_bytes, port_bytes, burst_bytes, offset_bytes)
@@ -151,7 +150,7 @@ class FlatTrace:
                 sizes = DecoderSizes(
                     decoder.lanes,
                     8 * decoder.bus_bytes_per_cycle,
-                    port_codes,
+                    codes,
                     8 * burst_bytes,
                 )
                 times = self.trace.tiles[tile].burst_times(sizes, offset_bytes, bursts)

@@ -216,7 +216,7 @@ def _measured(
     if not np.array_equal(decoded, matrix.codes.reshape(-1)):
         raise CodecError(f"codec {variant.label}: {matrix.name} does not decode to its codes")
     cycles = _cycles(matrix, block, hardware)
-    together = decoder_cycles(block, element_width(matrix.bits), hardware)
+    together = decoder_cycles(block, matrix.codes.shape, element_width(matrix.bits), hardware)
     bound_by = max(("lanes", "bus", "port"), key=lambda part: cycles[part])
     return CodecFigures(
         **common,

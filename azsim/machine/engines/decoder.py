@@ -24,7 +24,14 @@ from azsim.codecs import LaneSteps, block_lane_steps
 from azsim.codecs._steps import QUEUE_CODES
 from azsim.jit import kernel
 
-__all__ = ["DecoderSizes", "block_times", "burst_times", "copy_times", "leaving_times"]
+__all__ = [
+    "DecoderSizes",
+    "block_times",
+    "burst_times",
+    "copy_times",
+    "leaving_times",
+    "port_codes",
+]
 
 _WRITE_CYCLES = 1
 """From a lane's step to the write of its codes; `decode_profile` lets both be in one cycle."""
@@ -40,6 +47,11 @@ class DecoderSizes(NamedTuple):
     port_codes: int
     """Codes that the weight SRAM takes in a cycle."""
     burst_bits: int
+
+
+def port_codes(rows: int, cols: int, element_bits: int, port_bytes: int) -> int:
+    """Codes of a matrix that a port of `port_bytes` takes in a cycle; its rows begin at bytes."""
+    return max(1, port_bytes * rows * cols // (rows * -(-cols * element_bits // 8)))
 
 
 @functools.lru_cache(maxsize=4096)
