@@ -138,7 +138,7 @@ def run(
     with stage("measure"):
         statistics = measure(execution.trace, timing, compiled.program, chip)
     with stage("bound"):
-        bounds = _bounds(compiled, prepared, chip, statistics)
+        bounds, layer_bounds = _bounds(compiled, prepared, chip, statistics)
     with stage("check outputs"):
         outputs = named_outputs(execution, prepared)
         checks = check_outputs(outputs, prepared)
@@ -153,6 +153,7 @@ def run(
         clock_hz=chip.clock_hz,
         statistics=statistics,
         bounds=bounds,
+        layer_bounds=layer_bounds,
         weights=tuple(WeightFigures(**asdict(weight)) for weight in compiled.weights),
         sram_peak_bytes={space: allocation.peak_bytes[space] for space in ("weight", "activation")},
         sram_capacity_bytes={
@@ -172,14 +173,14 @@ def run(
 
 def _bounds(
     compiled: Compiled, prepared: Prepared, hardware: Hardware, statistics: Statistics
-) -> Bounds:
+) -> tuple[Bounds, dict[str, Bounds]]:
     lowering = lower_graph(compiled.compressed)
-    bounds = engine_bounds(
+    bounds, layers = engine_bounds(
         lowering,
         hardware,
         prepared.stream,
         prepared.state,
         4 * place_parameters(lowering).values.size,
-        statistics.ideal_mac_cycles,
+        {layer.name: layer.ideal_mac_cycles for layer in statistics.layers},
     )
-    return Bounds(**asdict(bounds))
+    return Bounds(**asdict(bounds)), {name: Bounds(**asdict(part)) for name, part in layers.items()}

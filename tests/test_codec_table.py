@@ -170,7 +170,8 @@ def test_figures_are_those_of_a_direct_computation() -> None:
                 8 * decoder.bus_bytes_per_cycle,
                 hardware.weight_sram.write_bytes_per_cycle,
             )
-            assert max(lanes, bus, port) <= row.decode_cycles == together
+            assert row.decode_cycles == together
+            assert max(lanes, bus, port) <= together
             slowest = max(together, dram)
             assert row.encoded_bytes == len(block)
             assert row.bits_per_weight == len(block) * 8 / 6144
@@ -181,7 +182,8 @@ def test_figures_are_those_of_a_direct_computation() -> None:
             assert row.decode_weights_per_cycle == pytest.approx(6144 / slowest)
             largest = max(lanes, bus, port)
             parts = {"lanes": lanes, "bus": bus, "port": port}
-            assert row.bound_by == "dram" if dram > together else parts[row.bound_by] == largest
+            slowest_parts = {name for name, cycles in parts.items() if cycles == largest}
+            assert row.bound_by in ({"dram"} if dram > together else slowest_parts)
             assert row.on_chip == (row.codec in hardware.decoder.codecs)
             assert row.cost == block_hardware_cost(block, hardware.decoder.lanes)
             assert row.encode_weights_per_s is None

@@ -237,7 +237,7 @@ def test_zeros_save_traffic_and_mac_cycles_on_az1() -> None:
     assert sparse.statistics.cycles < dense.statistics.cycles
     assert sparse.statistics.macs == dense.statistics.macs
     assert dense.statistics.macs_executed > 1.5 * sparse.statistics.macs_executed
-    bounds = {layer.name: layer.bound_by for layer in sparse.statistics.layers}
+    bounds = {name: bounds.bound_by for name, bounds in sparse.layer_bounds.items()}
     assert bounds["/stft/Conv"] == "mac"
     assert bounds["(startup)"] == "dram"
     assert set(bounds.values()) <= {"dram", "decoder", "mac", "vector"}

@@ -42,7 +42,7 @@ def layer(name: str, cycles: int, *, macs: int = 0, read: int = 0, **busy: int) 
         mac_utilization=macs / 2 / (256 * cycles) if macs else 0.0,
         busy_cycles={**dict.fromkeys((*ENGINES, "decoder", "dram"), 0), **busy},
         ideal_mac_cycles=macs / 512,
-        bound_by=max(busy, key=lambda engine: busy[engine]) if busy else "dram",
+        busiest=max(busy, key=lambda engine: busy[engine]) if busy else "dram",
     )
 
 
@@ -109,6 +109,11 @@ def small_result(**changes: object) -> RunResult:
         clock_hz=500_000_000,
         statistics=statistics,
         bounds=Bounds(300, 100, 512, 80, 200),
+        layer_bounds={
+            "(startup)": Bounds(72, 25, 0, 0, 0),
+            "(input)": Bounds(40, 0, 0, 0, 0),
+            "/a/rather/long/name/of/a/layer/fc/Gemm": Bounds(0, 0, 512, 80, 820),
+        },
         weights=(
             WeightFigures("fc.weight", "bitmap", 4, 2_048, 1_024, 640, 64, 2, 1),
             WeightFigures("head[0]", "raw", 8, 128, 0, 144, 4, 1, 1),
@@ -287,7 +292,10 @@ def test_layers_csv_adds_up() -> None:
     assert [row["name"] for row in rows] == [entry.name for entry in result.statistics.layers]
     assert sum(int(row["cycles"]) for row in rows) == result.statistics.cycles
     assert rows[2]["busy_mac_cycles"] == "600"
-    assert rows[2]["bound_by"] == "mac"
+    assert rows[2]["busiest"] == rows[2]["bound_by"] == "mac"
+    assert (rows[2]["bound_cycles"], rows[2]["bound_vector_cycles"]) == ("512", "80")
+    assert rows[2]["critical_path_cycles"] == "820"
+    assert (rows[3]["bound_cycles"], rows[3]["bound_by"]) == ("0", "")
 
 
 def test_numbers_that_json_has_not_become_null() -> None:

@@ -81,10 +81,17 @@ def _bounds(
     state: dict[str, str], statistics: Statistics,
 ) -> EngineBounds:  # fmt: skip
     lowering = lower_graph(compressed)
-    return engine_bounds(
+    ideal = {layer.name: layer.ideal_mac_cycles for layer in statistics.layers}
+    bounds, layers = engine_bounds(
         lowering, hardware, program.stream, state,
-        4 * place_parameters(lowering).values.size, statistics.ideal_mac_cycles,
+        4 * place_parameters(lowering).values.size, ideal,
     )  # fmt: skip
+    for name in ("dram_cycles", "decoder_cycles", "mac_cycles", "vector_cycles"):
+        parts = [getattr(layer, name) for layer in layers.values()]
+        # The run's work is the layers'; each is rounded down.
+        assert sum(parts) <= getattr(bounds, name) < sum(parts) + len(parts) + 1
+    assert set(layers) <= {layer.name for layer in statistics.layers}
+    return bounds
 
 
 def _check(

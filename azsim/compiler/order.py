@@ -40,7 +40,7 @@ from azsim.ops.lowering import (
     rows_of,
 )
 
-__all__ = ["block_name", "order"]
+__all__ = ["INPUT", "OUTPUT", "STARTUP", "STATE", "block_name", "order"]
 
 STARTUP, INPUT, OUTPUT, STATE = "(startup)", "(input)", "(output)", "(state)"
 _ELEMENT_BYTES = {"u8": 1, "i8": 1, "i16": 2, "f32": 4}

@@ -44,7 +44,7 @@ _LAYER_KEYS = (
     "macs_skipped",
     "mac_utilization",
     "ideal_mac_cycles",
-    "bound_by",
+    "busiest",
 )
 _FILES = ("run.json", "summary.json", "layers.csv", "outputs.npz", "trace.json")
 
@@ -120,10 +120,16 @@ def layers_csv(result: RunResult) -> str:
     engines = list(dict.fromkeys(engine for layer in layers for engine in layer.busy_cycles))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_LAYER_KEYS, *(f"busy_{engine}_cycles" for engine in engines)])
+    bound_keys = ("bound_cycles", "bound_by", "critical_path_cycles")
+    bound_by_engine = [f"bound_{engine}_cycles" for engine in result.bounds.by_engine]
+    busy_by_engine = [f"busy_{engine}_cycles" for engine in engines]
+    writer.writerow([*_LAYER_KEYS, *bound_keys, *bound_by_engine, *busy_by_engine])
     for layer in layers:
+        bounds = result.bounds_of(layer.name)
+        own = [getattr(bounds, key) for key in bound_keys]
         busy = [layer.busy_cycles.get(engine, 0) for engine in engines]
-        writer.writerow([*(getattr(layer, key) for key in _LAYER_KEYS), *busy])
+        figures = [getattr(layer, key) for key in _LAYER_KEYS]
+        writer.writerow([*figures, *own, *bounds.by_engine.values(), *busy])
     return text.getvalue()
 
 

@@ -22,7 +22,7 @@ from azsim.report.units import (
     rate,
     times,
 )
-from azsim.sim.result import Comparison, RunResult
+from azsim.sim.result import Bounds, Comparison, RunResult
 
 __all__ = [
     "LEGEND",
@@ -227,8 +227,17 @@ def _short(name: str, length: int = 20) -> str:
     return name if len(name) <= length else f"…{name[1 - length :]}"
 
 
+def _bound(cycles: int, bounds: Bounds) -> str:
+    """The engine whose bound is the largest, or the chain if that is longer, and the distance."""
+    bound = max(bounds.bound_cycles, bounds.critical_path_cycles)
+    if not bound:
+        return ""
+    name = bounds.bound_by if bound == bounds.bound_cycles else "path"
+    return f"{name} {cycles / bound:.2f} x"
+
+
 def layers(result: RunResult) -> RenderableType:
-    """One row a layer: cycles, traffic, products, and which engine has the most work."""
+    """One row a layer: cycles, traffic, products, what bounds it and how far it is from that."""
     stats = result.statistics
     grid = plain_grid("Layers")
     grid.add_column("layer", overflow="fold", ratio=3, min_width=10)
@@ -246,7 +255,7 @@ def layers(result: RunResult) -> RenderableType:
             _hundredths(layer.macs_executed, layer.macs),
             _hundredths(layer.mac_utilization, bool(layer.macs)),
             _busy(layer.busy_cycles, layer.cycles),
-            layer.bound_by if any(layer.busy_cycles.values()) else "",
+            _bound(layer.cycles, result.bounds_of(layer.name)),
         )
     grid.add_section()
     grid.add_row(

@@ -31,18 +31,32 @@ class Bounds:
     @property
     def bound_cycles(self) -> int:
         """The largest of the engines' bounds."""
-        return max(self.dram_cycles, self.decoder_cycles, self.mac_cycles, self.vector_cycles)
+        return max(self.by_engine.values())
+
+    def document(self) -> dict[str, int | str | dict[str, int]]:
+        """What files say of them."""
+        return {
+            "bound_cycles": self.bound_cycles,
+            "bound_by": self.bound_by,
+            "critical_path_cycles": self.critical_path_cycles,
+            "engine_bound_cycles": self.by_engine,
+        }
 
     @property
-    def bound_by(self) -> str:
-        """The engine whose bound is the largest."""
-        engines = {
+    def by_engine(self) -> dict[str, int]:
+        """Bound of each engine."""
+        return {
             "dram": self.dram_cycles,
             "decoder": self.decoder_cycles,
             "mac": self.mac_cycles,
             "vector": self.vector_cycles,
         }
-        return max(engines, key=lambda engine: engines[engine])
+
+    @property
+    def bound_by(self) -> str:
+        """The engine whose bound is the largest; none where there is no work."""
+        engines = self.by_engine
+        return max(engines, key=lambda engine: engines[engine]) if self.bound_cycles else ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +130,9 @@ class RunResult:
     workload, hardware : str
     statistics : Statistics
     bounds : Bounds
+    layer_bounds : mapping of str to Bounds
+        The same work by layer, frame after frame; a layer whose loads run behind an earlier one may
+        take less.
     weights : tuple of WeightFigures
     sram_peak_bytes, sram_capacity_bytes : mapping of str to int
     sram_map : tuple of (space, name, start, size, first instruction, last instruction)
@@ -138,6 +155,7 @@ class RunResult:
     clock_hz: int
     statistics: Statistics
     bounds: Bounds
+    layer_bounds: Mapping[str, Bounds]
     weights: tuple[WeightFigures, ...]
     sram_peak_bytes: Mapping[str, int]
     sram_capacity_bytes: Mapping[str, int]
@@ -154,6 +172,10 @@ class RunResult:
     def timing_model(self) -> str:
         """Which model timed the run: ``fast`` or ``cycle-stepped``."""
         return "fast" if self.fast_cycles is None else "cycle-stepped"
+
+    def bounds_of(self, layer: str) -> Bounds:
+        """Lower bounds of a layer, or of what surrounds the graph; zeros without work."""
+        return self.layer_bounds.get(layer, Bounds(0, 0, 0, 0, 0))
 
     @property
     def summary(self) -> dict[str, object]:
@@ -189,10 +211,8 @@ class RunResult:
             "sram_peak_bytes": dict(self.sram_peak_bytes),
             "engine_busy_cycles": dict(stats.engine_busy_cycles),
             "stall_cycles": {name: dict(reasons) for name, reasons in stats.stall_cycles.items()},
-            "bound_cycles": bounds.bound_cycles,
-            "bound_by": bounds.bound_by,
             "ideal_mac_cycles": stats.ideal_mac_cycles,
-            "critical_path_cycles": bounds.critical_path_cycles,
+            **bounds.document(),
             "layers": [
                 {
                     "name": layer.name,
@@ -205,7 +225,8 @@ class RunResult:
                     "mac_utilization": layer.mac_utilization,
                     "ideal_mac_cycles": layer.ideal_mac_cycles,
                     "busy_cycles": dict(layer.busy_cycles),
-                    "bound_by": layer.bound_by,
+                    "busiest": layer.busiest,
+                    **self.bounds_of(layer.name).document(),
                 }
                 for layer in stats.layers
             ],

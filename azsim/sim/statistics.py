@@ -47,7 +47,7 @@ class LayerStatistics:
         `weight`, `dram` the bus time of all its transfers.
     ideal_mac_cycles : float
         Products of two non-zero factors over the peak.
-    bound_by : str
+    busiest : str
         The engine with the most work in this layer: dram, decoder, mac or vector.
     """
 
@@ -61,7 +61,7 @@ class LayerStatistics:
     mac_utilization: float
     busy_cycles: Mapping[str, int]
     ideal_mac_cycles: float
-    bound_by: str
+    busiest: str
 
 
 @dataclass(frozen=True)
@@ -310,7 +310,7 @@ def _layers(
                 mac_utilization=executed / (cycles * best) if cycles and best else 0.0,
                 busy_cycles=by_engine,
                 ideal_mac_cycles=float(timing.products.ideal_cycles[mine].sum()),
-                bound_by=max(candidates, key=lambda engine: by_engine[engine]),
+                busiest=max(candidates, key=lambda engine: by_engine[engine]),
             )
         )
     return tuple(result)

@@ -119,7 +119,8 @@ def size_lines() -> list[str]:
                 if scaled:  # rows of many scales, so that contexts are fitted
                     scale = np.exp(0.5 * rng.normal(size=(shape[0], 1)))
                     limit = 2 ** (bits - 1) - 1
-                    codes = np.clip(np.rint(codes * scale), -limit, limit).astype(np.int8)
+                    wide = np.asarray(np.rint(codes * scale), np.float64)
+                    codes = np.clip(wide, -limit, limit).astype(np.int8)
                 stream = bytearray(mlw_codec.encode(codes.reshape(-1).tolist(), 0))
                 given = codes.reshape(-1).tolist()
                 calls = max(1, TURN_WEIGHTS // codes.size)
