@@ -22,7 +22,15 @@ import numpy as np
 
 from azsim.jit import kernel
 
-__all__ = ["QUEUE_CODES", "WINDOW_BITS", "LaneSteps", "decode_profile", "even_steps"]
+__all__ = [
+    "QUEUE_CODES",
+    "WINDOW_BITS",
+    "LaneSteps",
+    "decode_profile",
+    "even_steps",
+    "longest_lane",
+    "walk_steps",
+]
 
 _HEADER_BYTES = 16  # of a block, see `azsim.codecs._base`
 WINDOW_BITS = 128
@@ -98,62 +106,94 @@ def decode_profile(
         Not decreasing; the last one is the cycles of the whole block, from the first word on the
         bus to the last code in the weight SRAM.
     """
-    total_bits = offset_bits + steps.head_bits + int(steps.bits.sum())
-    out = np.zeros(max(1, -(-total_bits // burst_bits)), np.int64)
-    _profile(*steps, steps.window_bits, bus_bits, port_codes, burst_bits, offset_bits, out)
-    return out
+    total_bits = offset_bits + steps.head_bits + int(steps.bits.sum(dtype=np.int64))
+    left = np.zeros(max(1, -(-total_bits // burst_bits)), np.int64)
+    size = len(steps.bits)
+    waits, times = np.full((size, 2), -1, np.int64), np.zeros((size, 3), np.int64)
+    block = (*steps, steps.window_bits, bus_bits, port_codes, burst_bits, offset_bits)
+    walk_steps(*block, np.zeros_like(left), False, left, waits, times)
+    return left
 
 
 @kernel
-def _profile(
-    head_bits, first, bits, codes, window_bits, bus_bits, port_codes, burst_bits, offset_bits, out
-):
+def longest_lane(first):
+    """Steps of the lane with the most."""
+    longest = 0
+    for lane in range(len(first) - 1):
+        longest = max(longest, first[lane + 1] - first[lane])
+    return longest
+
+
+@kernel
+def walk_steps(
+    head_bits, first, bits, codes, window_bits, bus_bits, port_codes, burst_bits, offset_bits,
+    arrival, is_starved, left, waits, times,
+):  # fmt: skip
+    """Work a block through; returns its end.
+
+    `arrival` says when each burst is there; if starved, it is written: each comes when all that
+    came before is done.  `waits` gets the step for whose place in window and in queue a step has
+    to wait, -1 for none; `times` when it has been brought, in bits of the bus, when it was taken,
+    and when its codes are written, in codes of the port.
+    """
     lanes = len(first) - 1
     free = np.zeros(lanes, np.int64)  # cycle in which the lane can take its next step
     held_bits = np.zeros(lanes, np.int64)  # of steps from `oldest` to the one at hand
     oldest = first[:-1].copy()
     held_codes = np.zeros(lanes, np.int64)  # of steps from `waiting` to the one at hand
     waiting = first[:-1].copy()
-    taken = np.zeros(len(bits), np.int64)  # cycle in which each step was taken
-    written = np.zeros(len(bits), np.int64)  # cycle from which on its codes are gone
-    place = offset_bits + head_bits  # bits of the block that the bus has brought
-    bus = head_bits  # the same, counting what it could have brought while it waited
-    port = 0  # codes written, counting what could have been
+    place = offset_bits  # bits of the block that the bus has brought
+    bus = np.int64(0)  # the same, counting what it could have brought while it waited
+    port = np.int64(0)
+    end = np.int64(0)
     burst = 0
-    while burst < len(out) - 1 and (burst + 1) * burst_bits <= place:
-        out[burst] = -(-((burst + 1) * burst_bits - offset_bits) // bus_bits)
-        burst += 1
-    longest = 0
-    for lane in range(lanes):
-        longest = max(longest, first[lane + 1] - first[lane])
-    end = -(-bus // bus_bits)
-    for number in range(longest):
-        for lane in range(lanes):
+    if not is_starved:
+        bus = arrival[0] * bus_bits
+    for number in range(-1, longest_lane(first)):
+        for lane in range(lanes if number >= 0 else 1):
             i = first[lane] + number
-            if i >= first[lane + 1]:
+            if number < 0:
+                rest = np.int64(head_bits)
+            elif i >= first[lane + 1]:
                 continue
-            held_bits[lane] += bits[i]
-            room = 0
-            while bits[i] > 0 and held_bits[lane] > window_bits:
-                held_bits[lane] -= bits[oldest[lane]]
-                room = taken[oldest[lane]] + 1
-                oldest[lane] += 1
-            bus = max(bus, room * bus_bits) + bits[i]
-            place += bits[i]
-            while burst < len(out) - 1 and (burst + 1) * burst_bits <= place:
-                # The step's bits come one after the other.
-                out[burst] = -(-(bus - place + (burst + 1) * burst_bits) // bus_bits)
+            else:
+                rest = np.int64(bits[i])
+                held_bits[lane] += bits[i]
+                while bits[i] > 0 and held_bits[lane] > window_bits:
+                    held_bits[lane] -= bits[oldest[lane]]
+                    waits[i, 0] = oldest[lane]
+                    oldest[lane] += 1
+                if waits[i, 0] >= 0:
+                    bus = max(bus, (times[waits[i, 0], 1] + 1) * bus_bits)
+            while burst < len(left) - 1 and place + rest >= (burst + 1) * burst_bits:
+                now = (burst + 1) * burst_bits - place
+                bus += now
+                place += now
+                rest -= now
+                left[burst] = -(-bus // bus_bits)
                 burst += 1
+                if is_starved:
+                    arrival[burst] = max(end, left[burst - 1])
+                bus = max(bus, arrival[burst] * bus_bits)
+            bus += rest
+            place += rest
+            brought = -(-bus // bus_bits)
+            end = max(end, brought)
+            if number < 0:
+                continue
             held_codes[lane] += codes[i]
-            room = 0
+            room = np.int64(0)
             while codes[i] > 0 and held_codes[lane] > max(QUEUE_CODES, codes[i]):
                 held_codes[lane] -= codes[waiting[lane]]
-                room = max(room, written[waiting[lane]])
+                if codes[waiting[lane]] > 0:
+                    room = -(-times[waiting[lane], 2] // port_codes)
+                    waits[i, 1] = waiting[lane]
                 waiting[lane] += 1
-            taken[i] = max(free[lane], -(-bus // bus_bits), room)
-            free[lane] = taken[i] + 1
+            taken = max(free[lane], brought, room)
+            free[lane] = taken + 1
             if codes[i] > 0:
-                port = max(port, taken[i] * port_codes) + codes[i]
-                written[i] = -(-port // port_codes)
-            end = max(end, free[lane], written[i])
-    out[burst:] = end
+                port = max(port, taken * port_codes) + codes[i]
+            times[i, 0], times[i, 1], times[i, 2] = bus, taken, port
+            end = max(end, taken + 1, -(-port // port_codes) if codes[i] > 0 else 0)
+    left[burst:] = end
+    return end

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from azsim.codecs import LaneSteps, block_lane_steps
-from azsim.codecs._steps import QUEUE_CODES
+from azsim.codecs._steps import longest_lane, walk_steps
 from azsim.jit import kernel
 
 __all__ = [
@@ -103,10 +103,10 @@ def burst_times(steps: LaneSteps, sizes: DecoderSizes, offset_bits: int = 0) -> 
     waits, times = np.full((size, 2), -1, np.int64), np.zeros((size, 3), np.int64)
     arrival = np.zeros(count, np.int64)
     left = np.zeros(count, np.int64)
-    _forward(*block, arrival, True, left, waits, times)
+    walk_steps(*block, arrival, True, left, waits, times)
     out[:, 3] = left - arrival
     arrival[:] = 0
-    end = _forward(*block, arrival, False, left, waits, times)
+    end = walk_steps(*block, arrival, False, left, waits, times)
     out[:, 0] = left
     for column, bounds_end in ((1, True), (2, False)):
         slack = np.zeros(count, np.int64)
@@ -135,92 +135,9 @@ def leaving_times(
     left = np.zeros(len(arrival), np.int64)
     waits, times = np.full((size, 2), -1, np.int64), np.zeros((size, 3), np.int64)
     block = (*steps, steps.window_bits, *sizes[1:], offset_bits)
-    _forward(*block, arrival.copy(), False, left, waits, times)
+    walk_steps(*block, arrival.copy(), False, left, waits, times)
     left[-1] += _WRITE_CYCLES
     return left
-
-
-@kernel
-def _longest(first):
-    longest = 0
-    for lane in range(len(first) - 1):
-        longest = max(longest, first[lane + 1] - first[lane])
-    return longest
-
-
-@kernel
-def _forward(
-    head_bits, first, bits, codes, window_bits, bus_bits, port_codes, burst_bits, offset_bits,
-    arrival, is_starved, left, waits, times,
-):  # fmt: skip
-    """Work a block through; returns its end.
-
-    `arrival` says when each burst is there; if starved, it is written: each comes when all that
-    came before is done.  `waits` gets the step for whose place in window and in queue a step has
-    to wait, -1 for none; `times` when it has been brought, in bits of the bus, when it was taken,
-    and when its codes are written, in codes of the port.
-    """
-    lanes = len(first) - 1
-    free = np.zeros(lanes, np.int64)  # cycle in which the lane can take its next step
-    held_bits = np.zeros(lanes, np.int64)  # of steps from `oldest` to the one at hand
-    oldest = first[:-1].copy()
-    held_codes = np.zeros(lanes, np.int64)  # of steps from `waiting` to the one at hand
-    waiting = first[:-1].copy()
-    place = offset_bits  # bits of the block that the bus has brought
-    bus = np.int64(0)  # the same, counting what it could have brought while it waited
-    port = np.int64(0)
-    end = np.int64(0)
-    burst = 0
-    if not is_starved:
-        bus = arrival[0] * bus_bits
-    for number in range(-1, _longest(first)):
-        for lane in range(lanes if number >= 0 else 1):
-            i = first[lane] + number
-            if number < 0:
-                rest = np.int64(head_bits)
-            elif i >= first[lane + 1]:
-                continue
-            else:
-                rest = np.int64(bits[i])
-                held_bits[lane] += bits[i]
-                while bits[i] > 0 and held_bits[lane] > window_bits:
-                    held_bits[lane] -= bits[oldest[lane]]
-                    waits[i, 0] = oldest[lane]
-                    oldest[lane] += 1
-                if waits[i, 0] >= 0:
-                    bus = max(bus, (times[waits[i, 0], 1] + 1) * bus_bits)
-            while burst < len(left) - 1 and place + rest >= (burst + 1) * burst_bits:
-                now = (burst + 1) * burst_bits - place
-                bus += now
-                place += now
-                rest -= now
-                left[burst] = -(-bus // bus_bits)
-                burst += 1
-                if is_starved:
-                    arrival[burst] = max(end, left[burst - 1])
-                bus = max(bus, arrival[burst] * bus_bits)
-            bus += rest
-            place += rest
-            brought = -(-bus // bus_bits)
-            end = max(end, brought)
-            if number < 0:
-                continue
-            held_codes[lane] += codes[i]
-            room = np.int64(0)
-            while codes[i] > 0 and held_codes[lane] > max(QUEUE_CODES, codes[i]):
-                held_codes[lane] -= codes[waiting[lane]]
-                if codes[waiting[lane]] > 0:
-                    room = -(-times[waiting[lane], 2] // port_codes)
-                    waits[i, 1] = waiting[lane]
-                waiting[lane] += 1
-            taken = max(free[lane], brought, room)
-            free[lane] = taken + 1
-            if codes[i] > 0:
-                port = max(port, taken * port_codes) + codes[i]
-            times[i, 0], times[i, 1], times[i, 2] = bus, taken, port
-            end = max(end, taken + 1, -(-port // port_codes) if codes[i] > 0 else 0)
-    left[burst:] = end
-    return end
 
 
 @kernel
@@ -241,7 +158,7 @@ def _backward(
     for i in range(len(bits)):
         place += bits[i]
     burst = len(slack) - 1
-    for number in range(_longest(first) - 1, -2, -1):
+    for number in range(longest_lane(first) - 1, -2, -1):
         for lane in range(lanes - 1 if number >= 0 else 0, -1, -1):
             i = first[lane] + number
             if number < 0:
