@@ -166,10 +166,12 @@ def test_what_is_not_there_costs_what_it_has_to() -> None:
     entries = np.zeros((4, 10), np.int64)
     row = np.ones((1, 10), np.uint8)
     assert fast_cycles(entries, row, 8, 8) == 10  # every column is looked at
+    assert fast_cycles(entries, row, 8, 16) == 10  # whatever an entry would take
     assert fast_cycles(entries, 0 * row, 8, 8) == 1  # and a row without activations once
     entries[2, 3] = 50
     assert fast_cycles(entries, row, 64, 8) == 59
     assert fast_cycles(entries, row, 1, 8) == 59
+    assert fast_cycles(entries, row, 1, 16) == 109
 
 
 def test_a_stalled_memory_only_delays() -> None:

@@ -47,7 +47,7 @@ def step_read(entries, entry_cycles, held, queue, left, queue_depth):
     for lane in range(len(held)):
         if held[lane] > 0:
             if left[lane] == 0:
-                left[lane] = max(1, entries[lane, queue[lane, 0]]) * entry_cycles
+                left[lane] = max(1, entries[lane, queue[lane, 0]] * entry_cycles)
             left[lane] -= 1
             if left[lane] == 0:
                 held[lane] -= 1

@@ -125,7 +125,7 @@ def read_costs(entries: np.ndarray, shape: Geometry) -> np.ndarray:
     -------
     ndarray of shape (K, lanes), int64
     """
-    return np.ascontiguousarray(np.maximum(1, entries.T) * _entry_cycles(shape))
+    return np.ascontiguousarray(np.maximum(1, entries.T * _entry_cycles(shape)))
 
 
 def _pack_windows(nonzero: np.ndarray, window: int) -> np.ndarray:
