@@ -10,7 +10,7 @@ import pytest
 
 from azsim.codecs import block_decode_cycles, codec_names, encode_block
 from azsim.errors import ConfigError
-from azsim.hardware import file_schema, load_hardware, preset_names
+from azsim.hardware import file_schema, load_hardware, preset_names, reference
 from azsim.hardware.description import structural_keys
 from azsim.machine.engines.mac import peak_macs_per_cycle
 
@@ -45,6 +45,18 @@ def test_every_number_of_a_preset_says_where_it_comes_from(name: str) -> None:
         _, colon, value = line.partition(":")
         if colon and value.strip() and not in_source and not line.startswith(("#", "name", "ext")):
             assert "  #" in line or value.strip().startswith("#"), line
+
+
+def test_the_tables_say_what_each_choice_allows() -> None:
+    rows = [line.split(" | ") for line in reference.tables().splitlines()]
+    allowed = {row[0].strip("| `"): row[3] for row in rows if len(row) == 5}
+    assert allowed["mac.dataflow"] == "`inner`, `outer`"
+    assert allowed["mac.zero_skip"] == "`none`, `weights`, `activations`, `both`"
+    assert allowed["decoder.at"] == "`fill`, `read`"
+    assert allowed["mac.lanes"] == "1 to 4,096"
+    assert [key for key, found in allowed.items() if found == "names of codecs"] == [
+        "decoder.codecs"
+    ]
 
 
 def test_az1_lite_has_to_stream_the_speech_model() -> None:

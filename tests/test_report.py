@@ -219,6 +219,22 @@ def test_summary_says_what_was_not_checked_and_what_differs() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("encoded_bytes", "wanted"), [(1_000, "1.02 x smaller, "), (1_044, "1.02 x larger, ")]
+)
+def test_weights_that_grew_are_called_larger(encoded_bytes: int, wanted: str) -> None:
+    weight = WeightFigures("fc.weight", "bitmap", 8, 1_024, 512, encoded_bytes, 0, 1, 1)
+    shown = tables.render([text.summary(small_result(weights=(weight,)))], 200)
+    assert re.search(rf"weights, compressed +[\d,]+ B .*{wanted}\d", shown)
+
+
+def test_traffic_that_was_asked_for_is_that_of_both_directions() -> None:
+    shown = tables.render([text.summary(small_result())], 100)
+    assert re.search(
+        r"DRAM asked for +1,500 B \(1\.465 KiB\) +read and written, before rounding", shown
+    )
+
+
 def test_runs_without_work_have_a_report() -> None:
     result = small_result()
     statistics = dataclasses.replace(

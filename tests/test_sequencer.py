@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from azsim.errors import AssemblyError, MachineError
 from azsim.isa import assembly
 from azsim.isa.program import DramImage
+from azsim.isa.reference import EXAMPLE
 from azsim.sim.exact import replay_exact
-from azsim.sim.execute import execute
+from azsim.sim.execute import execute, write_inputs
 from azsim.sim.races import check_races
 from azsim.sim.timing import Timing, replay
 from machine_runs import CHIP, INPUT, computed, run, view
@@ -90,6 +91,16 @@ def test_a_loop_that_data_ends() -> None:
         "done:",
     ]
     assert written(*lines) == 10
+
+
+@pytest.mark.parametrize(("n", "total"), [(0, 0), (1, 1), (10, 55)])
+def test_the_program_of_the_manual_runs(n: int, total: int) -> None:
+    program = assembly.parse(EXAMPLE)
+    inputs = {"n": np.full((1, 1), n, np.float32)}
+    image = write_inputs(program, DramImage(np.zeros(128, np.uint8)), inputs)
+    found = execute(program, image, CHIP)
+    assert found.outputs["sum"] == total
+    assert check_races(program, found.trace) == []
 
 
 def test_a_branch_out_of_loops_ends_them() -> None:

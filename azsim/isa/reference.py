@@ -12,9 +12,33 @@ from azsim.errors import InputError
 from azsim.isa.spec import Field, InstructionSet, InstructionSpec, instruction_set
 from azsim.resources import checkout_root
 
-__all__ = ["manual", "write_manual"]
+__all__ = ["EXAMPLE", "manual", "write_manual"]
 
 _WIDTH = 100
+
+EXAMPLE = """\
+.program triangle                           ; 1 + 2 + ... + n, for an n that is computed
+.input n addr=0x0 shape=1x1 frames=1
+.output sum addr=0x40 shape=1x1 frames=1
+
+view view=v0 space=dram dtype=f32 addr=0x0
+view view=v1 space=activation dtype=f32 addr=0x0
+view view=v2 space=activation dtype=i32 addr=0x40
+view view=v3 space=dram dtype=f32 addr=0x40
+load dst=v1 src=v0
+vector_convert wait_load=1 dst=v2 src=v1
+scalar_read wait_vector=1 src=v2 to=s1      ; holds until n is there
+again:
+branch left=s1 right=s0 condition=less_equal target=done
+scalar to=s2 left=s2 right=s1               ; s2 = s2 + s1
+scalar to=s1 left=s1 number=-1              ; s1 = s1 - 1
+branch target=again                         ; s0 equals s0: a jump
+done:
+scalar_write dst=v2 left=s2
+vector_convert dst=v1 src=v2
+store wait_vector=1 dst=v3 src=v1
+halt
+"""
 
 _INTRODUCTION = """\
 # Instruction set
@@ -63,6 +87,13 @@ while earlier instructions still run. An access has to stay inside one live regi
 `loop count=n` ... `end_loop` runs its body n times; loops nest, up to 8 deep. Bodies walk through
 memory with `view_step`. A program over a stream of frames is one loop, so its size does not grow
 with the number of frames.
+
+## A program
+
+Labels, scalar registers and branches:
+
+```
+{example}```
 """
 
 
@@ -85,6 +116,7 @@ def manual(table: InstructionSet) -> str:
         word_bytes=table.word_bits // 8,
         byte_order=table.byte_order,
         engines=f"{', '.join(engines[:-1])} and {engines[-1]}",
+        example=EXAMPLE,
     )
     lines = [introduction, "## Instructions", "", *_index(table)]
     for engine in ("control", *table.engines):

@@ -163,20 +163,21 @@ def _memory_rows(result: RunResult) -> list[_Row]:
     dense, packed = figures["weight_bytes_dense"], figures["weight_bytes_compressed"]
     assert isinstance(dense, int)
     assert isinstance(packed, int)
-    smaller = f"{times(dense / packed)} smaller, " if packed else ""
+    ratio = _size_ratio(dense, packed)
     rows: list[_Row] = [
         ("DRAM read", byte_count(stats.dram_read_bytes), "whole bursts"),
+        ("DRAM written", byte_count(stats.dram_write_bytes), "whole bursts"),
         (
-            "DRAM written",
-            byte_count(stats.dram_write_bytes),
-            f"whole bursts; asked for in all: {byte_count(stats.dram_useful_bytes)}",
+            "DRAM asked for",
+            byte_count(stats.dram_useful_bytes),
+            "read and written, before rounding to bursts",
         ),
         ("DRAM rate", rate(stats.dram_bytes_per_s), "read and written, per busy time"),
         ("weights, dense", byte_count(dense), "at the scheme's bits"),
         (
             "weights, compressed",
             byte_count(packed),
-            f"{smaller}{figures['bits_per_weight']:.2f} bits per weight with scales and headers",
+            f"{ratio}{figures['bits_per_weight']:.2f} bits per weight with scales and headers",
         ),
     ]
     for memory, peak in result.sram_peak_bytes.items():
@@ -184,6 +185,15 @@ def _memory_rows(result: RunResult) -> list[_Row]:
         remark = f"{percent(peak, capacity)} of {byte_count(capacity)}"
         rows.append((f"{memory} SRAM, peak", byte_count(peak), remark))
     return rows
+
+
+def _size_ratio(dense_bytes: int, packed_bytes: int) -> str:
+    """By how much compressed weights differ from dense ones; nothing where there are none."""
+    if not dense_bytes or not packed_bytes:
+        return ""
+    if dense_bytes < packed_bytes:
+        return f"{times(packed_bytes / dense_bytes)} larger, "
+    return f"{times(dense_bytes / packed_bytes)} smaller, "
 
 
 def _arithmetic_rows(result: RunResult) -> list[_Row]:
