@@ -383,6 +383,13 @@ def test_a_program_for_another_chip_is_refused() -> None:
     program, image = ran.compiled.program, ran.compiled.image
     with pytest.raises(MachineError, match=r"the decoder decodes at fill$"):
         execute(program, image, chip())
+    dense = execute_graph(
+        ran.compiled.compressed, chip(), frames_for(ran.compiled.compressed.graph, 1)
+    ).compiled
+    with pytest.raises(
+        MachineError, match=r"dense in weight SRAM, but the decoder decodes at read$"
+    ):
+        execute(dense.program, dense.image, reader())
     with pytest.raises(CodecError, match=r"its rows are dealt out to 8 lanes, the array has 16$"):
         execute(program, image, reader(mac__lanes=16))
     with pytest.raises(CodecError, match=r"it is coded with 'csc', the decoder knows raw$"):

@@ -291,6 +291,11 @@ class Machine:
                 raise CodecError(
                     f"instruction {index}: block at DRAM {source.addr:#x}: {error}"
                 ) from error
+            if self._reads_blocks and codec != "raw":
+                raise MachineError(
+                    f"instruction {index}: block at DRAM {source.addr:#x} is coded with '{codec}' "
+                    "and would be dense in weight SRAM, but the decoder decodes at read"
+                )
             if codec not in self.codecs:
                 raise MachineError(
                     f"instruction {index}: block at DRAM {source.addr:#x} is coded with '{codec}', "
