@@ -95,10 +95,6 @@ class Graph:
     nodes: tuple[Node, ...]
     types: Mapping[str, TensorType]
 
-    def producer(self, tensor: str) -> Node | None:
-        """Return the node that makes a tensor, or None for inputs and initializers."""
-        return next((node for node in self.nodes if tensor in node.outputs), None)
-
     def consumers(self, tensor: str) -> tuple[Node, ...]:
         """Return the nodes that read a tensor, in order."""
         return tuple(node for node in self.nodes if tensor in node.inputs)

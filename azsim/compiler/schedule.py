@@ -10,6 +10,7 @@ from azsim.ops.lowering import Access
 
 __all__ = [
     "FRAME_LOOP",
+    "MAX_EXTENT",
     "Item",
     "Repeat",
     "Schedule",
@@ -22,7 +23,8 @@ __all__ = [
     "walk",
 ]
 
-_MAX_EXTENT = 65_536  # rows or columns of a view, see isa/formats.yaml
+MAX_EXTENT = 65_536
+"""Most rows, and most columns, of a view; see isa/formats.yaml."""
 FRAME_LOOP = 0
 """Number of the loop over frames in `Access.advance`; operators' loops count from 1."""
 
@@ -86,7 +88,7 @@ class Schedule:
 
 def rows_and_cols(size: int) -> tuple[int, int]:
     """Shape of a contiguous window of at least `size` elements."""
-    rows = -(-size // _MAX_EXTENT)
+    rows = -(-size // MAX_EXTENT)
     return rows, -(-size // rows)
 
 
@@ -126,16 +128,16 @@ def check_windows(schedule: Schedule) -> None:
     found: dict[str, Access] = {}
     for item in walk(schedule.startup + schedule.body + schedule.finish):
         for _, access in accesses(item):
-            if max(access.rows, access.cols) <= _MAX_EXTENT:
+            if max(access.rows, access.cols) <= MAX_EXTENT:
                 continue
             name, _, kind = access.buffer.partition("#")
             name = name.removeprefix("input ").removeprefix("output ")
             # Codes and scales are of a tensor that is named itself; a repeated row is not too long.
-            is_repeated = access.cols <= _MAX_EXTENT and access.row_stride == 0
+            is_repeated = access.cols <= MAX_EXTENT and access.row_stride == 0
             if not kind.startswith(("codes", "scale")) and not is_repeated:
                 found.setdefault(name, access)
     if found:
-        limit = f"{_MAX_EXTENT:,}"
+        limit = f"{MAX_EXTENT:,}"
         raise CompileError(
             "\n".join(
                 f"tensor '{name}' is used {access.rows:,} x {access.cols:,} elements at a time; "

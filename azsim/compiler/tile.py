@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from azsim.compiler.residence import BlockSizes, is_read
-from azsim.compiler.schedule import rows_and_cols
+from azsim.compiler.schedule import MAX_EXTENT, rows_and_cols
 from azsim.compiler.stored import estimated_bits, used_codec
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
@@ -32,7 +32,6 @@ __all__ = ["ALIGN_BYTES", "Plan", "Tile", "choose_tiles", "element_width", "pack
 
 ALIGN_BYTES = 64
 _K_STEP = 64
-_MAX_EXTENT = 65_536
 _ROWS_TARGET = 64
 _LEAST_SLOT_BYTES = 1024  # smaller ones are tried only if nothing else fits
 
@@ -152,9 +151,9 @@ def _cut(
         k_tile = slot_bytes * 8 // width // _K_STEP * _K_STEP
         if k_tile < min(_K_STEP, longest):
             return None
-    k_tile = min(k_tile, _MAX_EXTENT // _K_STEP * _K_STEP)
+    k_tile = min(k_tile, MAX_EXTENT // _K_STEP * _K_STEP)
     m_tile = min(use.rows, _ROWS_TARGET)
-    n_tile = min(outputs, max(1, accumulators // m_tile), _MAX_EXTENT)
+    n_tile = min(outputs, max(1, accumulators // m_tile), MAX_EXTENT)
     if slot_bytes is not None:
         n_tile = min(n_tile, max(1, slot_bytes // -(-k_tile * width // 8)))
     if n_tile < outputs and n_tile > lanes:
@@ -174,7 +173,7 @@ def _cut(
 def _block_rows(use: _Use, accumulators: int, lanes: int) -> int:
     """Rows of the blocks of a weight that is read: as many as the accumulators hold."""
     outputs = use.weight.codes.shape[0]
-    n_tile = min(outputs, max(1, accumulators // min(use.rows, _ROWS_TARGET)), _MAX_EXTENT)
+    n_tile = min(outputs, max(1, accumulators // min(use.rows, _ROWS_TARGET)), MAX_EXTENT)
     return n_tile // lanes * lanes if lanes < n_tile < outputs else n_tile
 
 
@@ -186,9 +185,9 @@ def _cut_blocks(
     outputs = use.weight.codes.shape[0]
     n_tile = _block_rows(use, accumulators, lanes)
     m_tile = min(use.rows, max(1, accumulators // n_tile))
-    longest = _MAX_EXTENT // _K_STEP * _K_STEP
+    longest = MAX_EXTENT // _K_STEP * _K_STEP
     if slot_bytes is not None:
-        slot_bytes -= slot_bytes // _MAX_EXTENT  # what a window of several rows may add
+        slot_bytes -= slot_bytes // MAX_EXTENT  # what a window of several rows may add
     tiles: list[Tile] = []
     bounds = zip(use.weight.segments, use.weight.segments[1:], strict=False)
     for segment, (low, high) in enumerate(bounds):
