@@ -59,10 +59,10 @@ class Trace:
     sequence : ndarray of shape (executed,), int32
         Site of each executed instruction, control instructions included, in program order.
     payload : ndarray of shape (executed,), int64
-        Transfers and weight loads: DRAM address.  Matrix products: bit offset of the activation
-        codes' zero mask in `masks`.  Others: 0.
+        Transfers and weight loads: DRAM address.  Matrix products: byte offset of the activation
+        codes' zero mask in `masks`.  ``view_at``: the view's address.  Others: 0.
     tile_of : ndarray of shape (executed,), int32
-        Weight loads and matrix products: index into `tiles`.  Others: -1.
+        Weight loads that are decoded and matrix products: index into `tiles`.  Others: -1.
     tiles : tuple of Tile
         Distinct weight tiles by content and encoding.
     masks : ndarray of uint8
@@ -104,7 +104,7 @@ class Recorder:
     # What instructions report about the execution that was just appended to `sequence`.
 
     def transfer(self, addr: int) -> None:
-        """A transfer touched DRAM from an address on."""
+        """A transfer touched DRAM from an address on, or a scalar placed a view there."""
         self._events.append((len(self.sequence) - 1, addr, -1))
 
     def weight_load(self, tile: Tile, addr: int) -> None:
