@@ -274,6 +274,31 @@ def test_what_needs_no_dram_ends_in_the_same_cycle(
     assert (stepped.work == stepped.end - stepped.start).all()
 
 
+SCANS = """
+view view=v0 space=activation dtype=f32 addr=0x0 rows={rows} cols={cols} row_stride={cols} col_stride=1
+view view=v1 space=activation dtype=f32 addr=0x8000 rows={rows} cols={cols} row_stride={cols} col_stride=1
+view view=v2 space=activation dtype=f32 addr=0x10000 cols={cols} col_stride=1
+vector_fill dst=v0 value=0.5
+vector_fill dst=v2 value=0.5
+vector_scan dst=v1 src=v0 src2=v0 initial=v2 wait_vector=1
+vector_cumulative_sum dst=v0 src=v1 wait_vector=1
+"""
+
+
+@pytest.mark.parametrize("pipeline", [0, 1, 3, 8])
+@pytest.mark.parametrize(
+    ("rows", "cols", "lanes"),
+    [(1, 8, 16), (2, 8, 16), (8, 8, 16), (64, 100, 16), (5, 128, 16), (5, 144, 16), (3, 6, 4)],
+)
+def test_scans_end_in_the_same_cycle(rows: int, cols: int, lanes: int, pipeline: int) -> None:
+    hardware = chip(vector__lanes=lanes, vector__pipeline_cycles=pipeline)
+    fast, stepped = _plant(hardware, SCANS.format(rows=rows, cols=cols))
+    assert _times(fast) == _times(stepped)
+    groups = -(-cols // lanes)
+    scan = (rows - 1) * max(groups, pipeline) + groups + pipeline
+    assert fast.work[2:4].tolist() == stepped.work[2:4].tolist() == [scan, scan]
+
+
 @functools.cache
 def _mixed_trace(bits: int, activation_bits: int) -> tuple[Trace, Program]:
     graph = mixed_graph(5, seed=3)
