@@ -138,11 +138,14 @@ def test_whole_workloads_take_as_long(
     assert near(fast.startup_cycles, stepped.startup_cycles, HELD_PERCENT / 100)
     assert fast.dram_read_bytes == stepped.dram_read_bytes
     assert fast.macs_executed == stepped.macs_executed
+    decoding = [found.engine_busy_cycles.get("decoder") for found in (fast, stepped)]
+    assert decoding[0] == decoding[1]
+    assert ("decoder" in fast.engine_busy_cycles) == (hardware.decoder.at == "fill")
     for fast_layer, layer in zip(fast.layers, stepped.layers, strict=True):
         # A tile that comes later moves cycles from one layer to the next: up to a burst a frame.
         assert near(fast_layer.cycles, layer.cycles, 0.01, 32 * 10), layer.name
-        for engine in ("mac", "vector"):
-            assert fast_layer.busy_cycles[engine] == layer.busy_cycles[engine]
+        for engine in ("mac", "vector", "decoder"):
+            assert fast_layer.busy_cycles.get(engine) == layer.busy_cycles.get(engine)
 
 
 @pytest.mark.fetch
@@ -150,6 +153,8 @@ def test_the_timeline_of_an_exact_run_holds_every_transfer() -> None:
     trace, program = executed("az1")
     hardware = load_hardware("az1")
     fast, stepped = (model(trace, program, hardware) for model in (replay, replay_exact))
+    assert stepped.work.tolist() == fast.work.tolist()
+    assert fast.work[fast.engine == 0].min() > 0
     assert stepped.row_misses == pytest.approx(fast.row_misses, rel=0.02)
     assert stepped.arrival.tolist() == fast.arrival.tolist()
     assert (stepped.start >= stepped.arrival).all()
@@ -331,6 +336,11 @@ def test_an_array_that_decodes_as_it_reads(activation_bits: int) -> None:
     fast, stepped = _steps(ran, hardware)
     mac = fast.engine == 3
     assert ((fast.end - fast.start) == (stepped.end - stepped.start))[mac].all()
+    # No decoder stands between DRAM and weight SRAM.
+    assert fast.work[fast.engine == 0].max() == stepped.work[stepped.engine == 0].max() == 0
+    for statistics in both(ran.execution.trace, ran.compiled.program, hardware):
+        assert "decoder" not in statistics.engine_busy_cycles
+        assert not any("decoder" in layer.busy_cycles for layer in statistics.layers)
     assert near(fast.end_cycles, stepped.end_cycles, 0.02, 20)
 
 

@@ -41,7 +41,7 @@ def replay_exact(trace: Trace, program: Program, hardware: Hardware) -> Timing:
     Returns
     -------
     Timing
-        `work` of weight loads counts the cycles in which decoder, bus or write port did something.
+        `work` of weight loads is no finding: the decoder's own cycles, as `replay` has them.
 
     Raises
     ------

@@ -43,8 +43,9 @@ class LayerStatistics:
     mac_utilization : float
         Executed over (cycles x peak at the layer's width); 0 without products.
     busy_cycles : mapping of str to int
-        Occupancy of each engine by this layer's instructions; `decoder` is the lanes' part of
-        `weight`, `dram` the bus time of all its transfers.
+        Occupancy of each engine by this layer's instructions; `decoder` is its own cycles for the
+        weight loads, input always ready (left out with `decoder.at: read`, which has none), `dram`
+        the bus time of all transfers.
     ideal_mac_cycles : float
         Products of two non-zero factors over the peak.
     busiest : str
@@ -222,12 +223,13 @@ def _engines(
         for reason in range(len(ENGINES) + 1):
             reasons[STALL_REASONS[reason]] += int(gaps[cause == reason].sum())
         stalls[name] = {reason: n for reason, n in reasons.items() if n or reason == "no_work"}
-    decoding = np.minimum(timing.work, end - start)[timing.engine == _WEIGHT].sum()
-    busy["decoder"] = int(decoding)
-    stalls["decoder"] = {
-        "wait_dram": busy["weight"] - int(decoding),
-        "no_work": cycles - busy["weight"],
-    }
+    if hardware.decoder.at != "read":  # else there is none between DRAM and weight SRAM
+        decoding = int(np.minimum(timing.work, end - start)[timing.engine == _WEIGHT].sum())
+        busy["decoder"] = decoding
+        stalls["decoder"] = {
+            "wait_dram": busy["weight"] - decoding,
+            "no_work": cycles - busy["weight"],
+        }
     issue = min(cycles, timing.issued_instructions * hardware.sequencer.issue_cycles)
     busy["sequencer"] = issue
     stalls["sequencer"] = {"no_work": cycles - issue}
@@ -292,12 +294,13 @@ def _layers(
         by_engine = {
             engine: int(busy[mine[engine_of == code]].sum()) for code, engine in enumerate(ENGINES)
         }
-        by_engine["decoder"] = int(timing.work[mine[engine_of == _WEIGHT]].sum())
+        if hardware.decoder.at != "read":
+            by_engine["decoder"] = int(timing.work[mine[engine_of == _WEIGHT]].sum())
         by_engine["dram"] = int(np.ceil(bus[mine].sum()))
         macs = int(timing.products.macs[mine].sum())
         executed = int(timing.products.executed[mine].sum())
         best = float(peak[mine].max(initial=0))
-        candidates = ("dram", "decoder", "mac", "vector")
+        candidates = [name for name in ("dram", "decoder", "mac", "vector") if name in by_engine]
         result.append(
             LayerStatistics(
                 name=name,

@@ -14,7 +14,7 @@ from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import Program
 from azsim.machine.engines.bus import bus_parameters
-from azsim.machine.engines.clock import run_clock
+from azsim.machine.engines.clock import ENGINES, run_clock
 from azsim.machine.trace import Trace
 from azsim.sim.flatten import FlatTrace
 
@@ -55,7 +55,8 @@ class Timing:
     arrival : ndarray of int64
         Cycle at which the frame has arrived, for paced loads; 0 for others.
     work : ndarray of int64
-        Cycles of the engine proper: decoder cycles for weight loads, occupancy for MAC and vector.
+        Cycles of the engine proper: those of the decoder for weight loads, its input always ready
+        (0 with `decoder.at: read`, which has none), occupancy for MAC and vector.
     bursts : ndarray of int64
         DRAM bursts of transfers.
     useful_bytes : ndarray of int64
@@ -128,11 +129,14 @@ def collect(
     ----------
     flat : FlatTrace
     dispatch, start, end, arrival, work : ndarray of int64
-        See `Timing`.
+        See `Timing`; `work` of weight loads is taken from `flat`.
     counters : ndarray of shape (>= 2,), int64
         Row misses, refresh waits.
     """
     idle_from, idle_to = _idle(start, end, arrival)
+    is_load = flat.engine == ENGINES.index("weight")
+    has_decoder = flat.hardware.decoder.at != "read"
+    work = np.where(is_load, flat.cycles * has_decoder, work)
     return Timing(
         site=flat.site,
         engine=flat.engine,
