@@ -213,6 +213,34 @@ def test_what_the_sequencer_refuses(lines: list[str], sentence: str) -> None:
     assert str(error.value) == sentence
 
 
+def test_a_jump_to_itself_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("azsim.sim.execute._MAX_CONTROL_INSTRUCTIONS", 50)
+    with pytest.raises(MachineError) as error:
+        run("fence", "x: branch target=x")
+    assert str(error.value) == (
+        "instruction 1 (branch): the program does not come to its end, more than "
+        "50 control instructions in a row"
+    )
+    run("loop count=24", "fence", "end_loop")  # 50 with the halt
+    with pytest.raises(MachineError, match="50 control instructions in a row"):
+        run("loop count=24", "fence", "end_loop", "fence")
+
+
+def test_a_frame_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("azsim.sim.execute._MAX_CONTROL_INSTRUCTIONS", 50)
+    monkeypatch.setattr("azsim.sim.execute._MAX_FRAME_INSTRUCTIONS", 100)
+    views = [view(0, "dram", "f32", 0), view(1, "activation", "f32", 0)]
+    with pytest.raises(MachineError) as error:
+        run(*views, "x: vector_fill dst=v1 value=1.0", "branch target=x")
+    assert str(error.value) == (
+        "instruction 3 (branch): the program does not come to its end, more than "
+        "100 instructions without a paced load"
+    )
+    run(*views, "loop count=70", "load dst=v1 src=v0 paced=1", "end_loop")
+    with pytest.raises(MachineError, match="100 instructions without a paced load"):
+        run(*views, "loop count=70", "load dst=v1 src=v0", "end_loop")
+
+
 def test_labels_are_checked_with_everything_else() -> None:
     text = "a: fence\na: fence\nbranch target=b\nbranch target=40\nscalar to=v1\nhalt"
     with pytest.raises(AssemblyError) as error:

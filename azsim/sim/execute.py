@@ -22,6 +22,12 @@ from azsim.sim.sequencer import Sequencer
 
 __all__ = ["Execution", "execute"]
 
+# A program that goes round for ever is told from one that takes long by these.
+_MAX_CONTROL_INSTRUCTIONS = 10_000_000
+"""Control instructions that may follow each other without one for an engine."""
+_MAX_FRAME_INSTRUCTIONS = 200_000_000
+"""Instructions from one paced load to the next, or in all where nothing is paced."""
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -139,6 +145,12 @@ class _Taps:
                 kept.append(array)
 
 
+def _endless(op: Operation, found: str) -> MachineError:
+    """The error of a program that goes on and on."""
+    place = f"instruction {op.index} ({op.mnemonic})"
+    return MachineError(f"{place}: the program does not come to its end, more than {found}")
+
+
 def execute(
     program: Program,
     image: DramImage,
@@ -164,7 +176,7 @@ def execute(
     Raises
     ------
     MachineError
-        If an instruction does what the machine forbids.
+        If an instruction does what the machine forbids, or the program does not come to its end.
     CodecError
         If a block of compressed weights is malformed.
     """
@@ -182,6 +194,7 @@ def execute(
         op.execute = table[op.mnemonic].execute if op.mnemonic in table else None
 
     frame = index = 0
+    control = frame_begin = 0  # control instructions in a row; instructions before the frame
     with np.errstate(all="ignore"):
         while index >= 0:
             if index >= len(operations):
@@ -191,8 +204,16 @@ def execute(
                 if op.site < 0:
                     op.site = resolver.control_site(op)
                 recorder.sequence.append(op.site)
+                control += 1
+                if control > _MAX_CONTROL_INSTRUCTIONS:
+                    found = f"{_MAX_CONTROL_INSTRUCTIONS} control instructions in a row"
+                    raise _endless(op, found)
+                if len(recorder.sequence) - frame_begin > _MAX_FRAME_INSTRUCTIONS:
+                    found = f"{_MAX_FRAME_INSTRUCTIONS} instructions without a paced load"
+                    raise _endless(op, found)
                 index = sequencer.next_index(op)
                 continue
+            control = 0
             if op.epoch != machine.epoch:
                 op.site = resolver.site(op)
                 op.epoch = machine.epoch
@@ -200,6 +221,7 @@ def execute(
             op.execute(machine, op, recorder)
             if op.paced:
                 frame += 1
+                frame_begin = len(recorder.sequence)
                 if progress is not None:
                     progress(frame)
             if watch is not None:
