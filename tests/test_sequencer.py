@@ -252,6 +252,65 @@ def test_labels_are_checked_with_everything_else() -> None:
     ]
 
 
+UNRUNNABLE = [
+    ("", ["1:1: the program ends without halt"]),
+    ("\nx: fence ; on and on\n  branch target=x\n", ["3:3: the program ends without halt"]),
+    (
+        "branch target=in\n\nloop count=2\nin: fence\nend_loop\n  branch left=s1 target=999\nhalt",
+        [
+            "1:15: branch: target: instruction 2 lies inside another loop",
+            "6:25: branch: target: got 999, allowed: 0 to 5",
+        ],
+    ),
+    (
+        "branch target=end\nhalt\nend:",
+        ["1:15: branch: target: got 2, allowed: 0 to 1"],
+    ),
+    (
+        "end_loop\nx: loop count=2\nfence\n  halt",
+        [
+            "1:1: end_loop: no loop is open",
+            "2:4: loop: has no end_loop",
+            "4:3: halt: lies inside the loop of instruction 1",
+        ],
+    ),
+    (
+        "loop count=2\n" * 9 + "end_loop\n" * 9 + "halt",
+        ["9:1: loop: loops nest deeper than 8"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "sentences"), UNRUNNABLE)
+def test_what_can_never_run_is_refused(text: str, sentences: list[str]) -> None:
+    assembly.parse(text)  # a part of a program may be like that
+    with pytest.raises(AssemblyError) as error:
+        assembly.parse(text, is_whole=True)
+    assert str(error.value).split("\n") == sentences
+
+
+def test_a_loop_may_be_left_and_gone_on_with() -> None:
+    text = """
+    again: loop count=2
+    next: loop count=3
+    branch left=s1 right=s2 condition=less target=next
+    branch left=s1 right=s3 condition=less target=again
+    branch left=s1 right=s4 condition=less target=out
+    end_loop
+    end_loop
+    out: halt
+    """
+    assert len(assembly.parse(text, is_whole=True).instructions) == 8
+
+
+@pytest.mark.parametrize("target", [2, 999])
+def test_a_target_without_an_instruction_comes_back_as_a_number(target: int) -> None:
+    program = assembly.parse(f"branch target={target}\nhalt")
+    text = assembly.format(program)
+    assert f"target={target}\n" in text
+    assert assembly.parse(text) == program
+
+
 def test_labels_come_back_as_text() -> None:
     program = assembly.parse("fence\nx: fence\nbranch left=s1 target=x\nhalt")
     text = assembly.format(program)

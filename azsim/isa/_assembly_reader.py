@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from azsim.errors import EncodeError
+from azsim.isa.control_flow import check_control_flow
 from azsim.isa.encode import canonical, nearest, pack_value
 from azsim.isa.program import Instruction, Port, Program, Region, Stream, Tap
 from azsim.isa.spec import Field, instruction_set
@@ -157,6 +158,8 @@ class Reader:
     outputs: list[Port] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     line: int = 0
+    places: list[tuple[int, dict[str, int]]] = field(default_factory=list)
+    """Of each instruction: its line, and the columns of its mnemonic ("") and of its operands."""
     _uses: list[_Use] = field(default_factory=list)
 
     def program(self) -> Program:
@@ -186,6 +189,13 @@ class Reader:
             old = self.instructions[use.index]
             operands = {**old.operands, "target": place}
             self.instructions[use.index] = canonical(Instruction(old.mnemonic, operands))
+
+    def check_control_flow(self) -> None:
+        """Find what keeps the program from ever running to its halt; after `resolve`."""
+        for index, operand, sentence in check_control_flow(self.instructions):
+            line, columns = self.places[index] if self.places else (1, {"": 1})
+            column = columns.get(operand, columns[""])
+            self.problems.append(f"{line}:{column}: {sentence}")
 
     def read(self, line: str) -> None:
         """Read one line."""
@@ -310,6 +320,8 @@ class Reader:
             raise LineError(head.column, str(error)) from None
         if region is not None:
             self.region_of_view[len(self.instructions)] = region
+        columns = {token.key or "": token.value_column for token in tokens}
+        self.places.append((self.line, {**columns, "": head.column}))
         self.instructions.append(instruction)
         self.layer_of.append(self.layer)
 

@@ -171,7 +171,7 @@ def _header(program: Program) -> Iterator[str]:
 # --------------------------------------------------------------------------- from text
 
 
-def parse(text: str, *, name: str = "program") -> Program:
+def parse(text: str, *, name: str = "program", is_whole: bool = False) -> Program:
     """Read a program.
 
     Parameters
@@ -179,6 +179,9 @@ def parse(text: str, *, name: str = "program") -> Program:
     text : str
     name : str
         Name of a program that has no ``.program`` line.
+    is_whole : bool
+        Refuse also what can never run: no halt, a branch into a loop or to no instruction, loops
+        without end.  Looked for when every line can be read.
 
     Returns
     -------
@@ -197,6 +200,8 @@ def parse(text: str, *, name: str = "program") -> Program:
         except LineError as problem:
             reader.problems.append(f"{number}:{problem.column}: {problem.sentence}")
     reader.resolve()
+    if is_whole and not reader.problems:
+        reader.check_control_flow()
     if reader.problems:
         in_order = sorted(reader.problems, key=lambda line: int(line.split(":", 1)[0]))
         raise AssemblyError("\n".join(in_order))

@@ -27,7 +27,7 @@ def read_assembly(path: Path) -> Program:
     InputError
         If the file cannot be read.
     AssemblyError
-        With every problem, each with file, line and column.
+        With every problem, each with file, line and column; a program that can never run is one.
     """
     try:
         text = path.read_text("utf-8")
@@ -36,7 +36,7 @@ def read_assembly(path: Path) -> Program:
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not text in UTF-8") from None
     try:
-        return assembly.parse(text, name=path.stem)
+        return assembly.parse(text, name=path.stem, is_whole=True)
     except AssemblyError as error:
         lines = [f"{path}:{line}" for line in str(error).splitlines()]
         raise AssemblyError("\n".join(lines)) from None

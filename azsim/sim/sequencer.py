@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 
 from azsim.errors import MachineError
+from azsim.isa.control_flow import MAX_LOOP_DEPTH, loops_around
 from azsim.isa.program import Program
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder
@@ -13,7 +14,6 @@ from azsim.machine.view import View
 
 __all__ = ["Sequencer"]
 
-_MAX_LOOP_DEPTH = 8
 _WORD = 1 << 32
 _CONDITIONS: dict[str, Callable[[int, int], bool]] = {
     "equal": operator.eq,
@@ -42,22 +42,6 @@ def _wrapped(number: int) -> int:
     return (number + _WORD // 2) % _WORD - _WORD // 2
 
 
-def _loops_around(program: Program) -> list[tuple[int, ...]]:
-    """Indices of the loops around each instruction, the outermost first.
-
-    A ``loop`` lies outside its own body, its ``end_loop`` inside.
-    """
-    around: list[tuple[int, ...]] = []
-    open_loops: list[int] = []
-    for index, instruction in enumerate(program.instructions):
-        around.append(tuple(open_loops))
-        if instruction.mnemonic == "loop":
-            open_loops.append(index)
-        elif instruction.mnemonic == "end_loop" and open_loops:
-            open_loops.pop()
-    return around
-
-
 class Sequencer:
     """Executes control instructions.
 
@@ -71,7 +55,7 @@ class Sequencer:
 
     def __init__(self, program: Program, machine: Machine, recorder: Recorder) -> None:
         self._machine, self._recorder = machine, recorder
-        self._around = _loops_around(program)
+        self._around = loops_around(program.instructions)
         self._loops: list[list[int]] = []  # index of the body, rounds left
 
     def next_index(self, op: Operation) -> int:
@@ -118,8 +102,8 @@ class Sequencer:
         return index + 1
 
     def _begin_loop(self, op: Operation) -> None:
-        if len(self._loops) == _MAX_LOOP_DEPTH:
-            raise MachineError(f"instruction {op.index}: loops nest deeper than {_MAX_LOOP_DEPTH}")
+        if len(self._loops) == MAX_LOOP_DEPTH:
+            raise MachineError(f"instruction {op.index}: loops nest deeper than {MAX_LOOP_DEPTH}")
         self._loops.append([op.index + 1, op.count])
 
     def _end_loop(self, index: int) -> int:
