@@ -586,3 +586,34 @@ def test_objects_in_an_npz_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_npz(path)
     assert str(caught.value).startswith(f"{path}: array 'w' cannot be read: Object arrays cannot")
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 600), (40, 600), (600, 1), (40, 40)])
+def test_what_is_compiled_is_not_timed(
+    rows: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first call of each codec is not timed, and compiles for the memory layout of the rest."""
+    calls: list[tuple[str, bool, bool]] = []
+    is_timed = False
+
+    def timed(call: Any, is_repeated: bool) -> tuple[Any, float]:
+        nonlocal is_timed
+        is_timed = True
+        result = call()
+        is_timed = False
+        return result, 1.0
+
+    def encode(name: str, codes: np.ndarray, *given: Any, **settings: Any) -> bytes:
+        calls.append((name, is_timed, codes.T.flags.c_contiguous))
+        return encode_block(name, codes, *given, **settings)
+
+    monkeypatch.setattr(measuring, "_timed", timed)
+    monkeypatch.setattr(measuring, "encode_block", encode)
+    codes = np.random.default_rng(2).integers(-3, 4, (rows, columns)).astype(np.int8)
+    matrix = CodeMatrix("w", codes, 8)
+    codec_table([matrix], load_hardware("az1"), codec_variants(FIXED))
+    layout = codes.T.flags.c_contiguous
+    for variant in codec_variants(FIXED):
+        of_codec = [call for call in calls if call[0] == variant.name]
+        assert of_codec[0] == (variant.name, False, layout)
+        assert {call[2] for call in of_codec} == {layout}

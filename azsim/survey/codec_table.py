@@ -206,8 +206,8 @@ def _measured(
         "on_chip": variant.name in hardware.decoder.codecs,
     }
     try:
-        if speed:  # a first call compiles
-            rows = max(1, _WARM_UP_WEIGHTS // matrix.codes.shape[1])
+        if speed:  # a first call compiles; a single row lies in memory as no other matrix does
+            rows = max(2, _WARM_UP_WEIGHTS // matrix.codes.shape[1])
             decode_block(_encode(matrix.codes[:rows], matrix.bits, variant))
         block, encode_s = _timed(lambda: _encode(matrix.codes, matrix.bits, variant), speed)
     except CodecError as error:
