@@ -33,9 +33,9 @@ from azsim.machine.engines.exact_read import READ_OFFSET, read_cycles
 from azsim.machine.engines.mac import MatmulCycles, geometry, peak_macs_per_cycle
 from azsim.ops.build import lower_graph
 from azsim.sim.execute import execute, write_inputs
+from azsim.sim.flatten import FlatTrace
 from azsim.sim.races import check_races
 from azsim.sim.statistics import measure
-from azsim.sim.flatten import FlatTrace
 from azsim.sim.timing import replay
 from compiled import (
     MIXED_STATE,
