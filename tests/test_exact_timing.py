@@ -297,7 +297,9 @@ vector_cumulative_sum dst=v0 src=v1 wait_vector=1
 )
 def test_scans_end_in_the_same_cycle(rows: int, cols: int, lanes: int, pipeline: int) -> None:
     hardware = chip(vector__lanes=lanes, vector__pipeline_cycles=pipeline)
-    fast, stepped = _plant(hardware, SCANS.format(rows=rows, cols=cols, strides=f"row_stride={cols} col_stride=1"))
+    fast, stepped = _plant(
+        hardware, SCANS.format(rows=rows, cols=cols, strides=f"row_stride={cols} col_stride=1")
+    )
     assert _times(fast) == _times(stepped)
     groups = -(-cols // lanes)
     scan = (rows - 1) * max(groups, pipeline) + groups + pipeline

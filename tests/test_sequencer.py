@@ -303,14 +303,6 @@ def test_a_loop_may_be_left_and_gone_on_with() -> None:
     assert len(assembly.parse(text, is_whole=True).instructions) == 8
 
 
-@pytest.mark.parametrize("target", [2, 999])
-def test_a_target_without_an_instruction_comes_back_as_a_number(target: int) -> None:
-    program = assembly.parse(f"branch target={target}\nhalt")
-    text = assembly.format(program)
-    assert f"target={target}\n" in text
-    assert assembly.parse(text) == program
-
-
 def test_labels_come_back_as_text() -> None:
     program = assembly.parse("fence\nx: fence\nbranch left=s1 target=x\nhalt")
     text = assembly.format(program)
