@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from azsim.codecs import LaneSteps, block_lane_steps, decode_profile, encode_block
+from azsim.codecs._steps import walk_steps
 from azsim.machine.engines.decoder import (
     DecoderSizes,
     block_times,
     burst_times,
     copy_times,
-    leaving_times,
 )
 
 pytestmark = pytest.mark.kernels
@@ -46,6 +46,19 @@ def _cases() -> Iterator[tuple[str, LaneSteps, DecoderSizes, int, np.random.Gene
                 steps = block_lane_steps(_block(codec, seed), sizes.lanes)
                 offset = 128 * int(rng.integers(0, sizes.burst_bits // 128))
                 yield f"{codec} {seed} {sizes}", steps, sizes, offset, rng
+
+
+def leaving_times(
+    steps: LaneSteps, sizes: DecoderSizes, offset_bits: int, arrival: np.ndarray
+) -> np.ndarray:
+    """Cycle in which each burst has left the FIFO, for bursts that arrive in given cycles."""
+    size = len(steps.bits)
+    left = np.zeros(len(arrival), np.int64)
+    waits, times = np.full((size, 2), -1, np.int64), np.zeros((size, 3), np.int64)
+    block = (*steps, steps.window_bits, *sizes[1:], offset_bits)
+    walk_steps(*block, arrival.copy(), False, left, waits, times)
+    left[-1] += 1  # the write of the last code
+    return left
 
 
 def _by_four_numbers(times: np.ndarray, arrival: np.ndarray) -> np.ndarray:

@@ -29,7 +29,6 @@ __all__ = [
     "block_times",
     "burst_times",
     "copy_times",
-    "leaving_times",
     "port_codes",
 ]
 
@@ -125,19 +124,6 @@ def copy_times(
     left = -(-np.minimum(ends - offset_bytes, num_bytes) // port_bytes)
     before = np.append(0, left[:-1])
     return np.stack([left, before, before, left - before], axis=1)
-
-
-def leaving_times(
-    steps: LaneSteps, sizes: DecoderSizes, offset_bits: int, arrival: np.ndarray
-) -> np.ndarray:
-    """Cycle in which each burst has left the FIFO, for bursts that arrive in given cycles."""
-    size = len(steps.bits)
-    left = np.zeros(len(arrival), np.int64)
-    waits, times = np.full((size, 2), -1, np.int64), np.zeros((size, 3), np.int64)
-    block = (*steps, steps.window_bits, *sizes[1:], offset_bits)
-    walk_steps(*block, arrival.copy(), False, left, waits, times)
-    left[-1] += _WRITE_CYCLES
-    return left
 
 
 @kernel
