@@ -198,6 +198,37 @@ def test_what_is_not_finite_cannot_be_quantized(bad: float) -> None:
         assert not arith.quantize_kernel(x, np.zeros((2, 2), np.int8), np.ones(1, F), static, 127)
 
 
+@given(x=matrices(finite=False))
+def test_peak_kernel_has_the_bits_of_its_definition(x: np.ndarray) -> None:
+    wanted = max((abs(v) for v in x.reshape(-1).tolist() if v == v), default=0.0)
+    for found in (arith.peak(x), arith.peak_kernel(x), arith.peak_kernel(x.T[::-1])):
+        assert F(found).tobytes() == F(wanted).tobytes()
+
+
+@given(x=matrices(finite=True), bits=st.sampled_from([8, 16]), cuts=st.sets(st.integers(1, 5)))
+def test_the_peaks_of_parts_give_the_scale_of_the_whole(
+    x: np.ndarray, bits: int, cuts: set[int]
+) -> None:
+    codes, scales = arith.quantize_rows(x.reshape(1, -1), bits)
+    parts = [part for part in np.split(x, sorted(cuts)) if part.size]
+    peaks = np.array([[arith.peak(part)] for part in parts], F)
+    scale = arith.peak_scale(peaks, bits)
+    found = np.zeros(1, F)
+    assert arith.peak_scale_kernel(peaks, found, arith.code_limit(bits))
+    assert F(scale).tobytes() == found.tobytes() == scales.tobytes()
+    again, _ = arith.quantize_rows(x.reshape(1, -1), bits, float(scale))
+    assert (again == codes).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_peaks_have_to_be_finite(bad: float) -> None:
+    peaks, scales = np.array([[1], [bad], [2]], F), np.zeros(1, F)
+    assert not arith.peak_scale_kernel(peaks, scales, 127)
+    assert scales[0] == 0
+    with pytest.raises(FloatingPointError, match=r"^a peak is not finite$"):
+        arith.peak_scale(peaks, 8)
+
+
 # -------------------------------------------------------------------------- matmul and drain
 
 

@@ -380,11 +380,12 @@ def test_the_vector_engine_takes_its_cycles(
     if name == "vector_top_k":
         views["dst"] = View("activation", "f32", 0, rows, min(cols, 3), cols, 1)
     static = data.draw(st.integers(0, 1))
+    if not static and "peak" in INSTRUCTIONS[name].operands and data.draw(st.booleans()):
+        peaks = data.draw(st.integers(1, 60)) if name == "vector_quantize" else 1
+        views["peak"] = View("activation", "f32", 0, peaks, 1, 1, 1)
     site = Site(0, name, "vector", function, static, 0, 0, {}, views)
-    shape, is_chained, passes = vector_passes(site, hardware.vector)
-    work = Passes(
-        np.array([[*shape, is_chained, 0, len(passes)]], np.int64), np.array(passes, np.int64)
-    )
+    is_chained, passes = vector_passes(site, hardware.vector)
+    work = Passes(np.array([[is_chained, 0, len(passes)]], np.int64), np.array(passes, np.int64))
     engine = new_vector(pipeline)
     begin_passes(engine, work, 0)
     cycles = 1

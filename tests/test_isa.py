@@ -23,7 +23,7 @@ TABLE = instruction_set()
 MNEMONICS = list(TABLE.instructions)
 ABSENT = "which an absent operand stands for"
 KINDS = "enum, flag, float, int, uint, wait"
-FIELD_KEYS = "bias, bits, doc, engine, kind, min, unit, values"
+FIELD_KEYS = "bias, bits, doc, engine, kind, min, unit, values, when"
 ENTRY_KEYS = "description, example, opcode, operands, summary, timing, writes"
 OPERANDS = [(name, field) for name, spec in TABLE.instructions.items() for field in spec.operands]
 
@@ -291,7 +291,7 @@ def test_every_example_assembles(mnemonic: str) -> None:
             "formats.yaml",
             "version: 1",
             "version: 1\nversion: 2",
-            ["isa/formats.yaml:6:1: key 'version' is given twice"],
+            ["isa/formats.yaml:7:1: key 'version' is given twice"],
         ),
         (
             "mac.yaml",
@@ -337,6 +337,12 @@ def test_every_example_assembles(mnemonic: str) -> None:
             "    summary:",
             "    writes: [dst, wait_mac]\n    summary:",
             ["isa/store.yaml: store: writes: 'wait_mac' is no operand that is a view"],
+        ),
+        (
+            "vector.yaml",
+            "src, peak, function, use_peak]",
+            "src, peak, function]",
+            ["isa/vector.yaml: vector_unary: peak: needs the operand 'use_peak'"],
         ),
         (
             "load.yaml",

@@ -29,6 +29,10 @@ __all__ = [
     "exp_scalar",
     "matmul_kernel",
     "multiply_codes",
+    "peak",
+    "peak_kernel",
+    "peak_scale",
+    "peak_scale_kernel",
     "quantize_kernel",
     "quantize_rows",
     "relu",
@@ -146,6 +150,28 @@ def quantize_rows(
     with np.errstate(over="ignore"):
         codes = np.clip(np.rint(x / scales[:, None]), -limit, limit)
     return codes.astype(np.int32), scales
+
+
+def peak(x: np.ndarray) -> np.float32:
+    """Largest magnitude in a float32 array; a NaN is passed over, and 0 where nothing is left."""
+    return np.fmax.reduce(np.abs(x), axis=None, initial=_ZERO)
+
+
+def peak_scale(peaks: np.ndarray, bits: int) -> np.float32:
+    """Scale of a quantizer of `bits` bits for values whose parts have these peaks.
+
+    What `quantize_rows` would find if it searched the values themselves: the largest of several
+    maxima is the maximum of all.
+
+    Raises
+    ------
+    FloatingPointError
+        If a peak is not finite.
+    """
+    if not np.isfinite(peaks).all():
+        raise FloatingPointError("a peak is not finite")
+    scale = np.abs(peaks).max(initial=_ZERO) / _F(code_limit(bits))
+    return _ONE if scale == 0 else scale
 
 
 def multiply_codes(codes: np.ndarray, weight_codes: np.ndarray) -> np.ndarray:
@@ -288,6 +314,36 @@ def quantize_kernel(src, dst, scales, static, limit):
         scale = scales[i] if per_row else scales[0]
         for j in range(cols):
             dst[i, j] = np.int32(min(max(np.rint(src[i, j] / scale), -bound), bound))
+    return True
+
+
+@kernel("float32(float32[:, :])")
+def peak_kernel(x):
+    """`peak` of a matrix."""
+    largest = _ZERO
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            size = abs(x[i, j])
+            if size > largest:
+                largest = size
+    return largest
+
+
+@kernel("boolean(float32[:, :], float32[:], int64)")
+def peak_scale_kernel(peaks, scales, limit):
+    """`peak_scale` for codes up to `limit`, into the one entry of `scales`.
+
+    Returns False, with `scales` unchanged, if a peak is not finite.
+    """
+    largest = _ZERO
+    for i in range(peaks.shape[0]):
+        for j in range(peaks.shape[1]):
+            size = abs(peaks[i, j])
+            if not (size < _F(np.inf)):
+                return False
+            largest = max(largest, size)
+    scale = largest / _F(limit)
+    scales[0] = _ONE if scale == _ZERO else scale
     return True
 
 

@@ -34,7 +34,7 @@ _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FORMATS = "formats.yaml"
 _KINDS = ("enum", "flag", "float", "int", "uint", "wait")
 _FIXED_WIDTH = {"flag": 1, "float": 32}
-_FIELD_KEYS = frozenset({"bias", "bits", "doc", "engine", "kind", "min", "unit", "values"})
+_FIELD_KEYS = frozenset({"bias", "bits", "doc", "engine", "kind", "min", "unit", "values", "when"})
 _INSTRUCTION_KEYS = frozenset(
     {"description", "example", "opcode", "operands", "summary", "timing", "writes"}
 )
@@ -69,6 +69,8 @@ class Field:
         The inverse of `values`.
     engine : str or None
         Engine that a ``wait`` field waits for.
+    when : str or None
+        Flag without which the operand is not looked at.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Field:
     values: Mapping[str, int]
     names: Mapping[int, str]
     engine: str | None
+    when: str | None
 
     @property
     def width(self) -> int:
@@ -349,6 +352,7 @@ class _Check:
             values=MappingProxyType(dict(values)),
             names=MappingProxyType({number: text for text, number in values.items()}),
             engine=entry.get("engine"),
+            when=entry.get("when"),
         )
 
     @staticmethod
@@ -427,6 +431,9 @@ class _Check:
                 self._problem(file, f"{mnemonic}: {name}: its bits overlap those of '{other}'")
             owner.update(dict.fromkeys(bits, name))
             operands[name] = field
+        for name, field in operands.items():
+            if field.when and field.when not in operands:
+                self._problem(file, f"{mnemonic}: {name}: needs the operand '{field.when}'")
         return operands
 
     def _check_opcodes(self, instructions: Mapping[str, InstructionSpec], highest: int) -> None:

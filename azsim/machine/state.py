@@ -96,9 +96,9 @@ class Operation:
 
     __slots__ = (
         "acc", "accumulate", "bias", "buckets", "count", "dst", "epoch", "execute", "function",
-        "index", "indices", "initial", "left", "mnemonic", "number", "other", "paced", "right",
-        "scale", "site", "src", "src2", "static", "step", "target", "to", "use_bias", "value",
-        "view", "window",
+        "index", "indices", "initial", "left", "mnemonic", "number", "other", "paced", "peak",
+        "right", "scale", "site", "src", "src2", "static", "step", "target", "to", "use_bias",
+        "use_peak", "value", "view", "window",
     )  # fmt: skip
 
     def __init__(
@@ -108,8 +108,8 @@ class Operation:
         self.mnemonic = mnemonic
         for name in (
             "acc", "accumulate", "bias", "count", "dst", "indices", "initial", "left", "number",
-            "other", "paced", "right", "scale", "src", "src2", "static", "step", "target", "to",
-            "use_bias", "view",
+            "other", "paced", "peak", "right", "scale", "src", "src2", "static", "step", "target",
+            "to", "use_bias", "use_peak", "view",
         ):  # fmt: skip
             setattr(self, name, operands.get(name, 0))
         self.count = int(operands.get("count", 1))

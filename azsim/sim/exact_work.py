@@ -197,30 +197,38 @@ def most_products(matrices: Matrices, shape: ArrayShape) -> tuple[int, int]:
 
 
 def _passes(flat: FlatTrace, hardware: Hardware) -> Passes:
-    rows, intervals = [], []
+    rows, shapes = [], []
     for site in flat.trace.sites:
         if site.engine != "vector":
-            rows.append((0, 0, 0, 0, 0))
+            rows.append((0, 0, 0))
             continue
-        shape, is_chained, passes = vector_passes(site, hardware.vector)
-        rows.append((*shape, is_chained, len(intervals), len(passes)))
-        intervals += passes
-    of = np.array(rows, np.int64).reshape(len(rows), 5)[flat.site]
-    return Passes(of, np.array(intervals, np.int64))
+        is_chained, passes = vector_passes(site, hardware.vector)
+        rows.append((is_chained, len(shapes), len(passes)))
+        shapes += passes
+    of = np.array(rows, np.int64).reshape(len(rows), 3)[flat.site]
+    return Passes(of, np.array(shapes, np.int64).reshape(len(shapes), 3))
 
 
-def vector_passes(site: Site, vector: VectorEngine) -> tuple[tuple[int, int], bool, list[int]]:
+def vector_passes(site: Site, vector: VectorEngine) -> tuple[bool, list[tuple[int, int, int]]]:
     """What the vector engine does for an instruction.
 
     Returns
     -------
-    rows, elements : int
-        Of one pass; where rows do not matter, all elements are one row.
     is_chained : bool
         Whether each row needs the one before.
-    passes : list of int
-        Cycles that a group of elements takes in the lanes, for each pass.
+    passes : list of (int, int, int)
+        For each pass its rows, the elements of a row (where rows do not matter, all elements are
+        one row), and the cycles that a group of elements takes in the lanes.
     """
+    if "peak" in site.views and site.mnemonic == "vector_quantize":
+        num_peaks, elements = (site.views[name].num_elements for name in ("peak", "dst"))
+        return False, [(1, num_peaks, 1), (1, elements, vector.divide_cycles)]
+    shape, is_chained, passes = _equal_passes(site, vector)
+    return is_chained, [(*shape, cycles) for cycles in passes]
+
+
+def _equal_passes(site: Site, vector: VectorEngine) -> tuple[tuple[int, int], bool, list[int]]:
+    """Passes of one shape: rows and elements, whether rows are chained, a group's cycles."""
     dst = site.views["dst"]
     divide, table = vector.divide_cycles, vector.table_cycles
     flat = 1, dst.num_elements

@@ -82,7 +82,11 @@ class _Resolver:
         spec = instruction_set().instructions
         self._engines = {name: entry.engine for name, entry in spec.items()}
         self._operands = {
-            name: [operand for operand, field in entry.operands.items() if field.unit == "view"]
+            name: [
+                (operand, field.when)
+                for operand, field in entry.operands.items()
+                if field.unit == "view"
+            ]
             for name, entry in spec.items()
         }
         self._numbers: dict[int, dict[str, int]] = {}
@@ -94,8 +98,8 @@ class _Resolver:
         if numbers is None:
             numbers = self._numbers[op.index] = {
                 name: getattr(op, name)
-                for name in self._operands[op.mnemonic]
-                if name != "bias" or op.use_bias
+                for name, flag in self._operands[op.mnemonic]
+                if flag is None or getattr(op, flag)
             }
         shapes = machine.shapes
         key = (op.index, *[shapes[number] for number in numbers.values()])

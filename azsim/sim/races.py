@@ -178,24 +178,26 @@ def _accesses(instruction: Instruction) -> Iterator[tuple[int, bool]]:
     operands = instruction.operands
     computes_scale = instruction.mnemonic == "vector_quantize" and not operands.get("static")
     views, written = _views(instruction.mnemonic)
-    for name in views:
+    for name, flag in views:
         number = int(operands.get(name, 0))
+        if flag and not operands.get(flag):
+            continue
         if name in written:
-            if operands.get("accumulate"):
+            if name == "dst" and operands.get("accumulate"):
                 yield number, False
             yield number, True
         elif name == "scale" and computes_scale:
             yield number, True
-        elif name != "bias" or operands.get("use_bias"):
+        else:
             yield number, False
 
 
 @functools.cache
-def _views(mnemonic: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Operands of an instruction that are views, those that are read first, and the written."""
+def _views(mnemonic: str) -> tuple[tuple[tuple[str, str | None], ...], tuple[str, ...]]:
+    """Operands that are views, each with its flag, those that are read first; and the written."""
     spec = instruction_set().instructions[mnemonic]
-    views = [name for name, field in spec.operands.items() if field.unit == "view"]
-    return tuple(sorted(views, key=lambda name: name in spec.writes)), spec.writes
+    views = [(name, field.when) for name, field in spec.operands.items() if field.unit == "view"]
+    return tuple(sorted(views, key=lambda view: view[0] in spec.writes)), spec.writes
 
 
 def _touched(view: View) -> _Bytes:

@@ -21,17 +21,19 @@ __all__ = ["Passes", "Vector", "begin_passes", "new_vector", "push_stage", "step
 # still needs, cycles since the row began.
 _PASS, _ROWS_LEFT, _LEFT, _BUSY, _AGE = range(5)
 # Columns of `Passes.of`.
-_ROWS, _ELEMENTS, _IS_CHAINED, _FIRST, _PASSES = range(5)
+_IS_CHAINED, _FIRST, _PASSES = range(3)
+# Columns of `Passes.shapes`.
+_ROWS, _ELEMENTS, _CYCLES = range(3)
 
 
 class Passes(NamedTuple):
     """What is to be done."""
 
     of: np.ndarray
-    """(n, 5) int64, a row an instruction: rows, elements of each, whether each row needs the one
-    before; passes are `number` entries of `intervals` from `first` on, the last two columns."""
-    intervals: np.ndarray
-    """int64: cycles that a group takes in the lanes, pass by pass."""
+    """(n, 3) int64, a row an instruction: whether each row needs the one before, its first pass in
+    `shapes`, number of passes."""
+    shapes: np.ndarray
+    """(passes, 3) int64: rows, elements of each, cycles that a group takes in the lanes."""
 
 
 class Vector(NamedTuple):
@@ -63,24 +65,25 @@ def push_stage(stages, is_full):
 def begin_passes(vector, work, i):
     """Give the engine an instruction."""
     vector.state[:] = 0
-    vector.state[_ROWS_LEFT] = work.of[i, _ROWS]
+    vector.state[_ROWS_LEFT] = work.shapes[work.of[i, _FIRST], _ROWS]
 
 
 @kernel
 def step_vector(vector, work, i, lanes):
     """Let one cycle pass; tells whether the instruction is over with it."""
     state, stages = vector
+    number = work.of[i, _FIRST] + state[_PASS]
     if state[_BUSY] == 0 and state[_LEFT] == 0 and state[_ROWS_LEFT] > 0:
-        is_first = state[_ROWS_LEFT] == work.of[i, _ROWS]
+        is_first = state[_ROWS_LEFT] == work.shapes[number, _ROWS]
         if work.of[i, _IS_CHAINED] == 0 or is_first or state[_AGE] >= len(stages):
             state[_ROWS_LEFT] -= 1
-            state[_LEFT] = work.of[i, _ELEMENTS]
+            state[_LEFT] = work.shapes[number, _ELEMENTS]
             state[_AGE] = 0
     state[_AGE] += 1
     leaves_lanes = False
     if state[_BUSY] == 0 and state[_LEFT] > 0:
         state[_LEFT] -= min(lanes, state[_LEFT])
-        state[_BUSY] = work.intervals[work.of[i, _FIRST] + state[_PASS]]
+        state[_BUSY] = work.shapes[number, _CYCLES]
     if state[_BUSY] > 0:
         state[_BUSY] -= 1
         leaves_lanes = state[_BUSY] == 0
@@ -88,5 +91,7 @@ def step_vector(vector, work, i, lanes):
     if not is_empty or state[_BUSY] > 0 or state[_LEFT] > 0 or state[_ROWS_LEFT] > 0:
         return False
     state[_PASS] += 1
-    state[_ROWS_LEFT] = work.of[i, _ROWS]
-    return state[_PASS] == work.of[i, _PASSES]
+    if state[_PASS] == work.of[i, _PASSES]:
+        return True
+    state[_ROWS_LEFT] = work.shapes[number + 1, _ROWS]
+    return False

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from azsim import arith
 from azsim.errors import MachineError
 from azsim.hardware.description import VectorEngine
-from azsim.machine.state import Operation
-from azsim.machine.view import View, overlaps
+from azsim.machine.state import Machine, Operation
+from azsim.machine.view import Range, View, overlaps
 
 __all__ = [
     "apart",
@@ -15,10 +18,12 @@ __all__ = [
     "in_activation_sram",
     "on_chip",
     "passes_cycles",
+    "peak_ranges",
     "require",
     "row_groups",
     "same_shape",
     "types",
+    "write_peak",
 ]
 
 
@@ -95,3 +100,25 @@ def column_of_rows(op: Operation, matrix: View, **columns: View) -> None:
             op,
             f"{name} is {column.rows} x {column.cols}, has to be {matrix.rows} x 1",
         )
+
+
+def peak_ranges(
+    op: Operation, view: Callable[[int], View], dst: View, **sources: View
+) -> tuple[Range, ...]:
+    """What an instruction writes besides `dst` when it keeps the peak of it."""
+    if not op.use_peak:
+        return ()
+    peak = view(op.peak)
+    require(dst.dtype == "f32", op, f"peak is of f32, dst is {dst.dtype}")
+    require(peak.space == "activation", op, f"peak lies in {peak.space}, not in activation")
+    types(op, "f32", peak=peak)
+    require((peak.rows, peak.cols) == (1, 1), op, f"peak is {peak.rows} x {peak.cols}, not 1 x 1")
+    for name, other in {"dst": dst, **sources}.items():
+        require(not overlaps(other.reads(), peak.writes()), op, f"{name} and peak overlap")
+    return (peak.writes(),)
+
+
+def write_peak(machine: Machine, op: Operation) -> None:
+    """Keep the largest magnitude of what an instruction has written to `dst`."""
+    if op.use_peak:
+        machine.array(op.peak, op.index)[0, 0] = arith.peak_kernel(machine.array(op.dst, op.index))

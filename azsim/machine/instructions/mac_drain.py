@@ -7,7 +7,14 @@ from collections.abc import Callable
 from azsim import arith
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
-from azsim.machine.instructions._shapes import apart, in_activation_sram, on_chip, require
+from azsim.machine.instructions._shapes import (
+    apart,
+    in_activation_sram,
+    on_chip,
+    peak_ranges,
+    require,
+    write_peak,
+)
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View
@@ -16,7 +23,7 @@ __all__ = ["cycles", "execute", "footprint"]
 
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
-    """``y = acc * (src * scale); y = dst + y; y = y + bias; y = function(y)``."""
+    """``y = acc * (src * scale); y = dst + y; y = y + bias; y = function(y)``, peak."""
     dst = machine.array(op.dst, op.index)
     end = op.acc + dst.size
     if end > len(machine.accumulators):
@@ -35,10 +42,11 @@ def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
         bool(op.use_bias),
         op.function == "relu",
     )
+    write_peak(machine, op)
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
-    """Read scales and bias, write dst (and read it when accumulating)."""
+    """Read scales and bias, write dst (and read it when accumulating) and its peak."""
     dst, src, scale = view(op.dst), view(op.src), view(op.scale)
     in_activation_sram(op, dst)
     require(dst.dtype == src.dtype == scale.dtype == "f32", op, "views have to be f32")
@@ -55,6 +63,7 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     )
     on_chip(op, src=src, scale=scale)
     apart(op, dst, src=src, scale=scale)
+    sources = {"src": src, "scale": scale}
     ranges = [src.reads(), scale.reads(), dst.writes()]
     if op.accumulate:
         ranges.append(dst.reads())
@@ -67,8 +76,9 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
         )
         on_chip(op, bias=bias)
         apart(op, dst, bias=bias)
+        sources["bias"] = bias
         ranges.append(bias.reads())
-    return tuple(ranges)
+    return *ranges, *peak_ranges(op, view, dst, **sources)
 
 
 def cycles(site: Site, hardware: Hardware) -> int:

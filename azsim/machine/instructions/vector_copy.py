@@ -8,8 +8,10 @@ from azsim.hardware.description import Hardware
 from azsim.machine.instructions._shapes import (
     in_activation_sram,
     on_chip,
+    peak_ranges,
     require,
     same_shape,
+    write_peak,
 )
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
@@ -19,12 +21,13 @@ __all__ = ["cycles", "execute", "footprint"]
 
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
-    """``dst = src``."""
+    """``dst = src``; with a peak, ``peak = max |dst|``."""
     machine.array(op.dst, op.index)[...] = machine.array(op.src, op.index)
+    write_peak(machine, op)
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
-    """Read src, write dst."""
+    """Read src, write dst, and the peak of it."""
     dst, src = view(op.dst), view(op.src)
     in_activation_sram(op, dst)
     on_chip(op, src=src)
@@ -33,7 +36,7 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     reads, writes = src.reads(), dst.writes()
     # Interleaved windows of one buffer are fine as long as no element is both.
     require(not overlaps(reads, writes) or _interleaved(dst, src), op, "src and dst overlap")
-    return reads, writes
+    return reads, writes, *peak_ranges(op, view, dst, src=src)
 
 
 def _interleaved(dst: View, src: View) -> bool:

@@ -13,6 +13,7 @@ from azsim.machine.instructions._shapes import (
     on_chip,
     require,
     same_shape,
+    types,
 )
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
@@ -24,12 +25,15 @@ __all__ = ["cycles", "execute", "footprint"]
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
     """``dst = clip(round(src / scale))``, writing `scale` unless it is static."""
     dst = machine.array(op.dst, op.index)
+    scales = machine.array(op.scale, op.index)[:, 0]
     limit = arith.code_limit(dst.itemsize * 8)
+    if op.use_peak and not arith.peak_scale_kernel(machine.array(op.peak, op.index), scales, limit):
+        raise MachineError(f"instruction {op.index} (vector_quantize): a peak is not finite")
     finite = arith.quantize_kernel(
         machine.array(op.src, op.index),
         dst,
-        machine.array(op.scale, op.index)[:, 0],
-        bool(op.static),
+        scales,
+        bool(op.static or op.use_peak),
         limit,
     )
     if not finite:
@@ -39,7 +43,7 @@ def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
-    """Read src, write dst; read or write scale."""
+    """Read src (and peaks), write dst; read or write scale."""
     dst, src, scale = view(op.dst), view(op.src), view(op.scale)
     in_activation_sram(op, dst)
     require(src.dtype == scale.dtype == "f32", op, "src and scale have to be f32")
@@ -56,12 +60,28 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
         require(scale.space == "activation", op, f"scale lies in {scale.space}, not in activation")
         require(not scale.shows_twice, op, "scale shows one element at several positions")
         require(not overlaps(src.reads(), scale.writes()), op, "src and scale overlap")
-    return src.reads(), dst.writes(), scale.reads() if op.static else scale.writes()
+    ranges = [src.reads(), dst.writes(), scale.reads() if op.static else scale.writes()]
+    if op.use_peak:
+        ranges.append(_peaks(op, view(op.peak), dst, scale))
+    return tuple(ranges)
+
+
+def _peaks(op: Operation, peak: View, dst: View, scale: View) -> Range:
+    """Read the peaks that the scale is made of."""
+    require(not op.static, op, "a static scale is not made of peaks")
+    require(scale.rows == 1, op, f"scale is {scale.rows} x 1, has to be 1 x 1 with peaks")
+    types(op, "f32", peak=peak)
+    require(peak.cols == 1, op, f"peak is {peak.rows} x {peak.cols}, has to be one column")
+    on_chip(op, peak=peak)
+    apart(op, dst, peak=peak)
+    require(not overlaps(peak.reads(), scale.writes()), op, "peak and scale overlap")
+    return peak.reads()
 
 
 def cycles(site: Site, hardware: Hardware) -> int:
-    """One pass over the elements to find the largest (if the scale is computed), one to divide."""
+    """A pass to find the largest element or peak, if the scale is computed; one to divide."""
     vector = hardware.vector
     groups = -(-site.views["dst"].num_elements // vector.lanes)
-    search = 0 if site.static else vector.pipeline_cycles + groups
+    searched = site.views["peak" if "peak" in site.views else "dst"].num_elements
+    search = 0 if site.static else vector.pipeline_cycles + -(-searched // vector.lanes)
     return search + vector.pipeline_cycles + groups * vector.divide_cycles

@@ -13,8 +13,10 @@ from azsim.machine.instructions._shapes import (
     apart_or_same,
     in_activation_sram,
     on_chip,
+    peak_ranges,
     require,
     same_shape,
+    write_peak,
 )
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
@@ -24,7 +26,7 @@ __all__ = ["cycles", "execute", "footprint"]
 
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
-    """``dst = function(src)``."""
+    """``dst = function(src)``; with a peak, ``peak = max |dst|``."""
     src = machine.array(op.src, op.index)
     dst = machine.array(op.dst, op.index)
     if (number := arith.TABLE_FUNCTIONS.get(op.function)) is not None:
@@ -39,17 +41,18 @@ def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
         np.abs(src, out=dst)
     else:
         raise MachineError(f"instruction {op.index} (vector_unary): no function '{op.function}'")
+    write_peak(machine, op)
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
-    """Read src, write dst."""
+    """Read src, write dst, and the peak of it."""
     dst, src = view(op.dst), view(op.src)
     in_activation_sram(op, dst)
     on_chip(op, src=src)
     require(dst.dtype == src.dtype == "f32", op, "views have to be f32")
     same_shape(op, dst, src=src)
     apart_or_same(op, dst, src=src)
-    return src.reads(), dst.writes()
+    return src.reads(), dst.writes(), *peak_ranges(op, view, dst, src=src)
 
 
 def cycles(site: Site, hardware: Hardware) -> int:
