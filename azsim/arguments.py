@@ -24,6 +24,7 @@ _LISTS = (
     "pruners",
     "operators",
     "instructions",
+    "passes",
     "studies",
 )
 _SCHEMAS = ("workload", "hardware", "scheme")
@@ -85,6 +86,17 @@ def build_parser() -> argparse.ArgumentParser:
     _exact_timing(verify)
     _output(verify, "also write the results there", _DIRECTORY)
     _json(verify, "print the summary and the comparison as JSON and nothing else")
+
+    compile_ = add("compile", "compile a workload, and show what the compiler's passes make")
+    _workload(compile_, chip=True)
+    compile_.add_argument(
+        "--print-after",
+        action="append",
+        default=[],
+        metavar="PASS",
+        help="show what this pass made; may be repeated (see: azsim list passes; all: each)",
+    )
+    _json(compile_, "print the tables as JSON and nothing else")
 
     inspect = add("inspect", "show what is in a workload, an ONNX file or a program")
     _complete(inspect.add_argument("file", metavar="FILE", help=_INSPECT_HELP), _WORKLOAD)

@@ -238,6 +238,38 @@ def _read_tensors(arguments: argparse.Namespace) -> tuple[TensorSet, Hardware]:
     return read_file(path, bits, arguments.sparsity or 0.0, arguments.tensor), hardware
 
 
+# --------------------------------------------------------------------------------- compile
+
+
+def _compile(arguments: argparse.Namespace) -> int:
+    from azsim import pipeline
+    from azsim.compiler.compile import PASSES
+    from azsim.report.passes import PassTables
+
+    allowed = (*PASSES, "all")
+    unknown_names = [name for name in arguments.print_after if name not in allowed]
+    if unknown_names:
+        raise InputError("\n".join(unknown("pass", name, allowed) for name in unknown_names))
+    wanted = PASSES if "all" in arguments.print_after else arguments.print_after
+    shown = PassTables(wanted)
+    workload, hardware = _load(arguments)
+    pipeline.compile_workload(workload, hardware, shown)
+    if arguments.json:
+        from azsim.report.json_text import json_text
+
+        sys.stdout.write(
+            json_text(
+                {name: [t.records() for t in tables] for name, tables in shown.tables.items()}
+            )
+        )
+        return 0
+    for tables in shown.tables.values():
+        _show_tables(tables)
+        print()
+    _show_tables([shown.overview()])
+    return 0
+
+
 # ------------------------------------------------------------------ inspect, export, list
 
 
@@ -416,6 +448,7 @@ def _completion(arguments: argparse.Namespace) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "asm": _asm,
     "codecs": _codecs,
+    "compile": _compile,
     "completion": _completion,
     "disasm": _disasm,
     "export": _export,

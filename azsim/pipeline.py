@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from azsim.compiler.bounds import engine_bounds
-from azsim.compiler.compile import Compiled, compile_graph
+from azsim.compiler.compile import Compiled, Observe, compile_graph
 from azsim.compiler.parameters import place_parameters
 from azsim.errors import CompileError, ConfigError
 from azsim.frontend.workload import Workload, load_workload
@@ -45,17 +45,24 @@ Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done of it and how much there is."""
 
 
-def compile_workload(workload: Workload, hardware: Hardware | None = None) -> Compiled:
-    """Compile a workload for a chip (its own, unless another is given)."""
+def compile_workload(
+    workload: Workload, hardware: Hardware | None = None, observe: Observe | None = None
+) -> Compiled:
+    """Compile a workload for a chip (its own, unless another is given).
+
+    `observe` is called after each pass of the compiler, with its name and its value.
+    """
     prepared = prepare(workload)
     chip = hardware or load_hardware(workload.hardware_reference)
-    return _compile(workload, prepared, chip)
+    return _compile(workload, prepared, chip, observe)
 
 
-def _compile(workload: Workload, prepared: Prepared, hardware: Hardware) -> Compiled:
+def _compile(
+    workload: Workload, prepared: Prepared, hardware: Hardware, observe: Observe | None = None
+) -> Compiled:
     try:
         return compile_graph(
-            prepared.compressed, hardware, prepared.stream, prepared.state, workload.name
+            prepared.compressed, hardware, prepared.stream, prepared.state, workload.name, observe
         )
     except CompileError as error:
         sentences = [f"$.model: {sentence}" for sentence in str(error).splitlines()]

@@ -169,7 +169,7 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert error_of(capsys, "run") == (
         "the following arguments are required: WORKLOAD; see azsim run --help"
     )
-    commands = "run, verify, inspect, codecs, export, list, asm, disasm, schema, study, completion"
+    commands = "run, verify, compile, inspect, codecs, export, list, asm, disasm, schema, study, completion"
     assert error_of(capsys, "rnu") == (
         f"unknown command 'rnu', did you mean 'run'? allowed: {commands}"
     )

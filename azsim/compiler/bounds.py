@@ -31,7 +31,7 @@ from azsim.compiler.critical_path import (
     transfer_cycles,
     unary_cycles,
 )
-from azsim.compiler.image import encode_tiles
+from azsim.compiler.encode import encode_tiles
 from azsim.compiler.order import INPUT, OUTPUT, STARTUP, STATE
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.stored import used_codec

@@ -1,13 +1,21 @@
-"""The compiler in one readable function: its passes in order."""
+"""The compiler in one readable function: its passes in order.
+
+Each pass is a function from values to values in a file of its name, whose docstring states its
+contract; `azsim.compiler.valid` checks what it promises, and `observe` sees what it made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from azsim.compiler.allocate import Allocation, allocate
-from azsim.compiler.emit import emit
-from azsim.compiler.image import build_image, encode_tiles
+from azsim.compiler.emit import Emitted, emit
+from azsim.compiler.encode import encode_tiles
+from azsim.compiler.fold import fold
+from azsim.compiler.image import build_image
+from azsim.compiler.lower import lower
 from azsim.compiler.order import order
 from azsim.compiler.parameters import place_parameters
 from azsim.compiler.schedule import Schedule, check_windows
@@ -15,14 +23,34 @@ from azsim.compiler.select import select_codecs
 from azsim.compiler.stored import used_codec
 from azsim.compiler.synchronize import synchronize
 from azsim.compiler.tile import Plan, choose_tiles
+from azsim.compiler.valid import check_pass
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.encode import decode_words, encode_program
 from azsim.isa.program import DramImage, Port, Program, Stream, Tap
-from azsim.ops.build import lower_graph
 from azsim.ops.lowering import Lowering
 
-__all__ = ["Compiled", "WeightStorage", "compile_graph"]
+__all__ = ["PASSES", "Compiled", "Observe", "WeightStorage", "compile_graph"]
+
+PASSES = (
+    "fold",
+    "lower",
+    "parameters",
+    "tile",
+    "select",
+    "encode",
+    "order",
+    "allocate",
+    "emit",
+    "synchronize",
+    "image",
+)
+"""Names of the passes in the order in which `compile_graph` calls them, each a file beside this."""
+
+Observe = Callable[[str, object], None]
+"""Called after each pass with its name and its value, which is not to be changed."""
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -92,6 +120,7 @@ def compile_graph(
     stream: Stream,
     state: Mapping[str, str],
     name: str,
+    observe: Observe | None = None,
 ) -> Compiled:
     """Compile a compressed graph for a chip.
 
@@ -105,6 +134,8 @@ def compile_graph(
         Carried tensors: graph input to graph output.
     name : str
         The program's name.
+    observe : callable, optional
+        ``observe(pass, value)``.
 
     Raises
     ------
@@ -113,59 +144,82 @@ def compile_graph(
     UnsupportedError
         If an operator cannot be lowered.
     """
-    lowering = lower_graph(compressed)
-    parameters = place_parameters(lowering)
-    plan = choose_tiles(lowering, hardware, 4 * parameters.values.size)
-    compressed = select_codecs(compressed, plan, hardware)
-    blocks = encode_tiles(compressed, plan, hardware)
-    schedule = order(lowering, plan, parameters, blocks, stream.frames, state)
+    made: dict[str, object] = {}
+
+    def after(name: str, value: _Value) -> _Value:
+        check_pass(name, value, made, hardware)
+        made[name] = value
+        if observe is not None:
+            observe(name, value)
+        return value
+
+    folded = after("fold", fold(compressed))
+    lowering = after("lower", lower(folded.compressed))
+    parameters = after("parameters", place_parameters(lowering))
+    plan = after("tile", choose_tiles(lowering, hardware, 4 * parameters.values.size))
+    compressed = after("select", select_codecs(folded.compressed, plan, hardware))
+    blocks = after("encode", encode_tiles(compressed, plan, hardware))
+    schedule = after("order", order(lowering, plan, parameters, blocks, stream.frames, state))
     check_windows(schedule)
-    allocation = allocate(schedule, hardware)
-    emitted = emit(schedule, allocation)
-    graph = compressed.graph
-    program = synchronize(
-        Program(
-            name=name,
-            instructions=emitted.instructions,
-            layers=emitted.layers,
-            layer_of=emitted.layer_of,
-            region_of_view=emitted.region_of_view,
-            regions=emitted.regions,
-            taps=_taps(lowering, emitted.last_write, allocation, state),
-            inputs=tuple(
-                Port(
-                    tensor,
-                    allocation.addresses[f"input {tensor}"],
-                    kind.shape,
-                    1 if tensor in state else stream.frames,
-                )
-                for tensor, kind in graph.inputs.items()
-                if f"input {tensor}" in allocation.addresses
-            ),
-            outputs=tuple(
-                Port(
-                    tensor,
-                    allocation.addresses[f"output {tensor}"],
-                    graph.types[tensor].shape,
-                    1 if tensor in state.values() else stream.frames,
-                )
-                for tensor in graph.outputs
-            ),
-            stream=stream,
-        )
+    allocation = after("allocate", allocate(schedule, hardware))
+    emitted = after("emit", emit(schedule, allocation))
+    program = after(
+        "synchronize",
+        synchronize(_program(name, lowering, emitted, allocation, stream, state)),
     )
     # What runs is what the words say.
     program = replace(program, instructions=decode_words(encode_program(program)))
-    image = build_image(lowering, plan, parameters, blocks, allocation)
+    image = after("image", build_image(lowering, plan, parameters, blocks, allocation))
     return Compiled(
         program,
         image,
         tuple(_storage(name, compressed, plan, blocks, hardware) for name in plan.tiles),
-        dict(lowering.fused),
+        {**folded.gone, **lowering.fused},
         plan,
         schedule,
         allocation,
         compressed,
+    )
+
+
+def _program(
+    name: str,
+    lowering: Lowering,
+    emitted: Emitted,
+    allocation: Allocation,
+    stream: Stream,
+    state: Mapping[str, str],
+) -> Program:
+    """Instructions with their regions, ports and taps; no waits yet."""
+    graph = lowering.compressed.graph
+    return Program(
+        name=name,
+        instructions=emitted.instructions,
+        layers=emitted.layers,
+        layer_of=emitted.layer_of,
+        region_of_view=emitted.region_of_view,
+        regions=emitted.regions,
+        taps=_taps(lowering, emitted.last_write, allocation, state),
+        inputs=tuple(
+            Port(
+                tensor,
+                allocation.addresses[f"input {tensor}"],
+                kind.shape,
+                1 if tensor in state else stream.frames,
+            )
+            for tensor, kind in graph.inputs.items()
+            if f"input {tensor}" in allocation.addresses
+        ),
+        outputs=tuple(
+            Port(
+                tensor,
+                allocation.addresses[f"output {tensor}"],
+                graph.types[tensor].shape,
+                1 if tensor in state.values() else stream.frames,
+            )
+            for tensor in graph.outputs
+        ),
+        stream=stream,
     )
 
 

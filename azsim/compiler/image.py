@@ -1,8 +1,7 @@
-"""Image: compressed blocks, and the contents of DRAM.
+"""Image: the contents of DRAM before the first instruction.
 
-Contract: every tile of the plan becomes one block, coded with the weight's codec if the hardware
-decodes it and plain `raw` otherwise; the image holds blocks, parameters and constants at the
-addresses that allocation gave, and zeros elsewhere (inputs and outputs).
+Contract: takes blocks, parameters and constants, gives an image that holds them at the addresses
+that allocation gave, and zeros elsewhere (inputs and outputs).
 """
 
 from __future__ import annotations
@@ -14,29 +13,13 @@ import numpy as np
 from azsim.compiler.allocate import Allocation
 from azsim.compiler.order import block_name
 from azsim.compiler.parameters import PARAMETERS, Parameters
-from azsim.compiler.residence import encode_codes
-from azsim.compiler.stored import used_codec
 from azsim.compiler.tile import Plan
-from azsim.hardware.description import Hardware
-from azsim.ir import CompressedGraph
 from azsim.isa.program import DramImage
 from azsim.ops.lowering import Lowering
 
-__all__ = ["build_image", "encode_tiles"]
+__all__ = ["build_image"]
 
 _BURST_PAD_BYTES = 4096
-
-
-def encode_tiles(compressed: CompressedGraph, plan: Plan, hardware: Hardware) -> dict[str, bytes]:
-    """Encode every tile as one block."""
-    blocks: dict[str, bytes] = {}
-    for name, tiles in plan.tiles.items():
-        weight = compressed.weights[name]
-        codec = used_codec(weight.codec, hardware)
-        for tile in tiles:
-            codes = weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1]
-            blocks[tile.name] = encode_codes(codec, codes, weight.bits)
-    return blocks
 
 
 def build_image(

@@ -1,4 +1,8 @@
-"""Parameters: the float32 constants that live in weight SRAM, gathered into one piece."""
+"""Parameters: the float32 constants that live in weight SRAM, gathered into one piece.
+
+Contract: takes lowered steps, gives one array with the scales of every weight and every bias row
+that a product adds, each once, and where each begins.
+"""
 
 from __future__ import annotations
 

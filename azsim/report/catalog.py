@@ -134,6 +134,15 @@ def _instructions() -> Listing:
     return listing("Instructions", ("name", "opcode", "engine", "meaning"), rows)
 
 
+def _passes() -> Listing:
+    files = read_folder("azsim.compiler")
+    rows = []
+    for number, name in enumerate(files["compile"].names["PASSES"], 1):
+        meaning = _first_sentence(files[name].document)
+        rows.append((number, name, meaning.removeprefix(f"{name.capitalize()}: ")))
+    return listing("Passes of the compiler, in order", ("number", "name", "meaning"), rows)
+
+
 def _folder(title: str, package: str) -> Listing:
     rows = [
         (name, _first_sentence(source.document)) for name, source in read_folder(package).items()
@@ -151,6 +160,7 @@ CATALOGS: Mapping[str, Callable[[], Listing]] = MappingProxyType(
         "pruners": functools.partial(_folder, "Pruners", "azsim.compression.pruners"),
         "operators": _operators,
         "instructions": _instructions,
+        "passes": _passes,
         "studies": functools.partial(_folder, "Studies", "azsim.studies"),
     }
 )

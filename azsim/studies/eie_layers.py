@@ -137,7 +137,7 @@ def _work(ran: _Ran, start: str) -> dict[str, Figure]:
 
     from azsim import arith
     from azsim.codecs import block_column_entries
-    from azsim.compiler.image import encode_tiles
+    from azsim.compiler.encode import encode_tiles
 
     weights, lanes = ran.prepared.compressed.weights, ran.hardware.mac.lanes
     blocks = encode_tiles(ran.prepared.compressed, ran.compiled.plan, ran.hardware)

@@ -1,0 +1,279 @@
+"""What every pass promises, checked after it: cheap enough to be done in each compilation.
+
+A value that breaks its contract is the compiler's fault, not the user's: the error names the pass,
+and what is wrong with its value.  Whether the finished program is sound, bytes, races and waits, is
+for checkers that read the program alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from azsim.compiler.allocate import Allocation
+from azsim.compiler.fold import Folded
+from azsim.compiler.parameters import Parameters, matmuls
+from azsim.compiler.schedule import Schedule, accesses, walk
+from azsim.compiler.tile import Plan
+from azsim.compression.scheme import AUTO
+from azsim.errors import CompileError
+from azsim.hardware.description import Hardware
+from azsim.ir import CompressedGraph
+from azsim.isa.program import DramImage, Program
+from azsim.isa.spec import instruction_set
+from azsim.ops.lowering import Access, Loop, Lowering, Matmul, Step
+
+__all__ = ["check_pass"]
+
+_Earlier = Mapping[str, Any]
+
+
+def check_pass(name: str, value: Any, earlier: _Earlier, hardware: Hardware) -> None:
+    """Check a pass's value.
+
+    Parameters
+    ----------
+    name : str
+        Of the pass; one without a check is taken as it is.
+    value : object
+        What it made.
+    earlier : mapping of str to object
+        What the passes before it made, by their names.
+    hardware : Hardware
+
+    Raises
+    ------
+    CompileError
+        With everything that is wrong, each line ``after PASS: ...``.
+    """
+    check = _CHECKS.get(name)
+    problems = [] if check is None else list(check(value, earlier, hardware))
+    if problems:
+        raise CompileError("\n".join(f"after {name}: {problem}" for problem in problems))
+
+
+# ------------------------------------------------------------------------------- the graph
+
+
+def _graph(folded: Folded, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    graph = folded.compressed.graph
+    known = set(graph.inputs) | set(graph.initializers)
+    for node in graph.nodes:
+        inputs = [name for name in node.inputs if name]
+        for name in inputs:
+            if name not in known:
+                yield f"node {node.name} reads {name} before it is made"
+        if inputs and all(name in graph.initializers for name in inputs):
+            yield f"node {node.name} has constants only"
+        known |= set(filter(None, node.outputs))
+    for name in graph.outputs:
+        if name not in known:
+            yield f"output {name} is made by nothing"
+    for name in known - set(graph.types):
+        yield f"{name} has no type"
+
+
+def _weights(compressed: CompressedGraph, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    for name, weight in compressed.weights.items():
+        if weight.codec.name == AUTO:
+            yield f"weight {name} has no codec yet"
+
+
+# -------------------------------------------------------------------------------- the steps
+
+
+def _steps(lowering: Lowering, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    graph = lowering.compressed.graph
+    for name in graph.outputs:
+        if name not in lowering.views:
+            yield f"output {name} has no place"
+    written = {name for name, buffer in lowering.buffers.items() if buffer.constant is not None}
+    written |= {lowering.views[name].buffer for name in graph.inputs if name in lowering.views}
+    for layer, step in lowering.steps:
+        for problem in _step(step, lowering, {}, written):
+            yield f"layer {layer}: {problem}"
+
+
+def _step(
+    step: Step, lowering: Lowering, loops: Mapping[int, int], written: set[str]
+) -> Iterator[str]:
+    if isinstance(step, Loop):
+        for inner in step.body:
+            yield from _step(inner, lowering, {**loops, step.number: step.count}, written)
+        return
+    windows = {name: value for name, value in vars(step).items() if isinstance(value, Access)}
+    for name, access in windows.items():
+        buffer = lowering.buffers.get(access.buffer)
+        if buffer is None:
+            yield f"{type(step).__name__}.{name} is in {access.buffer}, which there is not"
+            continue
+        low, high = _extent(access, loops)
+        if low < 0 or high > buffer.num_elements:
+            yield (
+                f"{type(step).__name__}.{name} takes elements {low} to {high - 1} of "
+                f"{access.buffer}, which has {buffer.num_elements}"
+            )
+        is_made = name == "dst" or (name == "scale" and not getattr(step, "static", True))
+        if not is_made and access.buffer not in written:
+            yield f"{type(step).__name__}.{name} reads {access.buffer} before it is written"
+    written |= {windows[name].buffer for name in ("dst", "scale") if name in windows}
+    if isinstance(step, Matmul):
+        yield from _product(step, lowering)
+
+
+def _product(step: Matmul, lowering: Lowering) -> Iterator[str]:
+    outputs, inner = lowering.compressed.weights[step.weight].codes.shape
+    rows = step.codes.rows
+    if step.codes.cols != inner or step.dst.shape != (rows, outputs):
+        yield (
+            f"{step.weight} of {outputs} x {inner} takes codes of {rows} x {step.codes.cols} "
+            f"to {step.dst.rows} x {step.dst.cols}"
+        )
+    if step.scale.rows not in (1, rows):
+        yield f"{step.weight} has {step.scale.rows} scales for {rows} rows"
+    if step.bias is not None and step.bias.cols != outputs:
+        yield f"{step.weight} has a bias of {step.bias.cols} for {outputs} outputs"
+
+
+def _extent(access: Access, loops: Mapping[int, int]) -> tuple[int, int]:
+    """First element and the one after the last that a window reaches in all rounds."""
+    steps = [
+        (access.rows - 1) * access.row_stride,
+        (access.cols - 1) * access.col_stride,
+        *((loops.get(loop, 1) - 1) * step for loop, step in access.advance.items()),
+    ]
+    low = access.offset + sum(step for step in steps if step < 0)
+    return low, access.offset + sum(step for step in steps if step > 0) + 1
+
+
+# ------------------------------------------------------------------------- what lies where
+
+
+def _parameters(parameters: Parameters, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    for name, offset in parameters.offset_of.items():
+        if not 0 <= offset < parameters.values.size:
+            yield f"{name} begins at {offset} of {parameters.values.size} values"
+
+
+def _plan(plan: Plan, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    weights = earlier["fold"].compressed.weights
+    steps = [step for _, step in earlier["lower"].steps]
+    for name in {step.weight for step in matmuls(steps)} - set(plan.tiles):
+        yield f"weight {name} is used and not cut"
+    names: set[str] = set()
+    for name, tiles in plan.tiles.items():
+        names |= {tile.name for tile in tiles}
+        times = np.zeros(weights[name].codes.shape, np.uint8)
+        for tile in tiles:
+            times[tile.n0 : tile.n1, tile.k0 : tile.k1] += 1
+            low, high = weights[name].segments[tile.segment : tile.segment + 2]
+            if not low <= tile.k0 < tile.k1 <= high:
+                yield f"tile {tile.name} leaves its segment, columns {low} to {high - 1}"
+            if plan.m_tile[name] * (tile.n1 - tile.n0) > hardware.mac.accumulators:
+                yield (
+                    f"tile {tile.name} and {plan.m_tile[name]} rows need more than "
+                    f"{hardware.mac.accumulators} accumulators"
+                )
+        if (times != 1).any():
+            row, col = map(int, np.argwhere(times != 1)[0])
+            yield f"weight {name}: row {row}, column {col} is in {times[row, col]} tiles"
+    for name in sorted(plan.pinned - names):
+        yield f"{name} is pinned and no tile"
+
+
+def _blocks(blocks: Mapping[str, bytes], earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    wanted = {tile.name for tiles in earlier["tile"].tiles.values() for tile in tiles}
+    for name in sorted(wanted ^ set(blocks)):
+        yield f"{name} has no block" if name in wanted else f"{name} has a block and is no tile"
+
+
+def _schedule(schedule: Schedule, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    table = instruction_set().instructions
+    held: dict[int, str] = {}
+    for item in walk(schedule.startup + schedule.body + schedule.finish):
+        if item.mnemonic not in table:
+            yield f"layer {item.layer}: no instruction {item.mnemonic}"
+            continue
+        for name in set(item.operands) - set(table[item.mnemonic].operands):
+            yield f"layer {item.layer}: {item.mnemonic} has no operand {name}"
+        for name, access in accesses(item):
+            storage = schedule.storages.get(access.buffer)
+            if storage is None:
+                yield f"layer {item.layer}: {item.mnemonic} uses {access.buffer}, which is nowhere"
+            elif storage.slot is not None and item.mnemonic == "weight_load":
+                held[storage.slot] = access.buffer
+            elif storage.slot is not None and held.get(storage.slot) != access.buffer:
+                yield (
+                    f"layer {item.layer}: {item.mnemonic} reads {name} {access.buffer} in slot "
+                    f"{storage.slot}, which holds {held.get(storage.slot, 'nothing')}"
+                )
+
+
+def _allocation(allocation: Allocation, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    schedule: Schedule = earlier["order"]
+    room = {"weight": hardware.weight_sram.bytes, "activation": hardware.activation_sram.bytes}
+    for space in room:
+        placed = sorted(
+            (allocation.addresses[name], storage.size_bytes, name)
+            for name, storage in schedule.storages.items()
+            if storage.space == space and name in allocation.live
+        )
+        for position, (start, size, name) in enumerate(placed):
+            if start + size > room[space]:
+                yield f"{name} ends at byte {start + size} of {space} SRAM's {room[space]}"
+            first, last = allocation.live[name]
+            for other_start, _, other in placed[position + 1 :]:
+                if other_start >= start + size:
+                    break
+                begin, end = allocation.live[other]
+                if begin <= last and first <= end and not _same_slot(schedule, name, other):
+                    yield f"{name} and {other} share bytes of {space} SRAM while both live"
+
+
+def _same_slot(schedule: Schedule, name: str, other: str) -> bool:
+    """Whether both take turns in a streaming slot, as the schedule says."""
+    slot = schedule.storages[name].slot
+    return slot is not None and slot == schedule.storages[other].slot
+
+
+# -------------------------------------------------------------------------------- the program
+
+
+def _program(program: Program, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    if len(program.layer_of) != len(program.instructions):
+        yield f"{len(program.layer_of)} layers for {len(program.instructions)} instructions"
+    depth = 0
+    for index, instruction in enumerate(program.instructions):
+        depth += (instruction.mnemonic == "loop") - (instruction.mnemonic == "end_loop")
+        if depth < 0:
+            yield f"instruction {index} ends a loop that never began"
+            return
+    if depth:
+        yield f"{depth} loops never end"
+    if not program.instructions or program.instructions[-1].mnemonic != "halt":
+        yield "the last instruction is no halt"
+
+
+def _image(image: DramImage, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    needed = earlier["allocate"].peak_bytes["dram"]
+    if image.data.size < needed:
+        yield f"{image.data.size} bytes, {needed} are needed"
+
+
+_CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = MappingProxyType(
+    {
+        "fold": _graph,
+        "lower": _steps,
+        "parameters": _parameters,
+        "tile": _plan,
+        "select": _weights,
+        "encode": _blocks,
+        "order": _schedule,
+        "allocate": _allocation,
+        "synchronize": _program,
+        "image": _image,
+    }
+)

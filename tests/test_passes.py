@@ -1,0 +1,318 @@
+"""The compiler's passes: their order, what each promises, and how their values are shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from azsim.cli import main
+from azsim.compiler.compile import PASSES, compile_graph
+from azsim.compiler.fold import fold
+from azsim.compiler.schedule import Item, walk
+from azsim.compiler.valid import check_pass
+from azsim.errors import CompileError
+from azsim.evaluate import evaluate
+from azsim.folder import read_folder
+from azsim.ir import CompressedGraph, Graph
+from azsim.isa.program import Instruction, Stream
+from azsim.ops.lowering import Matmul
+from azsim.report.passes import PassTables, pass_tables
+from compiled import AZ1, MIXED_STATE, VARIANTS, chip, execute_graph, graph_of, mixed_graph, node
+from graphs import compress, type_of
+
+F = np.float32
+TINY = VARIANTS["tiny weight SRAM"]
+WORKLOAD = """
+name: small
+model:
+  graph:
+    inputs: {x: {shape: [1, 8]}}
+    initializers: {w: {shape: [8, 4], random: {seed: 1}}}
+    nodes:
+      - {op: MatMul, name: product, inputs: [x, w], outputs: [y]}
+      - {op: Sigmoid, name: squashed, inputs: [y], outputs: [p]}
+    outputs: [p]
+input: {random: {seed: 0}}
+"""
+
+
+def _observed(variant: str = "az1") -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    compile_graph(
+        compress(mixed_graph()), VARIANTS[variant], Stream(2, None, False), MIXED_STATE, "g",
+        made.__setitem__,
+    )  # fmt: skip
+    return made
+
+
+# ------------------------------------------------------------------------------ the list
+
+
+def test_every_pass_is_a_file_with_a_contract() -> None:
+    files = read_folder("azsim.compiler")
+    for name in PASSES:
+        assert "\nContract: takes " in files[name].document, name
+
+
+def test_passes_are_observed_in_their_order() -> None:
+    assert tuple(_observed()) == PASSES
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_value_has_tables_and_keeps_its_promise(variant: str) -> None:
+    made = _observed(variant)
+    for name, value in made.items():
+        tables = pass_tables(name, value)
+        assert tables
+        assert all(table.title.startswith(f"After {name}: ") for table in tables)
+        assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
+        check_pass(name, value, made, VARIANTS[variant])
+    with pytest.raises(TypeError, match="no table for the int that order makes"):
+        pass_tables("order", 3)
+
+
+# ------------------------------------------------------------------------- valid in and out
+
+
+def _first(items: Any, mnemonic: str) -> Item:
+    return next(item for item in walk(items) if item.mnemonic == mnemonic)
+
+
+def _wrong_graph(made: dict[str, Any]) -> Any:
+    compressed = made["fold"].compressed
+    graph = replace(compressed.graph, nodes=compressed.graph.nodes[1:])
+    return replace(made["fold"], compressed=replace(compressed, graph=graph))
+
+
+def _wrong_step(made: dict[str, Any]) -> Any:
+    lowering = made["lower"]
+    steps = [
+        (layer, replace(step, dst=replace(step.dst, offset=1000, cols=7)))
+        if isinstance(step, Matmul)
+        else (layer, step)
+        for layer, step in lowering.steps
+    ]
+    lowering.steps[:] = steps
+    return lowering
+
+
+def _unwritten(made: dict[str, Any]) -> Any:
+    lowering = made["lower"]
+    del lowering.steps[:2]  # zeros of the padding, and the codes
+    return lowering
+
+
+def _late_parameters(made: dict[str, Any]) -> Any:
+    return replace(made["parameters"], offset_of={"wf": 100_000})
+
+
+def _wrong_tiles(made: dict[str, Any]) -> Any:
+    tiles = dict(made["tile"].tiles)
+    tiles["wf"] = (*tiles["wf"], replace(tiles["wf"][0], n0=1, n1=2, k0=2, k1=3))
+    return replace(made["tile"], tiles=tiles, pinned=frozenset({"nothing"}))
+
+
+def _missing_block(made: dict[str, Any]) -> Any:
+    blocks = dict(made["encode"])
+    (name, block) = blocks.popitem()
+    return {**blocks, f"{name}!": block}
+
+
+def _wrong_slot(made: dict[str, Any]) -> Any:
+    schedule = made["order"]
+    body = tuple(
+        item for item in schedule.body
+        if not (isinstance(item, Item) and item.mnemonic == "weight_load")
+    )  # fmt: skip
+    assert len(body) < len(schedule.body)
+    return replace(schedule, body=body)
+
+
+def _wrong_item(made: dict[str, Any]) -> Any:
+    schedule = made["order"]
+    strange = Item("vector_dance", "here")
+    wrong = Item("halt", "there", {"steps": 1})
+    return replace(schedule, body=(*schedule.body, strange, wrong))
+
+
+def _overlap(made: dict[str, Any]) -> Any:
+    allocation = made["allocate"]
+    address = allocation.addresses["c"]
+    return replace(allocation, addresses={**allocation.addresses, "h": address})
+
+
+def _beyond(made: dict[str, Any]) -> Any:
+    allocation = made["allocate"]
+    return replace(allocation, addresses={**allocation.addresses, "h": 1 << 30})
+
+
+def _open_loop(made: dict[str, Any]) -> Any:
+    program = made["synchronize"]
+    instructions = tuple(
+        Instruction("halt") if instruction.mnemonic == "end_loop" else instruction
+        for instruction in program.instructions
+    )
+    return replace(program, instructions=(*instructions[:-1], Instruction("fence")), layer_of=())
+
+
+def _short_image(made: dict[str, Any]) -> Any:
+    return replace(made["image"], data=made["image"].data[:64])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "sentences"),
+    [
+        ("fold", _wrong_graph, ["node Relu_relu reads conv before it is made"]),
+        ("lower", _wrong_step, [
+            "layer Gemm_dense: Matmul.dst takes elements 1000 to 1006 of dense, which has 4",
+            "layer Gemm_dense: wf of 4 x 6 takes codes of 1 x 6 to 1 x 7",
+        ]),
+        ("lower", _unwritten, [
+            "layer Conv_conv: Matmul.codes reads Conv_conv#codes before it is written",
+        ]),
+        ("parameters", _late_parameters, ["wf begins at 100000 of 90 values"]),
+        ("tile", _wrong_tiles, [
+            "weight wf: row 1, column 2 is in 2 tiles", "nothing is pinned and no tile",
+        ]),
+        ("encode", _missing_block, ["wf[0:4,0:6] has no block"]),
+        ("order", _wrong_item, [
+            "layer here: no instruction vector_dance", "layer there: halt has no operand steps",
+        ]),
+        ("allocate", _overlap, ["share bytes of activation SRAM while both live"]),
+        ("allocate", _beyond, ["h ends at byte 1073741848 of activation SRAM's 131072"]),
+        ("synchronize", _open_loop, ["loops never end", "the last instruction is no halt"]),
+        ("image", _short_image, ["64 bytes, "]),
+    ],
+)  # fmt: skip
+def test_a_broken_promise_is_named(
+    name: str, change: Callable[[dict[str, Any]], Any], sentences: list[str]
+) -> None:
+    made = _observed()
+    value = change(made)
+    with pytest.raises(CompileError) as caught:
+        check_pass(name, value, made, AZ1)
+    found = str(caught.value)
+    assert all(line.startswith(f"after {name}: ") for line in found.splitlines())
+    for sentence in sentences:
+        assert sentence in found
+
+
+def test_a_slot_that_holds_something_else_is_named() -> None:
+    hardware = chip(weight_sram__bytes=1024, mac__lanes=4)
+    made: dict[str, Any] = {}
+    graph = graph_of(
+        {"x": (1, 64)}, {"w": np.ones((64, 64), F)}, [node("MatMul", ["x", "w"], "y")], ("y",)
+    )
+    compile_graph(
+        compress(graph), hardware, Stream(2, None, False), {}, "g", made.__setitem__
+    )  # fmt: skip
+    with pytest.raises(CompileError, match=r"after order: layer MatMul_y: mac_matmul reads src2 "):
+        check_pass("order", _wrong_slot(made), made, hardware)
+
+
+# ------------------------------------------------------------------------------- folding
+
+
+def _raw_graph() -> Graph:
+    """A graph that no front end has folded: constants multiplied, and a node nobody needs."""
+    rng = np.random.default_rng(5)
+    types = {
+        "x": type_of(2, 3), "k": type_of(2, 4), "w": type_of(4, 3), "kw": type_of(2, 3),
+        "s": type_of(2, 3), "y": type_of(2, 3), "dead": type_of(2, 3),
+    }  # fmt: skip
+    constants = {"k": rng.standard_normal((2, 4)).astype(F),
+                 "w": rng.standard_normal((4, 3)).astype(F)}  # fmt: skip
+    nodes = (
+        node("MatMul", ["k", "w"], "kw"), node("Sigmoid", ["kw"], "s"),
+        node("Add", ["x", "s"], "y"), node("Neg", ["x"], "dead"),
+    )  # fmt: skip
+    return Graph("g", {"x": types["x"]}, ("y",), constants, nodes, types)
+
+
+def test_constants_are_computed_with_the_codes_and_the_dead_dropped() -> None:
+    compressed = compress(_raw_graph())
+    inputs = {"x": np.arange(6, dtype=F).reshape(2, 3)}
+    tensors = evaluate(compressed.graph, inputs, compressed)
+    folded = fold(compressed)
+    assert [one.op for one in folded.compressed.graph.nodes] == ["Add"]
+    constant = folded.compressed.graph.initializers["s"]
+    assert constant.tobytes() == tensors["s"].tobytes()
+    assert folded.gone == {
+        "kw": "MatMul_kw has constants only: computed as it is compiled",
+        "s": "Sigmoid_s has constants only: computed as it is compiled",
+        "dead": "no output needs it",
+    }
+    ran = execute_graph(compressed, AZ1, {"x": inputs["x"][None]})
+    assert ran.execution.outputs["y"].tobytes() == tensors["y"].tobytes()
+    assert set(folded.gone) <= set(ran.compiled.fused)
+
+
+def test_a_graph_without_constants_or_dead_nodes_stays_as_it_is() -> None:
+    compressed: CompressedGraph = compress(mixed_graph())
+    assert fold(compressed).compressed is compressed
+
+
+# --------------------------------------------------------------------------- command line
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    Path("small.yaml").write_text(WORKLOAD)
+    return "small.yaml"
+
+
+def test_print_after_shows_a_pass(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", small, "--print-after", "lower", "--print-after", "tile"]) == 0
+    shown = capsys.readouterr().out
+    assert "After lower: steps\n" in shown
+    assert "product  y[0: 1 x 4] = product#codes[0: 1 x 8] x w\n" in shown
+    assert "After tile: tiles\n" in shown
+    assert "After order" not in shown
+    assert "\nPasses\n" in shown
+
+
+def test_all_passes_as_json(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", small, "--print-after", "all", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == list(PASSES)
+    assert document["tile"][0][0]["place"] == "pinned"
+
+
+def test_without_a_pass_there_is_an_overview(
+    small: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compile", small]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[3:]] == list(PASSES)
+
+
+def test_an_unknown_pass_names_the_nearest(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", small, "--print-after", "alocate"]) == 2
+    allowed = ", ".join((*PASSES, "all"))
+    assert capsys.readouterr().err == (
+        f"azsim: error: unknown pass 'alocate', did you mean 'allocate'? allowed: {allowed}\n"
+    )
+
+
+def test_passes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "passes", "--json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [record["name"] for record in records] == list(PASSES)
+    assert all(record["meaning"] for record in records)
+
+
+def test_tables_are_made_when_a_pass_ends() -> None:
+    shown = PassTables(("lower",))
+    compile_graph(
+        compress(mixed_graph()), TINY, Stream(1, None, False), {}, "g", shown
+    )  # fmt: skip
+    assert list(shown.tables) == ["lower"]
+    assert list(shown.made) == list(PASSES)
