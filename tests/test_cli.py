@@ -169,14 +169,17 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert error_of(capsys, "run") == (
         "the following arguments are required: WORKLOAD; see azsim run --help"
     )
-    commands = "run, verify, compile, inspect, codecs, export, list, asm, disasm, schema, study, completion"
+    commands = (
+        "run, verify, compile, inspect, codecs, export, list, asm, disasm, schema, study, "
+        "completion"
+    )
     assert error_of(capsys, "rnu") == (
         f"unknown command 'rnu', did you mean 'run'? allowed: {commands}"
     )
     assert error_of(capsys, "list", "codec") == (
         "unknown kind 'codec', did you mean 'codecs'? "
         "allowed: workloads, schemes, hardware, codecs, quantizers, pruners, operators, "
-        "instructions, studies"
+        "instructions, passes, studies"
     )
     assert error_of(capsys, "run", "vad_silero", "--fast") == (
         "unrecognized arguments: --fast; see azsim --help"
