@@ -274,7 +274,7 @@ def test_a_sum_wraps_inside_one_product() -> None:
     floats_given=hnp.arrays(F, 3 + 2 + 2 + 6, elements=floats(finite=True)),
     accumulate=st.booleans(),
     use_bias=st.booleans(),
-    use_relu=st.booleans(),
+    function=st.sampled_from(list(arith.DRAIN_FUNCTIONS)),
     one_scale=st.booleans(),
 )
 def test_drain_kernel_has_the_bits_of_its_definition(
@@ -282,23 +282,24 @@ def test_drain_kernel_has_the_bits_of_its_definition(
     floats_given: np.ndarray,
     accumulate: bool,
     use_bias: bool,
-    use_relu: bool,
+    function: str,
     one_scale: bool,
 ) -> None:
     row_scales, scales, bias, before = np.split(floats_given, [3, 5, 7])
     row_scales = row_scales[:1] if one_scale else row_scales
     found = before.reshape(3, 2).copy()
     arith.drain_kernel(
-        acc.reshape(-1).copy(), row_scales, scales, bias, found, accumulate, use_bias, use_relu
-    )
+        acc.reshape(-1).copy(), row_scales, scales, bias, found, accumulate, use_bias,
+        arith.DRAIN_FUNCTIONS[function],
+    )  # fmt: skip
     with np.errstate(all="ignore"):
         expected = arith.drain(acc, np.broadcast_to(row_scales, 3), scales)
         if accumulate:
             expected = before.reshape(3, 2) + expected
         if use_bias:
             expected = expected + bias
-        if use_relu:
-            expected = arith.relu(expected)
+        if function != "none":
+            expected = arith.UNARY_FUNCTIONS[function](expected)
     assert same(found, expected)
 
 
@@ -327,7 +328,7 @@ def digests() -> dict[str, str]:
         arith.matmul_kernel(codes, weights, acc, False)
         drained = rng.normal(size=(7, 33)).astype(F)
         bias = rng.normal(size=33).astype(F)
-        arith.drain_kernel(acc, scales, np.abs(bias) + F(0.1), bias, drained, True, True, False)
+        arith.drain_kernel(acc, scales, np.abs(bias) + F(0.1), bias, drained, True, True, 0)
         made |= {f"codes{bits}": codes, f"scales{bits}": scales, f"acc{bits}": acc}
         made[f"drained{bits}"] = drained
     return {name: hashlib.sha256(array.tobytes()).hexdigest() for name, array in made.items()}

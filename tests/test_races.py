@@ -85,6 +85,8 @@ def _operands(instruction: Instruction) -> tuple[list[str], list[str]]:
         writes.append("scale")
     if flags.get("use_bias"):
         reads.append("bias")
+    if flags.get("requantize"):
+        reads.append("code_scale")
     if flags.get("use_peak"):
         (reads if instruction.mnemonic == "vector_quantize" else writes).append("peak")
     if instruction.mnemonic == "mac_drain" and flags.get("accumulate"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from azsim.arith.elementwise import (
     BINARY_FUNCTIONS,
+    DRAIN_FUNCTIONS,
     TABLE_FUNCTIONS,
     UNARY_FUNCTIONS,
     code_limit,
@@ -57,6 +58,7 @@ __all__ = [
     "ARG_FUNCTIONS",
     "BINARY_FUNCTIONS",
     "COMPARE_FUNCTIONS",
+    "DRAIN_FUNCTIONS",
     "NORM_FUNCTIONS",
     "REDUCE_FUNCTIONS",
     "TABLE_FUNCTIONS",

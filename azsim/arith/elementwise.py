@@ -20,6 +20,7 @@ from azsim.jit import kernel
 
 __all__ = [
     "BINARY_FUNCTIONS",
+    "DRAIN_FUNCTIONS",
     "TABLE_FUNCTIONS",
     "UNARY_FUNCTIONS",
     "code_limit",
@@ -268,6 +269,7 @@ def _tanh_scalar(x):
 
 
 TABLE_FUNCTIONS = {"sigmoid": 2, "tanh": 3, "exp": 4}
+DRAIN_FUNCTIONS = {"none": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 
 
 @kernel("void(int64, float32[:, :], float32[:, :])")
@@ -370,10 +372,13 @@ def matmul_kernel(codes, weights, acc, accumulate):
 
 
 @kernel(
-    "void(int32[::1], float32[:], float32[:], float32[:], float32[:, :], boolean, boolean, boolean)"
+    "void(int32[::1], float32[:], float32[:], float32[:], float32[:, :], boolean, boolean, int64)"
 )
-def drain_kernel(acc, row_scales, scales, bias, dst, accumulate, use_bias, use_relu):
-    """Scale (M * N,) accumulators into a float32 matrix: scale, add dst, add bias, relu."""
+def drain_kernel(acc, row_scales, scales, bias, dst, accumulate, use_bias, function):
+    """Scale (M * N,) accumulators into a float32 matrix: scale, add dst, add bias, function.
+
+    The function is one of `DRAIN_FUNCTIONS`, by number.
+    """
     rows, outputs = dst.shape
     for m in range(rows):
         row_scale = row_scales[m] if row_scales.shape[0] > 1 else row_scales[0]
@@ -383,6 +388,10 @@ def drain_kernel(acc, row_scales, scales, bias, dst, accumulate, use_bias, use_r
                 y = dst[m, n] + y
             if use_bias:
                 y = y + bias[n]
-            if use_relu and y <= _ZERO:
+            if function == 1 and y <= _ZERO:
                 y = _ZERO
+            elif function == 2:
+                y = _sigmoid_scalar(y)
+            elif function == 3:
+                y = _tanh_scalar(y)
             dst[m, n] = y

@@ -118,7 +118,7 @@ class MacArray:
     accumulators: Annotated[int, Field(ge=64, le=65_536), STRUCTURAL]
     """int32 accumulators."""
     drain_lanes: Count
-    """Accumulators drained per cycle."""
+    """Accumulators drained per cycle, where no table and no division takes longer."""
     pipeline_cycles: Annotated[int, Field(ge=0, le=1024)]
     """Depth of the array's and the drain's pipeline."""
 
@@ -133,9 +133,9 @@ class VectorEngine:
     pipeline_cycles: Annotated[int, Field(ge=0, le=1024)]
     """Depth of the pipeline."""
     divide_cycles: Count
-    """Cycles per element and lane for division and square root."""
+    """Cycles per element and lane for division and square root; per group of a drain to codes."""
     table_cycles: Count
-    """Cycles per element and lane for sigmoid, tanh and exp."""
+    """Cycles per element and lane for sigmoid, tanh and exp; per group of a drain through one."""
 
 
 @dataclass(frozen=True)

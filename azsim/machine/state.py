@@ -95,10 +95,10 @@ class Operation:
     """
 
     __slots__ = (
-        "acc", "accumulate", "bias", "buckets", "count", "dst", "epoch", "execute", "function",
-        "index", "indices", "initial", "left", "mnemonic", "number", "other", "paced", "peak",
-        "right", "scale", "site", "src", "src2", "static", "step", "target", "to", "use_bias",
-        "use_peak", "value", "view", "window",
+        "acc", "accumulate", "bias", "buckets", "code_scale", "count", "dst", "epoch", "execute",
+        "function", "index", "indices", "initial", "left", "mnemonic", "number", "other", "paced",
+        "peak", "requantize", "right", "scale", "site", "src", "src2", "static", "step", "target",
+        "to", "use_bias", "use_peak", "value", "view", "window",
     )  # fmt: skip
 
     def __init__(
@@ -107,9 +107,9 @@ class Operation:
         self.index = index
         self.mnemonic = mnemonic
         for name in (
-            "acc", "accumulate", "bias", "count", "dst", "indices", "initial", "left", "number",
-            "other", "paced", "peak", "right", "scale", "src", "src2", "static", "step", "target",
-            "to", "use_bias", "use_peak", "view",
+            "acc", "accumulate", "bias", "code_scale", "count", "dst", "indices", "initial",
+            "left", "number", "other", "paced", "peak", "requantize", "right", "scale", "src",
+            "src2", "static", "step", "target", "to", "use_bias", "use_peak", "view",
         ):  # fmt: skip
             setattr(self, name, operands.get(name, 0))
         self.count = int(operands.get("count", 1))

@@ -138,10 +138,11 @@ def _matrices(flat: FlatTrace, hardware: Hardware) -> Matrices:
     tile = np.where(is_product, trace.tile_of[flat.positions], -1)
     begins, masks = _weight_masks(trace, set(tile.tolist()))
     blocks, entries = _entries(flat, tile)
-    rest = np.zeros((len(rows), 4), np.int64)
+    rest = np.zeros((len(rows), 5), np.int64)
     rest[:, 0] = begins[tile]
     rest[:, 1] = trace.payload[flat.positions]
     rest[:, 2] = -1
+    rest[:, 4] = _rows(flat, 1, lambda site: _drain_cycles(site, hardware))[:, 0]
     for number, (where, begin, lanes) in blocks.items():
         halves = rows[where, _HALVES]
         rows[where, _OUTPUTS] = lanes
@@ -149,6 +150,16 @@ def _matrices(flat: FlatTrace, hardware: Hardware) -> Matrices:
         rest[where, 3] = -(-halves // mac.macs_per_lane)
         assert (tile[where] == number).all()
     return Matrices(np.concatenate([rows, rest], axis=1), masks, trace.masks, entries)
+
+
+def _drain_cycles(site: Site, hardware: Hardware) -> tuple[int] | None:
+    """Cycles of each group of a drain: a table and a divider in a row, the slower one counts."""
+    if site.mnemonic != "mac_drain":
+        return None
+    vector = hardware.vector
+    cycles = {"sigmoid": vector.table_cycles, "tanh": vector.table_cycles}.get(site.function, 1)
+    is_float = site.views["dst"].dtype == "f32"
+    return (cycles if is_float else max(cycles, vector.divide_cycles),)
 
 
 def _weight_masks(trace: Trace, used: set[int]) -> tuple[np.ndarray, np.ndarray]:

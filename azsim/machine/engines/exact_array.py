@@ -4,7 +4,8 @@ A product hands over window after window (with `outer` column after column) to t
 the first one in its first cycle; it is over when the lanes are idle and what they have given has
 gone through the pipeline.  The hand-over is the first of the pipeline's cycles.  A block that
 the array reads is a product of the outer kind, entry by entry.  A drain takes
-accumulators out, as many a cycle as there are drain lanes, and sends them through the pipeline.
+accumulators out, as many at a time as there are drain lanes, every few cycles where a table or a
+division needs them, and sends them through the pipeline.
 
 Products are counted when a sum begins, from the bits of non-zero weights and activations.
 """
@@ -24,11 +25,12 @@ __all__ = ["Array", "ArrayShape", "Matrices", "begin_matrix", "new_array", "step
 
 _ONES = np.array([bin(byte).count("1") for byte in range(256)], np.int64)
 # State: row of activations, first weight row of the pass, next window or column, whether a sum
-# begins, cycles since the lanes were done, accumulators to drain.
-_ROW, _PASS, _AT, _BEGINS, _DONE, _TO_DRAIN = range(6)
+# begins, cycles since the lanes were done, accumulators to drain, cycles that the group in the
+# drain lanes still needs.
+_ROW, _PASS, _AT, _BEGINS, _DONE, _TO_DRAIN, _DRAINS = range(7)
 # Columns of `Matrices.of`.
 _DRAIN, _ROWS, _OUTPUTS, _INNER, _MACS, _HALVES, _WINDOW, _WEIGHTS, _ACTIVATIONS = range(9)
-_ENTRIES, _ENTRY_CYCLES = range(9, 11)
+_ENTRIES, _ENTRY_CYCLES, _DRAIN_CYCLES = range(9, 12)
 
 
 class ArrayShape(NamedTuple):
@@ -47,11 +49,12 @@ class Matrices(NamedTuple):
     """What is to be done."""
 
     of: np.ndarray
-    """(n, 11) int64, a row an instruction: accumulators that a drain takes out (0 for a product);
+    """(n, 12) int64, a row an instruction: accumulators that a drain takes out (0 for a product);
     for a product rows of activations, rows of weights, positions of each; half-products that a lane
     issues a cycle, how many a product counts as, window; byte of `weight_bits` at which the tile
     begins, byte of `activation_bits` for the activations (every row begins with a byte); for a
-    block that the array reads, where in `entries` it begins (else -1) and cycles of an entry."""
+    block that the array reads, where in `entries` it begins (else -1) and cycles of an entry; for a
+    drain the cycles of a group."""
     weight_bits: np.ndarray
     """uint8, bits of non-zero codes, the most significant first."""
     activation_bits: np.ndarray
@@ -79,7 +82,7 @@ class Array(NamedTuple):
 def new_array(shape: ArrayShape, most_products: int, most_inner: int) -> Array:
     """An array at rest, with room for the products of the largest sum and for the longest row."""
     return Array(
-        np.zeros(6, np.int64),
+        np.zeros(7, np.int64),
         np.zeros(shape.lanes, np.int64),
         np.zeros(shape.lanes, np.int64),
         np.zeros(shape.lanes, np.int64),
@@ -272,20 +275,23 @@ def _step_outer_product(array, shape, work, i):
 
 
 @kernel
-def _step_drain(array, shape):
+def _step_drain(array, shape, work, i):
     """Let the drain work for a cycle; tells whether it is over."""
     state = array.state
-    takes = min(state[_TO_DRAIN], shape.drain_lanes)
-    state[_TO_DRAIN] -= takes
-    is_empty = push_stage(array.stages, takes > 0)
-    return is_empty and state[_TO_DRAIN] == 0
+    if state[_DRAINS] == 0 and state[_TO_DRAIN] > 0:
+        state[_TO_DRAIN] -= min(state[_TO_DRAIN], shape.drain_lanes)
+        state[_DRAINS] = work.of[i, _DRAIN_CYCLES]
+    leaves_lanes = state[_DRAINS] == 1
+    state[_DRAINS] -= state[_DRAINS] > 0
+    is_empty = push_stage(array.stages, leaves_lanes)
+    return is_empty and state[_DRAINS] == 0 and state[_TO_DRAIN] == 0
 
 
 @kernel
 def step_array(array, shape, work, i):
     """Let one cycle pass; tells whether the instruction is over with it."""
     if work.of[i, _DRAIN] > 0:
-        return _step_drain(array, shape)
+        return _step_drain(array, shape, work, i)
     if shape.is_outer:
         is_done = _step_outer_product(array, shape, work, i)
     else:

@@ -1,8 +1,10 @@
-"""``mac_drain``: scale accumulators to float32, add, activate."""
+"""``mac_drain``: scale accumulators, add, apply a function, and write float32 or codes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+
+import numpy as np
 
 from azsim import arith
 from azsim.errors import MachineError
@@ -13,17 +15,18 @@ from azsim.machine.instructions._shapes import (
     on_chip,
     peak_ranges,
     require,
+    types,
     write_peak,
 )
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View
 
-__all__ = ["cycles", "execute", "footprint"]
+__all__ = ["cycles", "execute", "footprint", "group_cycles"]
 
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
-    """``y = acc * (src * scale); y = dst + y; y = y + bias; y = function(y)``, peak."""
+    """``y = acc * (src * scale); y = dst + y; y = y + bias; y = function(y)``; codes or peak."""
     dst = machine.array(op.dst, op.index)
     end = op.acc + dst.size
     if end > len(machine.accumulators):
@@ -32,16 +35,24 @@ def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
             f"there are {len(machine.accumulators)}"
         )
     scale = machine.array(op.scale, op.index)[0]
+    drained = np.empty(dst.shape, np.float32) if op.requantize else dst
     arith.drain_kernel(
         machine.accumulators[op.acc : end],
         machine.array(op.src, op.index)[:, 0],
         scale,
         machine.array(op.bias, op.index)[0] if op.use_bias else scale,
-        dst,
+        drained,
         bool(op.accumulate),
         bool(op.use_bias),
-        op.function == "relu",
+        arith.DRAIN_FUNCTIONS[op.function],
     )
+    if op.requantize:
+        code_scale = machine.array(op.code_scale, op.index)[:, 0]
+        limit = arith.code_limit(dst.itemsize * 8)
+        if not arith.quantize_kernel(drained, dst, code_scale, True, limit):
+            raise MachineError(
+                f"instruction {op.index} (mac_drain): a value to be quantized is not finite"
+            )
     write_peak(machine, op)
 
 
@@ -49,39 +60,50 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     """Read scales and bias, write dst (and read it when accumulating) and its peak."""
     dst, src, scale = view(op.dst), view(op.src), view(op.scale)
     in_activation_sram(op, dst)
-    require(dst.dtype == src.dtype == scale.dtype == "f32", op, "views have to be f32")
-    require(op.function in ("none", "relu"), op, f"no function '{op.function}' in the drain")
+    if op.requantize:
+        require(dst.dtype in ("i8", "i16"), op, f"codes have to be i8 or i16, dst is {dst.dtype}")
+        require(not op.accumulate, op, "codes cannot be accumulated")
+    else:
+        types(op, "f32", dst=dst)
+    types(op, "f32", src=src, scale=scale)
+    require(op.function in arith.DRAIN_FUNCTIONS, op, f"no function '{op.function}' in the drain")
     require(
         src.cols == 1 and src.rows in (1, dst.rows),
         op,
         f"src is {src.rows} x {src.cols}, has to be 1 x 1 or {dst.rows} x 1",
     )
-    require(
-        (scale.rows, scale.cols) == (1, dst.cols),
-        op,
-        f"scale is {scale.rows} x {scale.cols}, has to be 1 x {dst.cols}",
-    )
-    on_chip(op, src=src, scale=scale)
-    apart(op, dst, src=src, scale=scale)
-    sources = {"src": src, "scale": scale}
-    ranges = [src.reads(), scale.reads(), dst.writes()]
+    rows = {"scale": scale} | ({"bias": view(op.bias)} if op.use_bias else {})
+    for name, row in rows.items():
+        require(
+            (row.dtype, row.rows, row.cols) == ("f32", 1, dst.cols),
+            op,
+            f"{name} is {row.dtype} {row.rows} x {row.cols}, has to be f32 1 x {dst.cols}",
+        )
+    sources = {"src": src, **rows}
+    if op.requantize:
+        one = sources["code_scale"] = view(op.code_scale)
+        types(op, "f32", code_scale=one)
+        require(
+            (one.rows, one.cols) == (1, 1), op, f"code_scale is {one.rows} x {one.cols}, not 1 x 1"
+        )
+    on_chip(op, **sources)
+    apart(op, dst, **sources)
+    ranges = [*(source.reads() for source in sources.values()), dst.writes()]
     if op.accumulate:
         ranges.append(dst.reads())
-    if op.use_bias:
-        bias = view(op.bias)
-        require(
-            (bias.dtype, bias.rows, bias.cols) == ("f32", 1, dst.cols),
-            op,
-            f"bias is {bias.dtype} {bias.rows} x {bias.cols}, has to be f32 1 x {dst.cols}",
-        )
-        on_chip(op, bias=bias)
-        apart(op, dst, bias=bias)
-        sources["bias"] = bias
-        ranges.append(bias.reads())
     return *ranges, *peak_ranges(op, view, dst, **sources)
 
 
+def group_cycles(function: str, hardware: Hardware, *, to_codes: bool) -> int:
+    """Cycles that a group of accumulators stays in the drain: those of its slowest unit."""
+    vector = hardware.vector
+    table = vector.table_cycles if function in arith.TABLE_FUNCTIONS else 1
+    return max(table, vector.divide_cycles if to_codes else 1)
+
+
 def cycles(site: Site, hardware: Hardware) -> int:
-    """Pipeline depth plus one accumulator per drain lane and cycle."""
+    """Pipeline depth plus groups of one accumulator per drain lane, with their cycles."""
     mac = hardware.mac
-    return mac.pipeline_cycles + -(-site.views["dst"].num_elements // mac.drain_lanes)
+    groups = -(-site.views["dst"].num_elements // mac.drain_lanes)
+    each = group_cycles(site.function, hardware, to_codes="code_scale" in site.views)
+    return mac.pipeline_cycles + groups * each
