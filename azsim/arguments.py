@@ -200,6 +200,12 @@ def _workload(parser: argparse.ArgumentParser, *, chip: bool, what: str = _WORKL
     if chip:
         _hardware(parser, "the workload's")
     _sets(parser)
+    if chip:
+        parser.add_argument(
+            "--replan",
+            action="store_true",
+            help="let the compiler plan with the timing keys that --set changes, not the preset's",
+        )
 
 
 def _hardware(parser: argparse.ArgumentParser, default: str) -> None:

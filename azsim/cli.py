@@ -149,6 +149,22 @@ def _load(arguments: argparse.Namespace) -> tuple[Workload, Hardware]:
     return workload, hardware
 
 
+def _preset(arguments: argparse.Namespace) -> Hardware | None:
+    """Return the chip before `--set`, whose timing values are planned with; None to replan."""
+    from azsim.config import split_overrides
+    from azsim.frontend.workload import named_hardware
+    from azsim.hardware import load_hardware
+
+    sets = split_overrides(arguments.set, ("workload", "hardware"))
+    if arguments.replan or not sets["hardware"]:
+        return None
+    reference = arguments.hardware or named_hardware(arguments.workload, sets["workload"])
+    try:
+        return load_hardware(reference) if reference else None
+    except ConfigError:
+        return None  # a file that is whole only with what is set: its values are the set ones
+
+
 def _simulate(
     arguments: argparse.Namespace,
     workload: Workload,
@@ -163,6 +179,7 @@ def _simulate(
         return pipeline.run(
             workload,
             hardware,
+            preset=_preset(arguments),
             verify=verify,
             exact_timing=arguments.exact_timing,
             timeline=timeline,
@@ -253,7 +270,7 @@ def _compile(arguments: argparse.Namespace) -> int:
     wanted = PASSES if "all" in arguments.print_after else arguments.print_after
     shown = PassTables(wanted)
     workload, hardware = _load(arguments)
-    pipeline.compile_workload(workload, hardware, shown)
+    pipeline.compile_workload(workload, hardware, shown, _preset(arguments))
     if arguments.json:
         from azsim.report.json_text import json_text
 
@@ -405,7 +422,8 @@ def _disasm(arguments: argparse.Namespace) -> int:
 def _compiled(arguments: argparse.Namespace) -> tuple[Program, DramImage]:
     from azsim import pipeline
 
-    compiled = pipeline.compile_workload(*_load(arguments))
+    workload, hardware = _load(arguments)
+    compiled = pipeline.compile_workload(workload, hardware, preset=_preset(arguments))
     return compiled.program, compiled.image
 
 

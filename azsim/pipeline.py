@@ -18,6 +18,7 @@ from azsim.errors import CompileError, ConfigError
 from azsim.frontend.workload import Workload, load_workload
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
+from azsim.hardware.plan import planned_hardware
 from azsim.ops.build import lower_graph
 from azsim.sim.execute import execute, write_inputs
 from azsim.sim.result import Bounds, RunResult, WeightFigures
@@ -46,15 +47,29 @@ Progress = Callable[[str, int, int], None]
 
 
 def compile_workload(
-    workload: Workload, hardware: Hardware | None = None, observe: Observe | None = None
+    workload: Workload,
+    hardware: Hardware | None = None,
+    observe: Observe | None = None,
+    preset: Hardware | None = None,
 ) -> Compiled:
     """Compile a workload for a chip (its own, unless another is given).
 
-    `observe` is called after each pass of the compiler, with its name and its value.
+    Parameters
+    ----------
+    workload : Workload
+    hardware : Hardware, optional
+    observe : callable, optional
+        Called after each pass of the compiler, with its name and its value.
+    preset : Hardware, optional
+        Chip whose timing values the compiler plans with, instead of `hardware`'s.
     """
     prepared = prepare(workload)
     chip = hardware or load_hardware(workload.hardware_reference)
-    return _compile(workload, prepared, chip, observe)
+    return _compile(workload, prepared, _planned(chip, preset), observe)
+
+
+def _planned(hardware: Hardware, preset: Hardware | None) -> Hardware:
+    return hardware if preset is None else planned_hardware(hardware, preset)
 
 
 def _compile(
@@ -74,6 +89,8 @@ def run(
     workload: Workload | str | Path,
     hardware: Hardware | str | Path | None = None,
     *,
+    preset: Hardware | str | Path | None = None,
+    replan: bool = False,
     verify: bool = False,
     exact_timing: bool = False,
     timeline: bool = True,
@@ -87,6 +104,11 @@ def run(
         A text is read with `load_workload`.
     hardware : Hardware, str or path, optional
         A text is read with `load_hardware`; the workload's own by default.
+    preset : Hardware, str or path, optional
+        The chip that `hardware` was before its timing keys were changed: the compiler plans with
+        its timing values, and the program that it would run is replayed under those of `hardware`.
+    replan : bool
+        Plan with the timing values of `hardware` all the same.
     verify : bool
         Also run the reference evaluator on the compressed graph and compare every tensor that
         exists on both sides.
@@ -118,9 +140,12 @@ def run(
     with stage("prepare"):
         chip = hardware or workload.hardware_reference
         chip = chip if isinstance(chip, Hardware) else load_hardware(chip)
+        if preset is not None and not isinstance(preset, Hardware):
+            preset = load_hardware(preset)
+        planned = _planned(chip, None if replan else preset)
         prepared = prepare(workload)
     with stage("compile"):
-        compiled = _compile(workload, prepared, chip)
+        compiled = _compile(workload, prepared, planned)
     with stage("execute"):
         frames = prepared.stream.frames
         execution = execute(
@@ -171,8 +196,8 @@ def run(
         outputs=outputs,
         output_checks=checks,
         comparison=comparison,
-        provenance=record.provenance(workload, chip, prepared, compiled, seconds),
-        notes=record.notes(prepared, compiled, chip),
+        provenance=record.provenance(workload, chip, planned, prepared, compiled, seconds),
+        notes=record.notes(prepared, compiled, chip, planned),
         events=record.timeline(execution.trace, timing, compiled, chip) if timeline else None,
         fast_cycles=fast_cycles,
     )

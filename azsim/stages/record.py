@@ -14,6 +14,7 @@ from azsim.compiler.compile import Compiled
 from azsim.compiler.stored import used_codec
 from azsim.frontend.workload import Workload
 from azsim.hardware.description import Hardware
+from azsim.hardware.plan import changed_keys
 from azsim.ir import CodecChoice, CompressedWeight
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
@@ -44,7 +45,9 @@ def timeline(trace: Trace, timing: Timing, compiled: Compiled, hardware: Hardwar
     )
 
 
-def notes(prepared: Prepared, compiled: Compiled, hardware: Hardware) -> tuple[str, ...]:
+def notes(
+    prepared: Prepared, compiled: Compiled, hardware: Hardware, planned: Hardware
+) -> tuple[str, ...]:
     """Sentences on what a reader should know of the run."""
     sentences = []
     chosen = [compiled.compressed.weights[weight.name].codec for weight in compiled.weights]
@@ -59,6 +62,11 @@ def notes(prepared: Prepared, compiled: Compiled, hardware: Hardware) -> tuple[s
     split = [name for name, weight in prepared.compressed.weights.items() if _is_split(weight)]
     if split:
         sentences.append(f"K is split so that int32 holds every sum: {', '.join(split)}")
+    if changed := changed_keys(planned, hardware):
+        values = ", ".join(f"{key} = {value}" for key, (value, _) in changed.items())
+        sentences.append(
+            f"the compiler planned with {values}; --replan plans with the values that were set"
+        )
     return tuple(sentences)
 
 
@@ -75,6 +83,7 @@ def _is_split(weight: CompressedWeight) -> bool:
 def provenance(
     workload: Workload,
     hardware: Hardware,
+    planned: Hardware,
     prepared: Prepared,
     compiled: Compiled,
     seconds: Mapping[str, float],
@@ -89,6 +98,8 @@ def provenance(
             "overrides": list(workload.source.overrides),
         },
         "hardware": asdict(hardware),
+        # Timing keys that have other values here than those that the compiler took.
+        "planned_with": {key: value for key, (value, _) in changed_keys(planned, hardware).items()},
         "files_sha256": dict(prepared.files),
         "frames": prepared.stream.frames,
         "program_instructions": len(compiled.program.instructions),
