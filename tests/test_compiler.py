@@ -404,11 +404,13 @@ def test_program_size_does_not_grow_with_frames(variant: str) -> None:
         _compiled(graph, VARIANTS[variant], frames, MIXED_STATE).program for frames in (10, 10_000)
     )
     assert len(few.instructions) == len(many.instructions)
-    # Only the loop's count and addresses in DRAM differ.
+    # Only the loop's count, what counts its rounds and addresses in DRAM differ.
     for left, right in zip(few.instructions, many.instructions, strict=True):
         assert left.mnemonic == right.mnemonic
         if left.mnemonic == "loop" and left.operands != right.operands:
             assert (left.operands["count"], right.operands["count"]) == (10, 10_000)
+        elif left.mnemonic == "scalar" and left.operands != right.operands:
+            assert (left.operands["number"], right.operands["number"]) == (9, 9_999)
         elif left.mnemonic == "view" and left.operands != right.operands:
             assert left.operands.get("space", "dram") == "dram"
         else:
@@ -514,6 +516,30 @@ def test_many_views_are_set_group_by_group() -> None:
     instructions = ran.compiled.program.instructions
     loop = next(n for n, entry in enumerate(instructions) if entry.mnemonic == "loop")
     assert any(entry.mnemonic == "view" for entry in instructions[loop:])
+
+
+def test_a_loop_of_more_views_than_there_are_sets_them_in_its_body() -> None:
+    """Two steps of an LSTM whose recurrent matrix is streamed in hundreds of tiles."""
+    rng = np.random.default_rng(0)
+    hidden = 128
+    floats = {
+        name: (0.1 * rng.standard_normal(shape)).astype(np.float32)
+        for name, shape in {
+            "w": (1, 4 * hidden, 8),
+            "r": (1, 4 * hidden, hidden),
+            "b": (1, 8 * hidden),
+        }.items()
+    }
+    lstm = node("LSTM", ["x", *floats], ["y", "h", "c"], hidden_size=hidden)
+    graph = graph_of({"x": (2, 1, 8)}, floats, [lstm], ["y"])
+    hardware = chip(weight_sram__bytes=8_192, mac__lanes=1, mac__accumulators=8)
+    ran = _check(compress(graph), hardware, frames_for(graph, 2))
+    instructions = ran.compiled.program.instructions
+    loops = [n for n, entry in enumerate(instructions) if entry.mnemonic == "loop"]
+    ends = [n for n, entry in enumerate(instructions) if entry.mnemonic == "end_loop"]
+    inner = instructions[loops[1] : ends[0]]
+    assert sum(entry.mnemonic == "view" for entry in inner) > 256
+    assert "branch" in {entry.mnemonic for entry in inner}
 
 
 def test_allocation_is_a_function_of_the_schedule() -> None:

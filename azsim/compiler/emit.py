@@ -4,13 +4,18 @@ Contract: takes a schedule and its allocation, gives a program without waits.  P
 not depend on how often loops run.
 
 Views are set as rarely as possible: those of the frame loop's body before the loop if they all
-fit the view registers, otherwise group by group inside it.  A window that advances with a loop
-keeps its register; ``view_step`` moves it at the end of each iteration, and back after an inner
-loop, so that the next outer iteration finds it where it began.
+fit the view registers, otherwise group by group inside it; and so with a loop inside it that needs
+more than are left.  A window that advances with a loop keeps its register; ``view_step`` moves it
+at the end of each iteration, and back after an inner loop, so that the next outer iteration finds
+it where it began.
+
+A loop with items that its last round leaves out counts its rounds down in a scalar register, and
+branches around them when it is 0: s31 for the outermost loop, s30 for one inside it, and so on.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +30,8 @@ from azsim.ops.lowering import Access
 __all__ = ["Emitted", "emit", "resolve"]
 
 _NUM_VIEWS = 256
+_LAST_SCALAR = 31
+_CONTROL = ("end_loop", "view_step", "scalar", "branch")
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,9 @@ class _Emitter:
     spans: dict[str, _Span] = field(default_factory=dict)
     last_write: dict[str, int] = field(default_factory=dict)
     registers: dict[_Register, int] = field(default_factory=dict)
+    depth: int = 0
+    left_out: set[int] = field(default_factory=set)
+    """Instructions that some round leaves out."""
 
     def register(self, access: Access) -> _Register:
         """What a window needs in a view register."""
@@ -150,13 +160,51 @@ class _Emitter:
         for register, number in zip(registers, free, strict=False):
             self.set_view(register, number)
 
-    def items(self, items: Iterable[Item | Repeat]) -> None:
-        """Emit items whose registers are set."""
+    def items(
+        self, items: Iterable[Item | Repeat], held: Mapping[_Register, None], free: list[int]
+    ) -> None:
+        """Emit items; registers that are not held take numbers from `free`, group by group."""
+        for group, registers in self.groups(items, held, len(free)):
+            self.set_views(registers, free)
+            for is_left_out, run in itertools.groupby(group, _is_left_out):
+                if is_left_out:
+                    self.but_last(run)
+                    continue
+                for item in run:
+                    if isinstance(item, Repeat):
+                        self.repeat(item, {**held, **registers}, free[len(registers) :])
+                    else:
+                        self.item(item)
+
+    def but_last(self, items: Iterable[Item | Repeat]) -> None:
+        """Emit items that the last round of the loop around them leaves out."""
+        branch = self.put("branch")
         for item in items:
-            if isinstance(item, Repeat):
-                self.repeat(item)
-            else:
-                self.item(item)
+            assert isinstance(item, Item)
+            self.left_out.add(len(self.instructions))
+            self.item(item)
+        operands = {"left": self.counter(), "target": len(self.instructions)}
+        self.instructions[branch] = Instruction("branch", operands)
+
+    def counter(self) -> int:
+        """Scalar register that counts the rounds of the loop that is being emitted."""
+        return _LAST_SCALAR - (self.depth - 1)
+
+    def begin_loop(self, count: int, body: Iterable[Item | Repeat]) -> int:
+        """Emit the start of a loop; gives the index of ``loop``."""
+        self.depth += 1
+        if any(map(_is_left_out, body)):
+            self.put("scalar", to=self.counter(), number=count - 1)
+        return self.put("loop", count=count)
+
+    def end_loop(self, body: Iterable[Item | Repeat], moving: Iterable[tuple[int, int]]) -> int:
+        """Emit the end of a loop's body; gives the index of ``end_loop``."""
+        if any(map(_is_left_out, body)):
+            self.put("scalar", to=self.counter(), left=self.counter(), number=-1)
+        for number, step in moving:
+            self.put("view_step", view=number, step=step)
+        self.depth -= 1
+        return self.put("end_loop")
 
     def item(self, item: Item) -> None:
         operands: dict[str, int | float | str] = {}
@@ -175,14 +223,12 @@ class _Emitter:
         span = self.spans.setdefault(buffer, _Span(index, index))
         span.first, span.last = min(span.first, index), max(span.last, index)
 
-    def repeat(self, repeat: Repeat) -> None:
-        """Emit an inner loop with its steps."""
-        start = self.put("loop", count=repeat.count)
-        self.items(repeat.body)
+    def repeat(self, repeat: Repeat, held: Mapping[_Register, None], free: list[int]) -> None:
+        """Emit an inner loop with its steps; what is not held is set in each round."""
+        start = self.begin_loop(repeat.count, repeat.body)
+        self.items(repeat.body, held, free)
         moving = self.moving(repeat.body, repeat.number)
-        for number, step in moving:
-            self.put("view_step", view=number, step=step)
-        end = self.put("end_loop")
+        end = self.end_loop(repeat.body, moving)
         for number, step in moving:
             self.put("view_step", view=number, step=-step * repeat.count)
         for item in walk(repeat.body):
@@ -192,8 +238,15 @@ class _Emitter:
                 if access.buffer in self.last_write:
                     self.last_write[access.buffer] = max(
                         self.last_write[access.buffer],
-                        _last_engine_instruction(self.instructions, end),
+                        self.last_of_every_round(end),
                     )
+
+    def last_of_every_round(self, end: int) -> int:
+        """Index of the last instruction of a loop's body that an engine always executes."""
+        index = end
+        while self.instructions[index].mnemonic in _CONTROL or index in self.left_out:
+            index -= 1
+        return index
 
     def moving(self, body: tuple[Item | Repeat, ...], loop: int) -> list[tuple[int, int]]:
         """View numbers that advance with a loop, and by how many bytes."""
@@ -206,11 +259,21 @@ class _Emitter:
     def groups(
         self, items: Iterable[Item | Repeat], hoisted: Mapping[_Register, None], room: int
     ) -> Iterator[tuple[list[Item | Repeat], dict[_Register, None]]]:
-        """Cut items into groups that need at most `room` registers each."""
+        """Cut items into groups that need at most `room` registers each.
+
+        A loop that needs more is a group of its own, with the registers that it moves.
+        """
         group: list[Item | Repeat] = []
         registers: dict[_Register, None] = {}
         for item in items:
             own = {entry: None for entry in self.needed([item]) if entry not in hoisted}
+            if len(own) > room and isinstance(item, Repeat):
+                own = {e: None for e in own if dict(e.advance).get(item.number)}
+                if len(own) <= room:
+                    yield group, registers
+                    yield [item], own
+                    group, registers = [], {}
+                    continue
             if len(own) > room:
                 raise CompileError(
                     f"one loop needs {len(own)} views, the machine has {room} left for it"
@@ -227,12 +290,8 @@ def _is_minus_zero(value: int | float | str) -> bool:
     return isinstance(value, float) and value == 0 and math.copysign(1, value) < 0
 
 
-def _last_engine_instruction(instructions: list[Instruction], end: int) -> int:
-    """Index of the last instruction of a loop's body that an engine executes."""
-    index = end
-    while instructions[index].mnemonic in ("end_loop", "view_step"):
-        index -= 1
-    return index
+def _is_left_out(item: Item | Repeat) -> bool:
+    return isinstance(item, Item) and item.but_last is not None
 
 
 def emit(schedule: Schedule, allocation: Allocation) -> Emitted:
@@ -245,9 +304,7 @@ def emit(schedule: Schedule, allocation: Allocation) -> Emitted:
     """
     emitter = _Emitter(schedule, allocation)
     every = list(range(_NUM_VIEWS))
-    for group, registers in emitter.groups(schedule.startup, {}, _NUM_VIEWS):
-        emitter.set_views(registers, every)
-        emitter.items(group)
+    emitter.items(schedule.startup, {}, every)
 
     emitter.registers.clear()
     body = emitter.needed(schedule.body)
@@ -259,19 +316,13 @@ def emit(schedule: Schedule, allocation: Allocation) -> Emitted:
     free = every[len(hoisted) :]
     is_loop = schedule.frames > 1
     if is_loop:
-        emitter.put("loop", count=schedule.frames)
-    for group, registers in emitter.groups(schedule.body, hoisted, len(free)):
-        emitter.set_views(registers, free)
-        emitter.items(group)
+        emitter.begin_loop(schedule.frames, schedule.body)
+    emitter.items(schedule.body, hoisted, free)
     if is_loop:
-        for number, step in emitter.moving(schedule.body, FRAME_LOOP):
-            emitter.put("view_step", view=number, step=step)
-        emitter.put("end_loop")
+        emitter.end_loop(schedule.body, emitter.moving(schedule.body, FRAME_LOOP))
 
     emitter.registers.clear()
-    for group, registers in emitter.groups(schedule.finish, {}, _NUM_VIEWS):
-        emitter.set_views(registers, every)
-        emitter.items(group)
+    emitter.items(schedule.finish, {}, every)
     emitter.put("halt")
     regions = tuple(
         Region(

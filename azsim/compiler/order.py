@@ -1,8 +1,7 @@
 """Order: the whole program as items, with tiles, weight loads and stores in place.
 
-Contract: takes lowered steps and the tile plan; every step becomes items in the same order, each
-streamed tile is loaded before it is used and two tiles ahead of the matrix array, so that the
-load of one tile hides behind the product with the other.
+Contract: takes lowered steps and the tile plan; every step becomes items in the same order, and
+`azsim.compiler.prefetch` puts the loads of streamed tiles between them.
 """
 
 from __future__ import annotations
@@ -138,7 +137,7 @@ class _Orderer:
         match step:
             case Loop(number, count, body):
                 inner = [item for inner in body for item in self.step(inner, layer)]
-                return [Repeat(number, count, self.prefetcher.place(inner))]
+                return [Repeat(number, count, tuple(inner))]
             case Copy(dst, src):
                 return [Item("vector_copy", layer, {"dst": dst, "src": src})]
             case Fill(dst, value):
@@ -174,14 +173,7 @@ class _Orderer:
                 body = [
                     item for tile in group for item in self._tile(moved, tile, 0, m_tile, layer)
                 ]
-                # One tile serves all row blocks; several have to be loaded for each.
-                items.append(
-                    Repeat(
-                        number,
-                        blocks,
-                        tuple(body) if len(group) == 1 else self.prefetcher.place(body),
-                    )
-                )
+                items.append(Repeat(number, blocks, tuple(body)))
             else:
                 items += [
                     item for tile in group for item in self._tile(step, tile, 0, m_tile, layer)
@@ -399,10 +391,5 @@ def order(
         shape = lowering.views[target].shape
         view = replace(lowering.views[source], shape=shape, strides=_c_strides(shape))
         finish += orderer.port_store(target, view, STATE, {}, 1)
-    return Schedule(
-        tuple(startup),
-        orderer.prefetcher.place(body),
-        tuple(finish),
-        frames,
-        orderer.storages,
-    )
+    placed = orderer.prefetcher.place(startup, body, frames)
+    return Schedule(*placed, tuple(finish), frames, orderer.storages)

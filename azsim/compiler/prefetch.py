@@ -1,9 +1,21 @@
 """Prefetch: the loads of tiles that do not stay, ahead of the products that need them.
 
-Contract: takes items that multiply by streamed tiles by name, gives the same items with a load in
-front of each use; a tile's load stands two tiles ahead of its use, so that it hides behind the
-product with the other slot's tile, and a slot is loaded only after the last product with what it
-held.
+Contract: takes startup and body, whose items multiply by streamed tiles by name, and gives them
+with each tile in one of the two slots and a load ahead of each use.
+
+Uses take turns with the slots, so that the load of one tile hides behind the product with the
+other.  A load stands right behind the last product with what its slot held before: across steps,
+layers, loops and frames.
+
+- The first two tiles of a sequence are loaded ahead of it: those of the frame loop at the end of
+  startup, those of an inner loop where the products before it leave the slots.
+- In a loop the tiles of the next round are loaded behind the last products of this one.  These
+  loads are left out in the last round (`Item.but_last`), so that nothing is loaded in vain.
+- A slot that holds the tile already is not loaded again; a loop over one or two tiles loads them
+  once.
+
+With an odd number of uses in a round, the next round's first tile has to wait for the last product
+of this one.
 """
 
 from __future__ import annotations
@@ -12,10 +24,43 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from azsim.compiler.schedule import Item, Repeat, Storage, accesses, walk
+from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Storage, accesses, walk
 from azsim.ops.lowering import Access
 
 __all__ = ["Prefetcher"]
+
+_NUM_SLOTS = 2
+_Items = tuple[Item | Repeat, ...]
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A tile and the layer that it is loaded for."""
+
+    name: str
+    layer: str
+
+
+@dataclass
+class _Use:
+    """What one slot goes through while items `first` to `last` are carried out.
+
+    `enters` has to be there before, `leaves` is there afterwards; they differ where an inner loop
+    changes the slot itself.
+    """
+
+    enters: _Tile
+    leaves: _Tile
+    last: int
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Items with their loads; the first and the last tile in the slots, in the order of turns."""
+
+    items: _Items
+    enters: tuple[_Tile, ...]
+    leaves: tuple[_Tile, ...]
 
 
 @dataclass(frozen=True)
@@ -36,51 +81,74 @@ class Prefetcher:
     storages: MutableMapping[str, Storage]
     load: Callable[[str, str], Item]
 
-    def place(self, items: Sequence[Item | Repeat]) -> tuple[Item | Repeat, ...]:
-        """Insert the loads.
+    def place(
+        self, startup: Sequence[Item | Repeat], body: Sequence[Item | Repeat], frames: int
+    ) -> tuple[_Items, _Items]:
+        """Insert the loads; gives startup and body."""
+        placed = self._sequence(body, 0, FRAME_LOOP, frames)
+        heads = [self._load(tile, slot) for slot, tile in enumerate(placed.enters)]
+        return (*startup, *heads), placed.items
 
-        A loop that loads tiles itself uses both slots, so nothing is prefetched across it.
-        """
+    def _sequence(
+        self, items: Sequence[Item | Repeat], turn: int, loop: int, count: int
+    ) -> _Placed:
+        """Place the loads of a loop's body; `turn` is the slot of its first use."""
+        uses: list[_Use] = []
         result: list[Item | Repeat] = []
-        run: list[Item | Repeat] = []
-        for item in items:
-            if isinstance(item, Repeat) and any(
-                inner.mnemonic == "weight_load" for inner in walk(item.body)
-            ):
-                result += [*self._place_run(run), item]
-                run = []
-            else:
-                run.append(item)
-        return (*result, *self._place_run(run))
-
-    def _place_run(self, items: Sequence[Item | Repeat]) -> list[Item | Repeat]:
-        uses: list[tuple[str, int, str]] = []  # tile, index of its last use in a row, layer
-        use_of: list[int] = []  # number of the use that each item belongs to
         for index, item in enumerate(items):
-            for name, layer in _multiplied(item):
-                if name in self.tiles:
-                    if uses and uses[-1][0] == name:
-                        uses[-1] = (name, index, layer)
-                    else:
-                        uses.append((name, index, layer))
-            use_of.append(len(uses) - 1)
-        if not uses:
-            return list(items)
-
-        def load(number: int) -> Item:
-            name, _, layer = uses[number]
-            return _renamed(self.load(name, layer), name, self._in_slot(name, number % 2))
-
-        result: list[Item | Repeat] = [load(number) for number in range(min(2, len(uses)))]
-        for index, item in enumerate(items):
-            number = use_of[index]
-            if number >= 0:
-                name = uses[number][0]
-                item = _renamed(item, name, self._in_slot(name, number % 2))
+            found = {tile.name: tile for tile in self._streamed(item)}
+            if len(found) > 1:
+                assert isinstance(item, Repeat)
+                inner = self._sequence(
+                    item.body, (turn + len(uses)) % _NUM_SLOTS, item.number, item.count
+                )
+                result.append(replace(item, body=inner.items))
+                uses += [
+                    _Use(enters, leaves, index)
+                    for enters, leaves in zip(inner.enters, inner.leaves, strict=True)
+                ]
+                continue
+            for tile in found.values():
+                if uses and uses[-1].leaves.name == tile.name and not _is_double(uses):
+                    uses[-1].last = index
+                else:
+                    uses.append(_Use(tile, tile, index))
+                slot = (turn + len(uses) - 1) % _NUM_SLOTS
+                item = _renamed(item, tile.name, self._in_slot(tile.name, slot))
             result.append(item)
-            if number >= 0 and uses[number][1] == index and number + 2 < len(uses):
-                result.append(load(number + 2))
-        return result
+        loads: dict[int, list[Item]] = {}
+        for number in range(_NUM_SLOTS, len(uses)):
+            before, use = uses[number - _NUM_SLOTS], uses[number]
+            if before.leaves.name != use.enters.name:
+                item = self._load(use.enters, (turn + number) % _NUM_SLOTS)
+                loads.setdefault(before.last, []).append(item)
+        last_of_slot = {number % _NUM_SLOTS: use for number, use in enumerate(uses)}
+        for number, use in enumerate(uses[:_NUM_SLOTS] if count > 1 else ()):
+            before = last_of_slot[number]
+            if before.leaves.name != use.enters.name:
+                item = self._load(use.enters, (turn + number) % _NUM_SLOTS)
+                loads.setdefault(before.last, []).append(replace(item, but_last=loop))
+        return _Placed(
+            tuple(
+                entry
+                for index, item in enumerate(result)
+                for entry in (item, *loads.get(index, ()))
+            ),
+            tuple(use.enters for use in uses[:_NUM_SLOTS]),
+            tuple(last_of_slot[number].leaves for number in sorted(last_of_slot)),
+        )
+
+    def _streamed(self, item: Item | Repeat) -> Iterator[_Tile]:
+        """Streamed tiles that an item multiplies by, in order."""
+        for inner in walk((item,)):
+            if inner.mnemonic == "mac_matmul":
+                for name, access in accesses(inner):
+                    if name == "src2" and access.buffer in self.tiles:
+                        yield _Tile(access.buffer, inner.layer)
+
+    def _load(self, tile: _Tile, slot: int) -> Item:
+        item = self.load(tile.name, tile.layer)
+        return _renamed(item, tile.name, self._in_slot(tile.name, slot))
 
     def _in_slot(self, tile: str, slot: int) -> str:
         name = f"{tile}@{slot}"
@@ -89,13 +157,9 @@ class Prefetcher:
         return name
 
 
-def _multiplied(item: Item | Repeat) -> Iterator[tuple[str, str]]:
-    """Weight tiles that an item multiplies by, with their layer."""
-    for inner in walk((item,)):
-        if inner.mnemonic == "mac_matmul":
-            for name, access in accesses(inner):
-                if name == "src2":
-                    yield access.buffer, inner.layer
+def _is_double(uses: list[_Use]) -> bool:
+    """Whether the last use is one of the two that stand for an inner loop."""
+    return len(uses) > 1 and uses[-1].last == uses[-2].last
 
 
 _Either = TypeVar("_Either", Item, Repeat, Item | Repeat)

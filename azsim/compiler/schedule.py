@@ -56,11 +56,15 @@ class Storage:
 
 @dataclass(frozen=True)
 class Item:
-    """An instruction whose operands are still windows into named buffers."""
+    """An instruction whose operands are still windows into named buffers.
+
+    `but_last` is the number of the loop right around it in whose last round it is left out.
+    """
 
     mnemonic: str
     layer: str
     operands: Mapping[str, Access | int | float | str] = field(default_factory=dict)
+    but_last: int | None = None
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,17 @@ different engines that touch the same bytes, at least one of them writing, are o
 
 The program is walked as the sequencer would walk it.  A loop in which nothing but windows into DRAM
 moves (the frame loop) is cut to three rounds, the first two and the last: in SRAM every round
-touches the same bytes, so that every dependence between neighbouring rounds shows up.  Other loops
-run in full, as a later reader may take what any one of their rounds has written.  For each
-instruction and each other engine, the latest conflicting instruction gives the distance of the
-wait; an instruction that is met several times keeps the smallest one.
+touches the same bytes, so that every dependence between neighbouring rounds shows up.  Scalar
+registers, which count rounds, go on as if none had been left out.  Other loops run in full, as a
+later reader may take what any one of their rounds has written.  For each instruction and each other
+engine, the latest conflicting instruction gives the distance of the wait; an instruction that is
+met several times keeps the smallest one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,6 +41,8 @@ class _Loop:
     left: int
     skipped: int
     moved_bytes: dict[int, int]
+    scalars: dict[int, int] = field(default_factory=dict)
+    """Scalar registers at the start of the round."""
 
 
 def _moves(program: Program) -> dict[int, dict[int, int]]:
@@ -80,9 +83,22 @@ def _begin(index: int, count: int, moved: dict[int, int], views: dict[int, View]
     return _Loop(index + 1, count, 0, moved)
 
 
+def _skip(loop: _Loop, views: dict[int, View], scalars: dict[int, int]) -> None:
+    """Move views and counters by the rounds that are left out."""
+    for number, step_bytes in loop.moved_bytes.items():
+        views[number] = views[number].stepped(loop.skipped * step_bytes)
+    for number, value in scalars.items():
+        scalars[number] = value + loop.skipped * (value - loop.scalars.get(number, value))
+
+
 def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
-    """Indices of engine instructions in execution order with the views at that moment."""
+    """Indices of engine instructions in execution order with the views at that moment.
+
+    Scalar registers only count rounds in a compiled program: they are set and added to, and
+    branches compare them for equality.
+    """
     views: dict[int, View] = {}
+    scalars: dict[int, int] = {}
     loops: list[_Loop] = []
     moves = _moves(program)
     index = 0
@@ -98,15 +114,25 @@ def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
             case "view_step":
                 number = int(operands.get("view", 0))
                 views[number] = views[number].stepped(int(operands.get("step", 0)))
+            case "scalar":
+                left, right, number = (int(operands.get(n, 0)) for n in ("left", "right", "number"))
+                total = scalars.get(left, 0) + scalars.get(right, 0) + number
+                scalars[int(operands.get("to", 0))] = total
+            case "branch":
+                left, right = (scalars.get(int(operands.get(n, 0)), 0) for n in ("left", "right"))
+                if left == right:
+                    index = int(operands.get("target", 0))
+                    continue
             case "loop":
                 loops.append(_begin(index, int(operands.get("count", 1)), moves[index], views))
+                loops[-1].scalars = dict(scalars)
             case "end_loop":
                 loop = loops[-1]
                 loop.left -= 1
                 if loop.left:
                     if loop.left == 1:
-                        for number, step_bytes in loop.moved_bytes.items():
-                            views[number] = views[number].stepped(loop.skipped * step_bytes)
+                        _skip(loop, views, scalars)
+                    loop.scalars = dict(scalars)
                     index = loop.start
                     continue
                 loops.pop()

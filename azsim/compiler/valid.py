@@ -203,6 +203,8 @@ def _schedule(schedule: Schedule, earlier: _Earlier, hardware: Hardware) -> Iter
             storage = schedule.storages.get(access.buffer)
             if storage is None:
                 yield f"layer {item.layer}: {item.mnemonic} uses {access.buffer}, which is nowhere"
+            elif item.but_last is not None:
+                continue  # for the next round; this walk sees the last one
             elif storage.slot is not None and item.mnemonic == "weight_load":
                 held[storage.slot] = access.buffer
             elif storage.slot is not None and held.get(storage.slot) != access.buffer:

@@ -187,7 +187,9 @@ def _frame_latency(
     """Seconds from a frame's arrival (or the start of its load) to its last retirement."""
     if not frames:
         return None
-    ends = np.array([timing.end[a:b].max() for a, b in frames])
+    # Loads of weights that nothing in the frame waits for are the next one's.
+    weight = timing.engine == _WEIGHT
+    ends = np.array([timing.end[a:b][~weight[a:b]].max() for a, b in frames])
     begins = np.array([timing.arrival[a] or timing.start[a] for a, _ in frames])
     return (ends - begins) / hardware.clock_hz
 
