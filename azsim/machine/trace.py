@@ -60,13 +60,14 @@ class Trace:
         Site of each executed instruction, control instructions included, in program order.
     payload : ndarray of shape (executed,), int64
         Transfers and weight loads: DRAM address.  Matrix products: byte offset of the activation
-        codes' zero mask in `masks`.  ``view_at``: the view's address.  Others: 0.
+        codes' zero mask in `masks`; where the second operand lies in activation SRAM, its mask
+        follows there.  ``view_at``: the view's address.  Others: 0.
     tile_of : ndarray of shape (executed,), int32
-        Weight loads that are decoded and matrix products: index into `tiles`.  Others: -1.
+        Weight loads that are decoded and products with weights: index into `tiles`.  Others: -1.
     tiles : tuple of Tile
         Distinct weight tiles by content and encoding.
     masks : ndarray of uint8
-        Bits of non-zero activation codes, rows padded to bytes, most significant bit first.
+        Bits of non-zero codes, rows padded to bytes, most significant bit first.
     derived : dict
         What timing has worked out from the trace, for its next replay; nothing is lost with it.
     """
@@ -92,7 +93,7 @@ class Recorder:
         self._tile_number: dict[tuple[str, bytes], int] = {}
         self._masks: list[bytes] = []
         self._mask_bytes = 0
-        self._mask_of: dict[View, tuple[bytes, int]] = {}
+        self._mask_of: dict[tuple[View, ...], tuple[bytes, int]] = {}
 
     def site(self, key: tuple[object, ...], make) -> int:
         """Number of a site; `make` builds it at first sight."""
@@ -113,14 +114,22 @@ class Recorder:
 
     def matmul(self, tile: Tile, codes: np.ndarray, view: View) -> None:
         """Activation codes were multiplied by a tile."""
-        bits = np.packbits(codes != 0, axis=1).tobytes()
-        known, offset = self._mask_of.get(view, (None, 0))
+        offset = self._mask(_bits(codes), view)
+        self._events.append((len(self.sequence) - 1, offset, self._tile(tile)))
+
+    def product(self, codes: np.ndarray, others: np.ndarray, *views: View) -> None:
+        """Codes were multiplied by other codes of activation SRAM."""
+        offset = self._mask(_bits(codes) + _bits(others), *views)
+        self._events.append((len(self.sequence) - 1, offset, -1))
+
+    def _mask(self, bits: bytes, *views: View) -> int:
+        known, offset = self._mask_of.get(views, (None, 0))
         if known != bits:  # the tiles of one weight multiply the same codes, one after the other
             offset = self._mask_bytes
-            self._mask_of[view] = bits, offset
+            self._mask_of[views] = bits, offset
             self._masks.append(bits)
             self._mask_bytes += len(bits)
-        self._events.append((len(self.sequence) - 1, offset, self._tile(tile)))
+        return offset
 
     def _tile(self, tile: Tile) -> int:
         # The same codes may be encoded in several ways, which take the decoder different times.
@@ -142,6 +151,10 @@ class Recorder:
             tile_of[events[:, 0]] = events[:, 2]
         masks = np.frombuffer(b"".join(self._masks), np.uint8)
         return Trace(tuple(self.sites), sequence, payload, tile_of, tuple(self._tiles), masks)
+
+
+def _bits(codes: np.ndarray) -> bytes:
+    return np.packbits(codes != 0, axis=1).tobytes()
 
 
 def make_site(

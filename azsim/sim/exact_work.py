@@ -138,8 +138,13 @@ def _matrices(flat: FlatTrace, hardware: Hardware) -> Matrices:
     tile = np.where(is_product, trace.tile_of[flat.positions], -1)
     begins, masks = _weight_masks(trace, set(tile.tolist()))
     blocks, entries = _entries(flat, tile)
+    is_of_two = is_product & (tile < 0)
+    row_bytes = -(-rows[:, _INNER] // 8)
+    after_source = trace.payload[flat.positions] + rows[:, _ROWS] * row_bytes
     rest = np.zeros((len(rows), 5), np.int64)
-    rest[:, 0] = begins[tile]
+    rest[:, 0] = np.where(is_of_two, len(masks) + after_source, begins[tile])
+    if is_of_two.any():
+        masks = np.concatenate([masks, trace.masks])
     rest[:, 1] = trace.payload[flat.positions]
     rest[:, 2] = -1
     rest[:, 4] = _rows(flat, 1, lambda site: _drain_cycles(site, hardware))[:, 0]

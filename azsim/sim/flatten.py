@@ -16,6 +16,7 @@ from azsim.machine.engines.clock import ENGINES
 from azsim.machine.engines.decoder import DecoderSizes, copy_times, port_codes
 from azsim.machine.engines.mac import (
     Geometry,
+    MatmulCycles,
     block_cycles,
     geometry,
     matmul_cycles,
@@ -48,6 +49,17 @@ def _bursts(view: View, addresses: np.ndarray, burst_bytes: int) -> tuple[np.nda
     first = low // burst_bytes
     last = (low + piece_bytes - 1) // burst_bytes
     return first[:, 0], (last - first + 1).sum(axis=1)
+
+
+def _row_figures(prepared: MatmulCycles, active: np.ndarray) -> np.ndarray:
+    """Cycles, executed products and non-zero ones of rows of marks: (3, rows)."""
+    return np.stack(
+        (
+            prepared.row_cycles(active),
+            prepared.executed_products(active),
+            prepared.nonzero_products(active),
+        )
+    )
 
 
 class FlatTrace:
@@ -166,12 +178,33 @@ class FlatTrace:
         shape = geometry(mac, *widths)
         key = ("products", number, tile, shape)
         if key not in self.trace.derived:
-            self.trace.derived[key] = self._products(source, offsets, tile, shape, at_read=at_read)
+            if tile < 0:
+                products = self._products_of_two(source, weights, offsets, shape)
+            else:
+                products = self._products(source, offsets, tile, shape, at_read=at_read)
+            self.trace.derived[key] = products
         cycles, self.executed[where], self.nonzero[where] = self.trace.derived[key]
         self.cycles[where] = mac.pipeline_cycles + cycles
-        self.macs[where] = source.rows * self.trace.tiles[tile].codes.size
+        size = weights.num_elements if tile < 0 else self.trace.tiles[tile].codes.size
+        self.macs[where] = source.rows * size
         peak = peak_macs_per_cycle(mac, *widths, at_read=at_read)
         self.ideal[where] = self.nonzero[where] / peak
+
+    def _products_of_two(
+        self, source: View, other: View, offsets: np.ndarray, shape: Geometry
+    ) -> np.ndarray:
+        """As `_products`, where the second operand is what activation SRAM held each time."""
+        row_bytes = -(-source.cols // 8)
+        different, which = np.unique(offsets, return_inverse=True)
+        out = np.zeros((3, len(different)), np.int64)
+        for at, offset in enumerate(different.tolist()):
+            size = (source.rows + other.rows) * row_bytes
+            bits = self.trace.masks[offset : offset + size].reshape(-1, row_bytes)
+            marks = np.unpackbits(bits, axis=1)[:, : source.cols]
+            active, weights = np.split(marks, [source.rows])
+            prepared = MatmulCycles(weights, shape)
+            out[:, at] = _row_figures(prepared, np.ascontiguousarray(active)).sum(axis=1)
+        return out[:, which]
 
     def _products(
         self, source: View, offsets: np.ndarray, tile: int, shape: Geometry, *, at_read: bool
@@ -190,13 +223,8 @@ class FlatTrace:
             index = base[:, None] + np.arange(source.rows * row_bytes)
             bits = np.unpackbits(self.trace.masks[index].reshape(-1, row_bytes), axis=1)
             marks = np.ascontiguousarray(bits[:, : source.cols])
-            rows = (
-                prepared.row_cycles(marks),
-                prepared.executed_products(marks),
-                prepared.nonzero_products(marks),
-            )
-            sums = np.stack(rows).reshape(3, len(base), source.rows).sum(axis=2)
-            out[:, begin : begin + step] = sums
+            rows = _row_figures(prepared, marks).reshape(3, len(base), source.rows)
+            out[:, begin : begin + step] = rows.sum(axis=2)
         return out
 
     def arrivals(self, program: Program) -> np.ndarray:

@@ -239,7 +239,8 @@ class MatmulCycles:
 
     Parameters
     ----------
-    codes : ndarray of shape (N, K), int8
+    codes : ndarray of shape (N, K), integer
+        Only which of them are 0 counts.
     shape : Geometry
     entries : ndarray of shape (lanes, K), int64, optional
         Entries of the block that the array reads; without it the tile lies dense in weight SRAM.
