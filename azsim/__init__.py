@@ -17,17 +17,28 @@ if TYPE_CHECKING:
     from azsim import errors
     from azsim.frontend.workload import Workload, load_workload
     from azsim.hardware import Hardware, load_hardware
-    from azsim.pipeline import run
-    from azsim.sim.result import Comparison, RunResult
+    from azsim.pipeline import run, run_kernel
+    from azsim.sim.result import Comparison, KernelResult, RunResult
 
-__all__ = ["RunResult", "errors", "load_hardware", "load_workload", "run", "verify"]
+__all__ = [
+    "KernelResult",
+    "RunResult",
+    "errors",
+    "load_hardware",
+    "load_workload",
+    "run",
+    "run_kernel",
+    "verify",
+]
 
 # Imported when first asked for, so that `import azsim` and `azsim --help` are quick.
 _HOMES = {
+    "KernelResult": "azsim.sim.result",
     "RunResult": "azsim.sim.result",
     "load_hardware": "azsim.hardware",
     "load_workload": "azsim.frontend.workload",
     "run": "azsim.pipeline",
+    "run_kernel": "azsim.pipeline",
 }
 
 

@@ -74,8 +74,9 @@ def build_parser() -> argparse.ArgumentParser:
     def add(name: str, text: str) -> _Parser:
         return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
 
-    run = add("run", "compress, compile, execute, time and report a workload")
-    _workload(run, chip=True)
+    run = add("run", "compress, compile, execute, time and report a workload, or run a program")
+    _workload(run, chip=True, what=_RUN_HELP)
+    _data(run)
     _output(run, "folder of the results, replaced as a whole", _DIRECTORY)
     run.add_argument("--verify", action="store_true", help="compare with the reference evaluator")
     _exact_timing(run)
@@ -154,6 +155,7 @@ def build_parser() -> argparse.ArgumentParser:
     asm = add("asm", "make a program file of assembly text, or of a workload")
     _workload(asm, chip=True, what="assembly text (.azs), or a workload")
     _output(asm, "program file (.npz)", _FILE, required=True)
+    _data(asm)
     dram = asm.add_argument(
         "--dram", type=Path, metavar="FILE", help="take the DRAM image of this program file"
     )
@@ -182,6 +184,7 @@ _CODECS_HELP = (
     "are codes, or a workload, whose scheme says how unless --bits or --sparsity do"
 )
 _WORKLOAD_HELP = "a workload's file, or a name of: azsim list workloads"
+_RUN_HELP = f"{_WORKLOAD_HELP}; or a program: assembly text (.azs) or a program file (.npz)"
 
 # What shtab completes, by shell; functions of `_preamble` or its own.
 _FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
@@ -215,6 +218,16 @@ def _hardware(parser: argparse.ArgumentParser, default: str) -> None:
         help=f"a preset or a hardware file (default: {default})",
     )
     _complete(hardware, _HARDWARE)
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FILE",
+        help="npz of the arrays that a program declares: its inputs, and the codes of its weights",
+    )
+    _complete(data, _FILE)
 
 
 def _exact_timing(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from azsim.isa.program import DramImage, Program
     from azsim.report.listing import Listing
     from azsim.sim.result import RunResult
+    from azsim.stages.kernel import Kernel
     from azsim.survey.tensors import TensorSet
 
 __all__ = ["main"]
@@ -29,6 +30,7 @@ __all__ = ["main"]
 _WORKLOAD_SUFFIXES = ("", ".yaml", ".yml")
 _BELOW_ONE = 1 - 2**-53
 _PROGRAM_SUFFIX, _ASSEMBLY_SUFFIX = ".npz", ".azs"
+_DATA_OF_WORKLOAD = "arrays are for programs (.azs, .npz); a workload's file names its input"
 _FAILED, _BAD_INPUT, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 130, 141
 
 _Progress = Callable[[str, int, int], None]
@@ -81,6 +83,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from azsim.report import files
     from azsim.report.json_text import json_text
 
+    if Path(arguments.workload).suffix in (_PROGRAM_SUFFIX, _ASSEMBLY_SUFFIX):
+        return _run_kernel(arguments)
+    if arguments.data:
+        raise InputError(f"--data {arguments.data}: {_DATA_OF_WORKLOAD}")
     workload, hardware = _load(arguments)
     directory = arguments.output or _default_directory("runs", workload.name)
     files.check_writable(directory)
@@ -94,6 +100,50 @@ def _run(arguments: argparse.Namespace) -> int:
         _show(text.run_report(result))
         print(f"\nWritten to {_shown_path(directory)}")
     return _check(workload, result)
+
+
+def _run_kernel(arguments: argparse.Namespace) -> int:
+    from azsim import pipeline
+    from azsim.report import files
+    from azsim.report.json_text import json_text
+
+    path = Path(arguments.workload)
+    if arguments.verify:
+        raise InputError("--verify: compares a workload with its reference; a program has none")
+    directory = arguments.output or _default_directory("runs", path.stem)
+    files.check_writable(directory)
+    hardware = _load_chip(arguments)
+    with _progress() as progress:
+        result = pipeline.run_kernel(
+            path,
+            arguments.data,
+            hardware,
+            exact_timing=arguments.exact_timing,
+            progress=progress,
+        )
+    files.write_kernel(result, directory)
+    if arguments.json:
+        sys.stdout.write(json_text(result.summary))
+    else:
+        from azsim.report import text
+        from azsim.report.kernel import kernel_tables
+        from azsim.report.tables import table
+
+        first, *others = (table(entry) for entry in kernel_tables(result))
+        _show([first, text.engines(result), *others])
+        print(f"\nWritten to {_shown_path(directory)}")
+    for race in result.races:
+        print(f"azsim: check failed: {race}", file=sys.stderr)
+    return _FAILED if result.races else 0
+
+
+def _load_chip(arguments: argparse.Namespace) -> Hardware:
+    """Read the hardware of a command that has no workload."""
+    from azsim.config import split_overrides
+    from azsim.hardware import load_hardware
+
+    sets = split_overrides(arguments.set, ("hardware",))
+    return load_hardware(arguments.hardware or DEFAULT_HARDWARE, sets["hardware"])
 
 
 def _verify(arguments: argparse.Namespace) -> int:
@@ -238,8 +288,6 @@ def _check_range(option: str, value: float | None, least: float, most: float, te
 
 
 def _read_tensors(arguments: argparse.Namespace) -> tuple[TensorSet, Hardware]:
-    from azsim.config import split_overrides
-    from azsim.hardware import load_hardware
     from azsim.survey.tensors import read_file, read_workload
 
     path = Path(arguments.file)
@@ -249,8 +297,7 @@ def _read_tensors(arguments: argparse.Namespace) -> tuple[TensorSet, Hardware]:
             read_workload(workload, arguments.bits, arguments.sparsity, arguments.tensor),
             hardware,
         )
-    sets = split_overrides(arguments.set, ("hardware",))
-    hardware = load_hardware(arguments.hardware or DEFAULT_HARDWARE, sets["hardware"])
+    hardware = _load_chip(arguments)
     bits = 8 if arguments.bits is None else arguments.bits
     return read_file(path, bits, arguments.sparsity or 0.0, arguments.tensor), hardware
 
@@ -382,21 +429,44 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _asm(arguments: argparse.Namespace) -> int:
     from azsim.isa.program_file import load_program, save_program
-    from azsim.report import files, programs
+    from azsim.report import files
+    from azsim.stages.kernel import needed_data, read_source, zero_image
 
     suffix = arguments.output.suffix
     if suffix != _PROGRAM_SUFFIX:
         found = f"unknown kind of file {suffix!r}, allowed: {_PROGRAM_SUFFIX}"
         raise InputError(f"{arguments.output}: {found}")
     files.check_file_writable(arguments.output)
-    if Path(arguments.workload).suffix == _ASSEMBLY_SUFFIX:
-        program = programs.read_assembly(Path(arguments.workload))
-        image = load_program(arguments.dram)[1] if arguments.dram else programs.zero_image(program)
-    else:
+    note = ""
+    if Path(arguments.workload).suffix != _ASSEMBLY_SUFFIX:
+        if arguments.data:
+            raise InputError(f"--data {arguments.data}: {_DATA_OF_WORKLOAD}")
         program, image = _compiled(arguments)
+    elif arguments.data:
+        if arguments.dram:
+            raise InputError("--data and --dram: either makes the DRAM image; give one of them")
+        kernel = _load_kernel(arguments)
+        program, image = kernel.program, kernel.image
+    else:
+        source = read_source(Path(arguments.workload))
+        if any(data.kind == "weight" for data in source.data):
+            needed = needed_data(source)
+            raise InputError(f"{arguments.workload}: needs --data FILE.npz with {needed}")
+        program, _ = source.program()
+        image = load_program(arguments.dram)[1] if arguments.dram else zero_image(program)
+        if not arguments.dram:
+            note = f"its DRAM image is {image.data.size} zeros; --data or --dram fills it"
     save_program(arguments.output, program, image)
-    print(f"Written to {arguments.output}")
+    print(f"Written to {arguments.output}{note and '; '}{note}")
     return 0
+
+
+def _load_kernel(arguments: argparse.Namespace) -> Kernel:
+    from azsim.inputs.tensors import read_npz
+    from azsim.stages.kernel import load_kernel
+
+    arrays, hardware = read_npz(arguments.data), _load_chip(arguments)
+    return load_kernel(Path(arguments.workload), arrays, str(arguments.data), hardware)
 
 
 def _disasm(arguments: argparse.Namespace) -> int:

@@ -5,29 +5,36 @@ Each step is a function from values to values; `run` shows them in order.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import Compiled, Observe, compile_graph
 from azsim.compiler.parameters import place_parameters
-from azsim.errors import CompileError, ConfigError
+from azsim.errors import CodecError, CompileError, ConfigError, MachineError
 from azsim.frontend.workload import Workload, load_workload
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
 from azsim.hardware.plan import planned_hardware
+from azsim.inputs.tensors import read_npz
 from azsim.ops.build import lower_graph
+from azsim.resources import DEFAULT_HARDWARE
 from azsim.sim.execute import execute, write_inputs
-from azsim.sim.result import Bounds, RunResult, WeightFigures
+from azsim.sim.races import check_races
+from azsim.sim.result import Bounds, KernelResult, RunResult, WeightFigures
 from azsim.sim.statistics import Statistics, measure
 from azsim.sim.timing import replay
 from azsim.stages import record
 from azsim.stages.budgets import check_expectations
 from azsim.stages.check import check_outputs, compare, named_outputs
 from azsim.stages.export import export_arrays, export_onnx
+from azsim.stages.kernel import load_kernel
 from azsim.stages.prepare import Prepared, compress_workload, load_graph, prepare
 
 __all__ = [
@@ -40,10 +47,21 @@ __all__ = [
     "load_graph",
     "prepare",
     "run",
+    "run_kernel",
 ]
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done of it and how much there is."""
+
+
+@contextmanager
+def _stage(seconds: dict[str, float], progress: Progress | None, name: str) -> Iterator[None]:
+    """Tell of a step, and note how long it takes."""
+    if progress is not None:
+        progress(name, 0, 1)
+    begin = time.perf_counter()
+    yield
+    seconds[name] = time.perf_counter() - begin
 
 
 def compile_workload(
@@ -128,15 +146,7 @@ def run(
     if not isinstance(workload, Workload):
         workload = load_workload(workload)
     seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(name: str) -> Iterator[None]:
-        if progress is not None:
-            progress(name, 0, 1)
-        begin = time.perf_counter()
-        yield
-        seconds[name] = time.perf_counter() - begin
-
+    stage = functools.partial(_stage, seconds, progress)
     with stage("prepare"):
         chip = hardware or workload.hardware_reference
         chip = chip if isinstance(chip, Hardware) else load_hardware(chip)
@@ -198,7 +208,90 @@ def run(
         comparison=comparison,
         provenance=record.provenance(workload, chip, planned, prepared, compiled, seconds),
         notes=record.notes(prepared, compiled, chip, planned),
-        events=record.timeline(execution.trace, timing, compiled, chip) if timeline else None,
+        events=record.timeline(execution.trace, timing, compiled.program, chip)
+        if timeline
+        else None,
+        fast_cycles=fast_cycles,
+    )
+
+
+def run_kernel(
+    path: str | Path,
+    data: Mapping[str, np.ndarray] | str | Path | None = None,
+    hardware: Hardware | str | Path = DEFAULT_HARDWARE,
+    *,
+    exact_timing: bool = False,
+    timeline: bool = True,
+    progress: Progress | None = None,
+) -> KernelResult:
+    """Assemble, execute, time and measure a program written by hand.
+
+    Parameters
+    ----------
+    path : str or path
+        Assembly text (``.azs``), or a program file (``.npz``).
+    data : mapping of str to ndarray, str or path, optional
+        Arrays by the names of the inputs and weights that the program declares, or an npz file of
+        them.  f32 inputs are float32; others, and weights' codes, any integers that fit.
+    hardware : Hardware, str or path
+        A text is read with `load_hardware`.
+    exact_timing, timeline, progress
+        As for `run`.
+
+    Returns
+    -------
+    KernelResult
+
+    Raises
+    ------
+    AzsimError
+        For bad text, bad data, or a program that does what it must not, each with the place in
+        the text.
+    """
+    chip = hardware if isinstance(hardware, Hardware) else load_hardware(hardware)
+    seconds: dict[str, float] = {}
+    stage = functools.partial(_stage, seconds, progress)
+    with stage("assemble"):
+        is_file = isinstance(data, str | Path)
+        arrays = read_npz(Path(data)) if is_file else data
+        kernel = load_kernel(Path(path), arrays, str(data) if is_file else "the data", chip)
+    program = kernel.program
+    try:
+        with stage("execute"):
+            execution = execute(program, kernel.image, chip)
+        with stage("time"):
+            timing = replay(execution.trace, program, chip)
+        fast_cycles = None
+        if exact_timing:
+            from azsim.sim.exact import replay_exact  # as in `run`
+
+            with stage("step cycle by cycle"):
+                fast_cycles = timing.cycles
+                timing = replay_exact(execution.trace, program, chip)
+    except (MachineError, CodecError) as error:
+        raise kernel.located_error(error) from None
+    with stage("measure"):
+        statistics = measure(execution.trace, timing, program, chip)
+    with stage("check races"):
+        races = tuple(map(kernel.located, check_races(program, execution.trace)))
+    return KernelResult(
+        name=kernel.name,
+        hardware=chip.name,
+        clock_hz=chip.clock_hz,
+        statistics=statistics,
+        outputs={
+            port.name: execution.outputs[port.name]
+            if port.frames != 1
+            else execution.outputs[port.name][0]
+            for port in program.outputs
+        },
+        races=races,
+        blocks=kernel.blocks,
+        instructions=len(program.instructions),
+        executed_instructions=timing.issued_instructions,
+        provenance=record.kernel_provenance(program, kernel.image, chip, seconds),
+        notes=kernel.notes,
+        events=record.timeline(execution.trace, timing, program, chip) if timeline else None,
         fast_cycles=fast_cycles,
     )
 

@@ -141,11 +141,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_public_names(small: Path) -> None:
     assert azsim.__all__ == [
+        "KernelResult",
         "RunResult",
         "errors",
         "load_hardware",
         "load_workload",
         "run",
+        "run_kernel",
         "verify",
     ]
     assert set(azsim.__all__) <= set(dir(azsim))

@@ -114,6 +114,19 @@ def test_the_workload_of_the_readme_runs(tmp_path: Path) -> None:
     assert {weight.codec for weight in result.weights} == {"zero_run"}
 
 
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "kernels.md"], ids=lambda page: page.name)
+def test_the_kernels_that_the_documents_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "isa").symlink_to(ROOT / "isa")
+    commands = re.findall(r"^azsim (.*isa/examples.*)$", page.read_text("utf-8"), re.MULTILINE)
+    assert commands
+    for command in commands:
+        output = [] if " -o " in command else ["-o", "out"]
+        assert cli.main([*command.split(), *output]) == 0
+
+
 def test_every_command_is_in_the_readme() -> None:
     parser = cli.build_parser()
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))

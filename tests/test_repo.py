@@ -31,7 +31,16 @@ TABLES = (
 
 
 # What ``import azsim`` promises; a name goes only with an entry in CHANGELOG.md.
-PUBLIC = ["RunResult", "errors", "load_hardware", "load_workload", "run", "verify"]
+PUBLIC = [
+    "KernelResult",
+    "RunResult",
+    "errors",
+    "load_hardware",
+    "load_workload",
+    "run",
+    "run_kernel",
+    "verify",
+]
 
 
 def git_files() -> list[Path]:

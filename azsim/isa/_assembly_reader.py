@@ -1,142 +1,45 @@
-"""The reader behind `azsim.isa.assembly`: one line at a time, to tokens, to a program's parts."""
+"""The reader behind `azsim.isa.assembly`: one line at a time, to a program's parts."""
 
 from __future__ import annotations
 
-import json
-import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from azsim.errors import EncodeError
+from azsim.isa._assembly_directives import DATA_DIRECTIVES, DIRECTIVES, declared_data
+from azsim.isa._assembly_tokens import (
+    LABEL,
+    REGISTERS,
+    LineError,
+    Token,
+    read_operand,
+    register_name,
+    tokens_of,
+)
+from azsim.isa.assembly_data import Data, place, view_operands
 from azsim.isa.control_flow import check_control_flow
-from azsim.isa.encode import canonical, nearest, pack_value
-from azsim.isa.program import Instruction, Port, Program, Region, Stream, Tap
+from azsim.isa.encode import canonical, nearest
+from azsim.isa.program import Instruction, Program, Region, Stream, Tap
 from azsim.isa.spec import Field, instruction_set
 
-__all__ = ["BARE", "LABEL", "REGISTERS", "SCALAR", "LineError", "Reader"]
+__all__ = ["Reader"]
 
-BARE = r"[A-Za-z0-9_.:/+$@%~-]+"
-LABEL = r"[A-Za-z_][A-Za-z0-9_]*"
-REGISTERS = {"view": "v", "scalar": "s"}
-SCALAR = "scalar"
-_QUOTED = r'"(?:[^"\\]|\\.)*"'
-_TOKEN = re.compile(rf"\s*(?:(?P<comment>;.*)|(?:(?P<key>\w+)=)?(?P<value>{_QUOTED}|{BARE}))")
-
-
-class LineError(Exception):
-    """One thing wrong with one line."""
-
-    def __init__(self, column: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.column = column
-        self.sentence = sentence
-
-
-@dataclass(frozen=True)
-class _Token:
-    column: int
-    key: str | None
-    value: str
-    value_column: int
-
-
-def _tokens(line: str) -> list[_Token]:
-    tokens, at = [], 0
-    end = len(line.rstrip())
-    while at < end:
-        match = _TOKEN.match(line, at)
-        if match is None:
-            column = at + len(line[at:]) - len(line[at:].lstrip()) + 1
-            raise LineError(column, f"cannot read '{line[column - 1 : end][:20]}'")
-        at = match.end()
-        if match["comment"] is not None:
-            break
-        value, start = match["value"], match.start("value")
-        if value.startswith('"'):
-            try:
-                value = json.loads(value)
-            except json.JSONDecodeError as error:
-                raise LineError(start + 1, f"not a JSON string: {error.msg}") from None
-        if at < end and not line[at].isspace() and line[at] != ";":
-            raise LineError(at + 1, f"got '{line[at]}', expected a space")
-        column = match.start("key" if match["key"] is not None else "value") + 1
-        tokens.append(_Token(column, match["key"], value, start + 1))
-    return tokens
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise EncodeError(f"got '{text}', expected an integer") from None
-
-
-def _period(text: str) -> float | None:
-    return None if text == "none" else _number(text)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise EncodeError(f"got '{text}', expected a number") from None
-
-
-def _switch(text: str) -> bool:
-    if text not in ("0", "1"):
-        raise EncodeError(f"got '{text}', allowed are 0, 1")
-    return text == "1"
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    return () if text == SCALAR else tuple(_integer(part) for part in text.split("x"))
-
-
-def _enum(name: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        pack_value(instruction_set().fields[name], text)
-        return text
-
-    return read
-
-
-_PORT = {"addr": _integer, "shape": _shape, "frames": _integer}
-_DIRECTIVES: dict[str, tuple[bool | None, dict[str, Callable[[str], Any]]]] = {
-    # whether a name follows (None: it may), and the keys, all of which are needed
-    ".program": (True, {}),
-    ".stream": (False, {"frames": _integer, "period_s": _period, "paced": _switch}),
-    ".input": (True, _PORT),
-    ".output": (True, _PORT),
-    ".layer": (True, {}),
-    ".in": (None, {}),
-    ".region": (
-        True,
-        {
-            "space": _enum("space"),
-            "start": _integer,
-            "size": _integer,
-            "dtype": _enum("dtype"),
-            "first": _integer,
-            "last": _integer,
-        },
-    ),
-    ".tap": (True, {"index": _integer, "addr": _integer, "shape": _shape, "strides": _shape}),
-}
+_OFFSET = re.compile(r"(.+)\+(0x[0-9a-fA-F]+|\d+)")
 
 
 @dataclass(frozen=True)
 class _Use:
-    """An instruction that names a label."""
+    """An operand that is a name: of a label, of a register or of data."""
 
     line: int
     column: int
     index: int
-    label: str
+    operand: Field
+    name: str
+    is_set: bool = False
 
 
 @dataclass
@@ -154,41 +57,98 @@ class Reader:
     region_of_view: dict[int, str] = field(default_factory=dict)
     regions: list[Region] = field(default_factory=list)
     taps: list[Tap] = field(default_factory=list)
-    inputs: list[Port] = field(default_factory=list)
-    outputs: list[Port] = field(default_factory=list)
+    declared: list[Data] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     line: int = 0
     places: list[tuple[int, dict[str, int]]] = field(default_factory=list)
     """Of each instruction: its line, and the columns of its mnemonic ("") and of its operands."""
     _uses: list[_Use] = field(default_factory=list)
+    _views: list[tuple[_Use, dict[str, int | float | str]]] = field(default_factory=list)
+    _numbers: set[tuple[str, int]] = field(default_factory=lambda: {("scalar", 0)})
 
-    def program(self) -> Program:
-        return Program(
-            name=self.name,
-            instructions=tuple(self.instructions),
-            layers=tuple(self.layers),
-            layer_of=tuple(self.layer_of) if self.layers_seen else (),
-            region_of_view=MappingProxyType(self.region_of_view),
-            regions=tuple(self.regions),
-            taps=tuple(self.taps),
-            inputs=tuple(self.inputs),
-            outputs=tuple(self.outputs),
-            stream=self.stream,
-        )
+    # ---- after the last line
 
     def resolve(self) -> None:
-        """Put the labels' places where instructions name them; after the last line."""
+        """Put the places of labels and the numbers of registers where instructions name them."""
+        registers = self._name_registers()
         for use in self._uses:
-            place = self.labels.get(use.label)
-            if place is None:
-                hint = nearest(use.label, self.labels)
-                self.problems.append(
-                    f"{use.line}:{use.column}: target: no label '{use.label}'{hint}"
-                )
+            unit = use.operand.unit or ""
+            known = self.labels if unit == "instruction" else registers[unit]
+            if use.name in known:
+                self._set(use.index, use.operand.name, known[use.name])
                 continue
-            old = self.instructions[use.index]
-            operands = {**old.operands, "target": place}
-            self.instructions[use.index] = canonical(Instruction(old.mnemonic, operands))
+            hint = nearest(use.name, known)
+            sentence = f"no label '{use.name}'"
+            if unit != "instruction":
+                mnemonic = self.instructions[use.index].mnemonic
+                sentence = f"no {unit} is set by the name '{use.name}'"
+                self._problem(use, f"{mnemonic}: {use.operand.name}: {sentence}{hint}")
+            else:
+                self._problem(use, f"{use.operand.name}: {sentence}{hint}")
+        self._check_data()
+
+    def _problem(self, use: _Use | Data, sentence: str) -> None:
+        self.problems.append(f"{use.line}:{use.column}: {sentence}")
+
+    def _set(self, index: int, operand: str, value: int) -> None:
+        old = self.instructions[index]
+        self.instructions[index] = canonical(
+            Instruction(old.mnemonic, {**old.operands, operand: value})
+        )
+
+    def _name_registers(self) -> dict[str, dict[str, int]]:
+        """Numbers of the registers that have names: the first that the text leaves free."""
+        numbers: dict[str, dict[str, int]] = {unit: {} for unit in REGISTERS}
+        for use in self._uses:
+            unit = use.operand.unit or ""
+            if not use.is_set or use.name in numbers[unit]:
+                continue
+            taken = {number for kind, number in self._numbers if kind == unit}
+            taken.update(numbers[unit].values())
+            free = [n for n in range(use.operand.maximum + 1) if n not in taken]
+            if free:
+                numbers[unit][use.name] = free[0]
+            else:
+                self._problem(use, f"{use.name}: no {unit} register is left for this name")
+        return numbers
+
+    def _check_data(self) -> None:
+        """Find data and regions of one name, and names of data that there is none of."""
+        first: dict[str, Data] = {}
+        for data in self.declared:
+            other = first.setdefault(data.name, data)
+            is_port = {data.kind, other.kind} <= {"input", "output"}
+            if other is not data and not (is_port and None not in (data.addr, other.addr)):
+                sentence = f"'{data.name}' is declared twice, first in line {other.line}"
+                self._problem(data, f".{data.kind}: {sentence}")
+            if data.like is not None and (
+                data.like not in {entry.name for entry in self.declared if entry.like is None}
+            ):
+                known = [entry.name for entry in self.declared if entry.like is None]
+                sentence = f"like: no data '{data.like}' is declared{nearest(data.like, known)}"
+                self._problem(data, f".buffer: {sentence}")
+        for region in {region.name for region in self.regions} & first.keys():
+            if self._has_region(first[region]):
+                data = first[region]
+                self._problem(data, f".{data.kind}: a region is named '{region}' too")
+        for use, _ in self._views:
+            if self._data_of(use.name)[0] not in first:
+                name = self._data_of(use.name)[0]
+                self._problem(
+                    use, f"view: addr: no data '{name}' is declared{nearest(name, first)}"
+                )
+
+    def _data_of(self, text: str) -> tuple[str, int]:
+        """Name and offset of ``name`` or ``name+8``."""
+        match = _OFFSET.fullmatch(text)
+        if match is None or any(data.name == text for data in self.declared):
+            return text, 0
+        return match[1], int(match[2], 0)
+
+    @staticmethod
+    def _has_region(data: Data) -> bool:
+        """Whether data is a region by itself; inputs and outputs with an address are not."""
+        return data.kind == "buffer" or data.addr is None
 
     def check_control_flow(self) -> None:
         """Find what keeps the program from ever running to its halt; after `resolve`."""
@@ -197,10 +157,56 @@ class Reader:
             column = columns.get(operand, columns[""])
             self.problems.append(f"{line}:{column}: {sentence}")
 
+    def program(self, block_bytes: Mapping[str, int]) -> tuple[Program, dict[str, Data]]:
+        """Place the data and make the views of it; what is wrong goes to `problems`."""
+        placed = place(self.declared, block_bytes)
+        instructions = list(self.instructions)
+        region_of_view = dict(self.region_of_view)
+        for use, given in self._views:
+            name, offset_bytes = self._data_of(use.name)
+            register = instructions[use.index].operands.get("view", 0)
+            try:
+                operands = view_operands({**given, "view": register}, placed[name], offset_bytes)
+                instructions[use.index] = canonical(Instruction("view", operands))
+            except EncodeError as error:
+                sentence = str(error).removeprefix("view: ")
+                self._problem(use, f"view: {sentence}")
+                continue
+            if self._has_region(self._declared(name)):
+                region_of_view.setdefault(use.index, name)
+        count = len(instructions)
+        own = [placed[d.name].region(count) for d in self.declared if self._has_region(d)]
+        ports = {
+            kind: tuple(
+                (placed[data.name] if data.addr is None else data).port
+                for data in self.declared
+                if data.kind == kind
+            )
+            for kind in ("input", "output")
+        }
+        program = Program(
+            name=self.name,
+            instructions=tuple(instructions),
+            layers=tuple(self.layers),
+            layer_of=tuple(self.layer_of) if self.layers_seen else (),
+            region_of_view=MappingProxyType(region_of_view),
+            regions=(*self.regions, *own),
+            taps=tuple(self.taps),
+            inputs=ports["input"],
+            outputs=ports["output"],
+            stream=self.stream,
+        )
+        return program, placed
+
+    def _declared(self, name: str) -> Data:
+        return next(data for data in self.declared if data.name == name)
+
+    # ---- line by line
+
     def read(self, line: str) -> None:
         """Read one line."""
         self.line += 1
-        tokens = _tokens(line)
+        tokens = tokens_of(line)
         if not tokens:
             return
         head = tokens[0]
@@ -220,52 +226,54 @@ class Reader:
         else:
             self._instruction(head, tokens[1:])
 
-    def _directive(self, head: _Token, tokens: list[_Token]) -> None:
-        if head.value not in _DIRECTIVES:
-            hint = nearest(head.value, _DIRECTIVES)
+    def _directive(self, head: Token, tokens: list[Token]) -> None:
+        directive = DIRECTIVES.get(head.value)
+        if directive is None:
+            hint = nearest(head.value, DIRECTIVES)
             raise LineError(head.column, f"no such directive '{head.value}'{hint}")
-        named, readers = _DIRECTIVES[head.value]
-        name = None
-        if tokens and tokens[0].key is None and named is not False:
-            name, tokens = tokens[0].value, tokens[1:]
-        elif named:
+        name, column = None, head.column
+        if tokens and tokens[0].key is None and directive.is_named is not False:
+            name, column, tokens = tokens[0].value, tokens[0].column, tokens[1:]
+        elif directive.is_named:
             raise LineError(head.column, f"{head.value}: a name is missing")
         values: dict[str, Any] = {}
+        readers = {**directive.needed, **directive.optional}
+        columns = {"": column}
         for token in tokens:
-            reader = readers.get(token.key or "")
+            key = token.key or ""
+            reader = readers.get(key, directive.others if key else None)
             if reader is None:
                 self._unknown(token, head.value, readers)
-            elif token.key in values:
-                raise LineError(token.column, f"{head.value}: {token.key}: is given twice")
+            elif key in values:
+                raise LineError(token.column, f"{head.value}: {key}: is given twice")
             else:
                 try:
-                    values[token.key or ""] = reader(token.value)
+                    values[key] = reader(token.value)
                 except EncodeError as error:
-                    place = f"{head.value}: {token.key}"
-                    raise LineError(token.value_column, f"{place}: {error}") from None
-        for key in readers:
+                    raise LineError(token.value_column, f"{head.value}: {key}: {error}") from None
+                columns[key] = token.value_column
+        for key in directive.needed:
             if key not in values:
                 raise LineError(head.column, f"{head.value}: {key}: is missing")
-        self._apply(head, name, values)
+        if head.value in DATA_DIRECTIVES:
+            self.declared.append(declared_data(head.value, name or "", values, columns, self.line))
+        else:
+            self._apply(head, name, values)
 
     @staticmethod
-    def _unknown(token: _Token, where: str, known: Iterable[str]) -> None:
+    def _unknown(token: Token, where: str, known: Iterable[str]) -> None:
         if token.key is None:
             sentence = f"got '{token.value}', expected key=value"
         else:
             sentence = f"{token.key}: no such operand{nearest(token.key, known)}"
         raise LineError(token.column, f"{where}: {sentence}")
 
-    def _apply(self, head: _Token, name: str | None, values: dict[str, Any]) -> None:
+    def _apply(self, head: Token, name: str | None, values: dict[str, Any]) -> None:
         match head.value:
             case ".program":
                 self.name = name or ""
             case ".stream":
                 self.stream = Stream(**values)
-            case ".input":
-                self.inputs.append(Port(name or "", **values))
-            case ".output":
-                self.outputs.append(Port(name or "", **values))
             case ".layer":
                 if name in self.layers:
                     raise LineError(head.column, f".layer: '{name}' is declared twice")
@@ -285,13 +293,14 @@ class Reader:
                 strides_bytes = values.pop("strides")
                 self.taps.append(Tap(tensor=name or "", strides_bytes=strides_bytes, **values))
 
-    def _instruction(self, head: _Token, tokens: list[_Token]) -> None:
+    def _instruction(self, head: Token, tokens: list[Token]) -> None:
         table = instruction_set().instructions
         spec = table.get(head.value)
         if spec is None:
             hint = nearest(head.value, table)
             raise LineError(head.column, f"no such instruction '{head.value}'{hint}")
         operands: dict[str, int | float | str] = {}
+        uses: list[_Use] = []
         region = None
         for token in tokens:
             key = token.key or ""
@@ -304,20 +313,29 @@ class Reader:
             if operand is None:
                 self._unknown(token, head.value, spec.operands)
                 continue
-            if operand.unit == "instruction" and re.fullmatch(LABEL, token.value):
-                number = len(self.instructions)
-                self._uses.append(_Use(self.line, token.value_column, number, token.value))
+            if _is_name(operand, token.value):
+                is_set = key == "to" or (head.value == "view" and key == "view")
+                place = (self.line, token.value_column, len(self.instructions))
+                uses.append(_Use(*place, operand, token.value, is_set))
                 operands[key] = 0
                 continue
             try:
-                operands[key] = _operand_value(operand, token.value)
+                operands[key] = read_operand(operand, token.value)
             except EncodeError as error:
-                place = f"{head.value}: {key}"
-                raise LineError(token.value_column, f"{place}: {error}") from None
+                place_text = f"{head.value}: {key}"
+                raise LineError(token.value_column, f"{place_text}: {error}") from None
+            if operand.unit in REGISTERS:
+                self._numbers.add((operand.unit, int(operands[key])))
         try:
             instruction = canonical(Instruction(head.value, operands))
         except EncodeError as error:
             raise LineError(head.column, str(error)) from None
+        for use in uses:
+            if use.operand.name == "addr":
+                given = {key: value for key, value in operands.items() if key != "addr"}
+                self._views.append((use, given))
+            else:
+                self._uses.append(use)
         if region is not None:
             self.region_of_view[len(self.instructions)] = region
         columns = {token.key or "": token.value_column for token in tokens}
@@ -326,27 +344,10 @@ class Reader:
         self.layer_of.append(self.layer)
 
 
-def _operand_value(operand: Field, text: str) -> int | float | str:
-    """Value of an operand's text, checked against its field."""
-    value: int | float | str
-    if operand.kind == "enum":
-        value = text
-    elif operand.kind == "float":
-        # A person writes decimal: the nearest float32 is meant.
-        number = _number(text)
-        with np.errstate(over="ignore"):
-            value = float(np.float32(number))
-        if math.isinf(value) and not math.isinf(number):
-            value = number
-    elif operand.unit in REGISTERS:
-        letter = REGISTERS[operand.unit]
-        if not re.fullmatch(rf"{letter}\d+", text):
-            raise EncodeError(
-                f"got '{text}', expected a {operand.unit}, {letter}{operand.minimum} to "
-                f"{letter}{operand.maximum}"
-            )
-        value = int(text[1:])
-    else:
-        value = _integer(text)
-    pack_value(operand, value)
-    return value
+def _is_name(operand: Field, text: str) -> bool:
+    """Whether an operand's text is a name that is looked up when all lines are read."""
+    if operand.unit == "instruction":
+        return re.fullmatch(LABEL, text) is not None
+    if operand.name == "addr":
+        return not text[:1].isdecimal() and text[:1] not in ("-", "+")
+    return register_name(operand, text)

@@ -21,6 +21,23 @@ line.  Lines that start with a dot carry the rest of a `Program`::
 Views are written ``v3``, scalar registers ``s3``; numbers decimal or ``0x``; names with other
 characters than letters, digits and ``_.:/+$@%~-`` as JSON strings.  An operand that is left out is
 0 (an enum: its first name; rows and columns: 1).
+
+Who writes a program by hand leaves numbers to the assembler::
+
+    .input x shape=4x8                        ; dtype=f32 frames=1; no addr: placed
+    .output y dtype=i32 shape=4
+    .weight w codec=bitmap bits=4 shape=16x8  ; a compressed block of codes, in DRAM
+    .buffer w_sram space=weight dtype=i4 shape=16x8
+    .buffer w_block space=weight like=w       ; as many bytes as the block
+
+    view view=rows addr=x                     ; space, type, shape and strides are those of x
+    view view=second addr=x+32 rows=1         ; bytes further on; what is given counts
+    scalar to=count number=5
+    load dst=v7 src=rows
+
+A piece of data is a region of its name.  Registers that have names get the numbers that the text
+does not use itself.  The places of blocks depend on their sizes: `read` tells what is declared,
+`Source.program` takes the sizes.
 """
 
 from __future__ import annotations
@@ -28,15 +45,17 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from azsim.errors import AssemblyError
-from azsim.isa._assembly_reader import BARE, REGISTERS, SCALAR, LineError, Reader
+from azsim.isa._assembly_reader import Reader
+from azsim.isa._assembly_tokens import BARE, REGISTERS, SCALAR, LineError
+from azsim.isa.assembly_data import Data
 from azsim.isa.encode import canonical
 from azsim.isa.program import Instruction, Program
 from azsim.isa.spec import Field, instruction_set
 
-__all__ = ["format", "format_instruction", "parse", "parse_instruction"]
+__all__ = ["Source", "format", "format_instruction", "parse", "parse_instruction", "read"]
 
 
 # ----------------------------------------------------------------------------- to text
@@ -148,9 +167,10 @@ def _header(program: Program) -> Iterator[str]:
     yield f".stream frames={stream.frames} period_s={period} paced={int(stream.paced)}"
     for directive, ports in ((".input", program.inputs), (".output", program.outputs)):
         for port in ports:
+            dtype = f" dtype={port.dtype}" if port.dtype != "f32" else ""
             yield (
                 f"{directive} {_quoted(port.name)} addr={port.addr:#x} "
-                f"shape={_shape_text(port.shape)} frames={port.frames}"
+                f"shape={_shape_text(port.shape)} frames={port.frames}{dtype}"
             )
     for name in program.layers:
         yield f".layer {_quoted(name)}"
@@ -171,6 +191,76 @@ def _header(program: Program) -> Iterator[str]:
 # --------------------------------------------------------------------------- from text
 
 
+class Source:
+    """Text that has been read: what it declares, and the program once sizes of blocks are known.
+
+    Attributes
+    ----------
+    name : str
+    data : tuple of Data
+        In the order of declaration, not placed.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.name = reader.name
+        self.data: tuple[Data, ...] = tuple(reader.declared)
+
+    def raw_block_bytes(self) -> dict[str, int]:
+        """Sizes that the weights' blocks would about have if nothing were compressed."""
+        return {data.name: data.raw_block_bytes for data in self.data if data.kind == "weight"}
+
+    def program(
+        self, block_bytes: Mapping[str, int] | None = None
+    ) -> tuple[Program, dict[str, Data]]:
+        """Place the data.
+
+        Parameters
+        ----------
+        block_bytes : mapping of str to int, optional
+            Size of each weight's block; by default as `raw_block_bytes`.
+
+        Returns
+        -------
+        tuple of Program and dict of str to Data
+            The data with their addresses; weights as the bytes of their blocks.
+
+        Raises
+        ------
+        AssemblyError
+            As `parse`, for views that their data does not allow.
+        """
+        made = self._reader.program(block_bytes or self.raw_block_bytes())
+        _raise(self._reader)
+        return made
+
+    def place_of(self, index: int) -> tuple[int, int]:
+        """Line and column of an instruction, from 1."""
+        line, columns = self._reader.places[index]
+        return line, columns[""]
+
+
+def read(text: str, *, name: str = "program", is_whole: bool = False) -> Source:
+    """Read a program whose data is still to be placed; parameters and errors as `parse`."""
+    reader = Reader(name)
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            reader.read(line)
+        except LineError as problem:
+            reader.problems.append(f"{number}:{problem.column}: {problem.sentence}")
+    reader.resolve()
+    if is_whole and not reader.problems:
+        reader.check_control_flow()
+    _raise(reader)
+    return Source(reader)
+
+
+def _raise(reader: Reader) -> None:
+    problems, reader.problems = reader.problems, []
+    if problems:
+        raise AssemblyError("\n".join(sorted(problems, key=lambda line: int(line.split(":")[0]))))
+
+
 def parse(text: str, *, name: str = "program", is_whole: bool = False) -> Program:
     """Read a program.
 
@@ -186,26 +276,14 @@ def parse(text: str, *, name: str = "program", is_whole: bool = False) -> Progra
     Returns
     -------
     Program
-        With canonical instructions.
+        With canonical instructions; blocks of weights get the room that raw codes would take.
 
     Raises
     ------
     AssemblyError
         With every problem, one a line, as ``line:column: what, found, allowed``.
     """
-    reader = Reader(name)
-    for number, line in enumerate(text.split("\n"), 1):
-        try:
-            reader.read(line)
-        except LineError as problem:
-            reader.problems.append(f"{number}:{problem.column}: {problem.sentence}")
-    reader.resolve()
-    if is_whole and not reader.problems:
-        reader.check_control_flow()
-    if reader.problems:
-        in_order = sorted(reader.problems, key=lambda line: int(line.split(":", 1)[0]))
-        raise AssemblyError("\n".join(in_order))
-    return reader.program()
+    return read(text, name=name, is_whole=is_whole).program()[0]
 
 
 def parse_instruction(text: str) -> Instruction:

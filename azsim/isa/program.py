@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 
 __all__ = [
+    "ELEMENT_BITS",
     "DramImage",
     "Instruction",
     "Port",
@@ -20,6 +21,9 @@ __all__ = [
     "Stream",
     "Tap",
 ]
+
+ELEMENT_BITS = {"u8": 8, "i8": 8, "i16": 16, "f32": 32, "i4": 4, "i2": 2, "i32": 32}
+"""Bits of one element, by the name of its type."""
 
 
 @dataclass(frozen=True)
@@ -79,20 +83,24 @@ class Port:
     addr : int
         Byte address of the first element.
     shape : tuple of int
-        Shape of one frame (chunk), float32.
+        Shape of one frame (chunk).
     frames : int
         How many frames lie one after another; 1 for state and for models without a stream.
+    dtype : str
+        f32 for graphs; programs written by hand also have i32, i16, i8 and u8.
     """
 
     name: str
     addr: int
     shape: tuple[int, ...]
     frames: int
+    dtype: str = "f32"
 
     @property
     def num_bytes(self) -> int:
         """Bytes of all frames."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.frames * 4
+        elements = int(np.prod(self.shape, dtype=np.int64)) * self.frames
+        return elements * ELEMENT_BITS[self.dtype] // 8
 
 
 @dataclass(frozen=True)

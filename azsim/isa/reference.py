@@ -57,6 +57,8 @@ name of an enumeration, and for 1 where the word holds the value minus one (`row
 In assembly text a line is the mnemonic, then `operand=value`; views are written `v3`, scalar
 registers `s3`, and `;` begins a comment; `name:` sets a label that a branch can name.
 `azsim.isa.assembly` describes the directives that carry the rest of a program.
+[docs/kernels.md](../docs/kernels.md) says how to write and run one, with data and registers by
+name.
 
 ## Engines
 

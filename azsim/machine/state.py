@@ -28,11 +28,11 @@ from azsim.isa.spec import instruction_set
 from azsim.machine.engines.decoder import DecoderSizes, block_times
 from azsim.machine.view import View
 
-__all__ = ["NUM_SCALARS", "NUM_VIEWS", "Machine", "Operation", "Tile"]
+__all__ = ["NUMPY_TYPES", "NUM_SCALARS", "NUM_VIEWS", "Machine", "Operation", "Tile"]
 
 NUM_VIEWS = 256
 NUM_SCALARS = 32
-_NUMPY_TYPES = {
+NUMPY_TYPES = {
     "u8": np.uint8,
     "i8": np.int8,
     "i16": np.int16,
@@ -230,7 +230,7 @@ class Machine:
                 )
             self.arrays[number] = np.ndarray(
                 (view.rows, view.cols),
-                _NUMPY_TYPES[view.dtype],
+                NUMPY_TYPES[view.dtype],
                 memory.data,
                 view.addr,
                 (view.row_stride * size, view.col_stride * size),

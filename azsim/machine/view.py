@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass, replace
 
 from azsim.errors import MachineError
+from azsim.isa.program import ELEMENT_BITS
 
 __all__ = ["ELEMENT_BITS", "Range", "View", "overlaps"]
-
-ELEMENT_BITS = {"u8": 8, "i8": 8, "i16": 16, "f32": 32, "i4": 4, "i2": 2, "i32": 32}
 
 
 @dataclass(frozen=True, slots=True)

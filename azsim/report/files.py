@@ -19,7 +19,7 @@ import numpy as np
 from azsim.errors import InputError
 from azsim.report.json_text import json_text
 from azsim.report.timeline import trace_document
-from azsim.sim.result import RunResult
+from azsim.sim.result import KernelResult, RunResult
 
 __all__ = [
     "check_file_writable",
@@ -30,6 +30,7 @@ __all__ = [
     "replaced_folder",
     "run_document",
     "write_file",
+    "write_kernel",
     "write_run",
 ]
 
@@ -46,6 +47,7 @@ _LAYER_KEYS = (
     "ideal_mac_cycles",
     "busiest",
 )
+_KERNEL_FILES = ("run.json", "summary.json", "outputs.npz", "trace.json")
 _FILES = ("run.json", "summary.json", "layers.csv", "outputs.npz", "trace.json")
 
 
@@ -74,6 +76,30 @@ def write_run(result: RunResult, directory: Path) -> None:
         "outputs.npz": npz_bytes(result.outputs),
         "trace.json": trace.encode(),
     }
+    _write_all(contents, directory)
+
+
+def write_kernel(result: KernelResult, directory: Path) -> None:
+    """Write the folder of a program's run; otherwise as `write_run`."""
+    document = {
+        "schema_version": 1,
+        "made_by": "azsim",
+        "files": list(_KERNEL_FILES),
+        **result.provenance,
+        "notes": list(result.notes),
+        "clock_hz": result.clock_hz,
+    }
+    trace = json.dumps(trace_document(result), separators=(",", ":"), allow_nan=False)
+    contents = {
+        "run.json": json_text(document).encode(),
+        "summary.json": json_text(result.summary).encode(),
+        "outputs.npz": npz_bytes(result.outputs),
+        "trace.json": trace.encode(),
+    }
+    _write_all(contents, directory)
+
+
+def _write_all(contents: Mapping[str, bytes], directory: Path) -> None:
     with replaced_folder(directory) as folder:
         for name, data in contents.items():
             write_file(folder / name, data)
@@ -134,7 +160,7 @@ def layers_csv(result: RunResult) -> str:
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return an ``.npz`` archive of float32 arrays; `numpy.load` gives the very names back.
+    """Return an ``.npz`` archive, floats as float32; `numpy.load` gives the very names back.
 
     `numpy.savez` would do, but takes names as keyword arguments and so refuses ``file``.
     """
@@ -142,9 +168,9 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(
-                    member, np.asarray(array, "<f4", order="C"), allow_pickle=False
-                )
+                dtype = "<f4" if array.dtype.kind == "f" else array.dtype.newbyteorder("<")
+                stored = np.asarray(array, dtype, order="C")
+                np.lib.format.write_array(member, stored, allow_pickle=False)
     return data.getvalue()
 
 

@@ -5,60 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
-from azsim.errors import AssemblyError, InputError
-from azsim.isa import assembly
 from azsim.isa.program import DramImage, Program
 from azsim.isa.spec import instruction_set
 from azsim.report.listing import Listing, listing
 from azsim.report.units import byte_count, counted
+from azsim.stages.kernel import read_source
 
-__all__ = ["program_tables", "read_assembly", "zero_image"]
-
-_MAX_DRAM_BYTES = 1 << 32
+__all__ = ["program_tables", "read_assembly"]
 
 
 def read_assembly(path: Path) -> Program:
-    """Read a file of assembly text.
+    """Read a file of assembly text; blocks of weights get the room that raw codes would take.
 
     Raises
     ------
     InputError
         If the file cannot be read.
     AssemblyError
-        With every problem, each with file, line and column; a program that can never run is one.
+        As `azsim.stages.kernel.read_source`.
     """
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read, {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not text in UTF-8") from None
-    try:
-        return assembly.parse(text, name=path.stem, is_whole=True)
-    except AssemblyError as error:
-        lines = [f"{path}:{line}" for line in str(error).splitlines()]
-        raise AssemblyError("\n".join(lines)) from None
-
-
-def zero_image(program: Program) -> DramImage:
-    """Return a DRAM image of zeros, as large as the program's regions and ports reach.
-
-    Raises
-    ------
-    InputError
-        If that is more than 4 GiB.
-    """
-    regions = (entry for entry in program.regions if entry.space == "dram")
-    ends = [entry.start_bytes + entry.size_bytes for entry in regions]
-    ends += [port.addr + port.num_bytes for port in (*program.inputs, *program.outputs)]
-    size = max(ends, default=0)
-    if size > _MAX_DRAM_BYTES:
-        raise InputError(
-            f"{program.name}: DRAM too large, found {size} bytes, allowed: {_MAX_DRAM_BYTES}"
-        )
-    return DramImage(np.zeros(size, np.uint8))
+    return read_source(path).program()[0]
 
 
 def program_tables(program: Program, image: DramImage | None = None) -> list[Listing]:

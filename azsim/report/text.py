@@ -22,7 +22,7 @@ from azsim.report.units import (
     rate,
     times,
 )
-from azsim.sim.result import Bounds, Comparison, RunResult
+from azsim.sim.result import Bounds, Comparison, Measured, RunResult
 
 __all__ = [
     "LEGEND",
@@ -293,7 +293,7 @@ def _busy(cycles_of: Mapping[str, int], cycles: int) -> str:
     return ", ".join(f"{name} {share}" for name, share in shares if share)
 
 
-def engines(result: RunResult) -> RenderableType:
+def engines(result: Measured) -> RenderableType:
     """Busy cycles of every engine, and why it stood still otherwise."""
     stats = result.statistics
     grid = plain_grid("Engines")

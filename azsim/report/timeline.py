@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from azsim.sim.result import RunResult, Timeline
+from azsim.sim.result import Measured, Timeline
 
 __all__ = ["MAX_EVENTS", "trace_document"]
 
@@ -37,12 +37,12 @@ class _Events:
     merged: np.ndarray
 
 
-def trace_document(result: RunResult, max_events: int = MAX_EVENTS) -> dict[str, object]:
+def trace_document(result: Measured, max_events: int = MAX_EVENTS) -> dict[str, object]:
     """Return the content of ``trace.json``.
 
     Parameters
     ----------
-    result : RunResult
+    result : Measured
         One without events gives a trace without events.
     max_events : int
         Above so many events they are aggregated.
@@ -75,7 +75,7 @@ def trace_document(result: RunResult, max_events: int = MAX_EVENTS) -> dict[str,
         "otherData": {
             "made_by": "azsim",
             "viewer": _FORMAT,
-            "workload": result.workload,
+            "workload": result.name,
             "hardware": result.hardware,
             "clock_hz": result.clock_hz,
             "time": "simulated microseconds, waiting for input included",
@@ -87,8 +87,8 @@ def trace_document(result: RunResult, max_events: int = MAX_EVENTS) -> dict[str,
     }
 
 
-def _names(tracks: tuple[str, ...], result: RunResult) -> Iterator[dict[str, object]]:
-    name = f"{result.workload} on {result.hardware}"
+def _names(tracks: tuple[str, ...], result: Measured) -> Iterator[dict[str, object]]:
+    name = f"{result.name} on {result.hardware}"
     yield {"ph": "M", "pid": _PROCESS, "tid": 0, "name": "process_name", "args": {"name": name}}
     for number, track in enumerate(tracks, 1):
         common = {"ph": "M", "pid": _PROCESS, "tid": number}
@@ -144,9 +144,7 @@ def _merge(events: _Events, first: np.ndarray) -> _Events:
     )
 
 
-def _complete(
-    events: _Events, timeline: Timeline, result: RunResult
-) -> Iterator[dict[str, object]]:
+def _complete(events: _Events, timeline: Timeline, result: Measured) -> Iterator[dict[str, object]]:
     """Complete events ("X"); cycles are exact, microseconds are rounded to a picosecond."""
     microseconds = 1e6 / result.clock_hz
     start = np.round(events.start * microseconds, 6).tolist()

@@ -16,7 +16,7 @@ from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Port, Program, Tap
 from azsim.isa.spec import instruction_set
 from azsim.machine.instructions import instructions
-from azsim.machine.state import Machine, Operation
+from azsim.machine.state import NUMPY_TYPES, Machine, Operation
 from azsim.machine.trace import Recorder, Site, Trace, make_site
 from azsim.sim.sequencer import Sequencer
 
@@ -37,7 +37,7 @@ class Execution:
     ----------
     trace : Trace
     outputs : dict of str to ndarray
-        Final contents of the output ports: (frames, ...) float32.
+        Final contents of the output ports: (frames, ...), float32 but for programs by hand.
     tapped : dict of str to list of ndarray
         Tensors seen on the way, one entry a frame; empty unless asked for.
     """
@@ -59,7 +59,8 @@ def write_inputs(program: Program, image: DramImage, inputs: dict[str, np.ndarra
     for port in program.inputs:
         if port.name not in inputs:
             raise MachineError(f"input '{port.name}' is missing")
-        values = np.ascontiguousarray(inputs[port.name], "<f4").reshape(-1).view(np.uint8)
+        dtype = NUMPY_TYPES[port.dtype]
+        values = np.ascontiguousarray(inputs[port.name], dtype).reshape(-1).view(np.uint8)
         if values.size != port.num_bytes:
             raise MachineError(
                 f"input '{port.name}' has {values.size} bytes, its port {port.num_bytes}"
@@ -69,9 +70,9 @@ def write_inputs(program: Program, image: DramImage, inputs: dict[str, np.ndarra
 
 
 def read_port(memory: np.ndarray, port: Port) -> np.ndarray:
-    """Return a port's contents, (frames, ...) float32."""
-    raw = memory[port.addr : port.addr + port.num_bytes]
-    return raw.view("<f4").reshape(port.frames, *port.shape).copy()
+    """Return a port's contents, (frames, ...) of its type."""
+    raw = memory[port.addr : port.addr + port.num_bytes].copy()
+    return raw.view(NUMPY_TYPES[port.dtype]).reshape(port.frames, *port.shape)
 
 
 class _Resolver:

@@ -16,18 +16,20 @@ from azsim.frontend.workload import Workload
 from azsim.hardware.description import Hardware
 from azsim.hardware.plan import changed_keys
 from azsim.ir import CodecChoice, CompressedWeight
+from azsim.isa.encode import encode_program
+from azsim.isa.program import DramImage, Program
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
 from azsim.sim.result import Timeline
 from azsim.sim.timing import Timing
 from azsim.stages.prepare import Prepared
 
-__all__ = ["notes", "provenance", "sram_map", "timeline"]
+__all__ = ["kernel_provenance", "notes", "provenance", "sram_map", "timeline"]
 
 
-def timeline(trace: Trace, timing: Timing, compiled: Compiled, hardware: Hardware) -> Timeline:
+def timeline(trace: Trace, timing: Timing, program: Program, hardware: Hardware) -> Timeline:
     """Events of the engines."""
-    program = compiled.program
+    layer_of = np.array(program.layer_of or [-1] * len(program.instructions))
     mnemonics = sorted({site.mnemonic for site in trace.sites})
     mnemonic = np.array([mnemonics.index(site.mnemonic) for site in trace.sites])
     index = np.array([site.index for site in trace.sites])[timing.site]
@@ -38,7 +40,7 @@ def timeline(trace: Trace, timing: Timing, compiled: Compiled, hardware: Hardwar
         mnemonic=tuple(mnemonics),
         layer=program.layers,
         mnemonic_of=mnemonic[timing.site][keep],
-        layer_of=np.array(program.layer_of)[index][keep],
+        layer_of=layer_of[index][keep],
         start=timing.start[keep],
         end=timing.end[keep],
         dram_bytes=timing.bursts[keep] * hardware.dram.burst_bytes,
@@ -104,6 +106,27 @@ def provenance(
         "frames": prepared.stream.frames,
         "program_instructions": len(compiled.program.instructions),
         "dram_image_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
+        **_versions_and_times(seconds),
+    }
+
+
+def kernel_provenance(
+    program: Program, image: DramImage, hardware: Hardware, seconds: Mapping[str, float]
+) -> dict[str, object]:
+    """As `provenance`, for a program written by hand; its image holds its data."""
+    return {
+        "program": {
+            "name": program.name,
+            "words_sha256": hashlib.sha256(encode_program(program).tobytes()).hexdigest(),
+        },
+        "hardware": asdict(hardware),
+        "dram_image_sha256": hashlib.sha256(image.data.tobytes()).hexdigest(),
+        **_versions_and_times(seconds),
+    }
+
+
+def _versions_and_times(seconds: Mapping[str, float]) -> dict[str, object]:
+    return {
         "versions": {
             "azsim": _version("azsim"),
             "numpy": np.__version__,

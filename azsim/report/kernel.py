@@ -1,0 +1,92 @@
+"""A program's run as tables: what it cost, its blocks, and what it gave."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from azsim.report.listing import Listing, listing
+from azsim.report.units import (
+    byte_count,
+    counted,
+    duration,
+    frequency,
+    number,
+    percent,
+    rate,
+)
+from azsim.sim.result import KernelResult
+
+__all__ = ["kernel_tables"]
+
+_SHOWN_VALUES = 8
+
+
+def kernel_tables(result: KernelResult) -> list[Listing]:
+    """Tables of a program's run, for the terminal."""
+    stats = result.statistics
+    words = (
+        f"{counted(result.instructions, 'word')}, {number(result.executed_instructions)} executed"
+    )
+    cycles = counted(stats.cycles, "cycle")
+    if result.fast_cycles is not None:
+        cycles += f", cycle by cycle; fast model: {number(result.fast_cycles)}"
+    rows = [
+        ("cycles", cycles, duration(stats.cycles / result.clock_hz)),
+        ("idle", counted(stats.idle_cycles, "cycle"), "waiting for input"),
+        ("program", words, ""),
+        ("DRAM read", byte_count(stats.dram_read_bytes), "whole bursts"),
+        ("DRAM written", byte_count(stats.dram_write_bytes), "whole bursts"),
+        ("DRAM asked for", byte_count(stats.dram_useful_bytes), "read and written"),
+        ("DRAM rate", rate(stats.dram_bytes_per_s), "read and written, per busy time"),
+        ("MACs", number(stats.macs), "products of the dense shapes"),
+        (
+            "executed",
+            number(stats.macs_executed),
+            f"{percent(stats.macs_executed, stats.macs)}; the others have a zero factor",
+        ),
+        ("utilization", percent(stats.mac_utilization), "executed over cycles x the array's peak"),
+        ("races", str(len(result.races)) if result.races else "none", "in this run"),
+    ]
+    title = f"{result.name} on {result.hardware} at {frequency(result.clock_hz)}"
+    tables = [listing(title, ("figure", "value", "remark"), rows)]
+    if stats.layers:
+        columns = ("layer", "cycles", "DRAM B", "MACs", "executed")
+        layers = [
+            (
+                layer.name,
+                layer.cycles,
+                layer.dram_read_bytes + layer.dram_write_bytes,
+                layer.macs,
+                layer.macs_executed,
+            )
+            for layer in stats.layers
+        ]
+        tables.append(listing("Layers", columns, layers))
+    if result.blocks:
+        columns = ("name", "codec", "bits", "codes", "zeros", "bytes", "bits per code")
+        blocks = [
+            (
+                block.name,
+                block.codec,
+                block.bits,
+                block.codes,
+                block.zeros,
+                block.encoded_bytes,
+                round(8 * block.encoded_bytes / block.codes, 2),
+            )
+            for block in result.blocks
+        ]
+        tables.append(listing("Blocks", columns, blocks))
+    outputs = [
+        (name, array.dtype.name, "x".join(map(str, array.shape)) or "scalar", _values(array))
+        for name, array in result.outputs.items()
+    ]
+    note = "; ".join(result.notes)
+    return [*tables, listing("Outputs", ("name", "type", "shape", "values"), outputs, note)]
+
+
+def _values(array: np.ndarray) -> str:
+    """The first values of an array, in its order."""
+    flat = array.reshape(-1)
+    shown = " ".join(f"{value:.4g}" for value in flat[:_SHOWN_VALUES].tolist())
+    return f"{shown} ..." if flat.size > _SHOWN_VALUES else shown

@@ -1,0 +1,562 @@
+"""Programs written by hand: data by name, runs from text and arrays, the worked examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from azsim import run_kernel
+from azsim.cli import main
+from azsim.codecs import encode_block
+from azsim.errors import AssemblyError, AzsimError, InputError, MachineError
+from azsim.hardware import load_hardware
+from azsim.inputs.tensors import read_npz
+from azsim.isa import assembly
+from azsim.isa.program import Region
+from azsim.report.files import npz_bytes
+from kernels import DATA, EXAMPLES, STATEMENTS, sparse_codes
+
+F = np.float32
+
+Save = Callable[[str], Path]
+
+
+@pytest.fixture
+def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Save:
+    """Writes a text to k.azs in a folder of its own, which becomes the current one."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str) -> Path:
+        path = Path("k.azs")
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    assert main([str(word) for word in words]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    return printed.err.removeprefix("azsim: error: ").rstrip("\n")
+
+
+def message(text: str) -> list[str]:
+    with pytest.raises(AssemblyError) as caught:
+        assembly.parse(text)
+    return str(caught.value).split("\n")
+
+
+# ------------------------------------------------------------------------------ the examples
+
+
+def test_every_example_has_data_and_a_statement() -> None:
+    names = {path.stem for path in EXAMPLES.glob("*.azs")}
+    assert names == set(DATA) == set(STATEMENTS) == {path.stem for path in EXAMPLES.glob("*.npz")}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_the_data_of_the_examples_is_what_its_seed_gives(name: str, update_golden: bool) -> None:
+    path = EXAMPLES / f"{name}.npz"
+    wanted: dict[str, Any] = dict(DATA[name]())
+    if update_golden:
+        np.savez_compressed(path, **wanted)
+    stored = read_npz(path)
+    assert list(stored) == list(wanted)
+    for key, array in wanted.items():
+        assert stored[key].dtype == array.dtype
+        assert np.array_equal(stored[key], array), key
+
+
+@pytest.mark.parametrize("chip", ["az1", "az1_lite", "az2"])
+@pytest.mark.parametrize("name", DATA)
+def test_an_example_gives_what_numpy_says(name: str, chip: str) -> None:
+    result = run_kernel(EXAMPLES / f"{name}.azs", EXAMPLES / f"{name}.npz", chip)
+    wanted = STATEMENTS[name](DATA[name]())
+    assert list(result.outputs) == list(wanted)
+    for key, array in wanted.items():
+        assert result.outputs[key].dtype == array.dtype
+        assert result.outputs[key].tobytes() == array.tobytes(), key
+    assert result.races == ()
+    assert result.notes == ()
+    busy = result.statistics.engine_busy_cycles
+    assert 0 < max(busy.values()) <= result.statistics.cycles
+
+
+@pytest.mark.parametrize("seed", range(100, 104))
+@pytest.mark.parametrize("name", DATA)
+def test_an_example_is_right_for_other_data(name: str, seed: int) -> None:
+    data = DATA[name](seed)
+    outputs = run_kernel(EXAMPLES / f"{name}.azs", data, timeline=False).outputs
+    for key, array in STATEMENTS[name](data).items():
+        assert outputs[key].tobytes() == array.tobytes(), key
+
+
+def test_the_greedy_loop_is_left_when_the_data_says() -> None:
+    data = DATA["greedy"]()
+    early = STATEMENTS["greedy"](data)
+    assert early["count"] == 9
+    assert early["tokens"][0, 8:10].tolist() == [0, -1]
+    full = DATA["greedy"](3)
+    assert STATEMENTS["greedy"](full)["count"] == 20
+    short, long = (
+        run_kernel(EXAMPLES / "greedy.azs", arrays).executed_instructions for arrays in (data, full)
+    )
+    assert long - short == 11 * 15 + 1  # rounds of 15 words; the branch out skips the last one
+
+
+def test_blocks_are_smaller_than_their_codes_and_zeros_are_skipped() -> None:
+    result = run_kernel(EXAMPLES / "sparse_matvec.azs", DATA["sparse_matvec"]())
+    stats = result.statistics
+    codes = [DATA["sparse_matvec"]()[f"w{n}"] for n in range(4)]
+    assert stats.macs == 256 * 192
+    assert stats.macs_executed == sum(int((block != 0).sum()) for block in codes)
+    for block, array in zip(result.blocks, codes, strict=True):
+        assert block.zeros == int((array == 0).sum())
+        assert block.encoded_bytes == len(encode_block("bitmap", array, 4, columns=192))
+        assert 2 * block.encoded_bytes < array.size * 4 // 8
+    blocks = sum(-(-block.encoded_bytes // 64) * 64 for block in result.blocks)
+    assert stats.dram_read_bytes == blocks + 4 * 192 + 4 * 256
+
+
+def test_both_timing_models_run_an_example() -> None:
+    result = run_kernel(EXAMPLES / "greedy.azs", DATA["greedy"](), exact_timing=True)
+    assert result.fast_cycles is not None
+    assert abs(result.fast_cycles - result.statistics.cycles) <= 0.02 * result.statistics.cycles
+    assert result.summary["timing_model"] == "cycle-stepped"
+
+
+# ------------------------------------------------------------------------------- data by name
+
+TEXT = """\
+.input x shape=2x3x5
+.output y dtype=i32 shape=7
+.weight w codec=raw bits=4 shape=3x5
+.buffer a space=activation shape=4x8
+.buffer p space=weight dtype=i4 shape=3x5
+.buffer b space=weight like=w
+.buffer s space=activation dtype=i16 shape=scalar
+view view=one addr=x
+view view=two addr=y
+view view=v2 addr=w
+view view=part addr=a+32 rows=2 cols=4
+view view=turned addr=a rows=8 cols=4 row_stride=1 col_stride=8
+view view=packed addr=p
+view view=block addr=b
+view view=s addr=s
+view view=raw addr=a dtype=u8 rows=2 cols=3
+load dst=part src=one
+scalar to=n number=3
+scalar to=s1 left=n
+halt
+"""
+
+
+def test_data_is_placed_and_views_are_of_it() -> None:
+    source = assembly.read(TEXT, is_whole=True)
+    program, placed = source.program({"w": 30})
+    assert {name: (data.space, data.addr, data.num_bytes) for name, data in placed.items()} == {
+        "x": ("dram", 0, 120),
+        "y": ("dram", 128, 28),
+        "w": ("dram", 192, 30),
+        "a": ("activation", 0, 128),
+        "p": ("weight", 0, 9),
+        "b": ("weight", 64, 30),
+        "s": ("activation", 128, 2),
+    }
+    assert program.regions[0] == Region("x", "dram", 0, 120, "f32", 0, 12)
+    assert set(program.region_of_view.values()) == set(placed)
+    shown = [assembly.format_instruction(entry) for entry in program.instructions]
+    assert shown == [
+        "view view=v0 space=dram dtype=f32 addr=0x0 rows=6 cols=5 row_stride=5 col_stride=1",
+        "view view=v1 space=dram dtype=i32 addr=0x80 rows=1 cols=7 row_stride=0 col_stride=1",
+        "view view=v2 space=dram dtype=u8 addr=0xc0 rows=1 cols=30 row_stride=0 col_stride=1",
+        "view view=v3 space=activation dtype=f32 addr=0x20 rows=2 cols=4 row_stride=8 col_stride=1",
+        "view view=v4 space=activation dtype=f32 addr=0x0 rows=8 cols=4 row_stride=1 col_stride=8",
+        "view view=v5 space=weight dtype=i4 addr=0x0 rows=3 cols=5 row_stride=6 col_stride=1",
+        "view view=v6 space=weight dtype=u8 addr=0x40 rows=1 cols=30 row_stride=0 col_stride=1",
+        "view view=v7 space=activation dtype=i16 addr=0x80 rows=1 cols=1 row_stride=0 col_stride=0",
+        "view view=v8 space=activation dtype=u8 addr=0x0 rows=2 cols=3 row_stride=3 col_stride=1",
+        "load dst=v3 src=v0",
+        "scalar to=s2 left=s0 right=s0 number=3 operation=add",
+        "scalar to=s1 left=s2 right=s0 number=0 operation=add",
+        "halt",
+    ]
+    assert assembly.parse(assembly.format(program)) == program
+
+
+def test_the_places_of_everything_but_blocks_do_not_depend_on_their_sizes() -> None:
+    source = assembly.read(TEXT)
+    places = [source.program({"w": size})[1] for size in (20, 4000)]
+    for name in places[0].keys() - {"w", "b"}:
+        assert places[0][name] == places[1][name]
+
+
+def test_a_large_block_is_rows_of_bytes() -> None:
+    source = assembly.read(".weight w codec=raw bits=8 shape=400x400\nview view=v0 addr=w\nhalt")
+    program, placed = source.program({"w": 160_016})
+    assert placed["w"].shape == (3, 53_339)
+    assert placed["w"].num_bytes >= 160_016
+    assert dict(program.instructions[0].operands)["rows"] == 3
+
+
+def test_what_has_an_address_stays_there_and_the_others_come_behind() -> None:
+    text = (
+        ".buffer a space=activation shape=16\n.buffer b space=activation addr=0x100 shape=4\n"
+        ".input x addr=0x40 shape=4 frames=2\nview view=v0 addr=x\nview view=v1 addr=b"
+    )
+    program, placed = assembly.read(text).program()
+    assert [placed[name].addr for name in "abx"] == [0x140, 0x100, 0x40]
+    assert program.region_of_view == {1: "b"}
+    assert [region.name for region in program.regions] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("view view=v0 addr=h", ["1:19: view: addr: no data 'h' is declared"]),
+        (
+            ".input audio shape=3\nview view=v0 addr=adio+4",
+            ["2:19: view: addr: no data 'adio' is declared; did you mean 'audio'?"],
+        ),
+        (
+            "view view=left\nload dst=lft src=left",
+            ["2:10: load: dst: no view is set by the name 'lft'; did you mean 'left'?"],
+        ),
+        (
+            "branch left=count target=out\nscalar to=counts",
+            [
+                "1:13: branch: left: no scalar is set by the name 'count'; did you mean 'counts'?",
+                "1:26: target: no label 'out'",
+            ],
+        ),
+        (
+            ".input x shape=3\n.buffer x space=weight shape=4",
+            ["2:9: .buffer: 'x' is declared twice, first in line 1"],
+        ),
+        (
+            ".region x space=dram start=0x0 size=4 dtype=f32 first=0 last=0\n.input x shape=3",
+            ["2:8: .input: a region is named 'x' too"],
+        ),
+        (
+            ".input x dtype=f16 shape=3",
+            ["1:16: .input: dtype: got 'f16', allowed are f32, i32, i16, i8, u8"],
+        ),
+        (".input x dtype=i32", ["1:1: .input: shape: is missing"]),
+        (".input x shape=3x0", ["1:16: .input: shape: got 0, allowed is 1 and more"]),
+        (".output x shape=3 frames=0", ["1:26: .output: frames: got 0, allowed is 1 and more"]),
+        (".buffer x shape=3", ["1:1: .buffer: space: is missing"]),
+        (".buffer x space=weight", ["1:9: .buffer: needs a shape, or another's with like="]),
+        (
+            ".buffer x space=weight like=y\n.buffer y space=weight like=x\n.output z shape=3",
+            [
+                "1:9: .buffer: like: no data 'y' is declared",
+                "2:9: .buffer: like: no data 'x' is declared",
+            ],
+        ),
+        (
+            ".input y shape=1\n.buffer x space=weight like=y dtype=i8",
+            ["2:37: .buffer: dtype: is that of what it is like"],
+        ),
+        (
+            ".weight w codec=bitmp bits=4 shape=3x5",
+            ["1:17: .weight: codec: no codec 'bitmp'; did you mean 'bitmap'?"],
+        ),
+        (".weight w codec=raw bits=9 shape=3x5", ["1:26: .weight: bits: got 9, allowed is 2 to 8"]),
+        (
+            ".weight w codec=raw bits=8 shape=3",
+            ["1:34: .weight: shape: got 1 axes, expected rows and columns"],
+        ),
+        (
+            ".weight w codec=raw bits=8 shape=3x5 lane=4",
+            ["1:43: .weight: lane: codec raw has no such parameter, allowed are palette"],
+        ),
+        (
+            ".buffer a space=activation shape=4\nview view=v0 addr=a space=weight",
+            ["2:19: view: 'a' lies in activation, not in weight"],
+        ),
+        (
+            ".buffer a space=activation shape=4\nview view=v0 addr=a dtype=u8 cols=3",
+            ["2:19: view: 'a' is f32; a view of it as u8 needs rows and cols"],
+        ),
+        (
+            ".buffer a space=activation shape=70000\nview view=v0 addr=a",
+            ["2:19: view: cols: got 70000, allowed is 1 to 65536"],
+        ),
+        (
+            "\n".join(f"scalar to=n{n}" for n in range(32)),
+            ["32:11: n31: no scalar register is left for this name"],
+        ),
+    ],
+)  # fmt: skip
+def test_names_that_are_wrong(text: str, sentences: list[str]) -> None:
+    found = message(text)
+    assert found[: len(sentences)] == sentences
+
+
+def test_registers_that_the_text_numbers_are_left_alone() -> None:
+    program = assembly.parse(
+        "view view=v0\nview view=v2\nview view=a\nview view=b\nload dst=a src=b"
+    )
+    assert [dict(entry.operands).get("view", 0) for entry in program.instructions[:4]] == [
+        0,
+        2,
+        1,
+        3,
+    ]
+
+
+# ------------------------------------------------------------------------------------- arrays
+
+ADD = """\
+.input x shape=1x4
+.input k dtype=i8 shape=1x4
+.weight w codec=bitmap bits=3 shape=4x4
+.output y dtype=i8 shape=1x4
+.buffer here space=activation like=k
+.buffer w_here space=weight dtype=i4 shape=4x4
+view view=k addr=k
+view view=here addr=here
+view view=w addr=w
+view view=w_here addr=w_here
+view view=y addr=y
+weight_load dst=w_here src=w
+load dst=here src=k
+store wait_load=1 dst=y src=here
+halt
+"""
+GOOD = {
+    "x": np.zeros((1, 4), F),
+    "k": np.array([[1, -2, 3, -128]], np.int64),
+    "w": np.eye(4, dtype=np.int32) * 3,
+}
+
+
+def test_integers_of_any_width_are_taken_if_they_fit(save: Save) -> None:
+    result = run_kernel(save(ADD), GOOD)
+    assert result.outputs["y"].dtype == np.int8
+    assert result.outputs["y"].tolist() == [[1, -2, 3, -128]]
+
+
+def test_everything_wrong_with_the_data_is_told_at_once(save: Save) -> None:
+    bad = {
+        "xx": np.zeros((1, 4), F),
+        "k": np.array([[1, 2, 3, 200]]),
+        "w": np.eye(5, dtype=np.int8) * -4,
+    }
+    with pytest.raises(InputError) as caught:
+        run_kernel(save(ADD), bad)
+    missing = "the data has no array of this name, found xx, k, w; did you mean 'xx'?"
+    assert str(caught.value).split("\n") == [
+        f"k.azs:1:8: .input x: {missing}",
+        "k.azs:2:8: .input k: got 200 at (0, 3), allowed for i8 is -128 to 127",
+        "k.azs:3:9: .weight w: got shape 5x5, expected 4x4",
+        "k.azs:3:9: .weight w: got -4 at (0, 0), allowed for 3-bit codes is -3 to 3",
+    ]
+    other = {"x": np.zeros(4), "k": np.zeros((1, 4), F), "w": np.eye(4)}
+    with pytest.raises(InputError) as caught:
+        run_kernel(save(ADD), other)
+    assert str(caught.value).split("\n") == [
+        "k.azs:1:8: .input x: got float64, expected float32",
+        "k.azs:1:8: .input x: got shape 4, expected 1x4",
+        "k.azs:2:8: .input k: got float32, expected integers (i8)",
+        "k.azs:3:9: .weight w: got float64, expected integers (3-bit codes)",
+    ]
+
+
+def test_what_does_not_suit_the_chip_is_told_at_once(save: Save) -> None:
+    text = ADD + ".buffer large space=weight shape=400x400\n"
+    with pytest.raises(InputError) as caught:
+        run_kernel(save(text), GOOD, "dense_npu")
+    assert str(caught.value).split("\n") == [
+        "k.azs:3:9: .weight w: dense_npu does not decode 'bitmap', allowed are raw",
+        "k.azs:16:9: .buffer large: ends at byte 640064 of weight SRAM, dense_npu has 524288",
+    ]
+
+
+def test_without_data_one_sentence_says_what_is_needed(
+    save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs = "k.azs: needs --data FILE.npz with x (f32 1x4), k (i8 1x4), w (3-bit codes 4x4)"
+    path = save(ADD)
+    assert error_of(capsys, "run", path) == needs
+    assert error_of(capsys, "asm", path, "-o", "p.npz") == needs
+    with pytest.raises(InputError, match="needs --data"):
+        run_kernel(path)
+
+
+def test_frames_are_the_first_axis(save: Save) -> None:
+    path = save(
+        ".input x shape=2 frames=3\n.output y shape=2 frames=3\n"
+        ".buffer a space=activation shape=3x2\n"
+        "view view=x addr=x rows=3\nview view=a addr=a\nview view=y addr=y rows=3\n"
+        "load dst=a src=x\nstore wait_load=1 dst=y src=a\nhalt"
+    )
+    x = np.arange(6, dtype=F).reshape(3, 2)
+    assert (run_kernel(path, {"x": x}).outputs["y"] == x).all()
+    with pytest.raises(InputError, match=r"^k.azs:1:8: .input x: got shape 6, expected 3x2$"):
+        run_kernel(path, {"x": x.reshape(-1)})
+
+
+def test_a_chip_that_decodes_at_read_takes_blocks_as_they_are(save: Save) -> None:
+    path = save(
+        ".input x dtype=i8 shape=1x24\n.input one shape=1x1\n.input ones shape=1x16\n"
+        ".weight w codec=csc bits=4 shape=16x24\n.output y shape=1x16\n"
+        ".buffer block space=weight like=w\n.buffer x_here space=activation like=x\n"
+        ".buffer one_here space=activation like=one\n.buffer ones_here space=activation like=ones\n"
+        ".buffer y_here space=activation like=y\n"
+        + "".join(
+            f"view view={n} addr={n}\n"
+            for n in (
+                "x",
+                "one",
+                "ones",
+                "w",
+                "y",
+                "block",
+                "x_here",
+                "one_here",
+                "ones_here",
+                "y_here",
+            )
+        )
+        + "weight_load dst=block src=w\nload dst=x_here src=x\nload dst=one_here src=one\n"
+        "load dst=ones_here src=ones\nmac_matmul wait_weight=1 wait_load=1 src=x_here src2=block\n"
+        "mac_drain dst=y_here src=one_here scale=ones_here\nstore wait_mac=1 dst=y src=y_here\nhalt"
+    )
+    rng = np.random.default_rng(0)
+    data = {
+        "x": rng.integers(-127, 128, (1, 24)).astype(np.int8),
+        "one": np.ones((1, 1), F),
+        "ones": np.ones((1, 16), F),
+        "w": sparse_codes(rng, 16, 24, 4, 0.6),
+    }
+    result = run_kernel(path, data, "eie")
+    assert (result.outputs["y"] == data["x"].astype(int) @ data["w"].astype(int).T).all()
+
+
+def test_what_the_machine_forbids_is_told_with_its_place(save: Save) -> None:
+    path = save(
+        ADD.replace(
+            "store wait_load=1 dst=y src=here", "  view_step view=y step=4\nstore dst=y src=here"
+        )
+    )
+    with pytest.raises(MachineError) as caught:
+        run_kernel(path, GOOD)
+    assert str(caught.value) == (
+        "k.azs:15:1: instruction 8: view v4 reaches dram bytes [0x84, 0x88), "
+        "outside its region 'y' [0x80, 0x84)"
+    )
+
+
+def test_a_race_fails_the_run_and_is_told_with_its_place(
+    save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(ADD.replace("store wait_load=1", "store"))
+    Path("d.npz").write_bytes(npz_bytes(GOOD))
+    assert main(["run", str(path), "--data", "d.npz", "-o", "out", "--json"]) == 1
+    printed = capsys.readouterr()
+    sentence = (
+        "k.azs:14:1: instruction 7 (store) reads activation bytes [0x0, 0x4) of region 'here' that "
+        "instruction 6 (load) writes, and no wait orders the two"
+    )
+    assert printed.err == f"azsim: check failed: {sentence}\n"
+    assert json.loads(printed.out)["races"] == [sentence]
+
+
+# ---------------------------------------------------------------------------- the command line
+
+
+def test_the_command_prints_and_writes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    example = EXAMPLES / "greedy.azs"
+    words = ["run", str(example), "--data", str(EXAMPLES / "greedy.npz"), "-o", "out"]
+    assert main([*words, "--hardware", "az2", "--set", "hardware.clock_hz=1000000000"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("greedy on az2 at 1 GHz\n")
+    assert "\nEngines\n" in shown
+    assert "\nBlocks\n" in shown
+    assert "20 34 26 30 3 19 25 28 ..." in shown
+    assert shown.endswith("\nWritten to out\n")
+    assert {path.name for path in Path("out").iterdir()} == {
+        "run.json", "summary.json", "outputs.npz", "trace.json",
+    }  # fmt: skip
+    with np.load("out/outputs.npz") as outputs:
+        assert outputs["count"].dtype == np.int32
+        assert outputs["count"].tolist() == [[9]]
+    trace = json.loads(Path("out/trace.json").read_text())
+    names = {event["name"] for event in trace["traceEvents"]}
+    assert {"mac_matmul", "vector_arg", "weight_load"} <= names
+    assert main([*words, "--json"]) == 0  # an earlier run's folder is replaced
+    summary = json.loads(capsys.readouterr().out)
+    assert summary == json.loads(Path("out/summary.json").read_text())
+    assert summary["program"] == "greedy"
+    assert summary["hardware"] == "az1"
+    assert summary["outputs"]["tokens"]["dtype"] == "int32"
+    assert {"busy", "layers", "cycles"} & summary.keys() == {"layers", "cycles"}
+
+
+def test_a_program_file_runs_too(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(ADD)
+    Path("d.npz").write_bytes(npz_bytes({**GOOD, "spare": np.zeros(1, F)}))
+    assert main(["asm", str(path), "--data", "d.npz", "-o", "p.npz"]) == 0
+    assert capsys.readouterr().out == "Written to p.npz\n"
+    from_text = run_kernel(path, "d.npz")
+    assert from_text.notes == ("d.npz also holds spare, which the program does not declare",)
+    as_it_is = run_kernel("p.npz")
+    assert as_it_is.notes == ("inputs are what the program file's image holds",)
+    assert as_it_is.outputs["y"].tolist() == from_text.outputs["y"].tolist()
+    assert as_it_is.statistics == from_text.statistics
+    other = {"x": GOOD["x"], "k": np.array([[5, 6, 7, 8]])}
+    assert run_kernel("p.npz", other).outputs["y"].tolist() == [[5, 6, 7, 8]]
+    with pytest.raises(InputError, match=r"^p.npz: input x: the data has no array of this name"):
+        run_kernel("p.npz", {"k": other["k"]})
+
+
+def test_text_without_data_makes_a_program_of_zeros_and_says_so(
+    save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(".output y shape=4\nhalt\n")
+    assert main(["asm", str(path), "-o", "p.npz"]) == 0
+    assert capsys.readouterr().out == (
+        "Written to p.npz; its DRAM image is 16 zeros; --data or --dram fills it\n"
+    )
+
+
+def test_options_that_do_not_go_together(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save("halt\n")
+    assert error_of(capsys, "run", path, "--verify") == (
+        "--verify: compares a workload with its reference; a program has none"
+    )
+    arrays = "arrays are for programs (.azs, .npz); a workload's file names its input"
+    assert error_of(capsys, "run", "vad_silero", "--data", "d.npz") == f"--data d.npz: {arrays}"
+    assert error_of(capsys, "asm", "vad_silero", "--data", "d.npz", "-o", "p.npz") == (
+        f"--data d.npz: {arrays}"
+    )
+    assert error_of(capsys, "asm", path, "--data", "d.npz", "--dram", "p.npz", "-o", "q.npz") == (
+        "--data and --dram: either makes the DRAM image; give one of them"
+    )
+    assert error_of(capsys, "run", path, "--data", "d.npz") == (
+        "d.npz: cannot be read: No such file or directory"
+    )
+    assert error_of(capsys, "run", path, "--set", "workload.name=x") == (
+        "--set workload.name=x: unknown start 'workload', allowed: hardware.PATH=VALUE"
+    )
+
+
+def test_hardware_given_as_a_value() -> None:
+    slow = replace(load_hardware("az1"), clock_hz=1_000_000)
+    data = DATA["greedy"]()
+    result = run_kernel(EXAMPLES / "greedy.azs", data, slow)
+    assert result.clock_hz == 1_000_000
+    with pytest.raises(AzsimError):
+        run_kernel(EXAMPLES / "greedy.azs", data, "az9")
