@@ -16,6 +16,8 @@ import numpy as np
 
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import Compiled, Observe, compile_graph
+from azsim.compiler.fuse import fuse
+from azsim.compiler.lower import lower
 from azsim.compiler.parameters import place_parameters
 from azsim.errors import CodecError, CompileError, ConfigError, MachineError
 from azsim.frontend.workload import Workload, load_workload
@@ -23,7 +25,6 @@ from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
 from azsim.hardware.plan import planned_hardware
 from azsim.inputs.tensors import read_npz
-from azsim.ops.build import lower_graph
 from azsim.resources import DEFAULT_HARDWARE
 from azsim.sim.execute import execute, write_inputs
 from azsim.sim.races import check_races
@@ -180,7 +181,7 @@ def run(
     with stage("measure"):
         statistics = measure(execution.trace, timing, compiled.program, chip)
     with stage("bound"):
-        bounds, layer_bounds = _bounds(compiled, prepared, chip, statistics)
+        bounds, layer_bounds = _bounds(compiled, prepared, chip, planned, statistics)
     with stage("check outputs"):
         outputs = named_outputs(execution, prepared)
         checks = check_outputs(outputs, prepared)
@@ -297,9 +298,13 @@ def run_kernel(
 
 
 def _bounds(
-    compiled: Compiled, prepared: Prepared, hardware: Hardware, statistics: Statistics
+    compiled: Compiled,
+    prepared: Prepared,
+    hardware: Hardware,
+    planned: Hardware,
+    statistics: Statistics,
 ) -> tuple[Bounds, dict[str, Bounds]]:
-    lowering = lower_graph(compiled.compressed)
+    lowering = fuse(lower(compiled.compressed), planned)
     bounds, layers = engine_bounds(
         lowering,
         hardware,

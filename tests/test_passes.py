@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,17 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+from azsim import pipeline
 from azsim.cli import main
 from azsim.compiler.compile import PASSES, compile_graph
 from azsim.compiler.fold import fold
+from azsim.compiler.lower import lower
 from azsim.compiler.schedule import Item, walk
 from azsim.compiler.valid import check_pass
 from azsim.errors import CompileError
 from azsim.evaluate import evaluate
 from azsim.folder import read_folder
+from azsim.frontend.workload import load_workload
 from azsim.ir import CompressedGraph, Graph
 from azsim.isa.program import Instruction, Stream
-from azsim.ops.lowering import Matmul
+from azsim.ops.lowering import Loop, Matmul
 from azsim.report.passes import PassTables, pass_tables
 from compiled import AZ1, MIXED_STATE, VARIANTS, chip, execute_graph, graph_of, mixed_graph, node
 from graphs import compress, type_of
@@ -170,7 +174,7 @@ def _short_image(made: dict[str, Any]) -> Any:
     [
         ("fold", _wrong_graph, ["node Relu_relu reads conv before it is made"]),
         ("lower", _wrong_step, [
-            "layer Gemm_dense: Matmul.dst takes elements 1000 to 1006 of dense, which has 4",
+            "layer Gemm_dense: Matmul.dst takes elements 1000 to 1006 of probability, which has 4",
             "layer Gemm_dense: wf of 4 x 6 takes codes of 1 x 6 to 1 x 7",
         ]),
         ("lower", _unwritten, [
@@ -256,6 +260,60 @@ def test_constants_are_computed_with_the_codes_and_the_dead_dropped() -> None:
 def test_a_graph_without_constants_or_dead_nodes_stays_as_it_is() -> None:
     compressed: CompressedGraph = compress(mixed_graph())
     assert fold(compressed).compressed is compressed
+
+
+# ------------------------------------------------------------- sums that fit, inputs at once
+
+
+def test_sums_beyond_int32_are_refused() -> None:
+    """700 products of 127 by 32767 are beyond 2**31: compression splits K before that."""
+    graph = graph_of(
+        {"x": (1, 700)}, {"w": np.ones((700, 2), F)}, [node("MatMul", ["x", "w"], "y")], ("y",)
+    )
+    compressed = compress(graph, activation_bits=16)
+    ((name, weight),) = compressed.weights.items()
+    full = replace(weight, codes=np.full_like(weight.codes, -127))
+    sentence = (
+        r"^after fold: weight w: sums over columns 0 to 699 may reach 2912986300, beyond int32$"
+    )
+    with pytest.raises(CompileError, match=sentence):
+        fold_checked(replace(compressed, weights={name: full}))
+    halves = replace(full, segments=(0, 512, 700), scales=np.repeat(full.scales, 2, axis=0))
+    fold_checked(replace(compressed, weights={name: halves}))
+
+
+def fold_checked(compressed: CompressedGraph) -> None:
+    check_pass("fold", fold(compressed), {}, AZ1)
+
+
+@pytest.mark.kernels
+def test_a_large_k_of_wide_activations_is_split_and_bit_exact(small: str) -> None:
+    """Of 4,096 random weights at 8 bits, sums with int16 activations would not fit int32."""
+    text = WORKLOAD.replace("[1, 8]", "[1, 4096]").replace("[8, 4]", "[4096, 4]")
+    Path(small).write_text(text + "compression: {default: {activations: {bits: 16}}}\n")
+    result = pipeline.run(load_workload(small), verify=True)
+    assert result.comparison is not None
+    assert result.comparison.bit_exact
+    assert "K is split so that int32 holds every sum: w" in result.notes
+    weight = pipeline.compress_workload(load_workload(small)).weights["w"]
+    segments = list(itertools.pairwise(weight.segments))
+    assert len(segments) > 1
+    for low, high in segments:
+        largest = np.abs(weight.codes[:, low:high]).sum(axis=1, dtype=np.int64).max()
+        assert largest * 32767 < 1 << 31
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_inputs_of_all_time_steps_are_multiplied_before_the_loop(steps: int) -> None:
+    lowering = lower(compress(mixed_graph(steps)))
+    own = [step for layer, step in lowering.steps if layer == "LSTM_y"]
+    outside = [step for step in own if isinstance(step, Matmul)]
+    loops = [step for step in own if isinstance(step, Loop)]
+    inputs = [step for step in outside if step.weight == "w"]
+    assert [step.codes.rows for step in inputs] == [steps]
+    assert [loop.count for loop in loops] == ([steps] if steps > 1 else [])
+    inside = {step.weight for loop in loops for step in loop.body if isinstance(step, Matmul)}
+    assert inside == ({"r"} if steps > 1 else set())
 
 
 # --------------------------------------------------------------------------- command line

@@ -14,6 +14,7 @@ from azsim.compiler.allocate import Allocation, allocate
 from azsim.compiler.emit import Emitted, emit
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.fold import fold
+from azsim.compiler.fuse import fuse
 from azsim.compiler.image import build_image
 from azsim.compiler.lower import lower
 from azsim.compiler.order import order
@@ -35,6 +36,7 @@ __all__ = ["PASSES", "Compiled", "Observe", "WeightStorage", "compile_graph"]
 PASSES = (
     "fold",
     "lower",
+    "fuse",
     "parameters",
     "tile",
     "select",
@@ -155,6 +157,7 @@ def compile_graph(
 
     folded = after("fold", fold(compressed))
     lowering = after("lower", lower(folded.compressed))
+    lowering = after("fuse", fuse(lowering, hardware))
     parameters = after("parameters", place_parameters(lowering))
     plan = after("tile", choose_tiles(lowering, hardware, 4 * parameters.values.size))
     compressed = after("select", select_codecs(folded.compressed, plan, hardware))

@@ -189,42 +189,68 @@ class _Orderer:
     def _tile(self, step: Matmul, tile: Tile, row: int, rows: int, layer: str) -> list[Item]:
         weight = self.lowering.compressed.weights[step.weight]
         low, high = weight.segments[tile.segment : tile.segment + 2]
-        is_last_segment = tile.segment == len(weight.segments) - 2
-        cols = tile.n1 - tile.n0
-        items = [
-            Item(
-                "mac_matmul",
-                layer,
-                {
-                    "src": part(step.codes, row, rows, tile.k0, tile.k1 - tile.k0),
-                    "src2": self._window(tile),
-                    "accumulate": int(tile.k0 > low),
-                },
-            )
-        ]
+        operands: dict[str, Access | int | float | str] = {
+            "src": part(step.codes, row, rows, tile.k0, tile.k1 - tile.k0),
+            "src2": self._window(tile),
+            "accumulate": int(tile.k0 > low),
+        }
+        product = Item("mac_matmul", layer, operands)
         if tile.k1 < high:
+            return [product]
+        is_last_segment = tile.segment == len(weight.segments) - 2
+        spans = _spans(step, tile) if is_last_segment else [(tile.n0, tile.n1, "none")]
+        if len(spans) == 1:
+            return [product, self._drain(step, tile, spans[0], row, rows, layer)]
+        items: list[Item] = []
+        if tile.k0 > low or tile.weight in self.plan.read:
+            # The product is of one piece: functions that differ come after the drain.
+            whole = (tile.n0, tile.n1, "none")
+            items += [product, self._drain(step, tile, whole, row, rows, layer)]
+            for first, last, function in spans:
+                if function != "none":
+                    window = part(step.dst, row, rows, first, last - first)
+                    applied = {"dst": window, "src": window, "function": function}
+                    items.append(Item("vector_unary", layer, applied))
             return items
+        for first, last, function in spans:
+            rows_of_tile = part(
+                self._window(tile), first - tile.n0, last - first, 0, tile.k1 - tile.k0
+            )
+            items += [
+                replace(product, operands={**operands, "src2": rows_of_tile}),
+                self._drain(step, tile, (first, last, function), row, rows, layer),
+            ]
+        return items
+
+    def _drain(
+        self, step: Matmul, tile: Tile, span: tuple[int, int, str], row: int, rows: int, layer: str
+    ) -> Item:
+        """Drain of some outputs of a product with a tile."""
+        weight = self.lowering.compressed.weights[step.weight]
+        first, last, function = span
+        cols = last - first
         offset = self.parameters.offset_of[step.weight]
-        outputs = weight.codes.shape[0]
         if has_one_scale(weight):
             scale = Access(PARAMETERS, offset, 1, cols, 0, 0)
         else:
-            start = offset + tile.segment * outputs + tile.n0
+            start = offset + tile.segment * weight.codes.shape[0] + first
             scale = Access(PARAMETERS, start, 1, cols, 0, 1)
         one_scale = step.scale.rows == 1
         operands: dict[str, Access | int | float | str] = {
-            "dst": part(step.dst, row, rows, tile.n0, cols),
+            "dst": part(step.dst, row, rows, first, cols),
             "src": step.scale if one_scale else part(step.scale, row, rows, 0, 1),
             "scale": scale,
             "accumulate": int(step.accumulate or tile.segment > 0),
         }
-        if is_last_segment:
-            operands["function"] = step.function
+        if tile.segment == len(weight.segments) - 2:
+            operands["function"] = function
             if step.bias is not None:
-                start = self.parameters.offset_of[step.bias.buffer] + step.bias.offset + tile.n0
+                start = self.parameters.offset_of[step.bias.buffer] + step.bias.offset + first
                 operands["bias"] = Access(PARAMETERS, start, 1, cols, 0, step.bias.col_stride)
                 operands["use_bias"] = 1
-        return [*items, Item("mac_drain", layer, operands)]
+        if step.code_scale is not None:
+            operands |= {"code_scale": step.code_scale, "requantize": 1}
+        return Item("mac_drain", layer, operands)
 
     def _load_tile(self, tile: Tile, layer: str) -> Item:
         source = contiguous(block_name(tile), len(self.blocks[tile.name]))
@@ -328,6 +354,19 @@ class _Orderer:
 
 def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(np.prod(shape[axis + 1 :], dtype=np.int64)) for axis in range(len(shape)))
+
+
+def _spans(step: Matmul, tile: Tile) -> list[tuple[int, int, str]]:
+    """Outputs [first, last) of a tile with the function that each gets."""
+    spans: list[tuple[int, int, str]] = []
+    at = tile.n0
+    for first, last, function in step.functions:
+        low, high = max(first, tile.n0), min(last, tile.n1)
+        if low < high:
+            spans += [(at, low, "none")] if at < low else []
+            spans.append((low, high, function))
+            at = high
+    return [*spans, (at, tile.n1, step.function)] if at < tile.n1 else spans
 
 
 def _moved_rows(step: Matmul, number: int, m_tile: int) -> Matmul:

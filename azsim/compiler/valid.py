@@ -7,12 +7,14 @@ for checkers that read the program alone.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from azsim.arith import code_limit
 from azsim.compiler.allocate import Allocation
 from azsim.compiler.fold import Folded
 from azsim.compiler.parameters import Parameters, matmuls
@@ -21,12 +23,14 @@ from azsim.compiler.tile import Plan
 from azsim.compression.scheme import AUTO
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
-from azsim.ir import CompressedGraph
+from azsim.ir import CompressedGraph, CompressedWeight
 from azsim.isa.program import DramImage, Program
 from azsim.isa.spec import instruction_set
 from azsim.ops.lowering import Access, Loop, Lowering, Matmul, Step
 
 __all__ = ["check_pass"]
+
+_INT32_MAX = (1 << 31) - 1
 
 _Earlier = Mapping[str, Any]
 
@@ -74,6 +78,22 @@ def _graph(folded: Folded, earlier: _Earlier, hardware: Hardware) -> Iterator[st
             yield f"output {name} is made by nothing"
     for name in known - set(graph.types):
         yield f"{name} has no type"
+    for weight in folded.compressed.weights.values():
+        yield from _sums(weight)
+
+
+def _sums(weight: CompressedWeight) -> Iterator[str]:
+    """Segments of K whose sums an int32 accumulator might not hold."""
+    largest = code_limit(weight.activation_bits)
+    for low, high in itertools.pairwise(weight.segments):
+        if (high - low) * 127 * largest <= _INT32_MAX:
+            continue
+        sums = np.abs(weight.codes[:, low:high]).sum(axis=1, dtype=np.int64) * largest
+        if sums.max() > _INT32_MAX:
+            yield (
+                f"weight {weight.name}: sums over columns {low} to {high - 1} may reach "
+                f"{sums.max()}, beyond int32"
+            )
 
 
 def _weights(compressed: CompressedGraph, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
@@ -160,7 +180,7 @@ def _parameters(parameters: Parameters, earlier: _Earlier, hardware: Hardware) -
 
 def _plan(plan: Plan, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
     weights = earlier["fold"].compressed.weights
-    steps = [step for _, step in earlier["lower"].steps]
+    steps = [step for _, step in earlier["fuse"].steps]
     for name in {step.weight for step in matmuls(steps)} - set(plan.tiles):
         yield f"weight {name} is used and not cut"
     names: set[str] = set()
@@ -269,6 +289,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
     {
         "fold": _graph,
         "lower": _steps,
+        "fuse": _steps,
         "parameters": _parameters,
         "tile": _plan,
         "select": _weights,

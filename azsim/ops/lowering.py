@@ -130,7 +130,8 @@ class Matmul:
     """dst = codes (M, K) times a compressed weight (N, K), scaled to float32.
 
     With `accumulate` the product is added to dst; then `bias` (1, N) is added; then `function`
-    (none or relu) is applied.
+    (none, relu, sigmoid or tanh) is applied.  With one row, `functions` may give other functions to
+    outputs [first, last).  With `code_scale`, a static scale, dst gets codes.
     """
 
     weight: str
@@ -140,6 +141,8 @@ class Matmul:
     bias: Access | None = None
     accumulate: bool = False
     function: str = "none"
+    functions: tuple[tuple[int, int, str], ...] = ()
+    code_scale: Access | None = None
 
 
 @dataclass(frozen=True)

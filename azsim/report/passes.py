@@ -136,6 +136,10 @@ def _product(step: Matmul) -> str:
         text = f"({text}) + {_window(step.bias)}"
     if step.function != "none":
         text = f"{step.function}({text})"
+    for first, last, function in step.functions:
+        text += f", {function} of outputs {first} to {last - 1}"
+    if step.code_scale is not None:
+        text = f"quantize({text}), with {_window(step.code_scale)}"
     return f"{_window(step.dst)} = {text}"
 
 
