@@ -480,7 +480,7 @@ def _disasm(arguments: argparse.Namespace) -> int:
         program, _ = load_program(Path(arguments.workload))
     else:
         program, _ = _compiled(arguments)
-    text = assembly.format(program, numbered=arguments.numbered)
+    text = assembly.format(program, numbered=arguments.numbered, commented=True)
     if arguments.output:
         files.write_file(arguments.output, text.encode())
         print(f"Written to {arguments.output}")

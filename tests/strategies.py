@@ -50,7 +50,9 @@ def programs(draw: st.DrawFn) -> Program:
         st.integers(-1, len(layers) - 1), min_size=len(body), max_size=len(body)
     ).map(tuple)
     views = [index for index, entry in enumerate(body) if entry.mnemonic == "view"]
-    ports = st.lists(st.builds(Port, _NAMES, _COUNTS, _SHAPES, st.integers(1, 9999)), max_size=2)
+    dtypes = st.sampled_from(["f32", "i32", "i16", "i8", "u8"])
+    port = st.builds(Port, _NAMES, _COUNTS, _SHAPES, st.integers(1, 9999), dtypes)
+    ports = st.lists(port, max_size=2)
     fields = instruction_set().fields
     regions = st.builds(
         Region,

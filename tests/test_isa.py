@@ -400,9 +400,12 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------- assembly
 
 
-@given(programs(), st.booleans())
-def test_parse_gives_back_what_was_formatted(program: Program, numbered: bool) -> None:
-    assert assembly.parse(assembly.format(program, numbered=numbered)) == program
+@given(programs(), st.booleans(), st.booleans())
+def test_parse_gives_back_what_was_formatted(
+    program: Program, numbered: bool, commented: bool
+) -> None:
+    text = assembly.format(program, numbered=numbered, commented=commented)
+    assert assembly.parse(text) == program
 
 
 @given(instructions())

@@ -50,18 +50,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from azsim.errors import AssemblyError
 from azsim.isa._assembly_reader import Reader
 from azsim.isa._assembly_tokens import BARE, REGISTERS, SCALAR, LineError
+from azsim.isa.annotate import comments, loop_labels
 from azsim.isa.assembly_data import Data
 from azsim.isa.encode import canonical
 from azsim.isa.program import Instruction, Program
 from azsim.isa.spec import Field, instruction_set
 
-__all__ = ["Source", "format", "format_instruction", "parse", "parse_instruction", "read"]
+__all__ = [
+    "Source",
+    "format",
+    "format_instruction",
+    "parse",
+    "parse_instruction",
+    "quoted",
+    "read",
+]
 
+
+_RULE = "-" * 90
 
 # ----------------------------------------------------------------------------- to text
 
 
-def format(program: Program, *, numbered: bool = False) -> str:
+def format(program: Program, *, numbered: bool = False, commented: bool = False) -> str:
     """Write a program as text; `parse` gives it back.
 
     Parameters
@@ -69,6 +80,9 @@ def format(program: Program, *, numbered: bool = False) -> str:
     program : Program
     numbered : bool
         Put each instruction's index behind it as a comment.
+    commented : bool
+        For people: headings for layers, labels for loops, and behind each instruction the tensors
+        that it touches and what it waits for.
 
     Returns
     -------
@@ -90,23 +104,32 @@ def format(program: Program, *, numbered: bool = False) -> str:
         if instruction.mnemonic == "branch"
     }
     targets &= set(range(len(program.instructions)))  # what lies outside has no line for a label
+    notes = comments(program) if commented else [""] * len(program.instructions)
+    labels = loop_labels(program.instructions) if commented else {}
     depth = 0
     layer = None
     for index, instruction in enumerate(program.instructions):
-        if index in targets:
-            lines.append(f"L{index}:")
+        is_end = instruction.mnemonic == "end_loop"
         if program.layer_of and program.layer_of[index] != layer:
             layer = program.layer_of[index]
-            lines.append(f".in {_quoted(program.layers[layer])}" if layer >= 0 else ".in")
+            name = quoted(program.layers[layer]) if layer >= 0 else ""
+            if commented and name:
+                lines += ["", f"; {_RULE[: -len(name) - 1]} {name}"]
+            lines.append(f".in {name}".rstrip())
+        if index in targets:
+            lines.append(f"L{index}:")
+        if index in labels and not is_end:
+            lines.append(f"{'  ' * max(depth, 0)}{labels[index]}:")
         text = format_instruction(instruction)
         if text.startswith("branch ") and instruction.operands.get("target", 0) in targets:
             text = text.replace("target=", "target=L")
         if index in program.region_of_view:
-            text += f" region={_quoted(program.region_of_view[index])}"
-        depth -= instruction.mnemonic == "end_loop"
+            text += f" region={quoted(program.region_of_view[index])}"
+        depth -= is_end
         indent = "  " * max(depth, 0)
         depth += instruction.mnemonic == "loop"
-        lines.append(f"{indent}{text}{f'  ; {index}' if numbered else ''}")
+        note = "  ".join([*([str(index)] if numbered else []), *filter(None, [notes[index]])])
+        lines.append(f"{indent}{text}{note and '  ; '}{note}")
     return "\n".join(lines) + "\n"
 
 
@@ -121,8 +144,10 @@ def format_instruction(instruction: Instruction) -> str:
     given = canonical(instruction).operands
     words = [instruction.mnemonic]
     for name, operand in instruction_set().instructions[instruction.mnemonic].operands.items():
-        # A reader expects to see every number, but only the waits and flags that are set.
-        if name in given or operand.kind not in ("wait", "flag"):
+        # A reader expects to see every number, but only the waits and flags that are set, and no
+        # view that is used only with a flag that is not.
+        is_unused = operand.when is not None and operand.when not in given
+        if name in given or not (operand.kind in ("wait", "flag") or is_unused):
             words.append(f"{name}={_value_text(operand, given.get(name, operand.default))}")
     return " ".join(words)
 
@@ -135,7 +160,8 @@ def _value_text(operand: Field, value: int | float | str) -> str:
     return repr(value) if operand.kind == "float" else str(value)
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
+    """A name as texts have it: bare, or as a JSON string."""
     return name if re.fullmatch(BARE, name) else json.dumps(name)
 
 
@@ -163,26 +189,26 @@ def _check_layers(program: Program) -> None:
 def _header(program: Program) -> Iterator[str]:
     stream = program.stream
     period = "none" if stream.period_s is None else repr(float(stream.period_s))
-    yield f".program {_quoted(program.name)}"
+    yield f".program {quoted(program.name)}"
     yield f".stream frames={stream.frames} period_s={period} paced={int(stream.paced)}"
     for directive, ports in ((".input", program.inputs), (".output", program.outputs)):
         for port in ports:
             dtype = f" dtype={port.dtype}" if port.dtype != "f32" else ""
             yield (
-                f"{directive} {_quoted(port.name)} addr={port.addr:#x} "
+                f"{directive} {quoted(port.name)} addr={port.addr:#x} "
                 f"shape={_shape_text(port.shape)} frames={port.frames}{dtype}"
             )
     for name in program.layers:
-        yield f".layer {_quoted(name)}"
+        yield f".layer {quoted(name)}"
     for region in program.regions:
         yield (
-            f".region {_quoted(region.name)} space={region.space} start={region.start_bytes:#x} "
+            f".region {quoted(region.name)} space={region.space} start={region.start_bytes:#x} "
             f"size={region.size_bytes} dtype={region.dtype} "
             f"first={region.first} last={region.last}"
         )
     for tap in program.taps:
         yield (
-            f".tap {_quoted(tap.tensor)} index={tap.index} addr={tap.addr:#x} "
+            f".tap {quoted(tap.tensor)} index={tap.index} addr={tap.addr:#x} "
             f"shape={_shape_text(tap.shape)} strides={_shape_text(tap.strides_bytes)}"
         )
     yield ""
