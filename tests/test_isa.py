@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from azsim.errors import AssemblyError, DecodeError, EncodeError, InputError, IsaError
 from azsim.isa import assembly, reference
+from azsim.isa.diagram import diagram
 from azsim.isa.encode import canonical, decode, decode_words, encode, encode_program, pack_value
 from azsim.isa.program import DramImage, Instruction, Program
 from azsim.isa.program_file import load_program, save_program
@@ -208,10 +211,11 @@ def test_fields_are_where_the_data_says() -> None:
 
 
 @pytest.mark.parametrize("mnemonic", MNEMONICS)
-def test_every_example_assembles(mnemonic: str) -> None:
-    instruction = assembly.parse_instruction(TABLE.instructions[mnemonic].example)
+def test_every_example_assembles_to_a_word_that_disassembles_to_it(mnemonic: str) -> None:
+    example = TABLE.instructions[mnemonic].example
+    instruction = assembly.parse_instruction(example)
     assert instruction.mnemonic == mnemonic
-    assert decode(encode(instruction)) == instruction
+    assert assembly.format_instruction(decode(encode(instruction))) == example
 
 
 @pytest.mark.parametrize(
@@ -458,7 +462,7 @@ def test_comments_blanks_and_number_forms() -> None:
     )
     fill = assembly.parse_instruction("vector_fill dst=v1 value=0.1")
     assert fill.operands["value"] == float(np.float32(0.1))
-    assert assembly.format_instruction(fill) == "vector_fill dst=v1 value=0.10000000149011612"
+    assert assembly.format_instruction(fill) == "vector_fill dst=v1 value=0.1"
 
 
 @pytest.mark.parametrize(
@@ -666,6 +670,66 @@ def test_the_manual_says_everything_the_data_says() -> None:
             assert field.doc in text
         for name in field.values:
             assert f"| `{name}` |" in text
+
+
+@pytest.mark.parametrize("mnemonic", MNEMONICS)
+def test_the_manual_has_a_whole_section_for_each_instruction(mnemonic: str) -> None:
+    spec = TABLE.instructions[mnemonic]
+    sections = re.split(r"^### `(\w+)`\n", reference.manual(TABLE), flags=re.MULTILINE)
+    text = sections[sections.index(mnemonic) + 1].split("\n## ")[0]
+    summary, drawing, rows, timing, example = (part.strip() for part in sectioned(text))
+    assert summary.startswith("**")
+    assert len(summary) > len(spec.summary) + 4  # and a description
+    assert drawing.startswith("127")
+    assert timing.startswith("Timing: ")
+    assert len(timing) > len("Timing: ")
+    assert example == spec.example
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows.splitlines()[2:]]
+    assert {row[1].strip("`*") for row in cells} - {"opcode", "reserved"} == set(spec.operands)
+    for bits, name, kind, unit, allowed, meaning in cells:
+        field = spec.operands.get(name.strip("`"))
+        if field is None:
+            continue
+        assert bits in (f"{field.high}..{field.low}", f"{field.high}")
+        assert allowed
+        assert meaning
+        assert kind == field.kind
+        assert unit or field.kind in ("enum", "flag", "float") or field.name == "number"
+
+
+def sectioned(text: str) -> list[str]:
+    """Summary and description, drawing, table, timing and example of a section."""
+    found = re.fullmatch(
+        r"(.*?)```text\n(.*?)```(.*?)(Timing: .*?)```\n(.*?)\n```\n*", text.lstrip("\n"), re.DOTALL
+    )
+    assert found, text
+    return list(found.groups())
+
+
+@pytest.mark.parametrize("mnemonic", MNEMONICS)
+def test_the_drawing_has_every_field_at_its_bits(mnemonic: str) -> None:
+    """Read back from where the bars stand, three columns a bit."""
+    spec = TABLE.instructions[mnemonic]
+    lines = diagram(TABLE, spec).split("\n")
+    letters = dict(re.findall(r"(\w): (\w+)", lines[17])) if len(lines) > 16 else {}
+    assert max(map(len, lines)) <= 97
+    found: dict[str, int] = {}
+    for number in range(4):
+        head, edge, row, _ = lines[4 * number : 4 * number + 4]
+        top = 127 - 32 * number
+        bars = [column for column, mark in enumerate(row) if mark == "|"]
+        assert [mark == "+" for mark in edge] == [column in bars for column in range(97)]
+        for left, right in itertools.pairwise(bars):
+            high, low = top - left // 3, top - right // 3 + 1
+            assert head[left:].split()[0] == str(high)
+            name = row[left + 1 : right].strip()
+            name = letters.get(name, name).partition("[")[0]
+            mask = ((1 << (high - low + 1)) - 1) << low
+            found[name] = found.get(name, 0) | mask
+    reserved = found.pop("0", 0)
+    wanted = {name: field.mask for name, field in spec.operands.items()}
+    assert found == {f"{spec.opcode:#04x}": TABLE.fields["opcode"].mask, **wanted}
+    assert reserved == (1 << 128) - 1 - spec.mask
 
 
 def test_a_value_packs_as_its_field_says() -> None:

@@ -575,3 +575,22 @@ def test_recorded_speech() -> None:
         assert not frames[0, :64].any()
         np.testing.assert_array_equal(frames[1:, :64], frames[:-1, -64:])
         assert 0.05 < np.abs(frames).max() <= 1
+
+
+def test_a_chip_in_place_of_a_workload_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "chip.yaml"
+    for text in ("extends: az1\nmac: {lanes: 8}\n", "clock_hz: 5\nname: x\n"):
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            load_workload(path)
+        assert str(caught.value) == (
+            f"{path}: is a hardware description; name a workload, and this with --hardware"
+        )
+    with pytest.raises(ConfigError) as caught:
+        load_workload("az1")
+    assert str(caught.value) == (
+        "'az1' is a hardware preset; name a workload, and this with --hardware"
+    )
+    path.write_text("name: x\nmodel: 3\nmac: {lanes: 8}\n")
+    with pytest.raises(ConfigError, match="mac"):
+        load_workload(path)

@@ -15,12 +15,13 @@ from azsim.errors import ConfigError
 from azsim.frontend._names import unknown
 from azsim.frontend.scheme_files import read_scheme
 from azsim.frontend.workload_file import WorkloadFile, find_conflicts
-from azsim.hardware import preset_names
+from azsim.hardware import Hardware, preset_names
 from azsim.resources import DEFAULT_HARDWARE, workloads_directory
 
 __all__ = ["Source", "Workload", "load_workload", "named_hardware", "workload_names"]
 
 _SUFFIXES = (".yaml", ".yml")
+_WITH_HARDWARE = "name a workload, and this with --hardware"
 _DOTTED = re.compile(r"\$((?:\.[^.\[\]: ]+|\[\d+])*): ")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)]")
 
@@ -113,6 +114,8 @@ def load_workload(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Wo
     path = _find(path_or_name)
     texts = tuple(overrides)
     document = read_document(path)
+    if _is_hardware(document):
+        raise ConfigError([f"{path}: is a hardware description; {_WITH_HARDWARE}"])
     schemes = read_scheme(document, path.parent)
     for override in texts:
         apply_overrides(document, (override,), "workload")
@@ -120,6 +123,14 @@ def load_workload(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Wo
     value = validate(document, WorkloadFile, functools.partial(find_conflicts, folder=path.parent))
     given = {entry.name: getattr(value, entry.name) for entry in fields(WorkloadFile)}
     return Workload(**given, source=Source(path, document.sha256, texts, document, schemes))
+
+
+def _is_hardware(document: Document) -> bool:
+    """Whether a file has nothing of a workload, but something of a chip."""
+    keys = set(document.data) if isinstance(document.data, dict) else set()
+    own = {entry.name for entry in fields(WorkloadFile)} - {"name"}
+    chip = {entry.name for entry in fields(Hardware)} - {"name"}
+    return not keys & own and bool(keys & (chip | {"extends"}))
 
 
 def named_hardware(path_or_name: str | Path, overrides: Iterable[str] = ()) -> str | Path | None:
@@ -151,4 +162,6 @@ def _find(path_or_name: str | Path) -> Path:
         return workloads_directory() / f"{text}.yaml"
     if Path(text).suffix in _SUFFIXES or len(Path(text).parts) > 1:
         return Path(text)
+    if text in preset_names():
+        raise ConfigError([f"{text!r} is a hardware preset; {_WITH_HARDWARE}"])
     raise ConfigError([unknown("workload", text, workload_names()) + ", or a .yaml file"])

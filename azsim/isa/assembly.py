@@ -47,6 +47,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
+
 from azsim.errors import AssemblyError
 from azsim.isa._assembly_reader import Reader
 from azsim.isa._assembly_tokens import BARE, REGISTERS, SCALAR, LineError
@@ -157,7 +159,8 @@ def _value_text(operand: Field, value: int | float | str) -> str:
         return f"{REGISTERS[operand.unit]}{value}"
     if operand.name == "addr":
         return f"{value:#x}"
-    return repr(value) if operand.kind == "float" else str(value)
+    # The shortest decimal that is nearest to this float32.
+    return str(np.float32(value)) if operand.kind == "float" else str(value)
 
 
 def quoted(name: str) -> str:

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from azsim.errors import InputError
+from azsim.isa.diagram import diagram
 from azsim.isa.spec import Field, InstructionSet, InstructionSpec, instruction_set
 from azsim.resources import checkout_root
 
@@ -179,6 +180,8 @@ def _section(table: InstructionSet, spec: InstructionSpec) -> Iterator[str]:
     yield ""
     yield _wrapped(f"**{spec.summary}** {spec.description}")
     yield ""
+    yield f"```text\n{diagram(table, spec)}\n```"
+    yield ""
     yield from _table(
         ("bits", "operand", "kind", "unit", "allowed", "meaning"), _encoding(table, spec)
     )
@@ -200,7 +203,7 @@ def _encoding(table: InstructionSet, spec: InstructionSpec) -> Iterator[tuple[st
             _bits(field.high, field.low),
             f"`{field.name}`",
             field.kind,
-            field.unit or "",
+            field.unit or ("instruction" if field.kind == "wait" else ""),
             _allowed(field),
             field.doc,
         )
