@@ -20,6 +20,7 @@ from azsim.codecs import (
     encode_block,
 )
 from azsim.compiler.bounds import engine_bounds
+from azsim.compiler.compile import necessary_steps
 from azsim.compiler.parameters import place_parameters
 from azsim.compiler.residence import BlockSizes
 from azsim.compiler.stored import used_codec
@@ -31,7 +32,6 @@ from azsim.isa.program import Stream
 from azsim.machine.engines import mac
 from azsim.machine.engines.exact_read import READ_OFFSET, read_cycles
 from azsim.machine.engines.mac import MatmulCycles, geometry, peak_macs_per_cycle
-from azsim.ops.build import lower_graph
 from azsim.sim.execute import execute, write_inputs
 from azsim.sim.flatten import FlatTrace
 from azsim.sim.races import check_races
@@ -275,7 +275,7 @@ def test_the_bits_are_the_evaluator_s(name: str, rows: int) -> None:
     timing = replay(ran.execution.trace, program, hardware)
     statistics = measure(ran.execution.trace, timing, program, hardware)
     assert statistics.macs == 2 * rows * 300 * 200
-    lowering = lower_graph(ran.compiled.compressed)
+    lowering = necessary_steps(ran.compiled.compressed, hardware)
     size = 4 * place_parameters(lowering).values.size
     ideal = {"": statistics.ideal_mac_cycles}
     bounds, _ = engine_bounds(lowering, hardware, Stream(2, None, False), {}, size, ideal)

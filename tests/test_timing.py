@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azsim.compiler.bounds import EngineBounds, engine_bounds
+from azsim.compiler.compile import necessary_steps
 from azsim.compiler.parameters import place_parameters
 from azsim.errors import AzsimError
 from azsim.hardware.description import Hardware
@@ -19,7 +20,6 @@ from azsim.ir import CompressedGraph
 from azsim.isa.program import Program, Stream
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
-from azsim.ops.build import lower_graph
 from azsim.sim.statistics import Statistics, measure
 from azsim.sim.timing import Timing, replay
 from compiled import (
@@ -80,7 +80,7 @@ def _bounds(
     compressed: CompressedGraph, hardware: Hardware, program: Program,
     state: dict[str, str], statistics: Statistics,
 ) -> EngineBounds:  # fmt: skip
-    lowering = lower_graph(compressed)
+    lowering = necessary_steps(compressed, hardware)
     ideal = {layer.name: layer.ideal_mac_cycles for layer in statistics.layers}
     bounds, layers = engine_bounds(
         lowering, hardware, program.stream, state,

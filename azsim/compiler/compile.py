@@ -31,7 +31,7 @@ from azsim.isa.encode import decode_words, encode_program
 from azsim.isa.program import DramImage, Port, Program, Stream, Tap
 from azsim.ops.lowering import Lowering
 
-__all__ = ["PASSES", "Compiled", "Observe", "WeightStorage", "compile_graph"]
+__all__ = ["PASSES", "Compiled", "Observe", "WeightStorage", "compile_graph", "necessary_steps"]
 
 PASSES = (
     "fold",
@@ -183,6 +183,11 @@ def compile_graph(
         allocation,
         compressed,
     )
+
+
+def necessary_steps(compressed: CompressedGraph, hardware: Hardware) -> Lowering:
+    """Lower and fuse as `compile_graph` does, for bounds on the work that is left."""
+    return fuse(lower(compressed), hardware)
 
 
 def _program(

@@ -16,14 +16,13 @@ from azsim.isa.program import Program
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.machine.trace import Trace
+from azsim.sim.stalls import STALL_REASONS, engine_gaps
 from azsim.sim.timing import Timing
 
 __all__ = ["LayerStatistics", "Statistics", "measure"]
 
 _FENCE = 5
 _WEIGHT, _LOAD, _STORE, _MAC, _VECTOR = range(5)
-STALL_REASONS = ("input", *(f"wait_{engine}" for engine in ENGINES), "no_work")
-"""Why an engine stands still; when several hold, the earliest in this list is counted."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Statistics:
 def measure(trace: Trace, timing: Timing, program: Program, hardware: Hardware) -> Statistics:
     """Compute every figure of a run."""
     cycles_of = timing.without_idle
-    start, end, dispatch = (cycles_of(t) for t in (timing.start, timing.end, timing.dispatch))
+    start, end = cycles_of(timing.start), cycles_of(timing.end)
     cycles = timing.cycles
     index = np.array([site.index for site in trace.sites])[timing.site]
     layer_of = np.array(program.layer_of or [-1] * len(program.instructions))[index]
@@ -109,7 +108,7 @@ def measure(trace: Trace, timing: Timing, program: Program, hardware: Hardware) 
     seconds = cycles / hardware.clock_hz
     period = program.stream.period_s
     latency = _frame_latency(frames, timing, hardware)
-    busy, stalls = _engines(trace, timing, hardware, start, end, dispatch, cycles)
+    busy, stalls = _engines(trace, timing, hardware, start, end, cycles)
     layers = _layers(program, timing, layer_of, end, peak, hardware, traffic, is_store)
     startup = [layer.cycles for layer in layers if layer.name == "(startup)"]
     return Statistics(
@@ -200,31 +199,21 @@ def _engines(
     hardware: Hardware,
     start: np.ndarray,
     end: np.ndarray,
-    dispatch: np.ndarray,
     cycles: int,
 ) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
     busy: dict[str, int] = {}
     stalls: dict[str, dict[str, int]] = {}
-    ends_by_engine = [end[timing.engine == number] for number in range(len(ENGINES))]
-    # Instructions of each engine before each instruction.
-    issued = [np.cumsum(timing.engine == n) - (timing.engine == n) for n in range(len(ENGINES))]
-    waits = np.array(
-        [[site.waits.get(engine, 0) for engine in ENGINES] for site in trace.sites]
-    ).reshape(-1, len(ENGINES))[timing.site]
-    for number, name in enumerate(ENGINES):
-        mine = np.flatnonzero(timing.engine == number)
-        begins, stops = start[mine], end[mine]
-        busy[name] = int((stops - begins).sum())
-        before = np.concatenate([[0], stops[:-1]]) if len(mine) else np.zeros(0, np.int64)
-        ready = np.clip(dispatch[mine], before, begins)
+    for gaps in engine_gaps(trace, timing):
+        begins, stops = start[gaps.instructions], end[gaps.instructions]
+        busy[gaps.engine] = int((stops - begins).sum())
         reasons = dict.fromkeys(STALL_REASONS, 0)
-        after_last = cycles - int(stops[-1] if len(mine) else 0)
-        reasons["no_work"] = int((ready - before).sum()) + after_last
-        cause = _causes(timing, mine, waits, issued, ends_by_engine)
-        gaps = begins - ready
-        for reason in range(len(ENGINES) + 1):
-            reasons[STALL_REASONS[reason]] += int(gaps[cause == reason].sum())
-        stalls[name] = {reason: n for reason, n in reasons.items() if n or reason == "no_work"}
+        after_last = cycles - int(stops[-1] if len(stops) else 0)
+        reasons["no_work"] = int(gaps.undispatched.sum()) + after_last
+        for number, reason in enumerate(STALL_REASONS[:-1]):
+            reasons[reason] += int(gaps.waiting[gaps.cause == number].sum())
+        stalls[gaps.engine] = {
+            reason: n for reason, n in reasons.items() if n or reason == "no_work"
+        }
     if hardware.decoder.at != "read":  # else there is none between DRAM and weight SRAM
         decoding = int(np.minimum(timing.work, end - start)[timing.engine == _WEIGHT].sum())
         busy["decoder"] = decoding
@@ -236,34 +225,6 @@ def _engines(
     busy["sequencer"] = issue
     stalls["sequencer"] = {"no_work": cycles - issue}
     return busy, stalls
-
-
-def _causes(
-    timing: Timing,
-    mine: np.ndarray,
-    waits: np.ndarray,
-    issued: list[np.ndarray],
-    ends_by_engine: list[np.ndarray],
-) -> np.ndarray:
-    """Number in `STALL_REASONS` of what each instruction of one engine waited for last."""
-    cause = np.full(len(mine), len(ENGINES) + 1)
-    latest = np.full(len(mine), -1, np.int64)
-    arrived = (timing.arrival[mine] > 0) & (timing.start[mine] == timing.arrival[mine])
-    for other, ends in enumerate(ends_by_engine):
-        wait = waits[mine, other]
-        need = issued[other][mine] - wait + 1
-        active = (wait > 0) & (need > 0)
-        at = (
-            np.where(active, ends[np.clip(need - 1, 0, max(0, len(ends) - 1))], -1)
-            if len(ends)
-            else latest
-        )
-        better = at > latest
-        cause[better] = other + 1
-        latest = np.maximum(latest, at)
-    cause[arrived] = 0
-    # Nothing named a wait: the gap was the engine's own order, which leaves none.
-    return np.where(cause > len(ENGINES), 0, cause)
 
 
 def _layers(
