@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -48,6 +49,7 @@ class _Todo:
     bursts: int
     arrival: int
     block: list[list[int]]  # what the decoder makes of each burst, weights only
+    pieces: list[list[int]]  # first burst and number of bursts; none: all follow `first_burst`
     dispatch: int = -1
     start: int = -1
     end: int = -1
@@ -165,7 +167,9 @@ class _Stepped:
             return
         self.turn = (channel + 1) % 3
         number = len(self.burst_ends[channel])
-        row = (entry.first_burst + number) // dram.row_bursts
+        places = [first + nth for first, count in entry.pieces for nth in range(count)]
+        place = places[number] if places else entry.first_burst + number
+        row = place // dram.row_bursts
         begin = now
         if row != self.open_row:
             self.open_row = row
@@ -214,6 +218,13 @@ def _compiled(
     def column(name: str) -> np.ndarray:
         return np.array([getattr(entry, name) for entry in todo], np.int64)
 
+    pieces: list[list[int]] = []
+    piece_at = np.full(count, -1, np.int64)
+    for number, entry in enumerate(todo):
+        if entry.pieces:
+            piece_at[number] = len(pieces)
+        up_to = itertools.accumulate(bursts for _, bursts in entry.pieces)
+        pieces += [[first, to] for (first, _), to in zip(entry.pieces, up_to, strict=True)]
     dispatch, start, end = (np.full(count, -1, np.int64) for _ in range(3))
     counters = np.zeros(3, np.int64)
     run_clock(
@@ -225,6 +236,8 @@ def _compiled(
         targets,
         column("first_burst"),
         column("bursts"),
+        np.array(pieces, np.int64).reshape(-1, 2),
+        piece_at,
         column("arrival"),
         np.argsort(engine, kind="stable"),
         ticks,
@@ -271,7 +284,10 @@ def sequences(draw: st.DrawFn, ticks: int) -> list[_Todo]:
     for _ in range(draw(st.integers(1, 14))):
         engine = draw(st.integers(0, 5))
         is_transfer = engine < 3
+        piece = st.tuples(st.integers(0, 20), st.integers(1, 3)).map(list)
+        pieces = draw(st.lists(piece, max_size=4)) if engine in (1, 2) else []
         bursts = draw(st.integers(1, 6)) if is_transfer else 0
+        bursts = sum(count for _, count in pieces) or bursts
         todo.append(
             _Todo(
                 engine=engine,
@@ -280,8 +296,9 @@ def sequences(draw: st.DrawFn, ticks: int) -> list[_Todo]:
                 waits=[draw(st.sampled_from([0, 0, 0, 1, 2, 3])) for _ in ENGINES]
                 if engine != FENCE
                 else [0] * 5,
-                first_burst=draw(st.integers(0, 20)) if is_transfer else 0,
+                first_burst=pieces[0][0] if pieces else draw(st.integers(0, 20 * is_transfer)),
                 bursts=bursts,
+                pieces=pieces,
                 arrival=draw(st.sampled_from([0, 0, 30, 700])) * ticks if engine == 1 else 0,
                 block=draw(blocks(bursts)) if engine == 0 else [],
             )

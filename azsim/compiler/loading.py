@@ -69,6 +69,8 @@ def load_cycles(block: bytes, shape: tuple[int, int], element_bits: int, hardwar
         np.zeros((1, 5), np.int64),
         zero,
         np.array([bursts], np.int64),
+        np.zeros((0, 2), np.int64),
+        zero - 1,
         zero,
         zero,
         ticks,

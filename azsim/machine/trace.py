@@ -61,13 +61,16 @@ class Trace:
     payload : ndarray of shape (executed,), int64
         Transfers and weight loads: DRAM address.  Matrix products: byte offset of the activation
         codes' zero mask in `masks`; where the second operand lies in activation SRAM, its mask
-        follows there.  ``view_at``: the view's address.  Others: 0.
+        follows there.  Gathers: where in `gathered` their rows begin.  ``view_at``: the view's
+        address.  Others: 0.
     tile_of : ndarray of shape (executed,), int32
         Weight loads that are decoded and products with weights: index into `tiles`.  Others: -1.
     tiles : tuple of Tile
         Distinct weight tiles by content and encoding.
     masks : ndarray of uint8
         Bits of non-zero codes, rows padded to bytes, most significant bit first.
+    gathered : ndarray of int64
+        DRAM addresses of the rows that gathers fetched, in order.
     derived : dict
         What timing has worked out from the trace, for its next replay; nothing is lost with it.
     """
@@ -78,6 +81,7 @@ class Trace:
     tile_of: np.ndarray
     tiles: tuple[Tile, ...]
     masks: np.ndarray
+    gathered: np.ndarray
     derived: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
@@ -93,6 +97,8 @@ class Recorder:
         self._tile_number: dict[tuple[str, bytes], int] = {}
         self._masks: list[bytes] = []
         self._mask_bytes = 0
+        self._gathered: list[np.ndarray] = []
+        self._num_gathered = 0
         self._mask_of: dict[tuple[View, ...], tuple[bytes, int]] = {}
 
     def site(self, key: tuple[object, ...], make) -> int:
@@ -107,6 +113,12 @@ class Recorder:
     def transfer(self, addr: int) -> None:
         """A transfer touched DRAM from an address on, or a scalar placed a view there."""
         self._events.append((len(self.sequence) - 1, addr, -1))
+
+    def gather(self, addresses: np.ndarray) -> None:
+        """Rows were fetched from these DRAM addresses."""
+        self._events.append((len(self.sequence) - 1, self._num_gathered, -1))
+        self._gathered.append(addresses)
+        self._num_gathered += len(addresses)
 
     def weight_load(self, tile: Tile, addr: int) -> None:
         """A block was decoded from a DRAM address."""
@@ -150,7 +162,9 @@ class Recorder:
             payload[events[:, 0]] = events[:, 1]
             tile_of[events[:, 0]] = events[:, 2]
         masks = np.frombuffer(b"".join(self._masks), np.uint8)
-        return Trace(tuple(self.sites), sequence, payload, tile_of, tuple(self._tiles), masks)
+        gathered = np.concatenate([np.zeros(0, np.int64), *self._gathered])
+        sites, tiles = tuple(self.sites), tuple(self._tiles)
+        return Trace(sites, sequence, payload, tile_of, tiles, masks, gathered)
 
 
 def _bits(codes: np.ndarray) -> bytes:

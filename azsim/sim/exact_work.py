@@ -18,6 +18,7 @@ from azsim.machine.engines.exact_array import ArrayShape, Matrices
 from azsim.machine.engines.exact_chip import Work
 from azsim.machine.engines.exact_lanes import Blocks
 from azsim.machine.engines.exact_sequencer import Instructions
+from azsim.machine.engines.exact_transfer import Transfers
 from azsim.machine.engines.exact_vector import Passes
 from azsim.machine.trace import Site, Trace
 from azsim.sim.flatten import FlatTrace
@@ -62,7 +63,7 @@ def _rows(
     return np.array(rows, np.int64).reshape(len(rows), size)[flat.site]
 
 
-def _transfers(flat: FlatTrace, hardware: Hardware) -> np.ndarray:
+def _transfers(flat: FlatTrace, hardware: Hardware) -> Transfers:
     port_bits = 8 * hardware.weight_sram.write_bytes_per_cycle
 
     def figures(site: Site) -> tuple[int, ...] | None:
@@ -75,8 +76,33 @@ def _transfers(flat: FlatTrace, hardware: Hardware) -> np.ndarray:
     sizes = _rows(flat, 3, figures)
     offset_bits = flat.trace.payload[flat.positions] % hardware.dram.burst_bytes * 8
     block = flat.trace.tile_of[flat.positions]
-    columns = flat.first_burst, flat.num_bursts, block, offset_bits, *sizes.T
-    return np.stack(columns, axis=1).astype(np.int64)
+    listed_at, listed = _listed(flat, hardware.dram.burst_bytes)
+    columns = flat.first_burst, flat.num_bursts, block, offset_bits, *sizes.T, listed_at
+    return Transfers(np.stack(columns, axis=1).astype(np.int64), listed)
+
+
+def _listed(flat: FlatTrace, burst_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the bursts of strided and gathered transfers begin (others: -1), and all of these."""
+    trace = flat.trace
+    at = np.full(len(flat.site), -1, np.int64)
+    listed: list[int] = []
+    for number, position in enumerate(flat.positions.tolist()):
+        site, payload = trace.sites[flat.site[number]], int(trace.payload[position])
+        if site.mnemonic not in ("load", "store", "load_gather"):
+            continue
+        view = site.views["dst" if site.mnemonic == "store" else "src"]
+        size = view.element_bits // 8
+        if site.mnemonic == "load_gather":
+            rows = trace.gathered[payload : payload + site.views["dst"].rows].tolist()
+        elif view.rows == 1 or view.row_stride == view.cols:
+            continue
+        else:
+            rows = [payload + row * view.row_stride * size for row in range(view.rows)]
+        at[number] = len(listed)
+        for low in rows:
+            listed += range(low // burst_bytes, (low + view.cols * size - 1) // burst_bytes + 1)
+        assert len(listed) - at[number] == flat.num_bursts[number]
+    return at, np.array(listed, np.int64)
 
 
 def _blocks(trace: Trace, lanes: int) -> Blocks:

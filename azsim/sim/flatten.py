@@ -6,6 +6,7 @@ stands for, and the cycles that its engine takes when nothing holds it up.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -32,23 +33,13 @@ _CHUNK_MARKS = 1 << 25
 _CONTROL, _FENCE, _SCALAR_WAIT = -1, 5, 6
 
 
-def _row_ranges(view: View) -> tuple[np.ndarray, int]:
-    """Offsets from the view's address of its contiguous pieces, and bytes of each."""
+def _piece_offsets(view: View) -> np.ndarray:
+    """Offsets in bytes from a view's address of its contiguous pieces: all of it, or its rows."""
     bits = view.element_bits
-    row_bytes = -(-view.cols * bits // 8)
     pitch = view.row_stride * bits // 8
-    if view.rows == 1 or pitch == row_bytes:
-        return np.zeros(1, np.int64), row_bytes * view.rows
-    return np.arange(view.rows, dtype=np.int64) * pitch, row_bytes
-
-
-def _bursts(view: View, addresses: np.ndarray, burst_bytes: int) -> tuple[np.ndarray, np.ndarray]:
-    """First burst and number of bursts of transfers of one shape at several addresses."""
-    offsets, piece_bytes = _row_ranges(view)
-    low = addresses[:, None] + offsets[None, :]
-    first = low // burst_bytes
-    last = (low + piece_bytes - 1) // burst_bytes
-    return first[:, 0], (last - first + 1).sum(axis=1)
+    if view.rows == 1 or pitch == -(-view.cols * bits // 8):
+        return np.zeros(1, np.int64)
+    return np.arange(view.rows, dtype=np.int64) * pitch
 
 
 def _row_figures(prepared: MatmulCycles, active: np.ndarray) -> np.ndarray:
@@ -88,6 +79,11 @@ class FlatTrace:
         Weight loads: where their block's entries begin.
     first_burst, num_bursts, useful_bytes : ndarray of int64
         DRAM bursts of transfers and the bytes that they asked for.
+    pieces : ndarray of shape (entries, 2), int64
+        Of transfers whose rows do not follow one another: first burst of each row, and bursts of
+        the transfer up to its end.
+    piece_at : ndarray of int64
+        Where a transfer's pieces begin; -1 where its bursts follow one another.
     macs, executed, nonzero : ndarray of int64
         Products of the dense shapes, carried out by the array, with two non-zero factors.
     ideal : ndarray of float64
@@ -108,6 +104,7 @@ class FlatTrace:
         self.first_burst = np.zeros(count, np.int64)
         self.num_bursts = np.zeros(count, np.int64)
         self.useful_bytes = np.zeros(count, np.int64)
+        self.piece_at = np.full(count, -1, np.int64)
         self.macs = np.zeros(count, np.int64)
         self.executed = np.zeros(count, np.int64)
         self.nonzero = np.zeros(count, np.int64)
@@ -115,8 +112,11 @@ class FlatTrace:
         self._table = instructions()
         self._blocks: dict[tuple[int, ...], tuple[int, np.ndarray]] = {}
         self._num_entries = 0
+        self._pieces: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
+        self._num_pieces = 0
         for number, where in self._groups:
             self._fill(number, where)
+        self.pieces = np.concatenate(self._pieces)
         blocks = [times for _, times in self._blocks.values()]
         self.blocks = np.concatenate([*blocks, np.zeros((0, 4), np.int64)])
 
@@ -131,8 +131,7 @@ class FlatTrace:
                 self._fill_matmul(number, where[same], payload[same], int(tile))
         elif site.mnemonic == "weight_load":
             source = site.views["src"]
-            self.first_burst[where], self.num_bursts[where] = _bursts(source, payload, burst_bytes)
-            self.useful_bytes[where] = source.num_bytes
+            self._transfers(where, source, payload[:, None])
             offset = payload % burst_bytes
             for key in np.unique(tile_of * burst_bytes + offset):
                 same = where[(tile_of == key // burst_bytes) & (offset == key % burst_bytes)]
@@ -141,10 +140,27 @@ class FlatTrace:
                 self.block_at[same], self.cycles[same] = at, times[-1, 0]
         elif site.mnemonic in ("load", "store"):
             view = site.views["src" if site.mnemonic == "load" else "dst"]
-            self.first_burst[where], self.num_bursts[where] = _bursts(view, payload, burst_bytes)
-            self.useful_bytes[where] = view.num_bytes
+            self._transfers(where, view, payload[:, None] + _piece_offsets(view))
+        elif site.mnemonic == "load_gather":
+            rows = site.views["dst"].rows
+            low = self.trace.gathered[payload[:, None] + np.arange(rows)]
+            self._transfers(where, replace(site.views["src"], rows=rows), low)
         else:
             self.cycles[where] = self._table[site.mnemonic].cycles(site, self.hardware)
+
+    def _transfers(self, where: np.ndarray, view: View, low: np.ndarray) -> None:
+        """Bursts of transfers of one shape; `low`, (n, pieces), is where their pieces begin."""
+        burst_bytes = self.hardware.dram.burst_bytes
+        pieces = low.shape[1]
+        first = low // burst_bytes
+        last = (low + view.num_bytes // pieces - 1) // burst_bytes
+        up_to = np.cumsum(last - first + 1, axis=1)
+        self.first_burst[where], self.num_bursts[where] = first[:, 0], up_to[:, -1]
+        self.useful_bytes[where] = view.num_bytes
+        if pieces > 1:
+            self.piece_at[where] = self._num_pieces + pieces * np.arange(len(where))
+            self._pieces.append(np.stack([first.reshape(-1), up_to.reshape(-1)], axis=1))
+            self._num_pieces += low.size
 
     def _block(
         self, site: Site, tile: int, offset_bytes: int, bursts: int

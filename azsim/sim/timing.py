@@ -189,6 +189,8 @@ def replay(trace: Trace, program: Program, hardware: Hardware) -> Timing:
         flat.targets(),
         flat.first_burst,
         flat.num_bursts,
+        flat.pieces,
+        flat.piece_at,
         arrival * ticks,
         members,
         ticks,

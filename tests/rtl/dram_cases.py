@@ -111,7 +111,8 @@ def fast_ends(case: DramCase, outstanding: int, fifo: int) -> np.ndarray:
     begins = np.cumsum(np.append(0, bursts))[:-1]
     run_clock(
         channel, np.zeros(count, np.int64), np.zeros(count, np.int64), np.concatenate(blocks),
-        begins, np.zeros((count, 5), np.int64), first, bursts, offered * ticks,
+        begins, np.zeros((count, 5), np.int64), first, bursts, np.zeros((0, 2), np.int64),
+        np.full(count, -1, np.int64), offered * ticks,
         np.ascontiguousarray(np.argsort(channel, kind="stable")), ticks, 1, count + 1, bus,
         dispatch, start, end, np.zeros(3, np.int64),
     )  # fmt: skip

@@ -436,7 +436,8 @@ def fast(case: Sequence, size: Joined) -> int:
     none = np.zeros(2 * count, np.int64)
     dispatch, start, end = (np.full(2 * count, -1, np.int64) for _ in range(3))
     run_clock(
-        engine, none, cycles, np.concatenate(blocks), begins, targets, first, bursts, none,
+        engine, none, cycles, np.concatenate(blocks), begins, targets, first, bursts,
+        np.zeros((0, 2), np.int64), none - 1, none,
         np.ascontiguousarray(np.argsort(engine, kind="stable")), ticks, 1, 2 * count, bus,
         dispatch, start, end, np.zeros(3, np.int64),
     )  # fmt: skip

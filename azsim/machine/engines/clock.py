@@ -28,6 +28,9 @@ and the block ends at ``block_late + left[last]``.
 
 Of several channels that are ready when the bus is free the one whose turn it is goes first.
 
+A transfer's bursts follow one another in DRAM, unless it has pieces: stretches of its own, one for
+each row of a strided or gathered matrix.
+
 A refresh is due each interval.  It takes the bus for its whole time, from when it is due or the
 burst under way has ended; no burst goes before a refresh that is due.
 
@@ -56,6 +59,8 @@ _SCALAR_WAIT = 6
 # Rows of the state that each engine has, and entries of the state that all share.
 _BASE, _ISSUED, _STARTED, _COMPLETED, _FREE, _ACTIVE, _SERVED, _CONSUMED = range(8)
 _BLOCK_LATE, _LEFT_LATE = 8, 9  # of the weight engine's block
+_PLACE, _PIECE = 10, 11  # burst in DRAM that comes next, and its piece
+_FIRST, _UP_TO = range(2)
 _LEFT, _END_SLACK, _LEFT_SLACK, _HOLD = range(4)
 _NOW, _NEXT, _KNOWN_ENDS, _LATEST_END, _BUS_FREE, _OPEN_ROW, _TURN, _NEXT_REFRESH = range(8)
 # Entries of the DRAM description.
@@ -125,7 +130,10 @@ def _issue(
 
 
 @kernel
-def _begin(cycles, targets, num_bursts, arrival, members, ticks, dispatch, start, end, own, shared):
+def _begin(
+    cycles, targets, first_burst, num_bursts, piece_at, arrival, members, ticks, dispatch, start,
+    end, own, shared,
+):  # fmt: skip
     """Begin every instruction whose start is determined; tells whether there was one."""
     progress = False
     for e in range(_FENCE):
@@ -142,6 +150,8 @@ def _begin(cycles, targets, num_bursts, arrival, members, ticks, dispatch, start
                 own[_ACTIVE, e] = i
                 own[_SERVED, e] = 0
                 own[_CONSUMED, e] = at
+                own[_PLACE, e] = first_burst[i]
+                own[_PIECE, e] = piece_at[i]
             else:
                 _finish(e, i, at + cycles[i] * ticks, end, own, shared)
     return progress
@@ -222,8 +232,19 @@ def _leave(blocks, entry, seen, is_first, is_last, ticks, own):
 
 
 @kernel
+def _go_on(e, done, is_last, pieces, own):
+    """Move a channel on to its next burst, after `done` bursts of its transfer."""
+    own[_SERVED, e] = done
+    own[_PLACE, e] += 1
+    piece = own[_PIECE, e]
+    if piece >= 0 and not is_last and done == pieces[piece, _UP_TO]:
+        own[_PIECE, e] = piece + 1
+        own[_PLACE, e] = pieces[piece + 1, _FIRST]
+
+
+@kernel
 def _serve(
-    blocks, block_at, first_burst, num_bursts, ticks, start, end, ring_end, ring_consumed, dram,
+    blocks, block_at, num_bursts, pieces, ticks, start, end, ring_end, ring_consumed, dram,
     own, shared, counters,
 ):  # fmt: skip
     """Serve bursts until a transfer has ended; False if no transfer is under way."""
@@ -234,7 +255,7 @@ def _serve(
         i, b = own[_ACTIVE, e], own[_SERVED, e]
         shared[_TURN] = (e + 1) % _CHANNELS
         counters[1] += waits
-        row = (first_burst[i] + b) // dram[_ROW_BURSTS]
+        row = own[_PLACE, e] // dram[_ROW_BURSTS]
         if row != shared[_OPEN_ROW]:
             shared[_OPEN_ROW] = row
             at += dram[_ROW_MISS]
@@ -250,7 +271,7 @@ def _serve(
         own[_CONSUMED, e] = consumed
         ring_end[e, b % ring_end.shape[1]] = seen
         ring_consumed[e, b % ring_end.shape[1]] = consumed
-        own[_SERVED, e] = b + 1
+        _go_on(e, b + 1, is_last, pieces, own)
         if is_last:
             own[_ACTIVE, e] = -1
             _finish(e, i, consumed, end, own, shared)
@@ -259,8 +280,8 @@ def _serve(
 
 @kernel(
     "int64(int64[::1], int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[:, ::1],"
-    " int64[::1], int64[::1], int64[::1], int64[::1], int64, int64, int64, int64[::1],"
-    " int64[::1], int64[::1], int64[::1], int64[::1])"
+    " int64[::1], int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1], int64, int64,"
+    " int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])"
 )
 def run_clock(
     engine,
@@ -271,6 +292,8 @@ def run_clock(
     targets,
     first_burst,
     num_bursts,
+    pieces,
+    piece_at,
     arrival,
     members,
     ticks,
@@ -293,6 +316,9 @@ def run_clock(
     block_at : int64, weight loads only: where their block's entries begin
     targets : (n, 5) int64, completions of each engine to wait for
     first_burst, num_bursts : int64, transfers only
+    pieces : (entries, 2) int64, first burst of a piece of a transfer, and bursts of the transfer up
+        to its end
+    piece_at : int64, where a transfer's pieces begin, -1 if its bursts follow one another
     arrival : int64, tick before which the instruction cannot start
     members : int64, instruction numbers grouped by engine, each group in program order
     ticks : per cycle
@@ -306,7 +332,7 @@ def run_clock(
     -------
     int : tick at which the sequencer has issued everything
     """
-    own = np.zeros((10, 6), np.int64)
+    own = np.zeros((12, 6), np.int64)
     own[_ACTIVE, :] = -1
     for i in range(len(engine)):
         for e in range(engine[i] + 1, 6):
@@ -327,12 +353,12 @@ def run_clock(
                 start, end, own, shared,
             )  # fmt: skip
             begun = _begin(
-                cycles, targets, num_bursts, arrival, members, ticks, dispatch, start, end, own,
-                shared,
+                cycles, targets, first_burst, num_bursts, piece_at, arrival, members, ticks,
+                dispatch, start, end, own, shared,
             )  # fmt: skip
             progress = issued or begun
         under_way = _serve(
-            blocks, block_at, first_burst, num_bursts, ticks, start, end, ring_end,
-            ring_consumed, dram, own, shared, counters,
+            blocks, block_at, num_bursts, pieces, ticks, start, end, ring_end, ring_consumed,
+            dram, own, shared, counters,
         )  # fmt: skip
     return shared[_NOW]

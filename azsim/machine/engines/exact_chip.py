@@ -25,7 +25,13 @@ from azsim.machine.engines.exact_sequencer import (
     start,
     step_sequencer,
 )
-from azsim.machine.engines.exact_transfer import begin_transfer, land, step_decoding, step_dma
+from azsim.machine.engines.exact_transfer import (
+    Transfers,
+    begin_transfer,
+    land,
+    step_decoding,
+    step_dma,
+)
 from azsim.machine.engines.exact_vector import Passes, Vector, begin_passes, step_vector
 
 __all__ = ["Memory", "Sizes", "State", "Times", "Work", "run_chip"]
@@ -53,8 +59,7 @@ class Work(NamedTuple):
     """What is to be done."""
 
     program: Instructions
-    transfers: np.ndarray
-    """See `azsim.machine.engines.exact_transfer`."""
+    transfers: Transfers
     blocks: Blocks
     matrices: Matrices
     passes: Passes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from azsim import arith
 from azsim.errors import MachineError
 from azsim.hardware.description import VectorEngine
@@ -21,6 +23,7 @@ __all__ = [
     "peak_ranges",
     "require",
     "row_groups",
+    "row_numbers",
     "same_shape",
     "types",
     "write_peak",
@@ -85,6 +88,18 @@ def types(op: Operation, dtype: str, **views: View) -> None:
 def row_groups(view: View, vector: VectorEngine) -> int:
     """Cycles in which the vector engine sees every row of a view, each in groups of its own."""
     return view.rows * -(-view.cols // vector.lanes)
+
+
+def row_numbers(machine: Machine, op: Operation, rows: int) -> np.ndarray:
+    """Numbers of rows that an instruction's `indices` hold, all below `rows`."""
+    numbers = machine.array(op.indices, op.index)[:, 0]
+    wrong = np.flatnonzero((numbers < 0) | (numbers >= rows))
+    if wrong.size:
+        raise MachineError(
+            f"instruction {op.index} ({op.mnemonic}): indices hold {numbers[wrong[0]]} at row "
+            f"{wrong[0]}, allowed are 0 to {rows - 1}"
+        )
+    return numbers
 
 
 def passes_cycles(groups: int, vector: VectorEngine, *per_group: int) -> int:

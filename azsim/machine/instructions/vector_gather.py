@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
-from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
 from azsim.machine.instructions._shapes import (
     apart,
@@ -16,25 +13,14 @@ from azsim.machine.instructions._shapes import (
     passes_cycles,
     require,
     row_groups,
+    row_numbers,
     types,
 )
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View
 
-__all__ = ["cycles", "execute", "footprint", "row_numbers"]
-
-
-def row_numbers(machine: Machine, op: Operation, rows: int) -> np.ndarray:
-    """Numbers of rows that an instruction's `indices` hold, all below `rows`."""
-    numbers = machine.array(op.indices, op.index)[:, 0]
-    wrong = np.flatnonzero((numbers < 0) | (numbers >= rows))
-    if wrong.size:
-        raise MachineError(
-            f"instruction {op.index} ({op.mnemonic}): indices hold {numbers[wrong[0]]} at row "
-            f"{wrong[0]}, allowed are 0 to {rows - 1}"
-        )
-    return numbers
+__all__ = ["cycles", "execute", "footprint"]
 
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:

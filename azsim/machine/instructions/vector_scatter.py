@@ -13,9 +13,9 @@ from azsim.machine.instructions._shapes import (
     passes_cycles,
     require,
     row_groups,
+    row_numbers,
     types,
 )
-from azsim.machine.instructions.vector_gather import row_numbers
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View

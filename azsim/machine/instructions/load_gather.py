@@ -1,0 +1,48 @@
+"""``load_gather``: rows of a table in DRAM, by number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from azsim.machine.instructions._shapes import (
+    apart,
+    column_of_rows,
+    distinct,
+    require,
+    row_numbers,
+    types,
+)
+from azsim.machine.state import Machine, Operation
+from azsim.machine.trace import Recorder
+from azsim.machine.view import Range, View
+
+__all__ = ["execute", "footprint"]
+
+
+def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
+    """``dst[r] = src[indices[r]]``."""
+    source, target = machine.view(op.src, op.index), machine.view(op.dst, op.index)
+    table = machine.array(op.src, op.index)
+    numbers = row_numbers(machine, op, len(table))
+    machine.array(op.dst, op.index)[...] = table[numbers]
+    machine.forget(target.space, *target.extent())
+    pitch = source.row_stride * source.element_bits // 8
+    recorder.gather(source.addr + numbers.astype(np.int64) * pitch)
+
+
+def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
+    """Read indices and any row of src in DRAM, write dst in SRAM."""
+    dst, src, indices = view(op.dst), view(op.src), view(op.indices)
+    require(src.space == "dram", op, f"src lies in {src.space}, not in dram")
+    require(dst.space != "dram", op, "dst lies in dram")
+    require(indices.space == "activation", op, f"indices lie in {indices.space}, not in activation")
+    require(dst.dtype == src.dtype and dst.element_bits >= 8, op, "views of one unpacked type")
+    require(src.col_stride == 1 or src.cols == 1, op, "rows of src have to be contiguous")
+    require(dst.cols == src.cols, op, f"dst has {dst.cols} columns, src has {src.cols}")
+    types(op, "i32", indices=indices)
+    column_of_rows(op, dst, indices=indices)
+    distinct(op, dst)
+    apart(op, dst, indices=indices)
+    return src.reads(), indices.reads(), dst.writes()
