@@ -24,6 +24,7 @@ _LISTS = (
     "pruners",
     "operators",
     "instructions",
+    "kernels",
     "passes",
     "studies",
 )

@@ -132,7 +132,7 @@ def _run_kernel(arguments: argparse.Namespace) -> int:
         first, *others = (table(entry) for entry in kernel_tables(result))
         _show([first, text.engines(result), *others])
         print(f"\nWritten to {_shown_path(directory)}")
-    for race in result.races:
+    for race in result.races or ():
         print(f"azsim: check failed: {race}", file=sys.stderr)
     return _FAILED if result.races else 0
 

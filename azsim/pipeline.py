@@ -51,6 +51,9 @@ __all__ = [
     "run_kernel",
 ]
 
+_MOST_CHECKED_INSTRUCTIONS = 100_000
+"""A longer run of a program by hand is not looked at for races: that takes 0.1 ms each."""
+
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done of it and how much there is."""
 
@@ -273,8 +276,13 @@ def run_kernel(
         raise kernel.located_error(error) from None
     with stage("measure"):
         statistics = measure(execution.trace, timing, program, chip)
-    with stage("check races"):
-        races = tuple(map(kernel.located, check_races(program, execution.trace)))
+    races, notes = None, kernel.notes
+    if timing.issued_instructions > _MOST_CHECKED_INSTRUCTIONS:
+        most = f"more than {_MOST_CHECKED_INSTRUCTIONS:,} instructions were executed"
+        notes = (*notes, f"races were not looked for, as {most}")
+    else:
+        with stage("check races"):
+            races = tuple(map(kernel.located, check_races(program, execution.trace)))
     return KernelResult(
         name=kernel.name,
         hardware=chip.name,
@@ -291,7 +299,7 @@ def run_kernel(
         instructions=len(program.instructions),
         executed_instructions=timing.issued_instructions,
         provenance=record.kernel_provenance(program, kernel.image, chip, seconds),
-        notes=kernel.notes,
+        notes=notes,
         events=record.timeline(execution.trace, timing, program, chip) if timeline else None,
         fast_cycles=fast_cycles,
     )

@@ -181,7 +181,7 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert error_of(capsys, "list", "codec") == (
         "unknown kind 'codec', did you mean 'codecs'? "
         "allowed: workloads, schemes, hardware, codecs, quantizers, pruners, operators, "
-        "instructions, passes, studies"
+        "instructions, kernels, passes, studies"
     )
     assert error_of(capsys, "run", "vad_silero", "--fast") == (
         "unrecognized arguments: --fast; see azsim --help"

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from azsim import run_kernel
+from azsim import pipeline, run, run_kernel
 from azsim.cli import main
 from azsim.codecs import encode_block
 from azsim.errors import AssemblyError, AzsimError, InputError, MachineError
@@ -551,6 +553,108 @@ def test_options_that_do_not_go_together(save: Save, capsys: pytest.CaptureFixtu
     assert error_of(capsys, "run", path, "--set", "workload.name=x") == (
         "--set workload.name=x: unknown start 'workload', allowed: hardware.PATH=VALUE"
     )
+
+
+def test_the_list_names_the_examples(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(EXAMPLES.parent.parent)
+    assert main(["list", "kernels", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == sorted(DATA)
+    for row in rows:
+        assert Path(row["file"]) == Path("isa", "examples", f"{row['name']}.azs")
+        assert row["meaning"].endswith(".")
+
+
+def test_a_stream_by_hand_is_paced(save: Save, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(
+        ".stream frames=3 period_s=0.001 paced=1\n.input x shape=8 frames=3\n"
+        ".output y shape=8 frames=3\n.buffer a space=activation shape=8\n"
+        "view view=x addr=x\nview view=a addr=a\nview view=y addr=y\n"
+        "loop count=3\nload wait_store=1 dst=a src=x paced=1\n"
+        "vector_unary wait_load=1 dst=a src=a function=neg\nstore wait_vector=1 dst=y src=a\n"
+        "view_step view=x step=32\nview_step view=y step=32\nend_loop\nhalt\n"
+    )
+    x = np.arange(24, dtype=F).reshape(3, 8)
+    result = run_kernel(path, {"x": x})
+    assert (result.outputs["y"] == -x).all()
+    assert result.races == ()
+    assert result.summary["deadline_misses"] == 0
+    assert result.statistics.latency_s > 0.003
+    assert result.statistics.idle_cycles > 1_000_000
+    Path("d.npz").write_bytes(npz_bytes({"x": x}))
+    assert main(["run", "k.azs", "--data", "d.npz", "-o", "out"]) == 0
+    shown = capsys.readouterr().out
+    assert "\nframe latency   p50 " in shown
+    assert "\ndeadline misses 0 frames " in shown
+
+
+def test_a_workloads_program_file_runs_as_the_workload_does(save: Save) -> None:
+    save("")
+    Path("tiny.yaml").write_text(
+        "name: tiny\nmodel:\n  graph:\n    inputs: {x: {shape: [1, 64]}}\n"
+        "    initializers: {w: {shape: [64, 32], random: {seed: 0}}}\n"
+        "    nodes: [{op: MatMul, inputs: [x, w], outputs: [y]}]\n    outputs: [y]\n"
+        "input: {npz: x.npz}\n"
+    )
+    x = np.random.default_rng(0).standard_normal((1, 64)).astype(F)
+    np.savez("x.npz", x=x)
+    whole = run("tiny.yaml")
+    assert main(["asm", "tiny.yaml", "-o", "p.npz"]) == 0
+    by_file = run_kernel("p.npz", "x.npz")
+    assert by_file.outputs["y"].tobytes() == whole.outputs["y"].tobytes()
+    assert by_file.statistics == whole.statistics
+    assert by_file.races == ()
+
+
+def test_a_long_run_is_not_looked_at_for_races(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_MOST_CHECKED_INSTRUCTIONS", 10)
+    result = run_kernel(save("\n".join(["scalar to=n"] * 10 + ["halt"])))
+    assert result.races is None
+    assert result.notes == (
+        "races were not looked for, as more than 10 instructions were executed",
+    )
+
+
+# -------------------------------------------------------------------------- any text at all
+
+WORDS = [
+    ".input", ".output", ".weight", ".buffer", ".region", ".stream", "view", "load", "scalar",
+    "branch", "weight_load", "halt", "x", "y", "w", "shape=2x3", "shape=scalar", "shape=0",
+    "shape=99999999999x9", "dtype=f32", "dtype=i4", "frames=2", "frames=-1", "addr=x", "addr=x+4",
+    "addr=0x40", "addr=-4", "addr=+4", "addr=y+99999999999", "space=weight", "space=activation",
+    "like=x", "like=w", "codec=bitmap", "codec=nm", "bits=4", "bits=99", "n=2", "view=a", "view=v9",
+    "dst=a", "src=b", "to=n", "left=n", "target=x", "rows=0", "rows=4", "cols=3", "region=x",
+    "first=0", "last=0", "start=0x0", "size=16", "x:", ";", "period_s=none", "paced=1",
+]  # fmt: skip
+
+
+HEADS = [
+    ".input x shape=2x3", ".output y dtype=i32 shape=5", ".weight w codec=raw bits=4 shape=3x4",
+    ".buffer x space=activation shape=4", ".buffer y space=weight like=w", "view view=a addr=x",
+    "view view=b addr=w", "load dst=a src=b", "scalar to=n", "x: branch target=x", "halt", "",
+]  # fmt: skip
+LINES = st.builds(
+    lambda head, words: " ".join([head, *words]),
+    st.sampled_from(HEADS),
+    st.lists(st.sampled_from(WORDS), max_size=4),
+)
+
+
+@given(st.lists(LINES, max_size=8))
+@settings(max_examples=500)
+def test_any_words_are_a_program_or_an_assembly_error(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    try:
+        program = assembly.parse(text)
+    except AssemblyError as error:
+        for sentence in str(error).split("\n"):
+            line, column, _ = sentence.split(":", 2)
+            assert 1 <= int(line) <= len(lines)
+            assert 1 <= int(column) <= len(lines[int(line) - 1])
+        return
+    assert assembly.parse(assembly.format(program, commented=True)) == program
 
 
 def test_hardware_given_as_a_value() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from azsim.errors import ConfigError
 from azsim.folder import read_folder
 from azsim.report.listing import Listing, listing
-from azsim.resources import DEFAULT_HARDWARE, workloads_directory
+from azsim.resources import DEFAULT_HARDWARE, isa_directory, workloads_directory
 
 __all__ = ["CATALOGS"]
 
@@ -134,6 +134,16 @@ def _instructions() -> Listing:
     return listing("Instructions", ("name", "opcode", "engine", "meaning"), rows)
 
 
+def _kernels() -> Listing:
+    rows = []
+    for path in sorted(isa_directory().glob("examples/*.azs")):
+        first = path.read_text("utf-8").partition("\n")[0].lstrip("; ")
+        is_below = path.is_relative_to(Path.cwd())
+        shown = path.relative_to(Path.cwd()) if is_below else path
+        rows.append((path.stem, str(shown), first))
+    return listing("Programs by hand, each with its data", ("name", "file", "meaning"), rows)
+
+
 def _passes() -> Listing:
     files = read_folder("azsim.compiler")
     rows = []
@@ -160,6 +170,7 @@ CATALOGS: Mapping[str, Callable[[], Listing]] = MappingProxyType(
         "pruners": functools.partial(_folder, "Pruners", "azsim.compression.pruners"),
         "operators": _operators,
         "instructions": _instructions,
+        "kernels": _kernels,
         "passes": _passes,
         "studies": functools.partial(_folder, "Studies", "azsim.studies"),
     }

@@ -45,8 +45,14 @@ def kernel_tables(result: KernelResult) -> list[Listing]:
             f"{percent(stats.macs_executed, stats.macs)}; the others have a zero factor",
         ),
         ("utilization", percent(stats.mac_utilization), "executed over cycles x the array's peak"),
-        ("races", str(len(result.races)) if result.races else "none", "in this run"),
+        ("races", _races(result), "in this run"),
     ]
+    if stats.frame_latency_s is not None:
+        frame = {name: duration(seconds) for name, seconds in stats.frame_latency_s.items()}
+        rows.insert(2, ("frame latency", f"p50 {frame['p50']}", f"max {frame['max']}"))
+    if stats.deadline_misses is not None:
+        misses = counted(stats.deadline_misses, "frame")
+        rows.insert(3, ("deadline misses", misses, "slower than the time between frames"))
     title = f"{result.name} on {result.hardware} at {frequency(result.clock_hz)}"
     tables = [listing(title, ("figure", "value", "remark"), rows)]
     if stats.layers:
@@ -83,6 +89,12 @@ def kernel_tables(result: KernelResult) -> list[Listing]:
     ]
     note = "; ".join(result.notes)
     return [*tables, listing("Outputs", ("name", "type", "shape", "values"), outputs, note)]
+
+
+def _races(result: KernelResult) -> str:
+    if result.races is None:
+        return "not looked for"
+    return str(len(result.races)) if result.races else "none"
 
 
 def _values(array: np.ndarray) -> str:

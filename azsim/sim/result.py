@@ -305,8 +305,9 @@ class KernelResult:
         Layers are those that the program names.
     outputs : mapping of str to ndarray
         By port, in the type that it declares; the first axis is the frame where there are frames.
-    races : tuple of str
-        Pairs of accesses that no wait orders: the outputs of another chip may differ.
+    races : tuple of str, or None
+        Pairs of accesses that no wait orders: the outputs of another chip may differ.  None after
+        a run too long to look for them.
     blocks : tuple of BlockFigures
     instructions, executed_instructions : int
         Words of the program, and how many were executed.
@@ -323,7 +324,7 @@ class KernelResult:
     clock_hz: int
     statistics: Statistics
     outputs: Mapping[str, np.ndarray]
-    races: tuple[str, ...]
+    races: tuple[str, ...] | None
     blocks: tuple[BlockFigures, ...]
     instructions: int
     executed_instructions: int
@@ -345,6 +346,9 @@ class KernelResult:
             "cycles": stats.cycles,
             "idle_cycles": stats.idle_cycles,
             "latency_s": stats.latency_s,
+            "frame_latency_s": dict(stats.frame_latency_s) if stats.frame_latency_s else None,
+            "real_time_factor": stats.real_time_factor,
+            "deadline_misses": stats.deadline_misses,
             "dram_read_bytes": stats.dram_read_bytes,
             "dram_write_bytes": stats.dram_write_bytes,
             "dram_useful_bytes": stats.dram_useful_bytes,
@@ -368,7 +372,7 @@ class KernelResult:
                 }
                 for name, array in self.outputs.items()
             },
-            "races": list(self.races),
+            "races": None if self.races is None else list(self.races),
         }
 
 
