@@ -80,11 +80,6 @@ def build_parser() -> argparse.ArgumentParser:
     _data(run)
     _output(run, "folder of the results, replaced as a whole", _DIRECTORY)
     run.add_argument("--verify", action="store_true", help="compare with the reference evaluator")
-    run.add_argument(
-        "--explain",
-        action="store_true",
-        help="say why weights are pinned or streamed, what limits each layer and what would help",
-    )
     _exact_timing(run)
     _json(run, "print the summary as JSON and nothing else")
 
@@ -171,6 +166,14 @@ def build_parser() -> argparse.ArgumentParser:
     _workload(disasm, chip=True, what="a program file (.npz), or a workload")
     _output(disasm, "file of the text (default: print it)", _FILE)
     disasm.add_argument("--numbered", action="store_true", help="number the instructions")
+
+    check = add("check", "prove what can be proved of a program without running it")
+    _workload(check, chip=True, what="a program file (.npz), assembly text (.azs) or a workload")
+    check.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="findings shown a check (default: 20)"
+    )
+    check.add_argument("--strict", action="store_true", help="exit 1 also for what is not proved")
+    _json(check, "print all findings as JSON and nothing else")
 
     schema = add("schema", "print the JSON schema of a kind of file, for editors")
     schema.add_argument("kind", metavar="KIND", choices=_SCHEMAS, help=", ".join(_SCHEMAS))

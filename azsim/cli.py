@@ -92,21 +92,12 @@ def _run(arguments: argparse.Namespace) -> int:
     files.check_writable(directory)
     result = _simulate(arguments, workload, hardware, verify=arguments.verify, timeline=True)
     files.write_run(result, directory)
-    explanation = result.explanation
     if arguments.json:
-        from azsim.report.explain import explanation_document
-
-        more = {"explanation": explanation_document(explanation)} if explanation else {}
-        sys.stdout.write(json_text({**result.summary, **more}))
+        sys.stdout.write(json_text(result.summary))
     else:
         from azsim.report import text
 
         _show(text.run_report(result))
-        if explanation is not None:
-            from azsim.report.explain import explanation_tables
-
-            print()
-            _show_tables(explanation_tables(explanation))
         print(f"\nWritten to {_shown_path(directory)}")
     return _check(workload, result)
 
@@ -119,8 +110,6 @@ def _run_kernel(arguments: argparse.Namespace) -> int:
     path = Path(arguments.workload)
     if arguments.verify:
         raise InputError("--verify: compares a workload with its reference; a program has none")
-    if arguments.explain:
-        raise InputError("--explain: explains what the compiler chose; a program is taken as it is")
     directory = arguments.output or _default_directory("runs", path.stem)
     files.check_writable(directory)
     hardware = _load_chip(arguments)
@@ -243,7 +232,6 @@ def _simulate(
             preset=_preset(arguments),
             verify=verify,
             exact_timing=arguments.exact_timing,
-            explained=getattr(arguments, "explain", False),
             timeline=timeline,
             progress=progress,
         )
@@ -509,6 +497,48 @@ def _compiled(arguments: argparse.Namespace) -> tuple[Program, DramImage]:
     return compiled.program, compiled.image
 
 
+def _prove(arguments: argparse.Namespace) -> int:
+    from azsim.report import proofs
+    from azsim.report.json_text import json_text
+    from azsim.sim.checks import check_program
+
+    if arguments.limit < 1:
+        raise InputError(f"--limit {arguments.limit}: out of range, allowed: at least 1")
+    program, hardware, image = _to_be_proved(arguments)
+    verdicts = check_program(program, hardware, image)
+    if arguments.json:
+        sys.stdout.write(json_text(proofs.proof_document(program, hardware.name, verdicts)))
+    else:
+        for line in proofs.proof_lines(program, verdicts, arguments.limit):
+            print(line)
+        _show_tables([proofs.proof_table(program, hardware.name, verdicts)])
+    wrong = any(verdict.findings for verdict in verdicts)
+    unproved = any(verdict.unproved for verdict in verdicts)
+    return _FAILED if wrong or (arguments.strict and unproved) else 0
+
+
+def _to_be_proved(arguments: argparse.Namespace) -> tuple[Program, Hardware, DramImage | None]:
+    from azsim.config import split_overrides
+    from azsim.hardware import load_hardware
+
+    path = Path(arguments.workload)
+    if path.suffix not in (_PROGRAM_SUFFIX, _ASSEMBLY_SUFFIX):
+        from azsim import pipeline
+
+        workload, hardware = _load(arguments)
+        compiled = pipeline.compile_workload(workload, hardware, proves=False)
+        return compiled.program, hardware, compiled.image
+    from azsim.isa.program_file import load_program
+    from azsim.report import programs
+
+    sets = split_overrides(arguments.set, ("hardware",))
+    hardware = load_hardware(arguments.hardware or DEFAULT_HARDWARE, sets["hardware"])
+    if path.suffix == _ASSEMBLY_SUFFIX:
+        return programs.read_assembly(path), hardware, None
+    program, image = load_program(path)
+    return program, hardware, image
+
+
 # ------------------------------------------------------------- schema, study, completion
 
 
@@ -547,6 +577,7 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "asm": _asm,
+    "check": _prove,
     "codecs": _codecs,
     "compile": _compile,
     "completion": _completion,

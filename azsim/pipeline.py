@@ -25,7 +25,6 @@ from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
 from azsim.hardware.plan import planned_hardware
 from azsim.inputs.tensors import read_npz
-from azsim.machine.trace import Trace
 from azsim.resources import DEFAULT_HARDWARE
 from azsim.sim.execute import execute, write_inputs
 from azsim.sim.races import check_races
@@ -38,6 +37,7 @@ from azsim.stages.check import check_outputs, compare, named_outputs
 from azsim.stages.export import export_arrays, export_onnx
 from azsim.stages.kernel import load_kernel
 from azsim.stages.prepare import Prepared, compress_workload, load_graph, prepare
+from azsim.stages.prove import prove
 
 __all__ = [
     "Prepared",
@@ -74,6 +74,8 @@ def compile_workload(
     hardware: Hardware | None = None,
     observe: Observe | None = None,
     preset: Hardware | None = None,
+    *,
+    proves: bool = True,
 ) -> Compiled:
     """Compile a workload for a chip (its own, unless another is given).
 
@@ -85,10 +87,17 @@ def compile_workload(
         Called after each pass of the compiler, with its name and its value.
     preset : Hardware, optional
         Chip whose timing values the compiler plans with, instead of `hardware`'s.
+    proves : bool
+        Check the program; without, that is left to the caller.
+
+    Raises
+    ------
+    CompileError
+        If the graph does not fit the chip, or a checker finds something in the program.
     """
     prepared = prepare(workload)
     chip = hardware or load_hardware(workload.hardware_reference)
-    return _compile(workload, prepared, _planned(chip, preset), observe)
+    return _compile(workload, prepared, _planned(chip, preset), observe, proves=proves)
 
 
 def _planned(hardware: Hardware, preset: Hardware | None) -> Hardware:
@@ -96,16 +105,24 @@ def _planned(hardware: Hardware, preset: Hardware | None) -> Hardware:
 
 
 def _compile(
-    workload: Workload, prepared: Prepared, hardware: Hardware, observe: Observe | None = None
+    workload: Workload,
+    prepared: Prepared,
+    hardware: Hardware,
+    observe: Observe | None = None,
+    *,
+    proves: bool = True,
 ) -> Compiled:
     try:
-        return compile_graph(
+        compiled = compile_graph(
             prepared.compressed, hardware, prepared.stream, prepared.state, workload.name, observe
         )
     except CompileError as error:
         sentences = [f"$.model: {sentence}" for sentence in str(error).splitlines()]
         located = workload.located(ConfigError(sentences)).problems
         raise CompileError("\n".join(located)) from None
+    if proves:
+        prove(compiled, hardware)
+    return compiled
 
 
 def run(
@@ -116,7 +133,6 @@ def run(
     replan: bool = False,
     verify: bool = False,
     exact_timing: bool = False,
-    explained: bool = False,
     timeline: bool = True,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -139,9 +155,6 @@ def run(
     exact_timing : bool
         Time the run cycle by cycle, which takes hundreds of times longer; the fast model's
         cycles stand beside.
-    explained : bool
-        Also find out why weights lie where they do, what limits each layer and what would help:
-        the run is timed again on chips with one other value.
     timeline : bool
         Keep the engines' events.
     progress : callable, optional
@@ -197,20 +210,6 @@ def run(
     if verify:
         with stage("verify"):
             comparison = compare(execution, outputs, prepared, compiled)
-    explanation = None
-    if explained:
-        from azsim.stages.explain import explain
-
-        def again(chip: Hardware) -> tuple[Compiled, Trace]:
-            other = _compile(workload, prepared, chip)
-            given = {**prepared.frames, **prepared.initial_state}
-            image = write_inputs(other.program, other.image, given)
-            return other, execute(other.program, image, chip).trace
-
-        with stage("explain"):
-            explanation = explain(
-                compiled, execution.trace, timing, chip, planned, statistics, layer_bounds, again
-            )
     allocation = compiled.allocation
     return RunResult(
         workload=workload.name,
@@ -235,7 +234,6 @@ def run(
         if timeline
         else None,
         fast_cycles=fast_cycles,
-        explanation=explanation,
     )
 
 

@@ -172,8 +172,8 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         "the following arguments are required: WORKLOAD; see azsim run --help"
     )
     commands = (
-        "run, verify, compile, inspect, codecs, export, list, asm, disasm, schema, study, "
-        "completion"
+        "run, verify, compile, inspect, codecs, export, list, asm, disasm, check, schema, "
+        "study, completion"
     )
     assert error_of(capsys, "rnu") == (
         f"unknown command 'rnu', did you mean 'run'? allowed: {commands}"
@@ -589,6 +589,68 @@ def test_programs_go_to_text_and_back(small: Path, capsys: pytest.CaptureFixture
         shown = capsys.readouterr().out
         assert "\nProgram small\n" in shown
         assert ("DRAM image of" in shown) == (file == "p.npz")
+
+
+RACE = """
+.region a space=activation start=0x0 size=32 dtype=f32 first=0 last=99
+.input x addr=0x0 shape=8 frames=1
+view view=v0 space=dram dtype=f32 addr=0x0 cols=8 col_stride=1
+view view=v1 space=activation dtype=f32 addr=0x0 cols=8 col_stride=1 region=a
+view view=v2 space=activation dtype=i32 addr=0x40
+.region n space=activation start=0x40 size=4 dtype=i32 first=0 last=99
+load dst=v1 src=v0
+vector_unary dst=v1 src=v1 function=relu
+halt
+"""
+LOOP = "again:\nscalar_read src=v2 to=s1\nbranch left=s1 target=again\nhalt"
+
+
+def test_check(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["asm", str(small), "-o", "p.npz"]) == 0
+    capsys.readouterr()
+    for what in (str(small), "p.npz"):
+        assert main(["check", what, "--strict"]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith("Proofs of small on az1\n")
+        assert "\nAssumed: " in shown
+        assert main(["check", what, "--json"]) == 0
+        document = json.loads(capsys.readouterr().out)
+        assert {entry["result"] for entry in document["checks"]} == {"proved"}
+    Path("race.azs").write_text(RACE)
+    assert main(["check", "race.azs", "--limit", "1", "--json"]) == 1
+    checks = {entry["check"]: entry for entry in json.loads(capsys.readouterr().out)["checks"]}
+    assert {name: entry["result"] for name, entry in checks.items()} == {
+        "accumulators": "proved", "bounds": "proved", "control_flow": "proved",
+        "deadlock": "proved", "overflow": "proved", "races": "wrong",
+    }  # fmt: skip
+    finding = checks["races"]["findings"][0]
+    assert (finding["instruction"], finding["layer"]) == (4, None)
+    assert finding["text"] == {
+        "4": "vector_unary dst=v1 src=v1 peak=v0 function=relu",
+        "3": "load dst=v1 src=v0",
+    }
+    assert main(["check", "race.azs"]) == 1
+    shown = capsys.readouterr().out
+    assert shown.startswith(
+        "races: instruction 4 (vector_unary): reads activation bytes [0x0, 0x20) of 'a' that "
+        "instruction 3 (load) writes, and no wait orders the two\n"
+        "    4: vector_unary dst=v1 src=v1 peak=v0 function=relu\n    3: load dst=v1 src=v0\n"
+    )
+    assert "races        1 finding " in shown
+    Path("loop.azs").write_text(RACE.replace("halt", LOOP).replace("unary", "unary wait_load=1"))
+    assert main(["check", "loop.azs"]) == 0
+    assert capsys.readouterr().out.startswith(
+        "deadlock: not proved: instruction 6 (branch): goes back to instruction 5, and its end "
+        "depends on data\n    6: branch left=s1 right=s0 condition=equal target=5\n"
+    )
+    assert main(["check", "loop.azs", "--strict"]) == 1
+    capsys.readouterr()
+    assert error_of(capsys, "check", "race.azs", "--limit", "0") == (
+        "--limit 0: out of range, allowed: at least 1"
+    )
+    assert error_of(capsys, "check", "no.npz") == (
+        "no.npz: cannot be read, No such file or directory"
+    )
 
 
 def test_export_weights(small: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,6 +86,7 @@ __all__ = [
     "block_decode_cycles",
     "block_hardware_cost",
     "block_lane_steps",
+    "block_num_codes",
     "block_parameters",
     "codec_is_canonical",
     "codec_is_read_by_column",
@@ -278,6 +279,13 @@ def block_bytes(data: bytes | bytearray | memoryview) -> int:
     if len(data) < HEADER_BYTES:
         raise CodecError(f"block: {len(data)} bytes, a header has {HEADER_BYTES}")
     return HEADER_BYTES + _FIELDS.unpack_from(data)[5]
+
+
+def block_num_codes(data: bytes | bytearray | memoryview) -> int:
+    """Number of codes that a block's header claims, for a block at the start of `data`."""
+    if len(data) < HEADER_BYTES:
+        raise CodecError(f"block: {len(data)} bytes, a header has {HEADER_BYTES}")
+    return _FIELDS.unpack_from(data)[4]
 
 
 def block_lane_steps(data: bytes | bytearray | memoryview | np.ndarray, lanes: int) -> LaneSteps:

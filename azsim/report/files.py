@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 
 from azsim.errors import InputError
-from azsim.report.explain import explanation_document
 from azsim.report.json_text import json_text
 from azsim.report.timeline import trace_document
 from azsim.sim.result import KernelResult, RunResult
@@ -108,7 +107,7 @@ def _write_all(contents: Mapping[str, bytes], directory: Path) -> None:
 
 def run_document(result: RunResult) -> dict[str, object]:
     """Return the content of ``run.json``: where the figures come from, and the longer tables."""
-    comparison, explanation = result.comparison, result.explanation
+    comparison = result.comparison
     return {
         "schema_version": 1,
         "made_by": "azsim",
@@ -118,7 +117,6 @@ def run_document(result: RunResult) -> dict[str, object]:
         "clock_hz": result.clock_hz,
         "bounds": asdict(result.bounds),
         "weights": [asdict(weight) for weight in result.weights],
-        "explanation": explanation and explanation_document(explanation),
         "sram_capacity_bytes": dict(result.sram_capacity_bytes),
         "sram_map": [
             {

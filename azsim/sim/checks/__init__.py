@@ -1,0 +1,70 @@
+"""The checkers: what can be proved of a program from its instructions alone, one file each.
+
+A module of this package is named as its check and defines
+
+``check(subject)``
+    Look at a `Subject` and give a `Verdict`: findings, what cannot be told, what was looked at.
+``ASSUMES``
+    Sentences on which the proof rests.
+
+The first line of its docstring says what it proves.  None of them executes the program, and none
+uses the compiler's own reasoning: `azsim.sim.checks._flow` tells where views can stand from the
+instructions, and instructions' footprints tell what they touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+
+from azsim.folder import load_folder
+from azsim.hardware.description import Hardware
+from azsim.isa.program import DramImage, Program
+from azsim.sim.checks._resolve import resolve
+from azsim.sim.checks._subject import Finding, Subject
+from azsim.sim.checks._verdict import Verdict
+
+__all__ = ["Finding", "Verdict", "check_program", "checkers"]
+
+_FIRST = "control_flow"
+
+
+def checkers() -> Mapping[str, ModuleType]:
+    """Every checker's module by name."""
+    return load_folder("azsim.sim.checks", ("ASSUMES", "check"))
+
+
+def check_program(
+    program: Program,
+    hardware: Hardware,
+    image: DramImage | None = None,
+    only: Iterable[str] | None = None,
+) -> tuple[Verdict, ...]:
+    """Check a program on a chip.
+
+    Parameters
+    ----------
+    program : Program
+    hardware : Hardware
+        For the sizes of its memories.
+    image : DramImage, optional
+        Tells how large DRAM is and what weights its blocks hold; without it DRAM is as large as
+        regions and ports reach, and weights are as large as their type allows.
+    only : iterable of str, optional
+        Names of checkers; all by default.
+
+    Returns
+    -------
+    tuple of Verdict
+        One a checker.  Where control can go astray that is all there is to say, and the others
+        are left out.
+    """
+    subject = Subject(program, hardware, image)
+    table = checkers()
+    verdicts = [table[_FIRST].check(subject)]
+    if verdicts[0].findings:
+        return tuple(verdicts)
+    if (resolved := resolve(program)) is not None:
+        subject = Subject(resolved[0], hardware, image, resolved[1])
+    others = [name for name in table if name != _FIRST and (only is None or name in set(only))]
+    return *verdicts, *(table[name].check(subject) for name in others)

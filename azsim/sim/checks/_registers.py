@@ -1,0 +1,72 @@
+"""What instructions do to view registers, and what they can know of the scalars that place them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from azsim.isa.program import Instruction
+from azsim.machine.state import Operation
+from azsim.sim.checks._flow import AT_ENTRY, Effect, Interval, State, flow
+
+__all__ = ["view_effects"]
+
+_INT32 = (-(2.0**31), 2.0**31 - 1)
+
+
+def view_effects(
+    instructions: Sequence[Instruction], operations: Sequence[Operation]
+) -> dict[int, list[Effect]]:
+    """Effects on view registers, by instruction index; intervals are bytes."""
+    effects: dict[int, list[Effect]] = {}
+    scalars: dict[int, Interval] | None = None
+    for op in operations:
+        if op.mnemonic == "view":
+            effects[op.index] = [Effect(op.view, "set", (0, 0), op.index)]
+        elif op.mnemonic == "view_step":
+            effects[op.index] = [Effect(op.view, "move", (op.step, op.step))]
+        elif op.mnemonic == "view_at":
+            if scalars is None:
+                scalars = _scalars_at_view_at(instructions, operations)
+            ends = [number * op.step for number in scalars.get(op.index, (0, 0))]
+            effects[op.index] = [Effect(op.view, "place", (min(ends), max(ends)))]
+    return effects
+
+
+def _scalars_at_view_at(
+    instructions: Sequence[Instruction], operations: Sequence[Operation]
+) -> dict[int, Interval]:
+    """Numbers that the scalar of each ``view_at`` can hold, by instruction."""
+    effects = {
+        op.index: [effect] for op in operations if (effect := _scalar_effect(op)) is not None
+    }
+    found: dict[int, Interval] = {}
+
+    def see(index: int, state: State) -> None:
+        op = operations[index]
+        if op.mnemonic == "view_at":
+            intervals = state.get(op.left, {(AT_ENTRY, False): (0, 0)}).values()
+            low, high = min(i[0] for i in intervals), max(i[1] for i in intervals)
+            wraps = low < _INT32[0] or high > _INT32[1]
+            found[index] = (-math.inf, math.inf) if wraps else (low, high)
+
+    flow(instructions, effects, see)
+    return found
+
+
+def _scalar_effect(op: Operation) -> Effect | None:
+    """What is known of a scalar register after an instruction."""
+    if op.mnemonic == "scalar_read":
+        return Effect(op.to, "set", (-math.inf, math.inf), op.index) if op.to else None
+    if op.mnemonic != "scalar" or not op.to:
+        return None
+    number, adds = op.number, op.function == "add"
+    if op.left == op.right == 0:
+        value = number if adds else -number if op.function == "sub" else None
+        if value is not None:
+            return Effect(op.to, "set", (value, value), op.index)
+    elif adds and sorted((op.left, op.right)) == [0, op.to]:
+        return Effect(op.to, "move", (number, number))
+    elif op.function == "sub" and (op.left, op.right) == (op.to, 0):
+        return Effect(op.to, "move", (-number, -number))
+    return Effect(op.to, "set", (-math.inf, math.inf), op.index)

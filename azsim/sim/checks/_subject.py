@@ -1,0 +1,347 @@
+"""What the checkers look at: a program with every window that its instructions can have."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from azsim.errors import MachineError
+from azsim.hardware.description import Hardware
+from azsim.isa.program import DramImage, Program, Region
+from azsim.isa.spec import instruction_set
+from azsim.machine.engines.clock import ENGINES
+from azsim.machine.instructions import instructions
+from azsim.machine.state import Operation
+from azsim.machine.view import Range, View
+from azsim.sim.checks._flow import AT_ENTRY, Effect, State, Value, flow, moved_by_rounds
+from azsim.sim.checks._registers import view_effects
+
+__all__ = ["Access", "Finding", "Subject", "Window", "touched_views"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong, or that cannot be told.
+
+    Attributes
+    ----------
+    index : int
+        The guilty instruction.
+    sentence : str
+        Begins with the instruction and its layer, and names the tensors.
+    others : tuple of int
+        Instructions that have a part in it.
+    """
+
+    index: int
+    sentence: str
+    others: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Window:
+    """What an operand can show, over all rounds of all loops.
+
+    Attributes
+    ----------
+    view : View
+        At its lowest address, or where it was set if there is no lowest.
+    span_bytes : int or None
+        How much further up the address can be; None where nothing is known of it.
+    region : str or None
+        Name of the region it was set to.
+    register : int
+    """
+
+    view: View
+    span_bytes: int | None
+    region: str | None
+    register: int
+
+    def extent(self) -> tuple[int, int]:
+        """First byte and one past the last of what is known to be reachable.
+
+        Raises
+        ------
+        MachineError
+            As `View.extent`.
+        """
+        low, high = self.view.extent()
+        return low, high + (self.span_bytes or 0)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Bytes that an instruction may touch.
+
+    Attributes
+    ----------
+    span : Range
+        From the first to the last byte, over all rounds.
+    views : tuple of View
+        Operands that show exactly these bytes; empty if they move, or are not known.
+    """
+
+    span: Range
+    views: tuple[View, ...]
+
+
+class Subject:
+    """A program to be checked, on a chip.
+
+    Parameters
+    ----------
+    program : Program
+        With sound control flow.
+    hardware : Hardware
+    image : DramImage or None
+        None where there is none: assembly text alone.
+    where : sequence of int, optional
+        Where each instruction comes from, if the program was written another way to be checked;
+        sentences name these indices.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        hardware: Hardware,
+        image: DramImage | None,
+        where: Sequence[int] | None = None,
+    ) -> None:
+        self.program, self.hardware, self.image = program, hardware, image
+        self.where = range(len(program.instructions)) if where is None else where
+        spec = instruction_set().instructions
+        self.engine_of = [spec[entry.mnemonic].engine for entry in program.instructions]
+        self.operations = [
+            Operation(index, entry.mnemonic, entry.operands)
+            for index, entry in enumerate(program.instructions)
+        ]
+        self.regions: dict[str, Region] = {region.name: region for region in program.regions}
+        self.branches = tuple(
+            index for index, entry in enumerate(program.instructions) if entry.mnemonic == "branch"
+        )
+
+    # ---- names
+
+    def name(self, index: int) -> str:
+        """An instruction with its layer, as sentences begin."""
+        program = self.program
+        layer = program.layer_of[index] if program.layer_of else -1
+        of_layer = f", layer '{program.layers[layer]}'" if layer >= 0 else ""
+        mnemonic = program.instructions[index].mnemonic
+        return f"instruction {self.where[index]} ({mnemonic}{of_layer})"
+
+    def find(self, index: int, sentence: str, *others: int) -> Finding:
+        """A finding that begins with the instruction."""
+        where = tuple(self.where[other] for other in others)
+        return Finding(self.where[index], f"{self.name(index)}: {sentence}", where)
+
+    def tensor_at(self, span: Range, index: int) -> str:
+        """The tensor of some bytes as a phrase, or nothing if no region tells."""
+        names = [
+            region.name
+            for region in self.program.regions
+            if region.space == span.space
+            and region.first <= self.where[index] <= region.last
+            and region.start_bytes < span.high
+            and span.low < region.start_bytes + region.size_bytes
+        ]
+        return f" of '{names[0]}'" if names else ""
+
+    def capacity_bytes(self, space: str) -> int:
+        """Size of a memory; DRAM is as large as the image, or as regions and ports reach."""
+        if space != "dram":
+            sram = self.hardware.weight_sram if space == "weight" else self.hardware.activation_sram
+            return sram.bytes
+        if self.image is not None:
+            return self.image.data.size
+        program = self.program
+        ends = [r.start_bytes + r.size_bytes for r in program.regions if r.space == "dram"]
+        ends += [port.addr + port.num_bytes for port in (*program.inputs, *program.outputs)]
+        return max(ends, default=0)
+
+    # ---- windows
+
+    @functools.cached_property
+    def windows(self) -> Mapping[int, Mapping[str, tuple[Window, ...]]]:
+        """Windows of each operand of each instruction that can be reached and touches memory.
+
+        An operand whose register may never have been set has a window less, and `unset` says so.
+        """
+        found: dict[int, Mapping[str, tuple[Window, ...]]] = {}
+
+        def see(index: int, state: State) -> None:
+            operands = self._used_views(index)
+            if operands:
+                found[index] = {
+                    name: self._windows_of(index, name, number, state.get(number))
+                    for name, number in operands.items()
+                }
+
+        flow(self.program.instructions, self._view_effects, see)
+        return found
+
+    @functools.cached_property
+    def moved_by_rounds(self) -> Mapping[int, set[int]]:
+        """View registers that stand elsewhere after a round than before, by ``loop``."""
+        return moved_by_rounds(self.program.instructions, self._view_effects)
+
+    @functools.cached_property
+    def unset(self) -> Mapping[int, tuple[str, ...]]:
+        """Operands, by instruction, whose view register may not have been set."""
+        _ = self.windows
+        return {index: tuple(names) for index, names in self._unset.items()}
+
+    @functools.cached_property
+    def _unset(self) -> dict[int, list[str]]:
+        return defaultdict(list)
+
+    def _used_views(self, index: int) -> dict[str, int]:
+        """Operands of an instruction that are views, and the registers they name."""
+        instruction = self.program.instructions[index]
+        names = touched_views(instruction.mnemonic)
+        operands = instruction.operands
+        return {
+            name: int(operands.get(name, 0))
+            for name, flag in names
+            if flag is None or operands.get(flag)
+        }
+
+    def _windows_of(
+        self, index: int, name: str, number: int, value: Value | None
+    ) -> tuple[Window, ...]:
+        windows = []
+        for (origin, _), (low, high) in (value or {(AT_ENTRY, False): (0, 0)}).items():
+            if origin == AT_ENTRY:
+                self._unset[index].append(name)
+                continue
+            window = self.operations[origin].window
+            assert window is not None
+            span = None if math.isinf(low) or math.isinf(high) else int(high - low)
+            view = window if span is None else window.stepped(int(low))
+            region = self.program.region_of_view.get(origin)
+            windows.append(Window(view, span, region, number))
+        return tuple(windows)
+
+    @functools.cached_property
+    def _view_effects(self) -> Mapping[int, Sequence[Effect]]:
+        return view_effects(self.program.instructions, self.operations)
+
+    # ---- accesses
+
+    @functools.cached_property
+    def accesses(self) -> Mapping[int, tuple[Access, ...]]:
+        """Bytes that each instruction touches, over all rounds; see `illegal` for the others."""
+        return self._accesses_and_errors[0]
+
+    @functools.cached_property
+    def illegal(self) -> Mapping[int, tuple[str, bool]]:
+        """What the machine would say of instructions whose operands do not belong together.
+
+        With each sentence: whether it is so for certain, or only for views that may never be
+        there together.
+        """
+        return self._accesses_and_errors[1]
+
+    @functools.cached_property
+    def _accesses_and_errors(
+        self,
+    ) -> tuple[dict[int, tuple[Access, ...]], dict[int, tuple[str, bool]]]:
+        accesses: dict[int, tuple[Access, ...]] = {}
+        errors: dict[int, tuple[str, bool]] = {}
+        for index, operands in self.windows.items():
+            if index in self.unset:
+                continue
+            found: dict[Access, None] = {}
+            wrong = None
+            for chosen in _combinations(operands):
+                try:
+                    found |= dict.fromkeys(self.touch(index, chosen))
+                except MachineError as error:
+                    wrong = str(error)
+            if wrong is not None:
+                start = f"instruction {index} ({self.operations[index].mnemonic}): "
+                errors[index] = wrong.removeprefix(start), not found
+            accesses[index] = tuple(found)
+        return accesses, errors
+
+    def touch(self, index: int, operands: Mapping[str, Window]) -> Iterator[Access]:
+        """Bytes that an instruction touches with given windows.
+
+        Raises
+        ------
+        MachineError
+            If the operands do not belong together.
+        """
+        at_low = {window.register: window.view for window in operands.values()}
+        ranges = self._footprint(index, at_low)
+        if all(window.span_bytes == 0 for window in operands.values()):
+            for span in ranges:
+                views = [view for view in at_low.values() if _shows(view, span)]
+                yield Access(span, tuple(views))
+            return
+        at_high = {
+            window.register: window.view.stepped(window.span_bytes or 0)
+            for window in operands.values()
+        }
+        for low, high in zip(ranges, self._footprint(index, at_high), strict=True):
+            found, views = (min(low.low, high.low), max(low.high, high.high)), ()
+            for window in operands.values():
+                if not _shows(window.view, low):
+                    continue
+                if window.span_bytes is None:
+                    found = self._anywhere(window)
+                elif window.span_bytes == 0:
+                    views = (window.view,)
+            moves = found != (low.low, low.high)
+            yield Access(Range(low.space, *found, low.is_write), () if moves else views)
+
+    def _footprint(self, index: int, views: Mapping[int, View]) -> tuple[Range, ...]:
+        op = self.operations[index]
+        if op.mnemonic in ("scalar_read", "scalar_write"):
+            (view,) = views.values()
+            found = (view.space, view.dtype, view.rows, view.cols)
+            if found != ("activation", "i32", 1, 1):
+                name = "src" if op.mnemonic == "scalar_read" else "dst"
+                raise MachineError(
+                    f"{name} has to be 1 x 1 i32 in activation, is {view.rows} x {view.cols} "
+                    f"{view.dtype} in {view.space}"
+                )
+            return (view.writes() if op.mnemonic == "scalar_write" else view.reads(),)
+        return instructions()[op.mnemonic].footprint(op, lambda number: views[number])
+
+    def _anywhere(self, window: Window) -> tuple[int, int]:
+        """Where a view can be of which nothing is known: the machine keeps it to its region."""
+        region = self.regions.get(window.region or "")
+        if region is None:
+            return 0, self.capacity_bytes(window.view.space)
+        return region.start_bytes, region.start_bytes + region.size_bytes
+
+
+@functools.cache
+def touched_views(mnemonic: str) -> tuple[tuple[str, str | None], ...]:
+    """Operands by which an instruction touches memory, and the flag that each needs, if any."""
+    spec = instruction_set().instructions[mnemonic]
+    if spec.engine not in ENGINES and mnemonic not in ("scalar_read", "scalar_write"):
+        return ()
+    return tuple(
+        (name, field.when)
+        for name, field in spec.operands.items()
+        if field.unit == "view" and name != "view"
+    )
+
+
+def _shows(view: View, span: Range) -> bool:
+    return view.space == span.space and view.extent() == (span.low, span.high)
+
+
+def _combinations(operands: Mapping[str, tuple[Window, ...]]) -> Iterator[dict[str, Window]]:
+    """Every choice of one window for each operand, the same one for the same register."""
+    by_register = {windows[0].register: windows for windows in operands.values()}
+    for chosen in itertools.product(*by_register.values()):
+        of_register = dict(zip(by_register, chosen, strict=True))
+        yield {name: of_register[windows[0].register] for name, windows in operands.items()}
