@@ -80,6 +80,11 @@ def build_parser() -> argparse.ArgumentParser:
     _data(run)
     _output(run, "folder of the results, replaced as a whole", _DIRECTORY)
     run.add_argument("--verify", action="store_true", help="compare with the reference evaluator")
+    run.add_argument(
+        "--explain",
+        action="store_true",
+        help="say why weights are pinned or streamed, what limits each layer and what would help",
+    )
     _exact_timing(run)
     _json(run, "print the summary as JSON and nothing else")
 

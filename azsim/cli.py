@@ -92,12 +92,21 @@ def _run(arguments: argparse.Namespace) -> int:
     files.check_writable(directory)
     result = _simulate(arguments, workload, hardware, verify=arguments.verify, timeline=True)
     files.write_run(result, directory)
+    explanation = result.explanation
     if arguments.json:
-        sys.stdout.write(json_text(result.summary))
+        from azsim.report.explain import explanation_document
+
+        more = {"explanation": explanation_document(explanation)} if explanation else {}
+        sys.stdout.write(json_text({**result.summary, **more}))
     else:
         from azsim.report import text
 
         _show(text.run_report(result))
+        if explanation is not None:
+            from azsim.report.explain import explanation_tables
+
+            print()
+            _show_tables(explanation_tables(explanation))
         print(f"\nWritten to {_shown_path(directory)}")
     return _check(workload, result)
 
@@ -110,6 +119,8 @@ def _run_kernel(arguments: argparse.Namespace) -> int:
     path = Path(arguments.workload)
     if arguments.verify:
         raise InputError("--verify: compares a workload with its reference; a program has none")
+    if arguments.explain:
+        raise InputError("--explain: explains what the compiler chose; a program is taken as it is")
     directory = arguments.output or _default_directory("runs", path.stem)
     files.check_writable(directory)
     hardware = _load_chip(arguments)
@@ -232,6 +243,7 @@ def _simulate(
             preset=_preset(arguments),
             verify=verify,
             exact_timing=arguments.exact_timing,
+            explained=getattr(arguments, "explain", False),
             timeline=timeline,
             progress=progress,
         )

@@ -25,6 +25,7 @@ from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
 from azsim.hardware.plan import planned_hardware
 from azsim.inputs.tensors import read_npz
+from azsim.machine.trace import Trace
 from azsim.resources import DEFAULT_HARDWARE
 from azsim.sim.execute import execute, write_inputs
 from azsim.sim.races import check_races
@@ -133,6 +134,7 @@ def run(
     replan: bool = False,
     verify: bool = False,
     exact_timing: bool = False,
+    explained: bool = False,
     timeline: bool = True,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -155,6 +157,9 @@ def run(
     exact_timing : bool
         Time the run cycle by cycle, which takes hundreds of times longer; the fast model's
         cycles stand beside.
+    explained : bool
+        Also find out why weights lie where they do, what limits each layer and what would help:
+        the run is timed again on chips with one other value.
     timeline : bool
         Keep the engines' events.
     progress : callable, optional
@@ -210,6 +215,20 @@ def run(
     if verify:
         with stage("verify"):
             comparison = compare(execution, outputs, prepared, compiled)
+    explanation = None
+    if explained:
+        from azsim.stages.explain import explain
+
+        def again(chip: Hardware) -> tuple[Compiled, Trace]:
+            other = _compile(workload, prepared, chip)
+            given = {**prepared.frames, **prepared.initial_state}
+            image = write_inputs(other.program, other.image, given)
+            return other, execute(other.program, image, chip).trace
+
+        with stage("explain"):
+            explanation = explain(
+                compiled, execution.trace, timing, chip, planned, statistics, layer_bounds, again
+            )
     allocation = compiled.allocation
     return RunResult(
         workload=workload.name,
@@ -234,6 +253,7 @@ def run(
         if timeline
         else None,
         fast_cycles=fast_cycles,
+        explanation=explanation,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from azsim.hardware.description import Hardware, structural_keys
 
-__all__ = ["changed_keys", "planned_hardware"]
+__all__ = ["changed_keys", "is_structural", "planned_hardware", "value_of", "with_value"]
 
 
 def planned_hardware(hardware: Hardware, preset: Hardware) -> Hardware:
@@ -25,7 +25,7 @@ def planned_hardware(hardware: Hardware, preset: Hardware) -> Hardware:
     wanted = dict(_values(hardware))
     planned: Any = preset
     for key in structural_keys():
-        planned = _changed(planned, key.split("."), wanted[key])
+        planned = with_value(planned, key, wanted[key])
     if hardware.decoder.at == "read":
         planned = replace(planned, mac=hardware.mac)
     return replace(planned, name=hardware.name, source=hardware.source)
@@ -39,6 +39,21 @@ def changed_keys(planned: Hardware, hardware: Hardware) -> dict[str, tuple[Any, 
         for key, value in _values(planned)
         if value != other[key] and key not in ("name", "source")
     }
+
+
+def is_structural(key: str, hardware: Hardware) -> bool:
+    """Whether a chip with another value of a key needs another program."""
+    return key in structural_keys() or (hardware.decoder.at == "read" and key.startswith("mac."))
+
+
+def value_of(hardware: Hardware, key: str) -> Any:
+    """Value of a dotted key."""
+    return dict(_values(hardware))[key]
+
+
+def with_value(hardware: Hardware, key: str, value: object) -> Hardware:
+    """Return the chip with another value of a dotted key, which is not checked."""
+    return _changed(hardware, key.split("."), value)
 
 
 def _values(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

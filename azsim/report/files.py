@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from azsim.errors import InputError
+from azsim.report.explain import explanation_document
 from azsim.report.json_text import json_text
 from azsim.report.timeline import trace_document
 from azsim.sim.result import KernelResult, RunResult
@@ -107,7 +108,7 @@ def _write_all(contents: Mapping[str, bytes], directory: Path) -> None:
 
 def run_document(result: RunResult) -> dict[str, object]:
     """Return the content of ``run.json``: where the figures come from, and the longer tables."""
-    comparison = result.comparison
+    comparison, explanation = result.comparison, result.explanation
     return {
         "schema_version": 1,
         "made_by": "azsim",
@@ -117,6 +118,7 @@ def run_document(result: RunResult) -> dict[str, object]:
         "clock_hz": result.clock_hz,
         "bounds": asdict(result.bounds),
         "weights": [asdict(weight) for weight in result.weights],
+        "explanation": explanation and explanation_document(explanation),
         "sram_capacity_bytes": dict(result.sram_capacity_bytes),
         "sram_map": [
             {

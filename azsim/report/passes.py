@@ -226,7 +226,8 @@ def _item_lines(items: Iterable[Item | Repeat], depth: int) -> Iterator[tuple[st
                 for name, value in item.operands.items()
             )
             engine = instruction_set().instructions[item.mnemonic].engine
-            yield item.layer, engine, depth, f"{item.mnemonic} {operands}"
+            rest = "" if item.but_last is None else "; not in the last round"
+            yield item.layer, engine, depth, f"{item.mnemonic} {operands}{rest}"
 
 
 def _allocation(title: str, value: Allocation) -> list[Listing]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from azsim.sim.explanation import Explanation
 from azsim.sim.statistics import Statistics
 
 __all__ = [
@@ -175,6 +176,8 @@ class RunResult:
         For the timeline.
     fast_cycles : int or None
         `Statistics.cycles` as the fast model has them, if the cycle-stepped one timed the run.
+    explanation : Explanation or None
+        Why it takes so long and what would help, if that was asked for.
     """
 
     workload: str
@@ -194,6 +197,7 @@ class RunResult:
     notes: tuple[str, ...] = ()
     events: Timeline | None = field(default=None, repr=False)
     fast_cycles: int | None = None
+    explanation: Explanation | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
