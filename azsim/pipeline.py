@@ -316,8 +316,8 @@ def run_kernel(
         statistics = measure(execution.trace, timing, program, chip)
     races, notes = None, kernel.notes
     if timing.issued_instructions > _MOST_CHECKED_INSTRUCTIONS:
-        most = f"more than {_MOST_CHECKED_INSTRUCTIONS:,} instructions were executed"
-        notes = (*notes, f"races were not looked for, as {most}")
+        many = f"more than {_MOST_CHECKED_INSTRUCTIONS:,} executed instructions"
+        notes = (*notes, f"races were not looked for in {many}; azsim check does")
     else:
         with stage("check races"):
             races = tuple(map(kernel.located, check_races(program, execution.trace)))

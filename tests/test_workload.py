@@ -591,6 +591,11 @@ def test_a_chip_in_place_of_a_workload_is_one_sentence(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "'az1' is a hardware preset; name a workload, and this with --hardware"
     )
+    with pytest.raises(ConfigError) as caught:
+        load_workload("k.azs")
+    assert str(caught.value) == (
+        "k.azs: is a program written by hand; azsim run, asm and inspect take it"
+    )
     path.write_text("name: x\nmodel: 3\nmac: {lanes: 8}\n")
     with pytest.raises(ConfigError, match="mac"):
         load_workload(path)

@@ -162,6 +162,9 @@ def _find(path_or_name: str | Path) -> Path:
         return workloads_directory() / f"{text}.yaml"
     if Path(text).suffix in _SUFFIXES or len(Path(text).parts) > 1:
         return Path(text)
+    if Path(text).suffix == ".azs":
+        sentence = "is a program written by hand; azsim run, asm and inspect take it"
+        raise ConfigError([f"{text}: {sentence}"])
     if text in preset_names():
         raise ConfigError([f"{text!r} is a hardware preset; {_WITH_HARDWARE}"])
     raise ConfigError([unknown("workload", text, workload_names()) + ", or a .yaml file"])

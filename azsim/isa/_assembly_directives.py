@@ -52,6 +52,7 @@ _PORT = Directive(
 )
 DIRECTIVES = {
     ".program": Directive(True),
+    ".constant": Directive(True, {"value": read_integer}),
     ".stream": Directive(
         False, {"frames": read_integer, "period_s": read_period, "paced": read_switch}
     ),

@@ -15,6 +15,7 @@ from azsim.isa._assembly_tokens import (
     REGISTERS,
     LineError,
     Token,
+    read_integer,
     read_operand,
     register_name,
     tokens_of,
@@ -27,7 +28,7 @@ from azsim.isa.spec import Field, instruction_set
 
 __all__ = ["Reader"]
 
-_OFFSET = re.compile(r"(.+)\+(0x[0-9a-fA-F]+|\d+)")
+_OFFSET = re.compile(rf"(.+)\+(0x[0-9a-fA-F]+|\d+|{LABEL})")
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,15 @@ class Reader:
     taps: list[Tap] = field(default_factory=list)
     declared: list[Data] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
+    constants: dict[str, int] = field(default_factory=dict)
     line: int = 0
     places: list[tuple[int, dict[str, int]]] = field(default_factory=list)
     """Of each instruction: its line, and the columns of its mnemonic ("") and of its operands."""
     _uses: list[_Use] = field(default_factory=list)
     _views: list[tuple[_Use, dict[str, int | float | str]]] = field(default_factory=list)
     _numbers: set[tuple[str, int]] = field(default_factory=lambda: {("scalar", 0)})
+    _broken: set[str] = field(default_factory=set)
+    """Names that lines which cannot be read would have set: nothing more is said of them."""
 
     # ---- after the last line
 
@@ -76,6 +80,8 @@ class Reader:
             known = self.labels if unit == "instruction" else registers[unit]
             if use.name in known:
                 self._set(use.index, use.operand.name, known[use.name])
+                continue
+            if use.name in self._broken:
                 continue
             hint = nearest(use.name, known)
             sentence = f"no label '{use.name}'"
@@ -121,10 +127,8 @@ class Reader:
             if other is not data and not (is_port and None not in (data.addr, other.addr)):
                 sentence = f"'{data.name}' is declared twice, first in line {other.line}"
                 self._problem(data, f".{data.kind}: {sentence}")
-            if data.like is not None and (
-                data.like not in {entry.name for entry in self.declared if entry.like is None}
-            ):
-                known = [entry.name for entry in self.declared if entry.like is None]
+            known = [entry.name for entry in self.declared if entry.like is None]
+            if data.like is not None and data.like not in {*known, *self._broken}:
                 sentence = f"like: no data '{data.like}' is declared{nearest(data.like, known)}"
                 self._problem(data, f".buffer: {sentence}")
         for region in {region.name for region in self.regions} & first.keys():
@@ -132,8 +136,8 @@ class Reader:
                 data = first[region]
                 self._problem(data, f".{data.kind}: a region is named '{region}' too")
         for use, _ in self._views:
-            if self._data_of(use.name)[0] not in first:
-                name = self._data_of(use.name)[0]
+            name, _ = self._data_of(use.name)
+            if name not in {*first, *self._broken}:
                 self._problem(
                     use, f"view: addr: no data '{name}' is declared{nearest(name, first)}"
                 )
@@ -143,7 +147,9 @@ class Reader:
         match = _OFFSET.fullmatch(text)
         if match is None or any(data.name == text for data in self.declared):
             return text, 0
-        return match[1], int(match[2], 0)
+        if match[2] in self.constants:
+            return match[1], self.constants[match[2]]
+        return (match[1], int(match[2], 0)) if match[2][0].isdecimal() else (text, 0)
 
     @staticmethod
     def _has_region(data: Data) -> bool:
@@ -204,11 +210,19 @@ class Reader:
     # ---- line by line
 
     def read(self, line: str) -> None:
-        """Read one line."""
+        """Read one line; what is wrong with it goes to `problems`."""
         self.line += 1
-        tokens = tokens_of(line)
-        if not tokens:
-            return
+        tokens: list[Token] = []
+        try:
+            tokens = tokens_of(line)
+            if tokens:
+                self._statement(tokens)
+        except LineError as problem:
+            self.problems.append(f"{self.line}:{problem.column}: {problem.sentence}")
+            names = tokens[1:2] if tokens and tokens[0].value in DATA_DIRECTIVES else tokens
+            self._broken.update(t.value for t in names if t.key in (None, "view", "to"))
+
+    def _statement(self, tokens: list[Token]) -> None:
         head = tokens[0]
         if head.key is None and re.fullmatch(LABEL + ":", head.value):
             label = head.value[:-1]
@@ -247,8 +261,9 @@ class Reader:
             elif key in values:
                 raise LineError(token.column, f"{head.value}: {key}: is given twice")
             else:
+                text = self._number(token.value) if reader is read_integer else token.value
                 try:
-                    values[key] = reader(token.value)
+                    values[key] = reader(text)
                 except EncodeError as error:
                     raise LineError(token.value_column, f"{head.value}: {key}: {error}") from None
                 columns[key] = token.value_column
@@ -268,10 +283,18 @@ class Reader:
             sentence = f"{token.key}: no such operand{nearest(token.key, known)}"
         raise LineError(token.column, f"{where}: {sentence}")
 
+    def _number(self, text: str) -> str:
+        """A number, or the constant that a text names."""
+        return str(self.constants.get(text, text))
+
     def _apply(self, head: Token, name: str | None, values: dict[str, Any]) -> None:
         match head.value:
             case ".program":
                 self.name = name or ""
+            case ".constant":
+                if name in self.constants:
+                    raise LineError(head.column, f".constant: '{name}' is given twice")
+                self.constants[name or ""] = values["value"]
             case ".stream":
                 self.stream = Stream(**values)
             case ".layer":
@@ -319,11 +342,14 @@ class Reader:
                 uses.append(_Use(*place, operand, token.value, is_set))
                 operands[key] = 0
                 continue
+            is_number = operand.kind in ("int", "uint") and operand.unit not in REGISTERS
+            text = self._number(token.value) if is_number else token.value
             try:
-                operands[key] = read_operand(operand, token.value)
+                operands[key] = read_operand(operand, text)
             except EncodeError as error:
-                place_text = f"{head.value}: {key}"
-                raise LineError(token.value_column, f"{place_text}: {error}") from None
+                hint = nearest(text, self.constants) if is_number else ""
+                sentence = f"{head.value}: {key}: {error}{hint}"
+                raise LineError(token.value_column, sentence) from None
             if operand.unit in REGISTERS:
                 self._numbers.add((operand.unit, int(operands[key])))
         try:

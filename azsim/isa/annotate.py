@@ -61,6 +61,7 @@ def regions_of_views(program: Program) -> list[_Names]:
         for place in after[index]:
             old = before[place]
             new = state if old is None else _joined(old, state)
+            new = state if new == state else new  # one dictionary for as many places as can be
             if new != old:
                 before[place] = new
                 todo.append(place)
@@ -68,10 +69,11 @@ def regions_of_views(program: Program) -> list[_Names]:
 
 
 def _joined(left: _Names, right: _Names) -> _Names:
-    return {
-        number: left.get(number, frozenset()) | right.get(number, frozenset())
-        for number in left.keys() | right.keys()
-    }
+    joined = dict(left)
+    for number, names in right.items():
+        old = joined.get(number)
+        joined[number] = names if old is None or old is names else old | names
+    return joined
 
 
 def loop_labels(instructions: Sequence[Instruction]) -> dict[int, str]:

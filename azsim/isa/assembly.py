@@ -32,6 +32,7 @@ Who writes a program by hand leaves numbers to the assembler::
 
     view view=rows addr=x                     ; space, type, shape and strides are those of x
     view view=second addr=x+32 rows=1         ; bytes further on; what is given counts
+    .constant row value=32                    ; for any number, and after a +
     scalar to=count number=5
     load dst=v7 src=rows
 
@@ -51,7 +52,7 @@ import numpy as np
 
 from azsim.errors import AssemblyError
 from azsim.isa._assembly_reader import Reader
-from azsim.isa._assembly_tokens import BARE, REGISTERS, SCALAR, LineError
+from azsim.isa._assembly_tokens import BARE, REGISTERS, SCALAR
 from azsim.isa.annotate import comments, loop_labels
 from azsim.isa.assembly_data import Data
 from azsim.isa.encode import canonical
@@ -272,11 +273,8 @@ class Source:
 def read(text: str, *, name: str = "program", is_whole: bool = False) -> Source:
     """Read a program whose data is still to be placed; parameters and errors as `parse`."""
     reader = Reader(name)
-    for number, line in enumerate(text.split("\n"), 1):
-        try:
-            reader.read(line)
-        except LineError as problem:
-            reader.problems.append(f"{number}:{problem.column}: {problem.sentence}")
+    for line in text.split("\n"):
+        reader.read(line)
     reader.resolve()
     if is_whole and not reader.problems:
         reader.check_control_flow()

@@ -323,7 +323,9 @@ def _choice(weight: Data, hardware: Hardware) -> CodecChoice:
 
 
 def _codec_problems(where: str, weight: Data, hardware: Hardware) -> Iterator[str]:
-    if _choice(weight, hardware).name != weight.codec:
+    choice = _choice(weight, hardware)
+    drops_palette = weight.parameters.get("palette") and not choice.parameters.get("palette")
+    if choice.name != weight.codec or drops_palette:
         known = ", ".join(hardware.decoder.codecs)
         yield f"{where}: {hardware.name} does not decode '{weight.codec}', allowed are {known}"
 
