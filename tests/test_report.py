@@ -193,6 +193,22 @@ def test_terminal_text(width: int, update_golden: bool) -> None:
     assert not re.search(r" $", shown, re.MULTILINE)
 
 
+def test_a_layer_that_ran_behind_another_has_no_share_above_the_whole() -> None:
+    result = small_result()
+    first, second, _, last = result.statistics.layers
+    hidden = dataclasses.replace(
+        layer("/fc/Gemm", 100, macs=131_072, mac=600, vector=100), mac_utilization=2.56
+    )
+    statistics = dataclasses.replace(result.statistics, layers=(first, second, hidden, last))
+    bounds = {"/fc/Gemm": Bounds(0, 0, 512, 80, 60)}
+    shown = tables.render(
+        [text.layers(dataclasses.replace(result, statistics=statistics, layer_bounds=bounds))], 120
+    )
+    (line,) = (line for line in shown.splitlines() if line.startswith("/fc/Gemm"))
+    assert line.split()[-7:] == ["42.7", "mac", "600,", "vector", "100", "mac,", "overlap"]
+    assert line.split()[:3] == ["/fc/Gemm", "100", "10.0"]
+
+
 @pytest.mark.parametrize("width", [40, 60, 200])
 def test_text_breaks_at_no_width(width: int) -> None:
     shown = tables.render(text.run_report(small_result()), width)

@@ -23,6 +23,7 @@ from azsim.report.units import (
     times,
 )
 from azsim.sim.result import Bounds, Comparison, Measured, RunResult
+from azsim.sim.statistics import LayerStatistics
 
 __all__ = [
     "LEGEND",
@@ -44,6 +45,7 @@ LEGEND = (
 )
 _MAP_ROWS = 16
 _BAR_CELLS = 40
+_BUSY_SHOWN = 2
 
 
 def run_report(result: RunResult) -> list[RenderableType]:
@@ -243,7 +245,7 @@ def _bound(cycles: int, bounds: Bounds) -> str:
     if not bound:
         return ""
     name = bounds.bound_by if bound == bounds.bound_cycles else "path"
-    return f"{name} {cycles / bound:.2f} x"
+    return f"{name} {cycles / bound:.2f} x" if cycles >= bound else f"{name}, overlap"
 
 
 def layers(result: RunResult) -> RenderableType:
@@ -253,7 +255,7 @@ def layers(result: RunResult) -> RenderableType:
     grid.add_column("layer", overflow="fold", ratio=3, min_width=10)
     for name in ("cycles", "share %", "DRAM B", "MACs", "exec. %", "util. %"):
         grid.add_column(name, justify="right", no_wrap=True)
-    grid.add_column("busy, % of cycles", overflow="fold", ratio=3, min_width=10)
+    grid.add_column("busy, cycles", overflow="fold", ratio=3, min_width=10)
     grid.add_column("bound by", no_wrap=True)
     for layer in stats.layers:
         grid.add_row(
@@ -263,8 +265,8 @@ def layers(result: RunResult) -> RenderableType:
             compact(layer.dram_read_bytes + layer.dram_write_bytes),
             compact(layer.macs) if layer.macs else "",
             _hundredths(layer.macs_executed, layer.macs),
-            _hundredths(layer.mac_utilization, bool(layer.macs)),
-            _busy(layer.busy_cycles, layer.cycles),
+            _hundredths(_utilization(layer), bool(layer.macs)),
+            _busy(layer.busy_cycles),
             _bound(layer.cycles, result.bounds_of(layer.name)),
         )
     grid.add_section()
@@ -279,18 +281,26 @@ def layers(result: RunResult) -> RenderableType:
         "",
         "",
     )
-    return spaced(grid)
+    return spaced(grid, "busy: the two busiest; overlap: work ran before the layer before was over")
 
 
 def _hundredths(part: float, whole: float) -> str:
     return f"{100 * part / whole:.1f}" if whole else ""
 
 
-def _busy(cycles_of: Mapping[str, int], cycles: int) -> str:
-    """Busiest first; work that overlaps the layer before can make more than 100 %."""
+def _busy(cycles_of: Mapping[str, int]) -> str:
+    """The busiest engines; together they may be more than the layer's cycles."""
     ordered = sorted(cycles_of.items(), key=lambda item: -item[1])
-    shares = ((name, round(100 * busy / max(cycles, 1))) for name, busy in ordered)
-    return ", ".join(f"{name} {share}" for name, share in shares if share)
+    shown = [entry for entry in ordered if entry[1]][:_BUSY_SHOWN]
+    # Without a space between a figure and its prefix, where lines would break.
+    return ", ".join(f"{name} {compact(busy).replace(' ', '')}" for name, busy in shown)
+
+
+def _utilization(layer: LayerStatistics) -> float:
+    """Of the layer's cycles, or of those of the array where they ran behind the layer before."""
+    return (
+        layer.mac_utilization * layer.cycles / max(1, layer.cycles, layer.busy_cycles.get("mac", 0))
+    )
 
 
 def engines(result: Measured) -> RenderableType:
