@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_the_program_of_a_real_model_comes_back(chip: str) -> None:
     compiled = compile_workload(load_workload("vad_silero"), load_hardware(chip))
     text = same_again(compiled.program)
     assert "\nloop_1:\nloop count=32\n" in text
-    assert "\nend_loop  ; of loop_1\n" in text
+    assert re.search(r"\nend_loop +; of loop_1\n", text)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.azs")), ids=lambda path: path.stem)
@@ -100,6 +101,9 @@ vector_quantize dst=v1 src=v2 scale=v1
 halt
 """
     shown = assembly.format(assembly.parse(text), commented=True)
+    (first,) = [line for line in shown.splitlines() if "a <- x" in line]
+    assert first.index(";") == 66
+    shown = re.sub(" +; ", "  ; ", shown)
     lines = [line for line in shown.splitlines() if not line.startswith((".", "view view=v"))]
     rule = "-" * 84
     assert lines[1:] == [
@@ -149,7 +153,7 @@ def test_loops_have_labels_from_outside_in() -> None:
     assert loop_labels(program.instructions) == {
         0: "loop_1", 1: "loop_2", 2: "loop_2", 3: "loop_1", 4: "loop_3", 5: "loop_3",
     }  # fmt: skip
-    shown = assembly.format(program, commented=True)
+    shown = re.sub(" +; ", "  ; ", assembly.format(program, commented=True))
     assert "\nloop_1:\nloop count=2\n  loop_2:\n  loop count=3\n  end_loop  ; of loop_2\n" in shown
     assert "\nend_loop\nhalt\n" in shown  # one too many has no loop
 

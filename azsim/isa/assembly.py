@@ -71,6 +71,7 @@ __all__ = [
 
 
 _RULE = "-" * 90
+_NOTE_COLUMN = 64  # from where notes stand, behind instructions that are no longer
 
 # ----------------------------------------------------------------------------- to text
 
@@ -132,7 +133,8 @@ def format(program: Program, *, numbered: bool = False, commented: bool = False)
         indent = "  " * max(depth, 0)
         depth += instruction.mnemonic == "loop"
         note = "  ".join([*([str(index)] if numbered else []), *filter(None, [notes[index]])])
-        lines.append(f"{indent}{text}{note and '  ; '}{note}")
+        text = f"{indent}{text}"
+        lines.append(f"{text:<{_NOTE_COLUMN}}  ; {note}" if note else text)
     return "\n".join(lines) + "\n"
 
 
