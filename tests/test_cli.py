@@ -626,7 +626,7 @@ def test_check(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     finding = checks["races"]["findings"][0]
     assert (finding["instruction"], finding["layer"]) == (4, None)
     assert finding["text"] == {
-        "4": "vector_unary dst=v1 src=v1 peak=v0 function=relu",
+        "4": "vector_unary dst=v1 src=v1 function=relu",
         "3": "load dst=v1 src=v0",
     }
     assert main(["check", "race.azs"]) == 1
