@@ -634,7 +634,7 @@ def test_check(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.startswith(
         "races: instruction 4 (vector_unary): reads activation bytes [0x0, 0x20) of 'a' that "
         "instruction 3 (load) writes, and no wait orders the two\n"
-        "    4: vector_unary dst=v1 src=v1 peak=v0 function=relu\n    3: load dst=v1 src=v0\n"
+        "    4: vector_unary dst=v1 src=v1 function=relu\n    3: load dst=v1 src=v0\n"
     )
     assert "races        1 finding " in shown
     Path("loop.azs").write_text(RACE.replace("halt", LOOP).replace("unary", "unary wait_load=1"))
