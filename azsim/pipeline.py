@@ -225,9 +225,19 @@ def run(
             image = write_inputs(other.program, other.image, given)
             return other, execute(other.program, image, chip).trace
 
-        with stage("explain"):
+        with stage("explain"):  # by the fast model, as other chips are timed with that
+            trace, program = execution.trace, compiled.program
+            own = replay(trace, program, chip) if exact_timing else timing
             explanation = explain(
-                compiled, execution.trace, timing, chip, planned, statistics, layer_bounds, again
+                compiled,
+                trace,
+                own,
+                chip,
+                planned,
+                measure(trace, own, program, chip) if exact_timing else statistics,
+                layer_bounds,
+                again,
+                lambda done, total: None if progress is None else progress("explain", done, total),
             )
     allocation = compiled.allocation
     return RunResult(

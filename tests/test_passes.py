@@ -129,7 +129,7 @@ def _missing_block(made: dict[str, Any]) -> Any:
 
 
 def _wrong_slot(made: dict[str, Any]) -> Any:
-    schedule = made["order"]
+    schedule = made["prefetch"]
     body = tuple(
         item for item in schedule.body
         if not (isinstance(item, Item) and item.mnemonic == "weight_load")
@@ -216,8 +216,10 @@ def test_a_slot_that_holds_something_else_is_named() -> None:
     compile_graph(
         compress(graph), hardware, Stream(2, None, False), {}, "g", made.__setitem__
     )  # fmt: skip
-    with pytest.raises(CompileError, match=r"after order: layer MatMul_y: mac_matmul reads src2 "):
-        check_pass("order", _wrong_slot(made), made, hardware)
+    with pytest.raises(
+        CompileError, match=r"after prefetch: layer MatMul_y: mac_matmul reads src2 "
+    ):
+        check_pass("prefetch", _wrong_slot(made), made, hardware)
 
 
 # ------------------------------------------------------------------------------- folding

@@ -19,6 +19,7 @@ from azsim.compiler.image import build_image
 from azsim.compiler.lower import lower
 from azsim.compiler.order import order
 from azsim.compiler.parameters import place_parameters
+from azsim.compiler.prefetch import prefetch
 from azsim.compiler.schedule import Schedule, check_windows
 from azsim.compiler.select import select_codecs
 from azsim.compiler.stored import used_codec
@@ -42,6 +43,7 @@ PASSES = (
     "select",
     "encode",
     "order",
+    "prefetch",
     "allocate",
     "emit",
     "synchronize",
@@ -164,6 +166,7 @@ def compile_graph(
     blocks = after("encode", encode_tiles(compressed, plan, hardware))
     schedule = after("order", order(lowering, plan, parameters, blocks, stream.frames, state))
     check_windows(schedule)
+    schedule = after("prefetch", prefetch(schedule))
     allocation = after("allocate", allocate(schedule, hardware))
     emitted = after("emit", emit(schedule, allocation))
     program = after(

@@ -1,7 +1,8 @@
-"""Order: the whole program as items, with tiles, weight loads and stores in place.
+"""Order: the whole program as items, with tiles, transfers and stores in place.
 
-Contract: takes lowered steps and the tile plan; every step becomes items in the same order, and
-`azsim.compiler.prefetch` puts the loads of streamed tiles between them.
+Contract: takes lowered steps and the tile plan, gives a schedule in which every step has become
+items, in the same order, and what stays is loaded at the start.  The loads of other tiles are
+beside it, by name (`Schedule.loads`), for `azsim.compiler.prefetch` to place.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 
 from azsim.compiler.parameters import PARAMETERS, Parameters, has_one_scale, matmuls
-from azsim.compiler.prefetch import Prefetcher
 from azsim.compiler.schedule import (
     FRAME_LOOP,
     Item,
@@ -72,13 +72,6 @@ class _Orderer:
         self.blocks = blocks
         self.storages: dict[str, Storage] = {}
         self._loops = 1000
-        self._tile_named = {tile.name: tile for tile in self._tiles()}
-        streamed: dict[str, Storage] = {}
-        self.prefetcher = Prefetcher(
-            streamed,
-            self.storages,
-            lambda name, layer: self._load_tile(self._tile_named[name], layer),
-        )
         self._bias_buffers = {
             step.bias.buffer
             for step in matmuls(step for _, step in lowering.steps)
@@ -99,11 +92,8 @@ class _Orderer:
             self._dram(PARAMETERS, "f32", size)
         for tile in self._tiles():
             dtype, size = self._form(tile)
-            storage = Storage(tile.name, "weight", dtype, size, tile.name in plan.pinned)
-            if tile.name in plan.pinned:
-                self.storages[tile.name] = storage
-            else:
-                streamed[tile.name] = storage
+            is_pinned = tile.name in plan.pinned
+            self.storages[tile.name] = Storage(tile.name, "weight", dtype, size, is_pinned)
             rows, cols = rows_and_cols(len(blocks[tile.name]))
             self._dram(block_name(tile), "u8", rows * cols, named=block_name(tile))
 
@@ -430,5 +420,9 @@ def order(
         shape = lowering.views[target].shape
         view = replace(lowering.views[source], shape=shape, strides=_c_strides(shape))
         finish += orderer.port_store(target, view, STATE, {}, 1)
-    placed = orderer.prefetcher.place(startup, body, frames)
-    return Schedule(*placed, tuple(finish), frames, orderer.storages)
+    loads = {
+        tile.name: orderer._load_tile(tile, STARTUP)
+        for tile in orderer._tiles()
+        if tile.name not in plan.pinned
+    }
+    return Schedule(tuple(startup), tuple(body), tuple(finish), frames, orderer.storages, loads)

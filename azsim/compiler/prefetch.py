@@ -1,7 +1,7 @@
 """Prefetch: the loads of tiles that do not stay, ahead of the products that need them.
 
-Contract: takes startup and body, whose items multiply by streamed tiles by name, and gives them
-with each tile in one of the two slots and a load ahead of each use.
+Contract: takes a schedule whose items multiply by streamed tiles by name, gives it with each of
+these tiles in one of the two slots and a load ahead of each use.
 
 Uses take turns with the slots, so that the load of one tile hides behind the product with the
 other.  A load stands right behind the last product with what its slot held before: across steps,
@@ -24,13 +24,27 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Storage, accesses, walk
+from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Schedule, Storage, accesses, walk
 from azsim.ops.lowering import Access
 
-__all__ = ["Prefetcher"]
+__all__ = ["Prefetcher", "prefetch"]
 
 _NUM_SLOTS = 2
 _Items = tuple[Item | Repeat, ...]
+
+
+def prefetch(schedule: Schedule) -> Schedule:
+    """Place the loads of a schedule's streamed tiles."""
+    tiles = {name: schedule.storages[name] for name in schedule.loads}
+    storages = {name: one for name, one in schedule.storages.items() if name not in tiles}
+
+    def load(name: str, layer: str) -> Item:
+        return replace(schedule.loads[name], layer=layer)
+
+    startup, body = Prefetcher(tiles, storages, load).place(
+        schedule.startup, schedule.body, schedule.frames
+    )
+    return replace(schedule, startup=startup, body=body, storages=storages, loads={})
 
 
 @dataclass(frozen=True)

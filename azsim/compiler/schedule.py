@@ -80,7 +80,8 @@ class Repeat:
 class Schedule:
     """The whole program before addresses: once, for each frame, once.
 
-    `frames` is the number of times that `body` runs.
+    `frames` is the number of times that `body` runs.  `loads` has, by name, the item that loads
+    each tile that does not stay, until `azsim.compiler.prefetch` has put it where it is needed.
     """
 
     startup: tuple[Item | Repeat, ...]
@@ -88,6 +89,7 @@ class Schedule:
     finish: tuple[Item | Repeat, ...]
     frames: int
     storages: Mapping[str, Storage]
+    loads: Mapping[str, Item] = field(default_factory=dict)
 
 
 def rows_and_cols(size: int) -> tuple[int, int]:

@@ -235,7 +235,7 @@ def _schedule(schedule: Schedule, earlier: _Earlier, hardware: Hardware) -> Iter
 
 
 def _allocation(allocation: Allocation, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
-    schedule: Schedule = earlier["order"]
+    schedule = [value for value in earlier.values() if isinstance(value, Schedule)][-1]
     room = {"weight": hardware.weight_sram.bytes, "activation": hardware.activation_sram.bytes}
     for space in room:
         placed = sorted(
@@ -295,6 +295,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "select": _weights,
         "encode": _blocks,
         "order": _schedule,
+        "prefetch": _schedule,
         "allocate": _allocation,
         "synchronize": _program,
         "image": _image,

@@ -54,6 +54,7 @@ def explain(
     statistics: Statistics,
     bounds: Mapping[str, Bounds],
     run: Run,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Explanation:
     """Explain a run.
 
@@ -71,8 +72,10 @@ def explain(
         By layer.
     run : callable
         Compiles for another chip and executes there.
+    progress : callable, optional
+        ``progress(done, total)``.
     """
-    variants = _variants(compiled, trace, hardware, planned, statistics.cycles, run)
+    variants = _variants(compiled, trace, hardware, planned, statistics.cycles, run, progress)
     room = _room(compiled, hardware)
     stalls = layer_stalls(trace, timing, compiled.program)
     return Explanation(
@@ -97,9 +100,11 @@ def _variants(
     planned: Hardware,
     cycles: int,
     run: Run,
+    progress: Callable[[int, int], None],
 ) -> tuple[Variant, ...]:
     found = []
-    for key, factor in _CHANGES:
+    for number, (key, factor) in enumerate(_CHANGES):
+        progress(number, len(_CHANGES))
         old = value_of(hardware, key)
         new = type(old)(old * factor)
         if new == old or new > _MOST.get(key, new):
