@@ -20,8 +20,12 @@ from azsim.errors import AssemblyError, AzsimError, InputError, MachineError
 from azsim.hardware import load_hardware
 from azsim.inputs.tensors import read_npz
 from azsim.isa import assembly
-from azsim.isa.program import Region
+from azsim.isa.encode import canonical
+from azsim.isa.program import Instruction, Region
 from azsim.report.files import npz_bytes
+from azsim.sim.execute import execute
+from azsim.sim.races import check_races
+from azsim.stages.kernel import load_kernel
 from kernels import DATA, EXAMPLES, STATEMENTS, sparse_codes
 
 F = np.float32
@@ -111,6 +115,29 @@ def test_the_greedy_loop_is_left_when_the_data_says() -> None:
         run_kernel(EXAMPLES / "greedy.azs", arrays).executed_instructions for arrays in (data, full)
     )
     assert long - short == 11 * 15 + 1  # rounds of 15 words; the branch out skips the last one
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_every_wait_of_an_example_is_needed(name: str) -> None:
+    """Dropped, or one instruction looser, it leaves a race; nothing waits longer than it has to."""
+    chip = load_hardware("az1")
+    kernel = load_kernel(EXAMPLES / f"{name}.azs", DATA[name](), "the data", chip)
+    instructions = kernel.program.instructions
+    waits = [
+        (index, operand, int(value))
+        for index, entry in enumerate(instructions)
+        for operand, value in entry.operands.items()
+        if operand.startswith("wait_")
+    ]
+    assert len(waits) >= 5
+    for index, operand, value in waits:
+        for looser in (0, value + 1):
+            mutated = list(instructions)
+            operands = {**instructions[index].operands, operand: looser}
+            mutated[index] = canonical(Instruction(instructions[index].mnemonic, operands))
+            program = replace(kernel.program, instructions=tuple(mutated))
+            found = check_races(program, execute(program, kernel.image, chip).trace)
+            assert found, f"{kernel.places[index]}: {operand}={looser}"
 
 
 def test_blocks_are_smaller_than_their_codes_and_zeros_are_skipped() -> None:
