@@ -361,6 +361,25 @@ def test_constants_stand_for_numbers() -> None:
     ]
 
 
+def test_views_of_all_data_at_once() -> None:
+    text = ".input x shape=2x3\n.buffer y space=weight shape=4\n"
+    one_by_one = assembly.parse(
+        text + "view view=y addr=y rows=1\nview view=x addr=x\nload dst=y src=x\nhalt"
+    )
+    assert assembly.parse(text + "view view=y addr=y rows=1\n.views\nload dst=y src=x\nhalt") == (
+        one_by_one
+    )
+    later = assembly.parse(text + ".views\n.buffer z space=weight shape=3\n.views\nhalt")
+    assert [later.region_of_view[index] for index in range(3)] == ["x", "y", "z"]
+    assert len(later.instructions) == 4
+    assert message(".input v1 shape=3\n.input w.0 shape=3\n  .views") == [
+        "3:3: .views: 'v1' cannot be the name of a register",
+    ]
+    assert message(".input x shape=70000\n.views") == [
+        "2:1: view: cols: got 70000, allowed is 1 to 65536",
+    ]
+
+
 def test_registers_that_the_text_numbers_are_left_alone() -> None:
     program = assembly.parse(
         "view view=v0\nview view=v2\nview view=a\nview view=b\nload dst=a src=b"
@@ -681,8 +700,9 @@ def test_a_long_run_is_not_looked_at_for_races(save: Save, monkeypatch: pytest.M
 # -------------------------------------------------------------------------- any text at all
 
 WORDS = """
-    .input .output .weight .buffer .region .stream .constant view load scalar branch weight_load
-    halt x y w shape=2x3 shape=scalar shape=0 shape=99999999999x9 dtype=f32 dtype=i4 frames=2
+    .input .output .weight .buffer .region .stream .constant .views view load scalar branch
+    weight_load halt x y w shape=2x3 shape=scalar shape=0 shape=99999999999x9 dtype=f32
+    dtype=i4 frames=2
     frames=-1 addr=x addr=x+4 addr=0x40 addr=-4 addr=+4 addr=y+99999999999 space=weight
     space=activation like=x like=w codec=bitmap codec=nm bits=4 bits=99 n=2 view=a view=v9 dst=a
     src=b to=n left=n target=x rows=0 rows=4 cols=3 region=x first=0 last=0 start=0x0 size=16 x:

@@ -66,6 +66,7 @@ DIRECTIVES = {
         {"space": read_enum("space")},
         {"dtype": read_enum("dtype"), "shape": read_shape, "like": str, "addr": read_integer},
     ),
+    ".views": Directive(False),
     ".layer": Directive(True),
     ".in": Directive(None),
     ".region": Directive(

@@ -283,6 +283,20 @@ class Reader:
             sentence = f"{token.key}: no such operand{nearest(token.key, known)}"
         raise LineError(token.column, f"{where}: {sentence}")
 
+    def _view_all(self, head: Token) -> None:
+        """Emit a ``view`` of its own name for all data so far that has none of that name."""
+        known = {use.name for use in self._uses if use.is_set}
+        field = instruction_set().fields["view"]
+        for name in dict.fromkeys(data.name for data in self.declared):
+            if not register_name(field, name):
+                raise LineError(head.column, f".views: '{name}' cannot be the name of a register")
+            if name not in known:
+                words = [(key, name) for key in ("view", "addr")]
+                self._instruction(
+                    Token(head.column, None, "view", head.column),
+                    [Token(head.column, key, value, head.column) for key, value in words],
+                )
+
     def _number(self, text: str) -> str:
         """A number, or the constant that a text names."""
         return str(self.constants.get(text, text))
@@ -295,6 +309,8 @@ class Reader:
                 if name in self.constants:
                     raise LineError(head.column, f".constant: '{name}' is given twice")
                 self.constants[name or ""] = values["value"]
+            case ".views":
+                self._view_all(head)
             case ".stream":
                 self.stream = Stream(**values)
             case ".layer":

@@ -30,6 +30,7 @@ Who writes a program by hand leaves numbers to the assembler::
     .buffer w_sram space=weight dtype=i4 shape=16x8
     .buffer w_block space=weight like=w       ; as many bytes as the block
 
+    .views                                    ; view view=x addr=x, and so on for all data so far
     view view=rows addr=x                     ; space, type, shape and strides are those of x
     view view=second addr=x+32 rows=1         ; bytes further on; what is given counts
     .constant row value=32                    ; for any number, and after a +
