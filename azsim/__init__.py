@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from azsim.frontend.workload import Workload, load_workload
     from azsim.hardware import Hardware, load_hardware
     from azsim.pipeline import run, run_kernel
-    from azsim.sim.result import Comparison, KernelResult, RunResult
+    from azsim.sim.kernel_result import KernelResult
+    from azsim.sim.result import Comparison, RunResult
 
 __all__ = [
     "KernelResult",
@@ -33,7 +34,7 @@ __all__ = [
 
 # Imported when first asked for, so that `import azsim` and `azsim --help` are quick.
 _HOMES = {
-    "KernelResult": "azsim.sim.result",
+    "KernelResult": "azsim.sim.kernel_result",
     "RunResult": "azsim.sim.result",
     "load_hardware": "azsim.hardware",
     "load_workload": "azsim.frontend.workload",

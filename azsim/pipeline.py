@@ -28,8 +28,9 @@ from azsim.inputs.tensors import read_npz
 from azsim.machine.trace import Trace
 from azsim.resources import DEFAULT_HARDWARE
 from azsim.sim.execute import execute, write_inputs
+from azsim.sim.kernel_result import KernelResult
 from azsim.sim.races import check_races
-from azsim.sim.result import Bounds, KernelResult, RunResult, WeightFigures
+from azsim.sim.result import Bounds, RunResult, WeightFigures
 from azsim.sim.statistics import Statistics, measure
 from azsim.sim.timing import replay
 from azsim.stages import record

@@ -20,7 +20,8 @@ from azsim.errors import InputError
 from azsim.report.explain import explanation_document
 from azsim.report.json_text import json_text
 from azsim.report.timeline import trace_document
-from azsim.sim.result import KernelResult, RunResult
+from azsim.sim.kernel_result import KernelResult
+from azsim.sim.result import RunResult
 
 __all__ = [
     "check_file_writable",

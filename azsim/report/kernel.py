@@ -14,7 +14,7 @@ from azsim.report.units import (
     percent,
     rate,
 )
-from azsim.sim.result import KernelResult
+from azsim.sim.kernel_result import KernelResult
 
 __all__ = ["kernel_tables"]
 

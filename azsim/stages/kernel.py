@@ -22,7 +22,7 @@ from azsim.isa.encode import nearest
 from azsim.isa.program import DramImage, Port, Program
 from azsim.isa.program_file import load_program
 from azsim.machine.state import NUMPY_TYPES
-from azsim.sim.result import BlockFigures
+from azsim.sim.kernel_result import BlockFigures
 
 __all__ = ["Kernel", "assemble", "load_kernel", "needed_data", "read_source", "zero_image"]
 
