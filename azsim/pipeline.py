@@ -15,9 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from azsim.compiler.bounds import engine_bounds
-from azsim.compiler.compile import Compiled, Observe, compile_graph
-from azsim.compiler.fuse import fuse
-from azsim.compiler.lower import lower
+from azsim.compiler.compile import Compiled, Observe, compile_graph, necessary_steps
 from azsim.compiler.parameters import place_parameters
 from azsim.errors import CodecError, CompileError, ConfigError, MachineError
 from azsim.frontend.workload import Workload, load_workload
@@ -361,7 +359,7 @@ def _bounds(
     planned: Hardware,
     statistics: Statistics,
 ) -> tuple[Bounds, dict[str, Bounds]]:
-    lowering = fuse(lower(compiled.compressed), planned)
+    lowering = necessary_steps(compiled.compressed, planned)
     bounds, layers = engine_bounds(
         lowering,
         hardware,

@@ -17,6 +17,7 @@ from azsim.compiler.fold import fold
 from azsim.compiler.fuse import fuse
 from azsim.compiler.image import build_image
 from azsim.compiler.lower import lower
+from azsim.compiler.narrow import narrow
 from azsim.compiler.order import order
 from azsim.compiler.parameters import place_parameters
 from azsim.compiler.prefetch import prefetch
@@ -38,6 +39,7 @@ PASSES = (
     "fold",
     "lower",
     "fuse",
+    "narrow",
     "parameters",
     "tile",
     "select",
@@ -160,6 +162,7 @@ def compile_graph(
     folded = after("fold", fold(compressed))
     lowering = after("lower", lower(folded.compressed))
     lowering = after("fuse", fuse(lowering, hardware))
+    lowering = after("narrow", narrow(lowering))
     parameters = after("parameters", place_parameters(lowering))
     plan = after("tile", choose_tiles(lowering, hardware, 4 * parameters.values.size))
     compressed = after("select", select_codecs(folded.compressed, plan, hardware))
@@ -189,8 +192,8 @@ def compile_graph(
 
 
 def necessary_steps(compressed: CompressedGraph, hardware: Hardware) -> Lowering:
-    """Lower and fuse as `compile_graph` does, for bounds on the work that is left."""
-    return fuse(lower(compressed), hardware)
+    """Lower and rewrite steps as `compile_graph` does, for bounds on the work that is left."""
+    return narrow(fuse(lower(compressed), hardware))
 
 
 def _program(

@@ -13,7 +13,7 @@ constant is left as it is: ``(acc * scale) * c`` has other bits than ``acc * (sc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 from azsim.arith import DRAIN_FUNCTIONS, TABLE_FUNCTIONS
 from azsim.compiler.critical_path import binary_cycles, flat_steps, unary_cycles
 from azsim.compiler.tile import element_width
+from azsim.compiler.windows import all_windows, elements, inner_steps, step_windows
 from azsim.hardware.description import Hardware
 from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.ops.lowering import (
@@ -96,8 +97,8 @@ class _Fuser:
         graph = lowering.compressed.graph
         self._kept = {lowering.views[name].buffer for name in (*graph.outputs, *graph.inputs)}
         self._times: dict[str, int] = {}
-        for step in _flat(step for _, step in lowering.steps):
-            for buffer in {access.buffer for access in _windows(step).values()}:
+        for step in inner_steps(step for _, step in lowering.steps):
+            for buffer in {access.buffer for access in step_windows(step).values()}:
                 self._times[buffer] = self._times.get(buffer, 0) + 1
 
     def run(self) -> None:
@@ -106,8 +107,8 @@ class _Fuser:
         lowering.steps[:] = self._body(lowering.steps)
         touched = {
             access.buffer
-            for step in _flat(step for _, step in lowering.steps)
-            for access in _windows(step).values()
+            for step in inner_steps(step for _, step in lowering.steps)
+            for access in step_windows(step).values()
         } | self._kept
         gone = {name for name, times in self._times.items() if times and name not in touched}
         for name in gone:
@@ -143,7 +144,7 @@ class _Fuser:
         touched: set[str] = set()
         for number in range(position + 1, len(steps)):
             step = steps[number][1]
-            windows = {access.buffer for access in _all_windows(step)}
+            windows = {access.buffer for access in all_windows(step)}
             if product.dst.buffer in windows:
                 fused = self._absorbed(product, step)
                 if fused is not None and fused.dst.buffer not in touched:
@@ -203,7 +204,7 @@ class _Fuser:
         order = _order(product.dst, source)
         if moved is None or order is None:
             return None
-        offsets = _elements(other).reshape(-1)[order].reshape(product.dst.shape)
+        offsets = elements(other).reshape(-1)[order].reshape(product.dst.shape)
         if (offsets != offsets[0]).any():
             return None  # not one value an output
         row = np.asarray(constant, np.float32).reshape(-1)[offsets[0]]
@@ -232,7 +233,7 @@ class _Fuser:
         order = _order(target, src)
         if order is None:
             return None
-        offsets = _elements(dst).reshape(-1)[order].reshape(target.shape)
+        offsets = elements(dst).reshape(-1)[order].reshape(target.shape)
         (first, *_), (rows, cols) = offsets[0], target.shape
         down = int(offsets[1, 0] - first) if rows > 1 else 0
         across = int(offsets[0, 1] - first) if cols > 1 else 1
@@ -268,12 +269,12 @@ def _with_function_of(product: Matmul, function: str, first: int, last: int) -> 
 
 def _is_beside(product: Matmul, step: Step) -> bool:
     """Whether a step touches outputs only that have a function already, or none of them."""
-    mine = set(_elements(product.dst).reshape(-1).tolist())
+    mine = set(elements(product.dst).reshape(-1).tolist())
     for first, last, _ in product.functions:
-        mine -= set(_elements(product.dst)[:, first:last].reshape(-1).tolist())
-    windows = [one for one in _all_windows(step) if one.buffer == product.dst.buffer]
+        mine -= set(elements(product.dst)[:, first:last].reshape(-1).tolist())
+    windows = [one for one in all_windows(step) if one.buffer == product.dst.buffer]
     return not isinstance(step, Loop) and all(
-        not one.advance and mine.isdisjoint(_elements(one).reshape(-1).tolist()) for one in windows
+        not one.advance and mine.isdisjoint(elements(one).reshape(-1).tolist()) for one in windows
     )
 
 
@@ -281,8 +282,8 @@ def _columns(target: Access, window: Access) -> tuple[int, int] | None:
     """Outputs [first, last) of a product that a window of its result shows, in all rows."""
     if window.buffer != target.buffer or window.advance != target.advance:
         return None
-    place = {offset: at for at, offset in enumerate(_elements(target).reshape(-1).tolist())}
-    found = [place.get(offset, -1) for offset in _elements(window).reshape(-1).tolist()]
+    place = {offset: at for at, offset in enumerate(elements(target).reshape(-1).tolist())}
+    found = [place.get(offset, -1) for offset in elements(window).reshape(-1).tolist()]
     if min(found) < 0 or len(set(found)) != len(found):
         return None
     columns = sorted({at % target.cols for at in found})
@@ -296,32 +297,10 @@ def _order(target: Access, window: Access) -> np.ndarray | None:
     """For each element of a product's result, its number in a window that shows just those."""
     if window.buffer != target.buffer or window.advance != target.advance:
         return None
-    mine, theirs = _elements(target).reshape(-1), _elements(window).reshape(-1)
+    mine, theirs = elements(target).reshape(-1), elements(window).reshape(-1)
     sorter = np.argsort(theirs, kind="stable")
     if len(mine) != len(theirs) or (np.sort(mine) != theirs[sorter]).any():
         return None
     if (np.diff(theirs[sorter]) == 0).any():
         return None
     return sorter[np.searchsorted(theirs[sorter], mine)]
-
-
-def _elements(access: Access) -> np.ndarray:
-    rows, cols = np.arange(access.rows)[:, None], np.arange(access.cols)
-    return access.offset + rows * access.row_stride + cols * access.col_stride
-
-
-def _flat(steps: Iterable[Step]) -> Iterator[Step]:
-    for step in steps:
-        if isinstance(step, Loop):
-            yield from _flat(step.body)
-        else:
-            yield step
-
-
-def _all_windows(step: Step) -> Iterator[Access]:
-    for inner in _flat([step]):
-        yield from _windows(inner).values()
-
-
-def _windows(step: Step) -> Mapping[str, Access]:
-    return {name: value for name, value in vars(step).items() if isinstance(value, Access)}

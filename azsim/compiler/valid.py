@@ -180,7 +180,7 @@ def _parameters(parameters: Parameters, earlier: _Earlier, hardware: Hardware) -
 
 def _plan(plan: Plan, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
     weights = earlier["fold"].compressed.weights
-    steps = [step for _, step in earlier["fuse"].steps]
+    steps = [step for _, step in earlier["narrow"].steps]
     for name in {step.weight for step in matmuls(steps)} - set(plan.tiles):
         yield f"weight {name} is used and not cut"
     names: set[str] = set()
@@ -290,6 +290,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "fold": _graph,
         "lower": _steps,
         "fuse": _steps,
+        "narrow": _steps,
         "parameters": _parameters,
         "tile": _plan,
         "select": _weights,
