@@ -72,7 +72,7 @@ def programs(draw: st.DrawFn) -> Program:
         shape=_SHAPES,
         strides_bytes=st.lists(st.integers(-5000, 5000), max_size=4).map(tuple),
     )
-    period_s = st.none() | st.floats(0, 1e6)
+    period_s = st.none() | st.floats(0, 1e6, exclude_min=True)
     return Program(
         name=draw(_NAMES),
         instructions=body,

@@ -134,6 +134,22 @@ def test_what_has_an_address_stays_there_and_the_others_come_behind() -> None:
         (".input x dtype=i32", ["1:1: .input: shape: is missing"]),
         (".input x shape=3x0", ["1:16: .input: shape: got 0, allowed is 1 and more"]),
         (".output x shape=3 frames=0", ["1:26: .output: frames: got 0, allowed is 1 and more"]),
+        (
+            ".output x shape=-3 addr=0x0",
+            ["1:17: .output: shape: got -3, allowed is 0 and more"],
+        ),
+        (
+            ".output x shape=3 addr=-4",
+            ["1:24: .output: addr: got -4, allowed is 0 and more"],
+        ),
+        (
+            ".stream frames=0 period_s=1 paced=1",
+            ["1:16: .stream: frames: got 0, allowed is 1 and more"],
+        ),
+        (
+            ".stream frames=2 period_s=-0.0 paced=1",
+            ["1:27: .stream: period_s: got -0.0, allowed are seconds above 0, and none"],
+        ),
         (".buffer x shape=3", ["1:1: .buffer: space: is missing"]),
         (".buffer x space=weight", ["1:9: .buffer: needs a shape, or another's with like="]),
         (

@@ -10,10 +10,13 @@ from typing import Any
 from azsim.errors import CodecError, EncodeError
 from azsim.isa._assembly_tokens import (
     LineError,
+    read_count,
     read_enum,
     read_integer,
     read_period,
+    read_positive,
     read_shape,
+    read_strides,
     read_switch,
 )
 from azsim.isa.assembly_data import Data
@@ -48,13 +51,13 @@ class Directive:
 _PORT = Directive(
     True,
     {"shape": read_shape},
-    {"dtype": _port_dtype, "frames": read_integer, "addr": read_integer},
+    {"dtype": _port_dtype, "frames": read_positive, "addr": read_count},
 )
 DIRECTIVES = {
     ".program": Directive(True),
     ".constant": Directive(True, {"value": read_integer}),
     ".stream": Directive(
-        False, {"frames": read_integer, "period_s": read_period, "paced": read_switch}
+        False, {"frames": read_positive, "period_s": read_period, "paced": read_switch}
     ),
     ".input": _PORT,
     ".output": _PORT,
@@ -64,7 +67,7 @@ DIRECTIVES = {
     ".buffer": Directive(
         True,
         {"space": read_enum("space")},
-        {"dtype": read_enum("dtype"), "shape": read_shape, "like": str, "addr": read_integer},
+        {"dtype": read_enum("dtype"), "shape": read_shape, "like": str, "addr": read_count},
     ),
     ".views": Directive(False),
     ".layer": Directive(True),
@@ -73,8 +76,8 @@ DIRECTIVES = {
         True,
         {
             "space": read_enum("space"),
-            "start": read_integer,
-            "size": read_integer,
+            "start": read_count,
+            "size": read_count,
             "dtype": read_enum("dtype"),
             "first": read_integer,
             "last": read_integer,
@@ -82,7 +85,7 @@ DIRECTIVES = {
     ),
     ".tap": Directive(
         True,
-        {"index": read_integer, "addr": read_integer, "shape": read_shape, "strides": read_shape},
+        {"index": read_integer, "addr": read_integer, "shape": read_shape, "strides": read_strides},
     ),
 }
 
@@ -104,11 +107,8 @@ def declared_data(
     kind = directive.removeprefix(".")
     common = {"kind": kind, "name": name, "line": line, "column": columns[""]}
     shape = values.get("shape", ())
-    if values.get("addr") is None or kind == "buffer":
-        if any(length < 1 for length in shape):
-            raise problem("shape", f"shape: got {min(shape)}, allowed is 1 and more")
-        if values.get("frames", 1) < 1:
-            raise problem("frames", f"frames: got {values['frames']}, allowed is 1 and more")
+    if (values.get("addr") is None or kind == "buffer") and 0 in shape:
+        raise problem("shape", "shape: got 0, allowed is 1 and more")
     if kind == "buffer":
         if ("shape" in values) == ("like" in values):
             raise problem("", "needs a shape, or another's with like=")

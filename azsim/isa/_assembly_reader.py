@@ -15,8 +15,10 @@ from azsim.isa._assembly_tokens import (
     REGISTERS,
     LineError,
     Token,
+    read_count,
     read_integer,
     read_operand,
+    read_positive,
     register_name,
     tokens_of,
 )
@@ -28,6 +30,7 @@ from azsim.isa.spec import Field, instruction_set
 
 __all__ = ["Reader"]
 
+_NUMBER_READERS = (read_count, read_integer, read_positive)
 _OFFSET = re.compile(rf"(.+)\+(0x[0-9a-fA-F]+|\d+|{LABEL})")
 
 
@@ -261,7 +264,7 @@ class Reader:
             elif key in values:
                 raise LineError(token.column, f"{head.value}: {key}: is given twice")
             else:
-                text = self._number(token.value) if reader is read_integer else token.value
+                text = self._number(token.value) if reader in _NUMBER_READERS else token.value
                 try:
                     values[key] = reader(text)
                 except EncodeError as error:

@@ -21,12 +21,15 @@ __all__ = [
     "SCALAR",
     "LineError",
     "Token",
+    "read_count",
     "read_enum",
     "read_integer",
     "read_number",
     "read_operand",
     "read_period",
+    "read_positive",
     "read_shape",
+    "read_strides",
     "read_switch",
     "register_name",
     "tokens_of",
@@ -101,9 +104,31 @@ def read_integer(text: str) -> int:
         raise EncodeError(f"got '{text}', expected an integer") from None
 
 
+def read_count(text: str) -> int:
+    """An integer from 0."""
+    return _at_least(0, text)
+
+
+def read_positive(text: str) -> int:
+    """An integer from 1."""
+    return _at_least(1, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    value = read_integer(text)
+    if value < least:
+        raise EncodeError(f"got {value}, allowed is {least} and more")
+    return value
+
+
 def read_period(text: str) -> float | None:
     """Seconds, or ``none``."""
-    return None if text == "none" else read_number(text)
+    if text == "none":
+        return None
+    value = read_number(text)
+    if not 0 < value < math.inf:
+        raise EncodeError(f"got {text}, allowed are seconds above 0, and none")
+    return value
 
 
 def read_number(text: str) -> float:
@@ -123,6 +148,11 @@ def read_switch(text: str) -> bool:
 
 def read_shape(text: str) -> tuple[int, ...]:
     """``4x8``, or ``scalar``."""
+    return () if text == SCALAR else tuple(read_count(part) for part in text.split("x"))
+
+
+def read_strides(text: str) -> tuple[int, ...]:
+    """As `read_shape`, for bytes that may be negative."""
     return () if text == SCALAR else tuple(read_integer(part) for part in text.split("x"))
 
 
