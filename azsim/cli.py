@@ -31,6 +31,11 @@ _WORKLOAD_SUFFIXES = ("", ".yaml", ".yml")
 _BELOW_ONE = 1 - 2**-53
 _PROGRAM_SUFFIX, _ASSEMBLY_SUFFIX = ".npz", ".azs"
 _DATA_OF_WORKLOAD = "arrays are for programs (.azs, .npz); a workload's file names its input"
+_OF_WORKLOADS = {
+    "verify": "compares a workload with its reference; a program has none",
+    "explain": "explains what the compiler chose; a program is taken as it is",
+    "replan": "lets the compiler plan anew; a program is taken as it is",
+}
 _FAILED, _BAD_INPUT, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 130, 141
 
 _Progress = Callable[[str, int, int], None]
@@ -117,10 +122,9 @@ def _run_kernel(arguments: argparse.Namespace) -> int:
     from azsim.report.json_text import json_text
 
     path = Path(arguments.workload)
-    if arguments.verify:
-        raise InputError("--verify: compares a workload with its reference; a program has none")
-    if arguments.explain:
-        raise InputError("--explain: explains what the compiler chose; a program is taken as it is")
+    for option, reason in _OF_WORKLOADS.items():
+        if getattr(arguments, option):
+            raise InputError(f"--{option}: {reason}")
     directory = arguments.output or _default_directory("runs", path.stem)
     files.check_writable(directory)
     hardware = _load_chip(arguments)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from azsim import run_kernel
+from azsim.cli import main
 from azsim.compiler.compile import compile_graph
 from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
@@ -69,6 +71,23 @@ def test_the_program_of_a_real_model_comes_back(chip: str) -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.azs")), ids=lambda path: path.stem)
 def test_the_examples_come_back(path: Path) -> None:
     same_again(read_source(path).program()[0])
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.azs")), ids=lambda path: path.stem)
+def test_an_example_goes_through_files_and_back(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks in place, names gone: what was placed by name is a program as any other."""
+    monkeypatch.chdir(tmp_path)
+    data = str(path.with_suffix(".npz"))
+    assert main(["asm", str(path), "--data", data, "-o", "p.npz"]) == 0
+    assert main(["disasm", "p.npz", "-o", "p.azs"]) == 0
+    assert main(["asm", "p.azs", "--dram", "p.npz", "-o", "q.npz"]) == 0
+    assert Path("p.npz").read_bytes() == Path("q.npz").read_bytes()
+    by_name, by_number = run_kernel(path, data), run_kernel("q.npz")
+    assert by_number.statistics == by_name.statistics
+    for name, array in by_name.outputs.items():
+        assert by_number.outputs[name].tobytes() == array.tobytes()
 
 
 def test_what_stands_beside_instructions() -> None:

@@ -379,6 +379,12 @@ def test_options_that_do_not_go_together(save: Save, capsys: pytest.CaptureFixtu
     assert error_of(capsys, "run", path, "--verify") == (
         "--verify: compares a workload with its reference; a program has none"
     )
+    assert error_of(capsys, "run", path, "--explain") == (
+        "--explain: explains what the compiler chose; a program is taken as it is"
+    )
+    assert error_of(capsys, "run", path, "--replan") == (
+        "--replan: lets the compiler plan anew; a program is taken as it is"
+    )
     arrays = "arrays are for programs (.azs, .npz); a workload's file names its input"
     assert error_of(capsys, "run", "vad_silero", "--data", "d.npz") == f"--data d.npz: {arrays}"
     assert error_of(capsys, "asm", "vad_silero", "--data", "d.npz", "-o", "p.npz") == (
