@@ -7,12 +7,14 @@ import doctest
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from azsim import cli
 from azsim.frontend.workload import load_workload
 from azsim.hardware import reference
-from azsim.pipeline import run
+from azsim.isa._assembly_directives import DIRECTIVES
+from azsim.pipeline import run, run_kernel
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -125,6 +127,21 @@ def test_the_kernels_that_the_documents_run(
     for command in commands:
         output = [] if " -o " in command else ["-o", "out"]
         assert cli.main([*command.split(), *output]) == 0
+
+
+def test_every_directive_is_on_the_page_of_kernels() -> None:
+    page = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8")
+    assert set(DIRECTIVES) == set(re.findall(r"`(\.[a-z]+)[ `]", page))
+
+
+def test_the_kernel_of_the_documents_runs(tmp_path: Path) -> None:
+    text = blocks("text", (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8"))[0]
+    path = tmp_path / "relu.azs"
+    path.write_text(text, encoding="utf-8")
+    x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(4, 8)
+    result = run_kernel(path, {"x": x})
+    assert (result.outputs["y"] == np.maximum(x, 0)).all()
+    assert result.races == ()
 
 
 def test_every_command_is_in_the_readme() -> None:
