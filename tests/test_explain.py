@@ -135,6 +135,14 @@ def test_what_is_read_once_either_way(small: str) -> None:
     ]
 
 
+def test_what_streams_and_is_used_once(small: str) -> None:
+    Path(small).write_text(WORKLOAD.replace(f"frames: {FRAMES}", "frames: 1"))
+    big = _explained(_run(small)).tensors[0]
+    assert big.streamed_bytes
+    assert big.saved_per_byte == big.saved_bytes == 0
+    assert big.why.endswith(f"; {big.read_bytes:,} B are read, and would be if it were pinned")
+
+
 # ------------------------------------------------------------------------- what would help
 
 

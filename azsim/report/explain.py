@@ -43,8 +43,8 @@ def explanation_tables(explanation: Explanation) -> list[Listing]:
             "What limits the layers",
             ("layer", "cycles", "limit", "its engine stood still", "helps most"),
             [_layer(layer, factor_of) for layer in explanation.layers],
-            "limit: the largest lower bound, and how many times that the layer takes; one whose "
-            "work overlaps the layer before may take less",
+            "limit: the largest lower bound, and how many times that the layer takes; overlap: it "
+            "takes less, as its work ran before the layer before was over",
         ),
         listing(
             "What would help",
@@ -65,10 +65,11 @@ def _room(room: WeightRoom) -> str:
 
 
 def _layer(layer: LayerLimit, factor_of: Mapping[str, float]) -> tuple[str, int, str, str, str]:
-    limit = (
-        f"{layer.engine} {layer.cycles / layer.bound_cycles:.2f} x" if layer.bound_cycles else ""
-    )
-    shown = list(layer.stalls.items())[:_STALLS_SHOWN]
+    bound, limit = layer.bound_cycles, ""
+    if bound:
+        distance = f" {layer.cycles / bound:.2f} x" if layer.cycles >= bound else ", overlap"
+        limit = f"{layer.engine}{distance}"
+    shown = [entry for entry in layer.stalls.items() if entry[0] != "no_work"][:_STALLS_SHOWN]
     stalls = ", ".join(f"{name.replace('_', ' ')} {number(n)}" for name, n in shown)
     helps = ""
     if layer.helps:

@@ -294,16 +294,15 @@ def _why(place: TensorPlace, room: WeightRoom) -> str:
         lacks = f"its {streamed} are {place.missing_bytes:,} B more than weight SRAM has free"
     if not place.missing_bytes:
         lacks = f"{streamed} would fit and were left to the slots"
-    start = (
-        f"{place.pinned_tiles} of {place.tiles} tiles pinned, which saves {place.saved_bytes:,} B "
-        "of DRAM reads"
-        if place.pinned_tiles
-        else "streamed"
-    )
-    return (
-        f"{start}: {lacks}; {place.read_bytes:,} B are read, and a byte more would save "
-        f"{place.saved_per_byte:.2f} B"
-    )
+    start = "streamed"
+    if place.pinned_tiles:
+        start = f"{place.pinned_tiles} of {place.tiles} tiles pinned"
+    if place.saved_bytes:
+        start += f", which saves {place.saved_bytes:,} B of DRAM reads"
+    read = f"{place.read_bytes:,} B are read"
+    if not place.saved_per_byte:
+        return f"{start}: {lacks}; {read}, and would be if it were pinned"
+    return f"{start}: {lacks}; {read}, and a byte more would save {place.saved_per_byte:.2f} B"
 
 
 def _tile_why(
