@@ -20,7 +20,6 @@ from types import ModuleType
 from azsim.folder import load_folder
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Program
-from azsim.sim.checks._resolve import resolve
 from azsim.sim.checks._subject import Finding, Subject
 from azsim.sim.checks._verdict import Verdict
 
@@ -64,7 +63,15 @@ def check_program(
     verdicts = [table[_FIRST].check(subject)]
     if verdicts[0].findings:
         return tuple(verdicts)
-    if (resolved := resolve(program)) is not None:
-        subject = Subject(resolved[0], hardware, image, resolved[1])
-    others = [name for name in table if name != _FIRST and (only is None or name in set(only))]
-    return *verdicts, *(table[name].check(subject) for name in others)
+    for name in table:
+        if name != _FIRST and (only is None or name in set(only)):
+            verdicts.append(_looked_at_twice(table[name], subject))
+    return tuple(verdicts)
+
+
+def _looked_at_twice(checker: ModuleType, subject: Subject) -> Verdict:
+    """Look again where branches were taken to go both ways, if they can be decided."""
+    verdict = checker.check(subject)
+    if (verdict.findings or verdict.unproved) and subject.branches and subject.rounds is not None:
+        return checker.check(subject.without_branches)
+    return verdict

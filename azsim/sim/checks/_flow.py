@@ -16,7 +16,7 @@ may be gone any number of times, and what moves on it has no end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from azsim.isa.program import Instruction
@@ -72,6 +72,7 @@ def flow(
     instructions: Sequence[Instruction],
     effects: Mapping[int, Sequence[Effect]],
     see: Callable[[int, State], None],
+    watched: Collection[int] | None = None,
 ) -> None:
     """Show the state before each instruction that can be reached.
 
@@ -84,9 +85,11 @@ def flow(
     see : callable
         ``see(index, state)``; a register that the state lacks is as it was at the program's start.
         The state belongs to the callee's caller: values may be kept, the dictionary not.
+    watched : collection of int, optional
+        Instructions to show; all by default.
     """
     walk = _Flow(instructions, effects)
-    program = _blocks(instructions)
+    program = _blocks(instructions, effects, watched)
     for block in _innermost_first(program):
         block.end, block.exits = walk.pass_through(block, {}, None)
     walk.pass_through(program, {}, see)
@@ -94,31 +97,50 @@ def flow(
 
 def moved_by_rounds(
     instructions: Sequence[Instruction], effects: Mapping[int, Sequence[Effect]]
-) -> dict[int, set[int]]:
-    """Registers that stand elsewhere after a round of a loop than before, by ``loop``."""
+) -> dict[int, dict[int, int | None]]:
+    """How far a round of a loop moves each register, by ``loop`` and register.
+
+    Registers that stand after a round where they stood before are left out, and so are those that
+    each round sets anew; None where it differs from round to round.
+    """
     walk = _Flow(instructions, effects)
-    found: dict[int, set[int]] = {}
-    for block in _innermost_first(_blocks(instructions)):
+    found: dict[int, dict[int, int | None]] = {}
+    for block in _innermost_first(_blocks(instructions, effects, ())):
         block.end, block.exits = walk.pass_through(block, {}, None)
-        found[block.first] = {
-            register
-            for register, value in (block.end or {}).items()
-            if value.get((AT_ENTRY, False), (0, 0)) != (0, 0)
-        }
+        moved = found[block.first] = {}
+        for register, value in (block.end or {}).items():
+            low, high = value.get((AT_ENTRY, False), (0, 0))
+            if (low, high) != (0, 0):
+                moved[register] = int(low) if low == high and len(value) == 1 else None
     return found
 
 
-def _blocks(instructions: Sequence[Instruction]) -> _Block:
+def _blocks(
+    instructions: Sequence[Instruction],
+    effects: Mapping[int, Sequence[Effect]],
+    watched: Collection[int] | None,
+) -> _Block:
+    """Nest the instructions that do something, are watched, or that control passes through."""
+    targets = {
+        int(entry.operands.get("target", 0)) for entry in instructions if entry.mnemonic == "branch"
+    }
     program = _Block(0, len(instructions), 1)
     around = [program]
     for index, instruction in enumerate(instructions):
-        if instruction.mnemonic == "loop":
+        mnemonic = instruction.mnemonic
+        if mnemonic == "loop":
             inner = _Block(index, index, int(instruction.operands.get("count", 1)))
             around[-1].entries.append(inner)
             around.append(inner)
-        elif instruction.mnemonic == "end_loop":
+        elif mnemonic == "end_loop":
             around.pop().last = index
-        else:
+        elif (
+            watched is None
+            or index in watched
+            or index in effects
+            or index in targets
+            or mnemonic in ("branch", "halt")
+        ):
             around[-1].entries.append(index)
     return program
 
@@ -142,6 +164,8 @@ class _Flow:
     ) -> tuple[State | None, dict[int, State]]:
         """States at a block's end and at branches out of it, for a state at its begin."""
         incoming: dict[int, State] = {}
+        if not self._goes_back(block):
+            return self._once(block, entry, incoming, see, widen=False)
         turn = 0
         while True:
             before = {target: dict(state) for target, state in incoming.items()}
@@ -152,6 +176,14 @@ class _Flow:
         if see is not None:
             self._once(block, entry, incoming, see, widen=False)
         return end, exits
+
+    def _goes_back(self, block: _Block) -> bool:
+        """Whether a branch leads back within a block; else one pass tells all."""
+        return any(
+            block.first <= int(self._instructions[index].operands.get("target", 0)) <= index
+            for index in range(block.first, block.last)
+            if self._instructions[index].mnemonic == "branch"
+        )
 
     def _once(
         self,

@@ -39,13 +39,14 @@ class Tile:
 
 def products(subject: Subject) -> Iterator[Tile]:
     """Accumulators that matrix products write, for each choice of their windows."""
-    blocks = Blocks(subject)
+    blocks = None
     for index, sources, weights in _operands(subject, "mac_matmul", "src", "src2"):
-        op = subject.operations[index]
+        op = subject.operation(index)
         for weight in weights:
             for source in sources:
                 rows = weight.view.rows
                 if weight.view.dtype == "u8":
+                    blocks = blocks or Blocks(subject)
                     rows = blocks.rows(index, weight, source.view.cols)
                 size = None if rows is None else source.view.rows * rows
                 yield Tile(index, op.acc, size, _phrase(weight.region))
@@ -55,7 +56,7 @@ def drains(subject: Subject) -> Iterator[Tile]:
     """Accumulators that drains read."""
     for index, targets, _ in _operands(subject, "mac_drain", "dst", "dst"):
         for target in targets:
-            op = subject.operations[index]
+            op = subject.operation(index)
             yield Tile(index, op.acc, target.view.num_elements, _phrase(target.region))
 
 
@@ -67,7 +68,7 @@ def _operands(
     subject: Subject, mnemonic: str, first: str, second: str
 ) -> Iterator[tuple[int, tuple[Window, ...], tuple[Window, ...]]]:
     for index, operands in subject.windows.items():
-        if subject.operations[index].mnemonic == mnemonic:
+        if subject.mnemonic(index) == mnemonic:
             yield index, operands[first], operands[second]
 
 
@@ -89,7 +90,7 @@ class Blocks:
         readers: dict[int, tuple[Window, ...]] = {}
         self._anywhere: list[tuple[int, int]] = []  # writes of which the place is not known
         for index, operands in subject.windows.items():
-            if subject.operations[index].mnemonic == "mac_matmul":
+            if subject.mnemonic(index) == "mac_matmul":
                 readers[index] = tuple(w for w in operands["src2"] if w.view.space == "weight")
             targets = [t for t in operands.get("dst", ()) if t.view.space == "weight"]
             if len(targets) == 1 and targets[0].span_bytes == 0:
@@ -114,7 +115,7 @@ class Blocks:
                     for origin, _ in state.get(piece, {(AT_ENTRY, False): (0, 0)})
                 }
 
-        flow(subject.program.instructions, effects, see)
+        flow(subject.program.instructions, effects, see, readers)
 
     def _of(self, index: int, weight: Window) -> list[bytes] | None:
         """Blocks that may lie in a product's window; None if something unknown may."""
@@ -123,7 +124,7 @@ class Blocks:
             return None
         found = []
         for writer in self._reaching.get((index, weight), ()):
-            if writer == AT_ENTRY or subject.operations[writer].mnemonic != "weight_load":
+            if writer == AT_ENTRY or subject.mnemonic(writer) != "weight_load":
                 return None
             for source in subject.windows[writer]["src"]:
                 if source.span_bytes != 0:

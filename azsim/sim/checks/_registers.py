@@ -14,43 +14,51 @@ __all__ = ["view_effects"]
 _INT32 = (-(2.0**31), 2.0**31 - 1)
 
 
-def view_effects(
-    instructions: Sequence[Instruction], operations: Sequence[Operation]
-) -> dict[int, list[Effect]]:
+def view_effects(instructions: Sequence[Instruction]) -> dict[int, list[Effect]]:
     """Effects on view registers, by instruction index; intervals are bytes."""
     effects: dict[int, list[Effect]] = {}
     scalars: dict[int, Interval] | None = None
-    for op in operations:
-        if op.mnemonic == "view":
-            effects[op.index] = [Effect(op.view, "set", (0, 0), op.index)]
-        elif op.mnemonic == "view_step":
-            effects[op.index] = [Effect(op.view, "move", (op.step, op.step))]
-        elif op.mnemonic == "view_at":
+    for index, instruction in enumerate(instructions):
+        if instruction.mnemonic not in ("view", "view_step", "view_at"):
+            continue
+        register = int(instruction.operands.get("view", 0))
+        step = int(instruction.operands.get("step", 0))
+        if instruction.mnemonic == "view":
+            effect = Effect(register, "set", (0, 0), index)
+        elif instruction.mnemonic == "view_step":
+            effect = Effect(register, "move", (step, step))
+        else:
             if scalars is None:
-                scalars = _scalars_at_view_at(instructions, operations)
-            ends = [number * op.step for number in scalars.get(op.index, (0, 0))]
-            effects[op.index] = [Effect(op.view, "place", (min(ends), max(ends)))]
+                scalars = _scalars_at_view_at(instructions)
+            ends = [number * step for number in scalars.get(index, (0, 0))]
+            effect = Effect(register, "place", (min(ends), max(ends)))
+        effects[index] = [effect]
     return effects
 
 
-def _scalars_at_view_at(
-    instructions: Sequence[Instruction], operations: Sequence[Operation]
-) -> dict[int, Interval]:
+def _scalars_at_view_at(instructions: Sequence[Instruction]) -> dict[int, Interval]:
     """Numbers that the scalar of each ``view_at`` can hold, by instruction."""
+    operations = {
+        index: Operation(index, entry.mnemonic, entry.operands)
+        for index, entry in enumerate(instructions)
+        if entry.mnemonic in ("scalar", "scalar_read", "view_at")
+    }
     effects = {
-        op.index: [effect] for op in operations if (effect := _scalar_effect(op)) is not None
+        index: [effect]
+        for index, op in operations.items()
+        if (effect := _scalar_effect(op)) is not None
     }
     found: dict[int, Interval] = {}
 
     def see(index: int, state: State) -> None:
-        op = operations[index]
-        if op.mnemonic == "view_at":
+        op = operations.get(index)
+        if op is not None and op.mnemonic == "view_at":
             intervals = state.get(op.left, {(AT_ENTRY, False): (0, 0)}).values()
             low, high = min(i[0] for i in intervals), max(i[1] for i in intervals)
             wraps = low < _INT32[0] or high > _INT32[1]
             found[index] = (-math.inf, math.inf) if wraps else (low, high)
 
-    flow(instructions, effects, see)
+    flow(instructions, effects, see, operations)
     return found
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from azsim.isa.program import Instruction, Program
 
-__all__ = ["chosen_instructions", "resolve"]
+__all__ = ["Rounds", "chosen_instructions", "resolved", "rounds_of"]
 
 _MAX_INSTRUCTIONS = 1_000_000
 _Scalars = dict[int, int | None]
@@ -33,28 +33,28 @@ class _NotStaticError(Exception):
 
 
 @dataclass(frozen=True)
-class _Rounds:
+class Rounds:
     """Some rounds of a loop that are alike."""
 
     loop: int
     end: int
     count: int
-    body: tuple[int | _Rounds, ...]
+    body: tuple[int | Rounds, ...]
 
 
 @dataclass
 class _Round:
     """One way through a loop's body, with the differences that its branches looked at."""
 
-    body: list[int | _Rounds]
+    body: list[int | Rounds]
     after: _Scalars
     next_index: int
     differences: list[int]
     assigned: frozenset[int]
 
 
-def resolve(program: Program) -> tuple[Program, list[int]] | None:
-    """Decide the branches of a program.
+def rounds_of(program: Program) -> tuple[int | Rounds, ...] | None:
+    """The order in which a program's instructions run, with loops and without branches.
 
     Parameters
     ----------
@@ -63,21 +63,44 @@ def resolve(program: Program) -> tuple[Program, list[int]] | None:
 
     Returns
     -------
-    tuple of Program and list of int, or None
-        The program without branches, and for each instruction where it comes from.  None where a
-        branch depends on data or goes back.
+    tuple of int or Rounds, or None
+        Instruction indices, and rounds of loops that are alike.  None where a branch depends on
+        data or goes back.
     """
     if not any(entry.mnemonic == "branch" for entry in program.instructions):
-        return program, list(range(len(program.instructions)))
+        return _as_written(program.instructions)
     walk = _Resolver(program.instructions)
     try:
-        items = walk.straight(0, len(program.instructions), dict.fromkeys(range(32), 0)).body
+        straight = walk.straight(0, len(program.instructions), dict.fromkeys(range(32), 0))
     except _NotStaticError:
         return None
+    return tuple(straight.body)
+
+
+def _as_written(instructions: Sequence[Instruction]) -> tuple[int | Rounds, ...]:
+    around: list[list[int | Rounds]] = [[]]
+    loops: list[int] = []
+    for index, instruction in enumerate(instructions):
+        if instruction.mnemonic == "loop":
+            around.append([])
+            loops.append(index)
+        elif instruction.mnemonic == "end_loop":
+            body, loop = tuple(around.pop()), loops.pop()
+            count = int(instructions[loop].operands.get("count", 1))
+            around[-1].append(Rounds(loop, index, count, body))
+        else:
+            around[-1].append(index)
+            if instruction.mnemonic == "halt":
+                break
+    return tuple(around[0])
+
+
+def resolved(program: Program, rounds: Sequence[int | Rounds]) -> tuple[Program, list[int]]:
+    """Write a program as it runs; gives also where each of its instructions comes from."""
     where: list[int] = []
     loops: dict[int, Instruction] = {}
 
-    def write(items: Sequence[int | _Rounds]) -> None:
+    def write(items: Sequence[int | Rounds]) -> None:
         for item in items:
             if isinstance(item, int):
                 where.append(item)
@@ -87,7 +110,7 @@ def resolve(program: Program) -> tuple[Program, list[int]] | None:
             write(item.body)
             where.append(item.end)
 
-    write(items)
+    write(rounds)
     return chosen_instructions(program, where, loops), where
 
 
@@ -188,7 +211,7 @@ class _Resolver:
         this = self.straight(loop + 1, end, begin)
         while done < count:
             if this.next_index != end:  # a branch out of the loop
-                _append(found.body, _Rounds(loop, end, 1, tuple(this.body)), begins=not done)
+                _append(found.body, Rounds(loop, end, 1, tuple(this.body)), begins=not done)
                 found.differences += this.differences
                 now.update(this.after)
                 assigned |= this.assigned
@@ -204,7 +227,7 @@ class _Resolver:
             if alike > 1:
                 moved = zip(this.differences, following.differences, strict=True)
                 found.differences += [a + (alike - 1) * (b - a) for a, b in moved]
-            _append(found.body, _Rounds(loop, end, alike, tuple(this.body)), begins=not done)
+            _append(found.body, Rounds(loop, end, alike, tuple(this.body)), begins=not done)
             assigned |= this.assigned
             done += alike
             begin = dict(after)
@@ -235,10 +258,10 @@ class _Resolver:
         return alike, after
 
 
-def _append(body: list[int | _Rounds], rounds: _Rounds, *, begins: bool) -> None:
+def _append(body: list[int | Rounds], rounds: Rounds, *, begins: bool) -> None:
     """Append rounds of a loop; to those before them if they are alike."""
     last = body[-1] if body else None
-    if not begins and isinstance(last, _Rounds) and last.body == rounds.body:
+    if not begins and isinstance(last, Rounds) and last.body == rounds.body:
         body[-1] = replace(last, count=last.count + rounds.count)
     else:
         body.append(rounds)

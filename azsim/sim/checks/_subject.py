@@ -19,6 +19,7 @@ from azsim.machine.state import Operation
 from azsim.machine.view import Range, View
 from azsim.sim.checks._flow import AT_ENTRY, Effect, State, Value, flow, moved_by_rounds
 from azsim.sim.checks._registers import view_effects
+from azsim.sim.checks._resolve import Rounds, resolved, rounds_of
 
 __all__ = ["Access", "Finding", "Subject", "Window", "touched_views"]
 
@@ -84,10 +85,13 @@ class Access:
         From the first to the last byte, over all rounds.
     views : tuple of View
         Operands that show exactly these bytes; empty if they move, or are not known.
+    register : int or None
+        View register that moves, if it is one.
     """
 
     span: Range
     views: tuple[View, ...]
+    register: int | None = None
 
 
 class Subject:
@@ -116,14 +120,36 @@ class Subject:
         self.where = range(len(program.instructions)) if where is None else where
         spec = instruction_set().instructions
         self.engine_of = [spec[entry.mnemonic].engine for entry in program.instructions]
-        self.operations = [
-            Operation(index, entry.mnemonic, entry.operands)
-            for index, entry in enumerate(program.instructions)
-        ]
+        self._operations: dict[int, Operation] = {}
+        self._known_windows: dict[tuple[int, int], tuple[Value, tuple[Window, ...]]] = {}
         self.regions: dict[str, Region] = {region.name: region for region in program.regions}
         self.branches = tuple(
             index for index, entry in enumerate(program.instructions) if entry.mnemonic == "branch"
         )
+
+    def operation(self, index: int) -> Operation:
+        """An instruction with its operands as attributes."""
+        op = self._operations.get(index)
+        if op is None:
+            entry = self.program.instructions[index]
+            op = self._operations[index] = Operation(index, entry.mnemonic, entry.operands)
+        return op
+
+    def mnemonic(self, index: int) -> str:
+        """Mnemonic of an instruction."""
+        return self.program.instructions[index].mnemonic
+
+    @functools.cached_property
+    def rounds(self) -> tuple[int | Rounds, ...] | None:
+        """What runs in which order; None where that depends on data."""
+        return rounds_of(self.program)
+
+    @functools.cached_property
+    def without_branches(self) -> Subject:
+        """The same program with its branches decided."""
+        assert self.rounds is not None
+        program, where = resolved(self.program, self.rounds)
+        return Subject(program, self.hardware, self.image, [self.where[index] for index in where])
 
     # ---- names
 
@@ -182,12 +208,17 @@ class Subject:
                     for name, number in operands.items()
                 }
 
-        flow(self.program.instructions, self._view_effects, see)
+        watched = {
+            index
+            for index, entry in enumerate(self.program.instructions)
+            if touched_views(entry.mnemonic)
+        }
+        flow(self.program.instructions, self._view_effects, see, watched)
         return found
 
     @functools.cached_property
-    def moved_by_rounds(self) -> Mapping[int, set[int]]:
-        """View registers that stand elsewhere after a round than before, by ``loop``."""
+    def moved_by_rounds(self) -> Mapping[int, Mapping[int, int | None]]:
+        """Bytes by which a round moves view registers, by ``loop``; None if it differs."""
         return moved_by_rounds(self.program.instructions, self._view_effects)
 
     @functools.cached_property
@@ -214,22 +245,41 @@ class Subject:
     def _windows_of(
         self, index: int, name: str, number: int, value: Value | None
     ) -> tuple[Window, ...]:
+        # Registers that stand still have one and the same value at many instructions.
+        known = self._known_windows.get((number, id(value)))
+        if known is not None and known[0] is value:
+            return known[1]
         windows = []
         for (origin, _), (low, high) in (value or {(AT_ENTRY, False): (0, 0)}).items():
             if origin == AT_ENTRY:
                 self._unset[index].append(name)
                 continue
-            window = self.operations[origin].window
-            assert window is not None
+            window = self._view_at(origin)
             span = None if math.isinf(low) or math.isinf(high) else int(high - low)
-            view = window if span is None else window.stepped(int(low))
+            view = window.stepped(int(low)) if span is not None and low else window
             region = self.program.region_of_view.get(origin)
             windows.append(Window(view, span, region, number))
+        if value is not None and len(windows) == len(value):
+            self._known_windows[number, id(value)] = value, tuple(windows)
         return tuple(windows)
+
+    def _view_at(self, index: int) -> View:
+        """Window that a ``view`` instruction sets."""
+        operands = self.program.instructions[index].operands
+        return View(
+            str(operands.get("space", "dram")),
+            str(operands.get("dtype", "u8")),
+            *(
+                int(operands.get(name, default))
+                for name, default in (
+                    ("addr", 0), ("rows", 1), ("cols", 1), ("row_stride", 0), ("col_stride", 0)
+                )
+            ),
+        )  # fmt: skip
 
     @functools.cached_property
     def _view_effects(self) -> Mapping[int, Sequence[Effect]]:
-        return view_effects(self.program.instructions, self.operations)
+        return view_effects(self.program.instructions)
 
     # ---- accesses
 
@@ -264,7 +314,7 @@ class Subject:
                 except MachineError as error:
                     wrong = str(error)
             if wrong is not None:
-                start = f"instruction {index} ({self.operations[index].mnemonic}): "
+                start = f"instruction {index} ({self.mnemonic(index)}): "
                 errors[index] = wrong.removeprefix(start), not found
             accesses[index] = tuple(found)
         return accesses, errors
@@ -279,29 +329,35 @@ class Subject:
         """
         at_low = {window.register: window.view for window in operands.values()}
         ranges = self._footprint(index, at_low)
-        if all(window.span_bytes == 0 for window in operands.values()):
+        windows = list({window.register: window for window in operands.values()}.values())
+        shown = [(window.view.space, *window.view.extent()) for window in windows]
+        if all(window.span_bytes == 0 for window in windows):
             for span in ranges:
-                views = [view for view in at_low.values() if _shows(view, span)]
+                place = (span.space, span.low, span.high)
+                views = [w.view for w, at in zip(windows, shown, strict=True) if at == place]
                 yield Access(span, tuple(views))
             return
         at_high = {
-            window.register: window.view.stepped(window.span_bytes or 0)
-            for window in operands.values()
+            window.register: window.view.stepped(window.span_bytes or 0) for window in windows
         }
         for low, high in zip(ranges, self._footprint(index, at_high), strict=True):
+            place = (low.space, low.low, low.high)
             found, views = (min(low.low, high.low), max(low.high, high.high)), ()
-            for window in operands.values():
-                if not _shows(window.view, low):
+            registers: set[int] = set()
+            for window, at in zip(windows, shown, strict=True):
+                if at != place:
                     continue
+                registers.add(window.register)
                 if window.span_bytes is None:
                     found = self._anywhere(window)
                 elif window.span_bytes == 0:
                     views = (window.view,)
             moves = found != (low.low, low.high)
-            yield Access(Range(low.space, *found, low.is_write), () if moves else views)
+            register = registers.pop() if moves and len(registers) == 1 else None
+            yield Access(Range(low.space, *found, low.is_write), () if moves else views, register)
 
     def _footprint(self, index: int, views: Mapping[int, View]) -> tuple[Range, ...]:
-        op = self.operations[index]
+        op = self.operation(index)
         if op.mnemonic in ("scalar_read", "scalar_write"):
             (view,) = views.values()
             found = (view.space, view.dtype, view.rows, view.cols)
@@ -333,10 +389,6 @@ def touched_views(mnemonic: str) -> tuple[tuple[str, str | None], ...]:
         for name, field in spec.operands.items()
         if field.unit == "view" and name != "view"
     )
-
-
-def _shows(view: View, span: Range) -> bool:
-    return view.space == span.space and view.extent() == (span.low, span.high)
 
 
 def _combinations(operands: Mapping[str, tuple[Window, ...]]) -> Iterator[dict[str, Window]]:

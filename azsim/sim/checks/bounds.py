@@ -23,7 +23,7 @@ def check(subject: Subject) -> Verdict:
     count = 0
     for index, operands in sorted(subject.windows.items()):
         for name in dict.fromkeys(subject.unset.get(index, ())):
-            register = getattr(subject.operations[index], name)
+            register = getattr(subject.operation(index), name)
             found.report(index, f"{name} is v{register}, which nothing has set", certain=True)
         if index in subject.illegal:
             sentence, certain = subject.illegal[index]
@@ -43,9 +43,11 @@ class _Bounds:
         self._subject = subject
         self._spaces = {region.space for region in subject.program.regions}
         self._steps: dict[int, int] = {}  # greatest common divisor of what moves a register
-        for op in subject.operations:
-            if op.mnemonic in ("view_step", "view_at"):
-                self._steps[op.view] = math.gcd(self._steps.get(op.view, 0), op.step)
+        for instruction in subject.program.instructions:
+            if instruction.mnemonic in ("view_step", "view_at"):
+                register = int(instruction.operands.get("view", 0))
+                step = int(instruction.operands.get("step", 0))
+                self._steps[register] = math.gcd(self._steps.get(register, 0), step)
 
     def report(self, index: int, sentence: str, *, certain: bool) -> None:
         """Note a sentence; one that need not come true is no finding."""

@@ -86,7 +86,7 @@ def _largest_sums(
         pieces.setdefault(tile.index, set()).update(found)
     for index, touched in pieces.items():
         bound = (bounds[index], bounds[index])
-        adds = subject.operations[index].accumulate
+        adds = subject.operation(index).accumulate
         kind = "move" if adds else "set"
         effects[index] = [Effect(piece, kind, bound, index) for piece in touched]
     largest: dict[int, float] = {}
@@ -95,7 +95,7 @@ def _largest_sums(
         if index not in pieces:
             return
         before = 0.0
-        if subject.operations[index].accumulate:
+        if subject.operation(index).accumulate:
             untouched = {(AT_ENTRY, False): (0.0, 0.0)}
             before = max(
                 interval[1]
@@ -104,7 +104,7 @@ def _largest_sums(
             )
         largest[index] = before + bounds[index]
 
-    flow(subject.program.instructions, effects, see)
+    flow(subject.program.instructions, effects, see, pieces)
     return largest
 
 
@@ -134,7 +134,7 @@ def _foreign_types(subject: Subject) -> frozenset[str]:
     return frozenset(
         window.view.dtype
         for index, operands in subject.windows.items()
-        if subject.operations[index].mnemonic not in (*_QUANTIZES, *_MOVES_CODES)
+        if subject.mnemonic(index) not in (*_QUANTIZES, *_MOVES_CODES)
         for window in operands.get("dst", ())
         if window.view.space == "activation"
     )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from azsim.isa.control_flow import loops_around
-from azsim.isa.program import Instruction
 from azsim.machine.engines.clock import ENGINES
-from azsim.machine.view import View
+from azsim.machine.view import Range, View
 from azsim.sim.checks._order import Loop, Step, Touch, unordered
-from azsim.sim.checks._resolve import chosen_instructions
+from azsim.sim.checks._order_fast import is_ordered
+from azsim.sim.checks._resolve import Rounds, chosen_instructions
 from azsim.sim.checks._subject import Access, Finding, Subject, touched_views
 from azsim.sim.checks._verdict import Verdict, verdict
 
@@ -30,10 +31,12 @@ def check(subject: Subject) -> Verdict:
     """Walk the order that waits, fences and the sequencer give, and look for gaps in it."""
     count = sum(map(len, subject.accesses.values()))
     looked_at = f"{count} accesses of {len(subject.accesses)} instructions"
-    if subject.branches:
+    if subject.rounds is None:
         index = subject.branches[0]
         sentence = "what comes next depends on data, and order is told only where it does not"
         return Verdict("races", looked_at, (), (subject.find(index, sentence),))
+    if _is_ordered(subject):
+        return Verdict("races", looked_at)
     pairs = list(_pairs(subject))
     if any(pair.moves for pair in pairs):
         # A window that moves was taken to be everywhere at once; in truth it may keep clear.
@@ -87,7 +90,8 @@ def _finding(subject: Subject, pair: _Pair) -> Finding:
 def _pairs(subject: Subject) -> Iterator[_Pair]:
     """Unordered pairs of a program whose windows move in no loop, or are hulls."""
     places = _Places(subject)
-    steps = places.steps()
+    assert subject.rounds is not None
+    steps = places.steps(subject.rounds)
     for found in unordered(steps, places.num_pieces):
         late, early = found.late.index, found.early.index
         for access in subject.accesses[late]:
@@ -115,59 +119,150 @@ def _array(found: slice | np.ndarray) -> np.ndarray:
     return np.arange(found.start, found.stop) if isinstance(found, slice) else found
 
 
-class _Places:
-    """Memory cut into pieces at every end of an access."""
+def _is_ordered(subject: Subject) -> bool:
+    """Whether all is ordered: with windows everywhere at once, or else round by round."""
+    rounds = subject.rounds
+    assert rounds is not None
+    places = _Places(subject)
+    if is_ordered(places.steps(rounds), places.num_pieces):
+        return True
+    in_sram = {
+        access.register
+        for accesses in subject.accesses.values()
+        for access in accesses
+        if access.span.space != "dram"
+    }
+    moved = {
+        loop: {register: step for register, step in registers.items() if step is not None}
+        for loop, registers in subject.moved_by_rounds.items()
+        if registers.keys() & in_sram
+    }
+    if not moved or _written_length(rounds, moved) > _MAX_WRITTEN_OUT:
+        return False
+    places = _Places(subject, moved)
+    return is_ordered(places.steps(rounds), places.num_pieces)
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
-        ends: dict[str, set[int]] = {}
-        for accesses in subject.accesses.values():
-            for access in accesses:
-                ends.setdefault(access.span.space, set()).update(
-                    (access.span.low, access.span.high)
-                )
-        self._ends = {space: sorted(found) for space, found in ends.items()}
+
+def _written_length(rounds: Sequence[int | Rounds], loops: Container[int]) -> int:
+    return sum(
+        1
+        if isinstance(item, int)
+        else _written_length(item.body, loops) * (item.count if item.loop in loops else 1)
+        for item in rounds
+    )
+
+
+_At = tuple[tuple[int, int], ...]
+"""Rounds of the loops that are written out: the loop, and which of its rounds it is."""
+
+
+class _Places:
+    """Memory cut into pieces at every end of an access.
+
+    Parameters
+    ----------
+    subject : Subject
+    moved : mapping of int to mapping of int to int, optional
+        Loops to be written out: bytes by which a round moves registers.
+    """
+
+    def __init__(
+        self, subject: Subject, moved: Mapping[int, Mapping[int, int]] | None = None
+    ) -> None:
+        self._subject, self._moved = subject, moved or {}
+        self._count = {
+            loop: int(subject.program.instructions[loop].operands.get("count", 1))
+            for loop in self._moved
+        }
+        self._spans: dict[tuple[int, _At], list[Range]] = {}
+        self._ends: dict[str, list[int]] = {}
         self._first: dict[str, int] = {}
+        self._steps: dict[tuple[int, _At], Step | None] = {}
         self.num_pieces = 0
-        for space, found in self._ends.items():
+
+    def steps(self, rounds: Sequence[int | Rounds]) -> tuple[Step | Loop, ...]:
+        """The program as the walk wants it."""
+        ordered = self._in_order(rounds, ())
+        ends: dict[str, set[int]] = {}
+        for spans in self._spans.values():
+            for span in spans:
+                ends.setdefault(span.space, set()).update((span.low, span.high))
+        for space, found in ends.items():
+            self._ends[space] = sorted(found)
             self._first[space] = self.num_pieces
             self.num_pieces += len(found)
+        return self._made(ordered)
 
-    def _touch(self, access: Access) -> Touch:
+    def _in_order(self, rounds: Sequence[int | Rounds], at: _At) -> list[Any]:
+        """Instructions with the rounds they run in, and loops as (count, list)."""
+        found: list[Any] = []
+        loop, done = -1, 0
+        for item in rounds:
+            if isinstance(item, int):
+                found.append(self._key(item, at))
+                continue
+            done = done if item.loop == loop else 0
+            loop = item.loop
+            if loop in self._moved:
+                for number in range(done, done + item.count):
+                    found += self._in_order(item.body, (*at, (loop, number)))
+            else:
+                found.append([item.count, self._in_order(item.body, at)])
+            done += item.count
+        return found
+
+    def _key(self, index: int, at: _At) -> tuple[int, _At]:
+        """An instruction with those of the rounds that move what it touches."""
+        accesses = self._subject.accesses.get(index, ())
+        registers = {access.register for access in accesses}
+        matter = tuple(entry for entry in at if self._moved[entry[0]].keys() & registers)
+        key = (index, matter)
+        if key not in self._spans:
+            self._spans[key] = [self._placed(access, matter) for access in accesses]
+        return key
+
+    def _placed(self, access: Access, at: _At) -> Range:
+        """Bytes of an access in certain rounds; its span is the hull over all of them."""
         span = access.span
+        low, high = span.low, span.high
+        if access.register is not None:
+            for loop, number in at:
+                step = self._moved[loop].get(access.register, 0)
+                reach = (self._count[loop] - 1) * step
+                low += number * step - min(0, reach)
+                high += number * step - max(0, reach)
+        return replace(span, low=low, high=high)
+
+    def _made(self, ordered: list[Any]) -> tuple[Step | Loop, ...]:
+        found: list[Step | Loop] = []
+        for entry in ordered:
+            if isinstance(entry, list):
+                found.append(Loop(entry[0], self._made(entry[1])))
+                continue
+            if entry not in self._steps:
+                self._steps[entry] = self._step(entry)
+            if (step := self._steps[entry]) is not None:
+                found.append(step)
+        return tuple(found)
+
+    def _touch(self, span: Range) -> Touch:
         ends, first = self._ends[span.space], self._first[span.space]
         pieces = range(first + bisect_left(ends, span.low), first + bisect_left(ends, span.high))
         return Touch(pieces, span.is_write)
 
-    def steps(self) -> tuple[Step | Loop, ...]:
-        """The program as the walk wants it."""
-        around: list[list[Step | Loop]] = [[]]
-        counts: list[int] = []
-        for index, instruction in enumerate(self._subject.program.instructions):
-            if instruction.mnemonic == "loop":
-                around.append([])
-                counts.append(int(instruction.operands.get("count", 1)))
-            elif instruction.mnemonic == "end_loop":
-                body = tuple(around.pop())
-                around[-1].append(Loop(counts.pop(), body))
-            elif instruction.mnemonic == "halt":
-                break
-            elif (step := self._step(index, instruction)) is not None:
-                around[-1].append(step)
-        return tuple(around[0])
-
-    def _step(self, index: int, instruction: Instruction) -> Step | None:
+    def _step(self, key: tuple[int, _At]) -> Step | None:
+        index = key[0]
+        instruction = self._subject.program.instructions[index]
         name = self._subject.engine_of[index]
-        accesses = self._subject.accesses.get(index, ())
         is_fence = instruction.mnemonic == "fence"
-        if name not in ENGINES and not accesses and not is_fence:
+        if name not in ENGINES and not self._spans[key] and not is_fence:
             return None
         waits = tuple(
             (engine, int(wait))
             for engine, other in enumerate(ENGINES)
             if (wait := instruction.operands.get(f"wait_{other}"))
         )
-        touches = tuple(self._touch(access) for access in accesses)
+        touches = tuple(self._touch(span) for span in self._spans[key])
         engine = ENGINES.index(name) if name in ENGINES else -1
         return Step(index, engine, is_fence, waits, touches)
 
@@ -185,7 +280,9 @@ def _moving_loops(subject: Subject, pairs: Sequence[_Pair]) -> set[int]:
             operands = instructions[index].operands
             names = touched_views(instructions[index].mnemonic)
             registers = {int(operands.get(name, 0)) for name, _ in names}
-            found |= {loop for loop in around[index] if subject.moved_by_rounds[loop] & registers}
+            found |= {
+                loop for loop in around[index] if subject.moved_by_rounds[loop].keys() & registers
+            }
     return found
 
 
