@@ -1,0 +1,259 @@
+"""What the checkers leave out of loops, against walks that leave nothing out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from azsim.isa.program import Instruction, Program
+from azsim.machine.engines.clock import ENGINES
+from azsim.sim.checks._flow import State, flow
+from azsim.sim.checks._order import Loop, Step, Touch, unordered
+from azsim.sim.checks._order_fast import is_ordered
+from azsim.sim.checks._registers import view_effects
+from azsim.sim.checks._resolve import Rounds, rounds_of
+
+# ------------------------------------------------------------------------------------ order
+
+_PIECES = 6
+
+
+@st.composite
+def _step(draw: st.DrawFn) -> Step:
+    kind = draw(st.sampled_from(["engine"] * 12 + ["sequencer", "fence"]))
+    if kind == "fence":
+        return Step(draw(st.integers(0, 99)), -1, True, (), ())
+    engine = draw(st.integers(0, len(ENGINES) - 1)) if kind == "engine" else -1
+    waits = draw(
+        st.dictionaries(st.integers(0, 4), st.sampled_from([1, 1, 1, 2, 3, 15]), max_size=3)
+    )
+    touches = []
+    for _ in range(draw(st.integers(0, 2))):
+        first = draw(st.integers(0, _PIECES - 1))
+        last = draw(st.integers(first + 1, min(_PIECES, first + 2)))
+        touches.append(Touch(range(first, last), draw(st.booleans())))
+    index = draw(st.integers(0, 99))
+    return Step(index, engine, False, tuple(waits.items()), tuple(touches))
+
+
+def _steps(depth: int) -> st.SearchStrategy[list[Step | Loop]]:
+    entry: st.SearchStrategy[Step | Loop] = _step()
+    if depth:
+        loop = st.builds(Loop, st.sampled_from([1, 2, 3, 20]), _steps(depth - 1).map(tuple))
+        entry = st.one_of(entry, entry, entry, loop)
+    return st.lists(entry, min_size=1, max_size=5)
+
+
+def _written_out(steps: Sequence[Step | Loop]) -> list[Step]:
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, Loop):
+            found += _written_out(step.body) * step.count
+        else:
+            found.append(step)
+    return found
+
+
+@settings(max_examples=60)
+@given(_steps(2))
+def test_loops_that_are_left_early_show_what_all_their_rounds_show(
+    steps: list[Step | Loop],
+) -> None:
+    short = {(pair.late, pair.early) for pair in unordered(steps, _PIECES)}
+    every = {(pair.late, pair.early) for pair in unordered(_written_out(steps), _PIECES)}
+    assert short == every
+    assert is_ordered(steps, _PIECES) == (not every)
+    assert is_ordered(_written_out(steps), _PIECES) == (not every)
+
+
+# ------------------------------------------------------------------------- counted branches
+
+
+@st.composite
+def _counted(draw: st.DrawFn, depth: int = 2, first: int = 0) -> list[tuple[str, dict]]:
+    """Lines with loops, counters and forward branches; targets are relative."""
+    lines: list[tuple[str, dict]] = []
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from(["fence", "set", "move", "branch", "loop"][: 4 + (depth > 0)]))
+        register = draw(st.integers(1, 3))
+        number = draw(st.integers(-3, 3))
+        if kind == "fence":
+            lines.append(("fence", {}))
+        elif kind == "set":
+            lines.append(("scalar", {"to": register, "number": number}))
+        elif kind == "move":
+            lines.append(("scalar", {"to": register, "left": register, "number": number}))
+        elif kind == "branch":
+            condition = draw(st.sampled_from(["equal", "not_equal", "less", "greater_equal"]))
+            skipped = draw(_counted(depth=0))
+            operands = {"left": register, "right": draw(st.integers(0, 3)), "condition": condition}
+            lines.append(("branch", {**operands, "target": 1 + len(skipped)}))
+            lines += skipped
+        else:
+            body = draw(_counted(depth=depth - 1))
+            out = draw(st.booleans())
+            if out:  # a way out of the loop
+                operands = {"left": register, "right": 0, "condition": "equal"}
+                body.append(("branch", {**operands, "target": 2}))
+            lines.append(("loop", {"count": draw(st.sampled_from([1, 2, 5, 30]))}))
+            lines += [*body, ("end_loop", {}), ("fence", {})]
+    return lines
+
+
+def _program(lines: list[tuple[str, dict]]) -> Program:
+    instructions = [
+        Instruction(
+            name, {**given, "target": index + given["target"]} if name == "branch" else given
+        )
+        for index, (name, given) in enumerate(lines)
+    ]
+    return Program("p", (*instructions, Instruction("halt")))
+
+
+_TRUTH = {
+    "equal": lambda a, b: a == b,
+    "not_equal": lambda a, b: a != b,
+    "less": lambda a, b: a < b,
+    "greater_equal": lambda a, b: a >= b,
+}
+
+
+def _run(program: Program) -> list[int]:
+    """Indices as they run, loops and branches left out."""
+    scalars = [0] * 32
+    loops: list[list[int]] = []
+    open_at: dict[int, int] = {}
+    stack: list[int] = []
+    for index, entry in enumerate(program.instructions):
+        if entry.mnemonic == "loop":
+            stack.append(index)
+        elif entry.mnemonic == "end_loop":
+            open_at[stack.pop()] = index
+    seen: list[int] = []
+    index = 0
+    while True:
+        entry = program.instructions[index]
+        given = entry.operands
+        left, right = (scalars[int(given.get(name, 0))] for name in ("left", "right"))
+        if entry.mnemonic == "loop":
+            loops.append([index, int(given["count"])])
+        elif entry.mnemonic == "end_loop":
+            loops[-1][1] -= 1
+            if loops[-1][1]:
+                index = loops[-1][0]
+            else:
+                loops.pop()
+        elif entry.mnemonic == "branch":
+            if _TRUTH[str(given["condition"])](left, right):
+                index = int(given["target"])
+                while loops and not loops[-1][0] < index <= open_at[loops[-1][0]]:
+                    loops.pop()
+                continue
+        else:
+            seen.append(index)
+            if entry.mnemonic == "halt":
+                return seen
+            if entry.mnemonic == "scalar":
+                scalars[int(given["to"])] = left + int(given["number"])
+        index += 1
+
+
+def _unrolled(rounds: Sequence[int | Rounds]) -> list[int]:
+    found: list[int] = []
+    for item in rounds:
+        if isinstance(item, Rounds):
+            found += _unrolled(item.body) * item.count
+        else:
+            found.append(item)
+    return found
+
+
+@settings(max_examples=120)
+@given(_counted())
+def test_branches_that_count_are_decided_as_they_run(lines: list[tuple[str, dict]]) -> None:
+    program = _program(lines)
+    rounds = rounds_of(program)
+    assert rounds is not None
+    assert _unrolled(rounds) == _run(program)
+
+
+def test_rounds_are_cut_where_a_counter_says_so() -> None:
+    lines = [
+        ("scalar", {"to": 1, "number": 999_999}), ("loop", {"count": 1_000_000}),
+        ("branch", {"left": 1, "right": 0, "condition": "equal", "target": 2}), ("fence", {}),
+        ("scalar", {"to": 1, "left": 1, "number": -1}), ("end_loop", {}),
+    ]  # fmt: skip
+    assert rounds_of(_program(lines)) == (
+        0, Rounds(1, 5, 999_999, (3, 4)), Rounds(1, 5, 1, (4,)), 6
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------- windows
+
+
+@st.composite
+def _moves(draw: st.DrawFn, depth: int = 2) -> list[Instruction]:
+    found: list[Instruction] = []
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from(["use", "use", "step", "view", "loop"][: 4 + (depth > 0)]))
+        register = draw(st.integers(0, 2))
+        if kind == "use":
+            found.append(Instruction("store", {"src": register}))
+        elif kind == "step":
+            step = draw(st.integers(-5, 5))
+            found.append(Instruction("view_step", {"view": register, "step": step}))
+        elif kind == "view":
+            found.append(Instruction("view", {"view": register, "addr": draw(st.integers(0, 99))}))
+        else:
+            count = draw(st.sampled_from([1, 2, 3, 7]))
+            found.append(Instruction("loop", {"count": count}))
+            found += [*draw(_moves(depth=depth - 1)), Instruction("end_loop")]
+    return found
+
+
+def _addresses(instructions: Sequence[Instruction]) -> dict[tuple[int, int], set[int]]:
+    """Every distance from where it was set of each used register, by instruction and origin."""
+    found: dict[tuple[int, int], set[int]] = {}
+    now: dict[int, tuple[int, int]] = dict.fromkeys(range(3), (-1, 0))
+    loops: list[list[int]] = []
+    index = 0
+    while index < len(instructions):
+        entry = instructions[index]
+        register = int(entry.operands.get("view", 0))
+        match entry.mnemonic:
+            case "view":
+                now[register] = (index, 0)
+            case "view_step":
+                origin, moved = now[register]
+                now[register] = (origin, moved + int(entry.operands.get("step", 0)))
+            case "store":
+                origin, moved = now[int(entry.operands["src"])]
+                found.setdefault((index, origin), set()).add(moved)
+            case "loop":
+                loops.append([index, int(entry.operands["count"])])
+            case "end_loop":
+                loops[-1][1] -= 1
+                if loops[-1][1]:
+                    index = loops[-1][0]
+                else:
+                    loops.pop()
+        index += 1
+    return found
+
+
+@settings(max_examples=120)
+@given(_moves())
+def test_the_ends_of_what_loops_move_are_reached(instructions: list[Instruction]) -> None:
+    found: dict[tuple[int, int], tuple[float, float]] = {}
+
+    def see(index: int, state: State) -> None:
+        if instructions[index].mnemonic == "store":
+            value = state.get(int(instructions[index].operands["src"]), {(-1, False): (0, 0)})
+            for (origin, _), interval in value.items():
+                found[index, origin] = interval
+
+    flow(instructions, view_effects(instructions), see)
+    every = _addresses(instructions)
+    assert found == {key: (min(moved), max(moved)) for key, moved in every.items()}
