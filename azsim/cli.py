@@ -446,7 +446,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _asm(arguments: argparse.Namespace) -> int:
     from azsim.isa.program_file import load_program, save_program
     from azsim.report import files
-    from azsim.stages.kernel import needed_data, read_source, zero_image
+    from azsim.stages.kernel import needed_data, place_source, read_source, zero_image
 
     suffix = arguments.output.suffix
     if suffix != _PROGRAM_SUFFIX:
@@ -468,7 +468,7 @@ def _asm(arguments: argparse.Namespace) -> int:
         if any(data.kind == "weight" for data in source.data):
             needed = needed_data(source)
             raise InputError(f"{arguments.workload}: needs --data FILE.npz with {needed}")
-        program, _ = source.program()
+        program, _ = place_source(source, arguments.workload)
         image = load_program(arguments.dram)[1] if arguments.dram else zero_image(program)
         if not arguments.dram:
             note = f"its DRAM image is {image.data.size} zeros; --data or --dram fills it"

@@ -14,7 +14,7 @@ import pytest
 from azsim import pipeline, run, run_kernel
 from azsim.cli import main
 from azsim.codecs import encode_block
-from azsim.errors import AzsimError, InputError, MachineError
+from azsim.errors import AssemblyError, AzsimError, InputError, MachineError
 from azsim.hardware import load_hardware
 from azsim.inputs.tensors import read_npz
 from azsim.isa.encode import canonical
@@ -210,6 +210,23 @@ def test_everything_wrong_with_the_data_is_told_at_once(save: Save) -> None:
     ]
 
 
+def test_views_that_their_data_does_not_allow_are_told_with_the_data(
+    save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save(ADD.replace("addr=here\n", "addr=here space=dram\n"))
+    sentence = "k.azs:8:21: view: 'here' lies in activation, not in dram"
+    with pytest.raises(AssemblyError) as caught:
+        run_kernel(path, GOOD)
+    assert str(caught.value) == sentence
+    assert error_of(capsys, "inspect", path) == sentence
+    with pytest.raises(InputError) as problems:
+        run_kernel(path, {**GOOD, "x": np.zeros((4, 1), F)})
+    assert str(problems.value).split("\n") == [
+        "k.azs:1:8: .input x: got shape 4x1, expected 1x4",
+        sentence,
+    ]
+
+
 def test_what_does_not_suit_the_chip_is_told_at_once(save: Save) -> None:
     text = ADD + ".buffer large space=weight shape=400x400\n"
     with pytest.raises(InputError) as caught:
@@ -355,13 +372,37 @@ def test_a_program_file_runs_too(save: Save, capsys: pytest.CaptureFixture[str])
     from_text = run_kernel(path, "d.npz")
     assert from_text.notes == ("d.npz also holds spare, which the program does not declare",)
     as_it_is = run_kernel("p.npz")
-    assert as_it_is.notes == ("inputs are what the program file's image holds",)
+    assert as_it_is.notes == ("the program file's image has what x, k hold",)
     assert as_it_is.outputs["y"].tolist() == from_text.outputs["y"].tolist()
     assert as_it_is.statistics == from_text.statistics
     other = {"x": GOOD["x"], "k": np.array([[5, 6, 7, 8]])}
     assert run_kernel("p.npz", other).outputs["y"].tolist() == [[5, 6, 7, 8]]
-    with pytest.raises(InputError, match=r"^p.npz: input x: the data has no array of this name"):
-        run_kernel("p.npz", {"k": other["k"]})
+    part = run_kernel("p.npz", {"k": other["k"], "kk": other["k"]})
+    assert part.outputs["y"].tolist() == [[5, 6, 7, 8]]
+    assert part.notes == (
+        "the data also holds kk, which the program does not declare",
+        "the program file's image has what x hold",
+    )
+    with pytest.raises(InputError) as caught:
+        run_kernel("p.npz", {"kk": other["k"]})
+    assert str(caught.value) == "the data: holds kk; the program's inputs are x, k"
+    with pytest.raises(InputError) as caught:
+        run_kernel("p.npz", {"k": np.zeros((1, 5), int), "x": np.zeros((1, 4))})
+    assert str(caught.value).split("\n") == [
+        "p.npz: input k: got shape 1x5, expected 1x4",
+        "p.npz: input x: got float64, expected float32",
+    ]
+    Path("short.azs").write_text("halt\n")
+    assert main(["asm", "short.azs", "-o", "short.npz"]) == 0
+    assert main(["disasm", "p.npz", "-o", "p.azs"]) == 0
+    assert main(["asm", "p.azs", "--dram", "short.npz", "-o", "p.npz"]) == 0
+    with pytest.raises(InputError) as caught:
+        run_kernel("p.npz")
+    assert str(caught.value).split("\n") == [
+        "p.npz: input x: lies at bytes 0 to 16 of DRAM, the image has 0",
+        "p.npz: input k: lies at bytes 64 to 68 of DRAM, the image has 0",
+        "p.npz: output y: lies at bytes 128 to 132 of DRAM, the image has 0",
+    ]
 
 
 def test_text_without_data_makes_a_program_of_zeros_and_says_so(

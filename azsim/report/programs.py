@@ -9,7 +9,7 @@ from azsim.isa.program import DramImage, Program
 from azsim.isa.spec import instruction_set
 from azsim.report.listing import Listing, listing
 from azsim.report.units import byte_count, counted
-from azsim.stages.kernel import read_source
+from azsim.stages.kernel import place_source, read_source
 
 __all__ = ["program_tables", "read_assembly"]
 
@@ -24,7 +24,7 @@ def read_assembly(path: Path) -> Program:
     AssemblyError
         As `azsim.stages.kernel.read_source`.
     """
-    return read_source(path).program()[0]
+    return place_source(read_source(path), str(path))[0]
 
 
 def program_tables(program: Program, image: DramImage | None = None) -> list[Listing]:

@@ -24,7 +24,15 @@ from azsim.isa.program_file import load_program
 from azsim.machine.state import NUMPY_TYPES
 from azsim.sim.kernel_result import BlockFigures
 
-__all__ = ["Kernel", "assemble", "load_kernel", "needed_data", "read_source", "zero_image"]
+__all__ = [
+    "Kernel",
+    "assemble",
+    "load_kernel",
+    "needed_data",
+    "place_source",
+    "read_source",
+    "zero_image",
+]
 
 _MAX_DRAM_BYTES = 1 << 32
 _Made = TypeVar("_Made")
@@ -77,7 +85,7 @@ def load_kernel(
     ----------
     path : Path
     data : mapping of str to ndarray, or None
-        Arrays by the names of inputs and weights.  A program file needs none: its image has them.
+        Arrays by the names of inputs and weights.  A program file's image has what is not given.
     data_name : str
         What errors call the data.
     hardware : Hardware
@@ -92,16 +100,36 @@ def load_kernel(
     if path.suffix != ".npz":
         return assemble(read_source(path), str(path), data, data_name, hardware)
     program, image = load_program(path)
-    if data is None:
-        note = () if not program.inputs else ("inputs are what the program file's image holds",)
-        return Kernel(program.name, program, image, notes=note)
-    wanted = [(f"{path}: input {port.name}", port) for port in program.inputs]
-    _raise(problem for where, port in wanted for problem in _input_problems(where, port, data))
+    _raise(_port_problems(path, program, image))
+    inputs = {port.name: port for port in program.inputs}
+    given = {name: array for name, array in (data or {}).items() if name in inputs}
+    if data and not given:
+        names = ", ".join(inputs) or "none"
+        raise InputError(f"{data_name}: holds {', '.join(data)}; the program's inputs are {names}")
+    places = {name: f"{path}: input {name}" for name in given}
+    _raise(
+        problem
+        for name, where in places.items()
+        for problem in _input_problems(where, inputs[name], given)
+    )
     memory = image.data.copy()
-    for port in program.inputs:
-        _put(memory, port, data[port.name])
-    known = [port.name for port in program.inputs]
-    return Kernel(program.name, program, DramImage(memory), notes=_unused(data, known, data_name))
+    for name, array in given.items():
+        _put(memory, inputs[name], array)
+    notes = _unused(data or {}, list(inputs), data_name)
+    if kept := [name for name in inputs if name not in given]:
+        notes = (*notes, f"the program file's image has what {', '.join(kept)} hold")
+    return Kernel(program.name, program, DramImage(memory), notes=notes)
+
+
+def _port_problems(path: Path, program: Program, image: DramImage) -> Iterator[str]:
+    for kind, ports in (("input", program.inputs), ("output", program.outputs)):
+        for port in ports:
+            end = port.addr + port.num_bytes
+            if port.addr < 0 or end > image.data.size:
+                yield (
+                    f"{path}: {kind} {port.name}: lies at bytes {port.addr} to {end} of DRAM, the "
+                    f"image has {image.data.size}"
+                )
 
 
 def read_source(path: Path) -> assembly.Source:
@@ -121,6 +149,13 @@ def read_source(path: Path) -> assembly.Source:
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not text in UTF-8") from None
     return _in_file(str(path), lambda: assembly.read(text, name=path.stem, is_whole=True))
+
+
+def place_source(
+    source: assembly.Source, where: str, block_bytes: Mapping[str, int] | None = None
+) -> tuple[Program, dict[str, Data]]:
+    """Place a text's data, see `azsim.isa.assembly.Source.program`; `where` begins each error."""
+    return _in_file(where, lambda: source.program(block_bytes))
 
 
 def _in_file(where: str, work: Callable[[], _Made]) -> _Made:
@@ -185,9 +220,13 @@ def assemble(
                     problems.append(f"{place}: {error}")
     sizes = {name: len(block) for name, block in blocks.items()}
     sizes = {**source.raw_block_bytes(), **sizes}
-    program, placed = _in_file(where, lambda: source.program(sizes))
-    problems += _capacity_problems(where, placed, hardware)
-    _raise(problems)
+    try:
+        program, placed = place_source(source, where, sizes)
+    except AssemblyError as error:
+        if problems:
+            raise InputError("\n".join([*problems, str(error)])) from None
+        raise
+    _raise([*problems, *_capacity_problems(where, placed, hardware)])
     image = zero_image(program)
     for entry in placed.values():
         if entry.kind == "input":
