@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -49,6 +50,11 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def _run(name: str, hardware: str = "az1_lite", *overrides: str) -> RunResult:
+    return _run_of(Path(name).read_text(), name, hardware, overrides)
+
+
+@functools.cache
+def _run_of(text: str, name: str, hardware: str, overrides: tuple[str, ...]) -> RunResult:
     chip = load_hardware(hardware, overrides)
     return pipeline.run(load_workload(name), chip, explained=True, timeline=False)
 
