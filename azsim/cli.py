@@ -326,6 +326,8 @@ def _compile(arguments: argparse.Namespace) -> int:
     from azsim.compiler.compile import PASSES
     from azsim.report.passes import PassTables
 
+    if Path(arguments.workload).suffix in (_PROGRAM_SUFFIX, _ASSEMBLY_SUFFIX):
+        raise InputError(f"{arguments.workload}: is a program already, allowed: a workload")
     allowed = (*PASSES, "all")
     unknown_names = [name for name in arguments.print_after if name not in allowed]
     if unknown_names:

@@ -362,6 +362,13 @@ def test_an_unknown_pass_names_the_nearest(small: str, capsys: pytest.CaptureFix
     )
 
 
+def test_a_program_is_not_compiled(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", "kernel.azs"]) == 2
+    assert capsys.readouterr().err == (
+        "azsim: error: kernel.azs: is a program already, allowed: a workload\n"
+    )
+
+
 def test_passes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "passes", "--json"]) == 0
     records = json.loads(capsys.readouterr().out)
