@@ -51,8 +51,8 @@ def test_transfers_end_in_the_same_cycle() -> None:
         case = dram_cases.random_transfers(seed)
         case.dram[5:] = 0  # refresh is where they differ
         if not case.stall.any():
-            found = dram_cases.exact_ends(case, 4, 3)
-            assert found.tolist() == dram_cases.fast_ends(case, 4, 3).tolist()
+            found = dram_cases.exact_ends(case, 4, 3, 2)
+            assert found.tolist() == dram_cases.fast_ends(case, 4, 3, 2).tolist()
 
 
 def test_a_stalled_memory_only_delays() -> None:
@@ -60,9 +60,9 @@ def test_a_stalled_memory_only_delays() -> None:
         case = dram_cases.random_transfers(seed)
         case.dram[5:] = 0
         case.jobs[:, 0] = 0
-        stalled = dram_cases.exact_ends(case, 4, 3)
+        stalled = dram_cases.exact_ends(case, 4, 3, 2)
         case.stall[:] = 0
-        assert (dram_cases.exact_ends(case, 4, 3) <= stalled).all()
+        assert (dram_cases.exact_ends(case, 4, 3, 2) <= stalled).all()
 
 
 def test_joined_tiles_are_near() -> None:

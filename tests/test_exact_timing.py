@@ -191,6 +191,7 @@ TIMING_CHANGES = st.fixed_dictionaries(
         "dram__outstanding_bursts": st.integers(1, 9),
         "dram__row_bytes": st.sampled_from([64, 256, 2048]),
         "dram__row_miss_ns": st.integers(0, 60),
+        "dram__banks": st.sampled_from([1, 2, 3, 8]),
         "dram__refresh_interval_ns": st.sampled_from([0, 500, 3900]),
         "decoder__lanes": st.integers(1, 20),
         "decoder__fifo_bursts": st.integers(1, 9),
@@ -474,9 +475,9 @@ def test_rows_that_do_not_fill_a_byte_take_the_port_as_long(
 # ------------------------------------------------------------------------------------- DRAM
 
 
-@pytest.mark.parametrize("closes_row", [0, 1])
-def test_a_jump_leaves_the_memory_as_steps_do(closes_row: int) -> None:
-    dram = np.array([3, 40, 100, 4, 7, 1000, 170, closes_row], np.int64)
+@pytest.mark.parametrize(("closes_rows", "banks"), [(0, 1), (1, 1), (1, 8)])
+def test_a_jump_leaves_the_memory_as_steps_do(closes_rows: int, banks: int) -> None:
+    dram = np.array([3, 40, 100, 4, 7, 1000, 170, closes_rows, banks], np.int64)
     for cycles in (1, 333, 334, 5000):
         stepped, jumped = new_memory(dram), new_memory(dram)
         counters, queues = new_queues()

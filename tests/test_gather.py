@@ -173,10 +173,17 @@ def timed(lines: list[str], image: np.ndarray, **changes: int) -> list[Timing]:
     return [model(trace, program, hardware) for model in (replay, replay_exact)]
 
 
-def check(timings: list[Timing], bursts: list[int], before: list[int], row_bytes: int) -> None:
+def misses_of(rows: list[int], banks: int) -> int:
+    """Rows that have to be opened: each bank for itself."""
+    of_bank = [[row for row in rows if row % banks == bank] for bank in range(banks)]
+    return sum(len(list(itertools.groupby(of_one))) for of_one in of_bank)
+
+
+def check(
+    timings: list[Timing], bursts: list[int], before: list[int], row_bytes: int, banks: int
+) -> None:
     """The last transfer fetched these bursts, after others had been fetched before."""
-    sequence = [burst * 8 // row_bytes for burst in [*before, *bursts]]
-    misses = 1 + sum(a != b for a, b in itertools.pairwise(sequence))
+    misses = misses_of([burst * 8 // row_bytes for burst in [*before, *bursts]], banks)
     for timing in timings:
         assert timing.bursts[-2] == len(bursts)
         assert timing.row_misses == misses
@@ -193,9 +200,10 @@ def check(timings: list[Timing], bursts: list[int], before: list[int], row_bytes
     stride=st.integers(-40, 40),
     start=st.integers(0, 15),
     row_bytes=st.sampled_from([64, 256]),
+    banks=st.sampled_from([1, 3, 8]),
 )
 def test_strided_transfers_fetch_the_bursts_of_their_rows(
-    kind: str, rows: int, cols: int, stride: int, start: int, row_bytes: int
+    kind: str, rows: int, cols: int, stride: int, start: int, row_bytes: int, banks: int
 ) -> None:
     if kind == "store" and abs(stride) < cols and rows > 1:
         stride = cols + abs(stride)
@@ -206,13 +214,14 @@ def test_strided_transfers_fetch_the_bursts_of_their_rows(
         "load dst=v1 src=v0" if kind == "load" else "store dst=v0 src=v1",
     ]
     timings = timed(
-        lines, BYTES, dram__burst_bytes=8, dram__row_bytes=row_bytes, dram__latency_ns=20
-    )
+        lines, BYTES, dram__burst_bytes=8, dram__row_bytes=row_bytes, dram__latency_ns=20,
+        dram__banks=banks,
+    )  # fmt: skip
     at = [addr + 4 * stride * row for row in range(rows)]
     size = 4 * cols
     if stride == cols:  # one piece
         at, size = [addr], 4 * cols * rows
-    check(timings, bursts_of(at, size, 8), [], row_bytes)
+    check(timings, bursts_of(at, size, 8), [], row_bytes, banks)
     assert timings[0].useful_bytes[-2] == 4 * rows * cols
 
 
@@ -223,9 +232,10 @@ def test_strided_transfers_fetch_the_bursts_of_their_rows(
     gap=st.integers(0, 20),
     row_bytes=st.sampled_from([64, 256]),
     outstanding=st.integers(1, 9),
+    banks=st.sampled_from([1, 2, 8]),
 )
 def test_gathers_fetch_the_bursts_of_their_rows(
-    numbers: list[int], cols: int, gap: int, row_bytes: int, outstanding: int
+    numbers: list[int], cols: int, gap: int, row_bytes: int, outstanding: int, banks: int
 ) -> None:
     lines = [
         *numbered(len(numbers)),
@@ -235,11 +245,11 @@ def test_gathers_fetch_the_bursts_of_their_rows(
     ]
     timings = timed(
         lines, image_of(np.array(numbers)), dram__burst_bytes=8, dram__row_bytes=row_bytes,
-        dram__latency_ns=20, dram__outstanding_bursts=outstanding,
+        dram__latency_ns=20, dram__outstanding_bursts=outstanding, dram__banks=banks,
     )  # fmt: skip
     at = [TABLE_AT + 4 * (cols + gap) * number for number in numbers]
     before = bursts_of([0], 4 * len(numbers), 8)
-    check(timings, bursts_of(at, 4 * cols, 8), before, row_bytes)
+    check(timings, bursts_of(at, 4 * cols, 8), before, row_bytes, banks)
     assert timings[0].useful_bytes[-2] == 4 * cols * len(numbers)
 
 
@@ -257,7 +267,8 @@ def test_a_loop_gathers_other_rows_each_time() -> None:
         "view_step view=v2 step=8",
         "end_loop",
     ]
-    timings = timed(lines, image_of(rounds.reshape(-1)), dram__burst_bytes=64, dram__row_bytes=64)
-    for timing in timings:
-        assert timing.bursts.tolist() == [1, 2, 1, 2, 1, 2, 0]
-        assert timing.row_misses == 3 + 3 + 2
+    image, sizes = image_of(rounds.reshape(-1)), {"dram__burst_bytes": 64, "dram__row_bytes": 64}
+    for banks, misses in ((1, 3 + 3 + 2), (64, 3 + 1 + 1)):  # with many, no row is opened twice
+        for timing in timed(lines, image, **sizes, dram__banks=banks):
+            assert timing.bursts.tolist() == [1, 2, 1, 2, 1, 2, 0]
+            assert timing.row_misses == misses

@@ -15,10 +15,10 @@ require_rtl()
 
 _SIZES = [
     Joined(4, 2, 64, "bitmap", 8, 8, 8, 4, 4, skip_activations=False),
-    Joined(8, 1, 64, "zero_run", 4, 6, 16, 4, 2, skip_activations=True),
-    Joined(4, 2, 64, "bitmap", 8, 8, 4, 4, 2, skip_activations=True, is_outer=True),
+    Joined(8, 1, 64, "zero_run", 4, 6, 16, 4, 2, skip_activations=True, banks=2),
+    Joined(4, 2, 64, "bitmap", 8, 8, 4, 4, 2, skip_activations=True, is_outer=True, banks=8),
     # The FIFO is what most cases wait for: it holds two bursts.
-    Joined(4, 2, 64, "bitmap", 2, 2, 8, 4, 4, skip_activations=False),
+    Joined(4, 2, 64, "bitmap", 2, 2, 8, 4, 4, skip_activations=False, banks=8),
 ]
 # Bounds of the fast model's error: relative on cases of 300 cycles or more.
 _BOUNDS = {"mean": 0.01, "worst": 0.05, "slack_cycles": 4, "long_cycles": 300}
@@ -62,6 +62,17 @@ def test_planted_fifo_of_one_more_burst_is_found() -> None:
     assert measured == [exact(case, longer) for case in cases]
     with pytest.raises(AssertionError):
         check_agreement([fast(case, _SHORT_FIFO) for case in cases], measured, **_BOUNDS)
+
+
+@pytest.mark.parametrize("size", _SIZES[2:], ids=["outer", "inner"])
+def test_planted_bank_number_modulo_another_is_found(size: Joined) -> None:
+    cases = [random_sequence(seed, size) for seed in range(8, 60, 3)]  # tiles that come again
+    for case in cases:
+        case.dram[3:5] = 2, 50 * case.dram[0]
+    measured = [rtl(size.design(), case, size)[0] for case in cases]
+    assert measured == [exact(case, size) for case in cases]
+    for banks in (1, 7, 9):
+        assert measured != [exact(case, replace(size, banks=banks)) for case in cases]
 
 
 @pytest.mark.parametrize("size", _SIZES[1:3], ids=["inner", "outer"])

@@ -54,6 +54,7 @@ def chips(draw: st.DrawFn) -> Hardware:
         dram__latency_ns=draw(st.sampled_from([0, 7.5, 100])),
         dram__outstanding_bursts=draw(st.integers(1, 4)),
         dram__row_miss_ns=draw(st.sampled_from([0, 30])),
+        dram__banks=draw(st.sampled_from([1, 3, 8])),
         dram__refresh_interval_ns=refresh,
         dram__refresh_ns=refresh / 10,
         decoder__lanes=draw(st.integers(1, 9)),

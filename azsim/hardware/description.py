@@ -47,13 +47,15 @@ class Dram:
     outstanding_bursts: Count
     """Requests that one channel may have under way."""
     row_bytes: Annotated[int, Field(ge=64, le=1 << 20)]
-    """Bytes of one row; one row is open at a time."""
+    """Bytes of one row; each bank has one row open."""
     row_miss_ns: Nanoseconds
-    """Added to a burst that opens another row."""
+    """Added to a burst whose row is not open in its bank."""
     refresh_interval_ns: Nanoseconds
     """A refresh begins each time this long has passed; 0 turns refresh off."""
     refresh_ns: Nanoseconds
     """How long a refresh blocks the bus."""
+    banks: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Banks, each with an open row of its own; row `r` lies in bank `r mod banks`."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ _UNITS = {
     "macs_per_lane": "products/cycle",
     "queue_depth": "windows",
     "entries": "instructions",
+    "banks": "banks",
     "cycles": "cycles",
     "bursts": "bursts",
     "lanes": "lanes",

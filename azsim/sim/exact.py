@@ -50,8 +50,9 @@ def replay_exact(trace: Trace, program: Program, hardware: Hardware) -> Timing:
     """
     flat = FlatTrace(trace, hardware)
     ticks, bus = bus_parameters(hardware)
-    burst, latency, outstanding, fifo, row_bursts, row_miss, every, refresh = bus.tolist()
-    dram = np.array([ticks, burst, latency, row_bursts, row_miss, every, refresh, 0], np.int64)
+    burst, latency, outstanding, fifo, row_bursts, row_miss, every, refresh, banks = bus.tolist()
+    times = [ticks, burst, latency, row_bursts, row_miss, every, refresh]
+    dram = np.array([*times, 0, banks], np.int64)  # a refresh closes no row
     counters, queues = new_queues(outstanding + 1)
     shape = array_shape(hardware)
     work = all_work(flat, program, hardware)

@@ -42,6 +42,7 @@ _SWEEPS = {
     "burst_time": "cycles that a burst takes",
     "refresh_interval": "cycles between refreshes",
     "row_bursts": "bursts in a row",
+    "banks": "banks",
     "channels": "channels in use",
     "fifo_bursts": "bursts in the FIFO",
     "outstanding": "requests under way",
@@ -312,9 +313,9 @@ _DECODER_TEXT = _flow("""
 """)
 
 _DRAM_TEXT = _flow("""
-    Six transfers of 5 to 60 bursts on az1's memory (burst of 10 cycles, latency 40, row of 32
-    bursts, row miss 15, refresh of 90 each 1,950 cycles) where nothing else is said. The error is
-    that of the last transfer's end; Verilog and cycle-stepped model are compared on every
+    Six transfers of 5 to 60 bursts on az1's memory (burst of 10 cycles, latency 40, 8 banks, row of
+    32 bursts, row miss 15, refresh of 90 each 1,950 cycles) where nothing else is said. The error
+    is that of the last transfer's end; Verilog and cycle-stepped model are compared on every
     transfer's. The fast model serves burst by burst what the channels ask for, with the same rules
     for rows, turns and refreshes: a refresh that is due takes the bus, for its whole time, when the
     burst under way has ended. Cases in which the memory refuses requests at random are compared
@@ -371,8 +372,8 @@ _METHOD = (
     the decoder has the 16 lanes and the port of az1.
     """,
     """
-    Assumption: the memory is one bus with one open row; latency, row miss and refresh are constants
-    of az1's preset, which are assumptions themselves.
+    Assumption: the memory is one bus that waits while a bank opens a row; latency, row miss, banks
+    and refresh are constants of az1's preset, which are assumptions themselves.
     """,
     """
     Assumption: in the DRAM cases the consumer of weights takes the same work for every burst; in

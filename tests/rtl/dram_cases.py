@@ -10,7 +10,15 @@ from azsim.machine.engines.clock import run_clock
 from azsim.machine.engines.exact_dram import dram_cycles, new_memory, new_queues
 from rtl.harness import Design
 
-__all__ = ["DramCase", "dram_design", "exact_ends", "fast_ends", "random_transfers", "rtl_ends"]
+__all__ = [
+    "DramCase",
+    "dram_design",
+    "exact_ends",
+    "fast_ends",
+    "random_transfers",
+    "rtl_ends",
+    "with_closed_rows",
+]
 
 _LIMIT = 1 << 20
 
@@ -25,19 +33,20 @@ class DramCase:
         Channel, first burst, bursts, work (cycles), cycle from which it is offered.
     dram : ndarray of shape (7,), int64
         Ticks per cycle, burst, latency (ticks), bursts a row, row miss, refresh interval, refresh.
-    closes_row : bool
-        Whether a refresh closes the open row.
+    closes_rows : bool
+        Whether a refresh closes the open rows.
     stall : ndarray of shape (period,), uint8
     """
 
     jobs: np.ndarray
     dram: np.ndarray
-    closes_row: bool
+    closes_rows: bool
     stall: np.ndarray
 
 
-def dram_design(outstanding: int, fifo: int) -> Design:
-    return Design("dram_system", {"OUTSTANDING": outstanding, "FIFO_BURSTS": fifo})
+def dram_design(outstanding: int, fifo: int, banks: int) -> Design:
+    parameters = {"OUTSTANDING": outstanding, "FIFO_BURSTS": fifo, "BANKS": banks}
+    return Design("dram_system", parameters)
 
 
 def random_transfers(seed: int, *, is_long: bool = False) -> DramCase:
@@ -58,6 +67,8 @@ def random_transfers(seed: int, *, is_long: bool = False) -> DramCase:
     jobs[:, 3] = np.where(jobs[:, 0] == 0, jobs[:, 2] * pace * rng.random(count) * 2, 0)
     gaps = rng.integers(0, 200, count) if rng.random() < 0.5 else np.zeros(count, np.int64)
     jobs[:, 4] = np.maximum(np.cumsum(gaps), np.arange(count) + 1)
+    if seed % 2:  # near one another, so that rows are met again
+        jobs[:, 1] %= 256
     stall = np.zeros(1, np.uint8)
     if seed == 0:  # one burst
         jobs = jobs[:1]
@@ -81,15 +92,15 @@ def rtl_ends(design: Design, case: DramCase) -> np.ndarray:
     ends = np.full(len(case.jobs), -1, np.int64)
     channel, first, bursts, work, offered = (np.ascontiguousarray(c) for c in case.jobs.T)
     design(
-        len(case.jobs), channel, first, bursts, work, offered, case.dram, int(case.closes_row),
+        len(case.jobs), channel, first, bursts, work, offered, case.dram, int(case.closes_rows),
         len(case.stall), case.stall, _LIMIT, ends,
     )  # fmt: skip
     return ends
 
 
-def exact_ends(case: DramCase, outstanding: int, fifo: int) -> np.ndarray:
+def exact_ends(case: DramCase, outstanding: int, fifo: int, banks: int) -> np.ndarray:
     """The same from the cycle-stepped model."""
-    dram = np.append(case.dram, int(case.closes_row))
+    dram = np.append(case.dram, [int(case.closes_rows), banks])
     ends = np.full(len(case.jobs), -1, np.int64)
     counters, queues = new_queues()
     dram_cycles(
@@ -98,11 +109,12 @@ def exact_ends(case: DramCase, outstanding: int, fifo: int) -> np.ndarray:
     return ends
 
 
-def fast_ends(case: DramCase, outstanding: int, fifo: int) -> np.ndarray:
+def fast_ends(case: DramCase, outstanding: int, fifo: int, banks: int) -> np.ndarray:
     """The same from the clock that every run uses."""
     count = len(case.jobs)
     ticks, burst, latency, row_bursts, miss, every, refresh = case.dram.tolist()
-    bus = np.array([burst, latency, outstanding, fifo, row_bursts, miss, every, refresh], np.int64)
+    times = [burst, latency, outstanding, fifo, row_bursts, miss, every, refresh]
+    bus = np.array([*times, banks], np.int64)
     channel, first, bursts, work, offered = (np.ascontiguousarray(c) for c in case.jobs.T)
     dispatch, start, end = (np.full(count, -1, np.int64) for _ in range(3))
     # The consumer's work is spread evenly over a transfer's bursts; it cannot begin early.
@@ -120,4 +132,5 @@ def fast_ends(case: DramCase, outstanding: int, fifo: int) -> np.ndarray:
 
 
 def with_closed_rows(case: DramCase) -> DramCase:
-    return replace(case, closes_row=True)
+    """The same case on a memory whose refreshes close all rows."""
+    return replace(case, closes_rows=True)

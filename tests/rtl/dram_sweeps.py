@@ -1,4 +1,4 @@
-"""Sweeps of DRAM and DMA: latency, rate, refresh, rows, channels, FIFO, stalls."""
+"""Sweeps of DRAM and DMA: latency, rate, refresh, rows, banks, channels, FIFO, stalls."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from rtl.point import FIRST_RANDOM_SEED, Measured, Point
 
 __all__ = ["AZ1_DRAM", "dram_points"]
 
-_BASE = (8, 16)  # outstanding bursts, bursts of the FIFO
-_SIZES = ((8, 8), (2, 3), (1, 1), (4, 16))
+_BASE = (8, 16, 8)  # outstanding bursts, bursts of the FIFO, banks
+_SIZES = ((8, 8, 1), (2, 3, 2), (1, 1, 8), (4, 16, 8))
 _TICKS = 4
 AZ1_DRAM = {
     "burst": 10.0,
@@ -35,6 +35,7 @@ _LATENCIES, _OUTSTANDING = (0, 10, 20, 40, 80, 160), (1, 2, 4, 8)
 _RATES = (1.0, 2.5, 5.0, 10.0, 20.0, 40.0)
 _INTERVALS = (250, 500, 1000, 1950, 3900)
 _ROWS = (1, 2, 4, 8, 32)
+_BANKS = (1, 2, 8)
 _FIFOS, _PACES = (1, 2, 4, 8, 16), (0.5, 1.0, 1.5)
 _NO_STALL = np.zeros(1, np.uint8)
 _RANDOM = 24  # random cases of each size
@@ -61,7 +62,7 @@ def _case(
 
 
 def _point(
-    sweep: str, x: float | str, series: str, seed: int, size: tuple[int, int], case: DramCase
+    sweep: str, x: float | str, series: str, seed: int, size: tuple[int, int, int], case: DramCase
 ) -> Point:
     design = dram_design(*size)
 
@@ -76,6 +77,7 @@ def _point(
     parameters = {
         "outstanding": size[0],
         "fifo_bursts": size[1],
+        "banks": size[2],
         "channels": int(np.unique(case.jobs[:, 0]).size),
         "transfers": len(case.jobs),
         "bursts": int(case.jobs[:, 2].sum()),
@@ -91,26 +93,36 @@ def _point(
     return Point("dram", sweep, x, series, seed, parameters, design, measure)
 
 
+def _memory_points(seed: int) -> Iterator[Point]:
+    """Latency, rate, refresh, rows and banks: the memory itself."""
+    for latency in _LATENCIES:
+        for outstanding in _OUTSTANDING:
+            size = (outstanding, *_BASE[1:])
+            case = _case(seed, latency=latency)
+            series = f"{outstanding} outstanding"
+            yield _point("latency", latency, series, seed, size, case)
+    for burst in _RATES:
+        case = _case(seed, burst=burst)
+        yield _point("burst_time", burst, "", seed, _BASE, case)
+    for every in _INTERVALS:
+        for refresh in (45, 90):
+            case = _case(seed, every=every, refresh=refresh)
+            series = f"{refresh} cycles"
+            yield _point("refresh_interval", every, series, seed, _BASE, case)
+    for row in _ROWS:
+        case = _case(seed, row_bursts=row)
+        yield _point("row_bursts", row, "", seed, _BASE, case)
+    for banks in _BANKS:
+        for channels in (2, 3):
+            case = _case(seed, channels=channels)
+            series = f"{channels} of 3 channels"
+            yield _point("banks", banks, series, seed, (*_BASE[:2], banks), case)
+
+
 def dram_points(seeds: int) -> Iterator[Point]:
     """Every case, `seeds` of each."""
     for seed in range(seeds):
-        for latency in _LATENCIES:
-            for outstanding in _OUTSTANDING:
-                size = (outstanding, _BASE[1])
-                case = _case(seed, latency=latency)
-                series = f"{outstanding} outstanding"
-                yield _point("latency", latency, series, seed, size, case)
-        for burst in _RATES:
-            case = _case(seed, burst=burst)
-            yield _point("burst_time", burst, "", seed, _BASE, case)
-        for every in _INTERVALS:
-            for refresh in (45, 90):
-                case = _case(seed, every=every, refresh=refresh)
-                series = f"{refresh} cycles"
-                yield _point("refresh_interval", every, series, seed, _BASE, case)
-        for row in _ROWS:
-            case = _case(seed, row_bursts=row)
-            yield _point("row_bursts", row, "", seed, _BASE, case)
+        yield from _memory_points(seed)
         for channels in (1, 2, 3):
             case = _case(seed, channels=channels)
             yield _point("channels", channels, "", seed, _BASE, case)
@@ -118,7 +130,7 @@ def dram_points(seeds: int) -> Iterator[Point]:
             for pace in _PACES:
                 case = _case(seed, pace=pace)
                 series = f"decoder {pace:g} x the burst time"
-                yield _point("fifo_bursts", fifo, series, seed, (_BASE[0], fifo), case)
+                yield _point("fifo_bursts", fifo, series, seed, (_BASE[0], fifo, _BASE[2]), case)
         for share in (0.1, 0.3, 0.6):
             stall = (np.random.default_rng(seed).random(97) < share).astype(np.uint8)
             yield _point("stalls", 100 * share, "", seed, _BASE, _case(seed, stall=stall))

@@ -3,7 +3,7 @@
 
 extern "C" int64_t run(int64_t count, const int64_t* channel, const int64_t* first,
                        const int64_t* bursts, const int64_t* work, const int64_t* offered,
-                       const int64_t* dram, int64_t closes_row, int64_t stall_period,
+                       const int64_t* dram, int64_t closes_rows, int64_t stall_period,
                        const uint8_t* stall, int64_t limit, int64_t* ends) {
     Bench bench;
     Vtop& top = bench.top;
@@ -14,7 +14,7 @@ extern "C" int64_t run(int64_t count, const int64_t* channel, const int64_t* fir
     top.row_miss = dram[4];
     top.refresh_every = dram[5];
     top.refresh = dram[6];
-    top.refresh_closes_row = closes_row;
+    top.refresh_closes_rows = closes_rows;
     top.job_valid = 0;
     top.reset = 1;
     bench.step();

@@ -3,7 +3,8 @@
 
 module dram_system #(
     parameter OUTSTANDING = 8,
-    parameter FIFO_BURSTS = 8
+    parameter FIFO_BURSTS = 8,
+    parameter BANKS = 8
 ) (
     input  wire        clk,
     input  wire        reset,
@@ -14,7 +15,7 @@ module dram_system #(
     input  wire [31:0] row_miss,
     input  wire [31:0] refresh_every,
     input  wire [31:0] refresh,
-    input  wire        refresh_closes_row,
+    input  wire        refresh_closes_rows,
     input  wire        stall,
     input  wire [2:0]  job_valid,
     output wire [2:0]  job_ready,
@@ -26,10 +27,10 @@ module dram_system #(
     wire [2:0] request_valid, request_ready, data_valid;
     wire [95:0] request_burst, data_burst;
 
-    memory memory_i (
+    memory #(.BANKS(BANKS)) memory_i (
         .clk(clk), .reset(reset), .ticks(ticks), .burst(burst), .latency(latency),
         .row_bursts(row_bursts), .row_miss(row_miss), .refresh_every(refresh_every),
-        .refresh(refresh), .refresh_closes_row(refresh_closes_row),
+        .refresh(refresh), .refresh_closes_rows(refresh_closes_rows),
         .request_valid(request_valid), .request_ready(request_ready),
         .request_burst(request_burst), .stall(stall), .data_valid(data_valid),
         .data_burst(data_burst)

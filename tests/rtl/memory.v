@@ -3,13 +3,15 @@
 // Times are in ticks, of which a clock cycle has `ticks`; all else is counted in them, so that a
 // burst need not take whole cycles (but at least one).  A request of cycle t is ready `latency`
 // after t.  When the bus is free, the channel whose turn it is goes first among those with a ready
-// request.  A burst that opens another row takes `row_miss` more.  A refresh is due each
-// `refresh_every`; it waits for the burst under way, and then takes the bus for `refresh`.
+// request.  Rows go round the banks, each of which has a register for the row that it has open; a
+// burst that opens another one takes `row_miss` more.  A refresh is due each `refresh_every`; it
+// waits for the burst under way, and then takes the bus for `refresh`.
 // `data_valid` says in cycle t that a burst has ended in the cycle before, or just at t.
 
 module memory #(
     parameter CHANNELS = 3,
-    parameter REQUESTS = 64
+    parameter REQUESTS = 64,
+    parameter BANKS = 8
 ) (
     input  wire                   clk,
     input  wire                   reset,
@@ -20,7 +22,7 @@ module memory #(
     input  wire [31:0]            row_miss,
     input  wire [31:0]            refresh_every,
     input  wire [31:0]            refresh,
-    input  wire                   refresh_closes_row,
+    input  wire                   refresh_closes_rows,
     input  wire [CHANNELS-1:0]    request_valid,
     output wire [CHANNELS-1:0]    request_ready,
     input  wire [CHANNELS*32-1:0] request_burst,
@@ -30,9 +32,12 @@ module memory #(
 );
     localparam [63:0] NEVER = ~64'd0;
     localparam SLOT_BITS = $clog2(CHANNELS * REQUESTS);
+    localparam NUMBER_BITS = BANKS > 1 ? $clog2(BANKS) : 1;
 
     reg [63:0] now, window_end, bus_free, next_refresh, earliest, at, begins, ends;
-    reg [31:0] open_row, row;
+    reg [31:0] open_row [0:BANKS-1];
+    reg [31:0] row;
+    reg [NUMBER_BITS-1:0] bank;
     reg [63:0] ready_at [0:CHANNELS*REQUESTS-1];
     reg [63:0] ends_at [0:CHANNELS*REQUESTS-1];
     reg [31:0] number [0:CHANNELS*REQUESTS-1];
@@ -40,7 +45,7 @@ module memory #(
     reg [31:0] asked [0:CHANNELS-1];
     reg [31:0] begun [0:CHANNELS-1];
     reg [31:0] ended [0:CHANNELS-1];
-    integer c, turn, chosen, step;
+    integer b, c, turn, chosen, step;
     reg [SLOT_BITS-1:0] slot;
 
     assign request_ready = stall ? 0 : {CHANNELS{1'b1}};
@@ -51,7 +56,7 @@ module memory #(
         if (reset) begin
             now = 0;
             bus_free = 0;
-            open_row = ~32'd0;
+            for (b = 0; b < BANKS; b = b + 1) open_row[b] = ~32'd0;
             turn = 0;
             data_valid <= 0;
             for (c = 0; c < CHANNELS; c = c + 1) begin
@@ -82,7 +87,8 @@ module memory #(
                     if (begins < window_end) begin
                         bus_free = begins + {32'd0, refresh};
                         next_refresh = next_refresh + {32'd0, refresh_every};
-                        if (refresh_closes_row) open_row = ~32'd0;
+                        if (refresh_closes_rows)
+                            for (b = 0; b < BANKS; b = b + 1) open_row[b] = ~32'd0;
                     end
                 end else if (earliest != NEVER && at < window_end) begin
                     chosen = -1;
@@ -94,8 +100,10 @@ module memory #(
                     end
                     slot = SLOT_BITS'(chosen * REQUESTS + begun[chosen] % REQUESTS);
                     row = number[slot] / row_bursts;
-                    ends = at + {32'd0, burst} + (row != open_row ? {32'd0, row_miss} : 64'd0);
-                    open_row = row;
+                    bank = NUMBER_BITS'(row % BANKS);
+                    ends = at + {32'd0, burst};
+                    if (row != open_row[bank]) ends = ends + {32'd0, row_miss};
+                    open_row[bank] = row;
                     bus_free = ends;
                     ends_at[slot] = ends;
                     begun[chosen] = begun[chosen] + 1;

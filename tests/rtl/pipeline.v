@@ -7,6 +7,7 @@ module pipeline #(
     parameter IS_ZERO_RUN = 0,
     parameter OUTSTANDING = 8,
     parameter FIFO_BURSTS = 8,
+    parameter DRAM_BANKS = 8,
     parameter LANES = 8,
     parameter MACS = 4,
     parameter QUEUE_DEPTH = 4,
@@ -58,7 +59,7 @@ module pipeline #(
     weight_slots #(
         .DECODER_LANES(DECODER_LANES), .WORDS(WORDS), .PORT_CODES(PORT_CODES),
         .IS_ZERO_RUN(IS_ZERO_RUN), .OUTSTANDING(OUTSTANDING), .FIFO_BURSTS(FIFO_BURSTS),
-        .LANES(LANES), .BANK_BITS(BANK_BITS), .JOB_BITS(48)
+        .DRAM_BANKS(DRAM_BANKS), .LANES(LANES), .BANK_BITS(BANK_BITS), .JOB_BITS(48)
     ) weight_slots_i (
         .clk(clk), .reset(reset), .ticks(ticks), .burst(burst), .latency(latency),
         .row_bursts(row_bursts), .row_miss(row_miss), .refresh_every(refresh_every),

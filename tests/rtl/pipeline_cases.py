@@ -62,6 +62,7 @@ class Joined:
     queue_depth: int
     skip_activations: bool
     is_outer: bool = False
+    banks: int = 1
 
     def design(self, *, more_fifo: int = 0) -> Design:
         """RTL; `more_fifo` plants a longer burst FIFO."""
@@ -72,6 +73,7 @@ class Joined:
             "IS_ZERO_RUN": int(self.codec == "zero_run"),
             "OUTSTANDING": self.outstanding,
             "FIFO_BURSTS": self.fifo_bursts + more_fifo,
+            "DRAM_BANKS": self.banks,
             "LANES": self.lanes,
             "MACS": self.macs,
             "QUEUE_DEPTH": self.queue_depth,
@@ -135,7 +137,13 @@ class Sequence:
         return _ints([len(s) // decoder_lanes for s in self.stored])
 
     def first_bursts(self) -> np.ndarray:
-        return np.cumsum([0, *(len(b) for b in self.bursts)])[:-1].astype(np.int64)
+        """Where each tile lies; one that comes again lies where it first was."""
+        places: dict[bytes, int] = {}
+        found, end = [], 0
+        for bursts in self.bursts:
+            found.append(places.setdefault(bursts.tobytes(), end))
+            end += len(bursts)
+        return _ints(found)
 
 
 def _random_dram(rng: np.random.Generator) -> np.ndarray:
@@ -188,6 +196,9 @@ def random_sequence(seed: int, size: Joined) -> Sequence:
     elif seed % 10 == 0:
         stall = (rng.random(int(rng.integers(2, 60))) < 0.4).astype(np.uint8)
         stall[0] = 0
+    if seed % 3 == 2:  # tiles come again, as those of a loop do, and find their rows open or not
+        order = np.random.default_rng(seed).integers(0, count, count)
+        tiles, inputs = [tiles[i] for i in order], [inputs[i] for i in order]
     return sequence_of(tiles, inputs, dram, stall, size, rng)
 
 
@@ -347,7 +358,7 @@ def exact(case: Sequence, size: Joined) -> int:
         size.words, size.port_codes, size.codec == "zero_run", size.outstanding, size.fifo_bursts,
         size.macs, size.queue_depth, size.sum_cycles,
     )  # fmt: skip
-    dram = np.append(case.dram, 0)
+    dram = np.append(case.dram, [0, size.banks])
     counters, queues = new_queues()
     return pipeline_cycles(chip, tiles, dram, case.stall, new_memory(dram), counters, queues)
 
@@ -429,10 +440,8 @@ def fast(case: Sequence, size: Joined) -> int:
     first[0::2], bursts[0::2] = case.first_bursts(), [len(b) for b in case.bursts]
     begins[0::2] = np.cumsum([0, *(len(b) for b in case.bursts)])[:-1]
     ticks, burst, latency, row_bursts, miss, every, refresh = case.dram.tolist()
-    bus = np.array(
-        [burst, latency, size.outstanding, size.fifo_bursts, row_bursts, miss, every, refresh],
-        np.int64,
-    )
+    times = [burst, latency, size.outstanding, size.fifo_bursts, row_bursts, miss, every, refresh]
+    bus = np.array([*times, size.banks], np.int64)
     none = np.zeros(2 * count, np.int64)
     dispatch, start, end = (np.full(2 * count, -1, np.int64) for _ in range(3))
     run_clock(

@@ -11,6 +11,7 @@ module pipeline_outer #(
     parameter IS_ZERO_RUN = 0,
     parameter OUTSTANDING = 8,
     parameter FIFO_BURSTS = 8,
+    parameter DRAM_BANKS = 8,
     parameter LANES = 8,
     parameter MACS = 4,
     parameter QUEUE_DEPTH = 4,
@@ -69,7 +70,7 @@ module pipeline_outer #(
     weight_slots #(
         .DECODER_LANES(DECODER_LANES), .WORDS(WORDS), .PORT_CODES(PORT_CODES),
         .IS_ZERO_RUN(IS_ZERO_RUN), .OUTSTANDING(OUTSTANDING), .FIFO_BURSTS(FIFO_BURSTS),
-        .LANES(LANES), .BANK_BITS(BANK_BITS), .JOB_BITS(80)
+        .DRAM_BANKS(DRAM_BANKS), .LANES(LANES), .BANK_BITS(BANK_BITS), .JOB_BITS(80)
     ) weight_slots_i (
         .clk(clk), .reset(reset), .ticks(ticks), .burst(burst), .latency(latency),
         .row_bursts(row_bursts), .row_miss(row_miss), .refresh_every(refresh_every),

@@ -21,8 +21,8 @@ from rtl.point import FIRST_RANDOM_SEED, Measured, Point, zeros_of
 
 __all__ = ["joined_points"]
 
-_BASE = Joined(4, 2, 64, "bitmap", 8, 8, 8, 4, 4, skip_activations=False)
-_OTHER = Joined(8, 1, 64, "zero_run", 4, 6, 16, 4, 2, skip_activations=True)
+_BASE = Joined(4, 2, 64, "bitmap", 8, 8, 8, 4, 4, skip_activations=False, banks=8)
+_OTHER = Joined(8, 1, 64, "zero_run", 4, 6, 16, 4, 2, skip_activations=True, banks=2)
 _OUTER = Joined(4, 2, 64, "bitmap", 8, 8, 4, 4, 2, skip_activations=True, is_outer=True)
 _ZEROS = (0.0, 0.25, 0.5, 0.75, 0.9, 0.98)
 _RATES, _LATENCIES = (2.0, 4.0, 6.0, 10.0, 16.0, 24.0), (10, 20, 40, 80, 160)
@@ -72,6 +72,7 @@ def _point(
         "port_codes": size.port_codes,
         "outstanding": size.outstanding,
         "fifo_bursts": size.fifo_bursts,
+        "banks": size.banks,
         "lanes": size.lanes,
         "macs": size.macs,
         "window": 16,

@@ -9,6 +9,7 @@ module weight_slots #(
     parameter IS_ZERO_RUN = 0,
     parameter OUTSTANDING = 8,
     parameter FIFO_BURSTS = 8,
+    parameter DRAM_BANKS = 8,
     parameter LANES = 8,
     parameter BANK_BITS = 10,
     parameter JOB_BITS = 64
@@ -85,10 +86,10 @@ module weight_slots #(
             end
         end
 
-    memory #(.CHANNELS(1)) memory_i (
+    memory #(.CHANNELS(1), .BANKS(DRAM_BANKS)) memory_i (
         .clk(clk), .reset(reset), .ticks(ticks), .burst(burst), .latency(latency),
         .row_bursts(row_bursts), .row_miss(row_miss), .refresh_every(refresh_every),
-        .refresh(refresh), .refresh_closes_row(1'b0), .request_valid(request_valid),
+        .refresh(refresh), .refresh_closes_rows(1'b0), .request_valid(request_valid),
         .request_ready(request_ready), .request_burst(request_burst), .stall(stall),
         .data_valid(data_valid), .data_burst(data_burst)
     );

@@ -31,7 +31,7 @@ def _ticks(time_ns: float, clock_hz: int, ticks: int) -> int:
 
 
 def bus_parameters(hardware: Hardware) -> tuple[int, np.ndarray]:
-    """Ticks per cycle, and the description of DRAM that `run_clock` takes: (8,) int64."""
+    """Ticks per cycle, and the description of DRAM that `run_clock` takes: (9,) int64."""
     dram, clock = hardware.dram, hardware.clock_hz
     ticks, burst_ticks = _dram_ticks(dram, clock)
     every = _ticks(dram.refresh_interval_ns, clock, ticks)
@@ -47,6 +47,7 @@ def bus_parameters(hardware: Hardware) -> tuple[int, np.ndarray]:
             _ticks(dram.row_miss_ns, clock, ticks),
             every,
             refresh,
+            dram.banks,
         ],
         np.int64,
     )

@@ -12,7 +12,7 @@ One burst::
 
     requested = max(transfer's start, end of burst b - outstanding, consumption of burst b - fifo)
     ready     = requested + latency
-    begin     = max(bus free, ready), plus row_miss if it opens a row
+    begin     = max(bus free, ready), plus row_miss if its row is not open in its bank
     end       = begin + burst, which the core sees in the next whole cycle
     consumed  = end, or for weights what the decoder makes of it
 
@@ -27,6 +27,9 @@ a block follows from four numbers for each burst (`azsim.machine.engines.decoder
 and the block ends at ``block_late + left[last]``.
 
 Of several channels that are ready when the bus is free the one whose turn it is goes first.
+
+Row `r` of DRAM lies in bank `r mod banks`, and each bank keeps the row open that it opened last.
+The bus waits while a row is opened, whatever bank it lies in.
 
 A transfer's bursts follow one another in DRAM, unless it has pieces: stretches of its own, one for
 each row of a strided or gathered matrix.
@@ -62,9 +65,11 @@ _BLOCK_LATE, _LEFT_LATE = 8, 9  # of the weight engine's block
 _PLACE, _PIECE = 10, 11  # burst in DRAM that comes next, and its piece
 _FIRST, _UP_TO = range(2)
 _LEFT, _END_SLACK, _LEFT_SLACK, _HOLD = range(4)
-_NOW, _NEXT, _KNOWN_ENDS, _LATEST_END, _BUS_FREE, _OPEN_ROW, _TURN, _NEXT_REFRESH = range(8)
+# The last entry is the first bank's open row; those of the other banks follow.
+_NOW, _NEXT, _KNOWN_ENDS, _LATEST_END, _BUS_FREE, _TURN, _NEXT_REFRESH, _OPEN_ROWS = range(8)
 # Entries of the DRAM description.
 _BURST, _LATENCY, _OUTSTANDING, _FIFO, _ROW_BURSTS, _ROW_MISS, _REFRESH_EVERY, _REFRESH = range(8)
+_BANKS = 8
 
 
 @kernel
@@ -256,8 +261,9 @@ def _serve(
         shared[_TURN] = (e + 1) % _CHANNELS
         counters[1] += waits
         row = own[_PLACE, e] // dram[_ROW_BURSTS]
-        if row != shared[_OPEN_ROW]:
-            shared[_OPEN_ROW] = row
+        bank = _OPEN_ROWS + row % dram[_BANKS]
+        if row != shared[bank]:
+            shared[bank] = row
             at += dram[_ROW_MISS]
             counters[0] += 1
         done = at + dram[_BURST]
@@ -323,8 +329,8 @@ def run_clock(
     members : int64, instruction numbers grouped by engine, each group in program order
     ticks : per cycle
     issue_cycles, queue_entries : of the sequencer
-    dram : int64 (8,): burst, latency (ticks), outstanding bursts, FIFO bursts, bursts a row,
-        row miss, refresh interval (0: none), refresh time, which is less (ticks)
+    dram : int64 (9,): burst, latency (ticks), outstanding bursts, FIFO bursts, bursts a row,
+        row miss, refresh interval (0: none), refresh time, which is less (ticks), banks
     dispatch, start, end : int64, written, in ticks; -1 where an instruction can never run
     counters : int64 (3,), written: row misses, refresh waits, bursts
 
@@ -337,8 +343,8 @@ def run_clock(
     for i in range(len(engine)):
         for e in range(engine[i] + 1, 6):
             own[_BASE, e] += 1
-    shared = np.zeros(8, np.int64)
-    shared[_OPEN_ROW] = -1
+    shared = np.zeros(_OPEN_ROWS + dram[_BANKS], np.int64)
+    shared[_OPEN_ROWS:] = -1
     shared[_NEXT_REFRESH] = dram[_REFRESH_EVERY]
     window = max(dram[_OUTSTANDING], dram[_FIFO]) + 1
     ring_end = np.zeros((_CHANNELS, window), np.int64)

@@ -1,7 +1,8 @@
 """DRAM and DMA cycle by cycle: slow and obvious, what the bursts of `clock` are held to.
 
 The memory keeps time in ticks, so that a burst need not take whole cycles; the DMA knows cycles
-only.  A refresh that is due waits for the burst under way and then takes its whole time.
+only.  A refresh that is due waits for the burst under way and then takes its whole time.  Rows go
+round the banks, each of which keeps the row open that a burst asked it for last.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ __all__ = [
 _CHANNELS = 3
 _WEIGHT = 0
 _NEVER = np.int64(2**62)
-# State of the memory; the last three say whether a refresh had the bus last, and count.
-_NOW, _BUS_FREE, _NEXT_REFRESH, _OPEN_ROW, _TURN, _REFRESHED, _ROW_MISSES, _WAITS = range(8)
+# State of the memory: among others whether a refresh had the bus last, two counts, and from the
+# last entry on the open row of each bank.
+_NOW, _BUS_FREE, _NEXT_REFRESH, _TURN, _REFRESHED, _ROW_MISSES, _WAITS, _OPEN_ROWS = range(8)
 ROW_MISSES = _ROW_MISSES
 """Entry of the memory's state that counts bursts which opened a row."""
 BURST_WAITS = _WAITS
@@ -33,13 +35,16 @@ BURST_WAITS = _WAITS
 # Requests accepted, begun and ended on each channel.
 _ASKED, _BEGUN, _ENDED = range(3)
 # Entries of the DRAM description.
-_TICKS, _BURST, _LATENCY, _ROW_BURSTS, _ROW_MISS, _EVERY, _REFRESH, _CLOSES_ROW = range(8)
+_TICKS, _BURST, _LATENCY, _ROW_BURSTS, _ROW_MISS, _EVERY, _REFRESH, _CLOSES_ROWS = range(8)
+_BANKS = 8
 
 
 def new_memory(dram: np.ndarray) -> np.ndarray:
-    """State of a memory at rest: (8,) int64."""
-    every = dram[_EVERY] if dram[_EVERY] > 0 else _NEVER
-    return np.array([0, 0, every, -1, 0, 0, 0, 0], np.int64)
+    """State of a memory at rest: (7 + banks,) int64."""
+    memory = np.zeros(_OPEN_ROWS + dram[_BANKS], np.int64)
+    memory[_NEXT_REFRESH] = dram[_EVERY] if dram[_EVERY] > 0 else _NEVER
+    memory[_OPEN_ROWS:] = -1
+    return memory
 
 
 def new_queues(requests: int = 64) -> tuple[np.ndarray, np.ndarray]:
@@ -92,18 +97,19 @@ def step_memory(memory, counters, queues, dram, arrived):
                 memory[_BUS_FREE] = begins + dram[_REFRESH]
                 memory[_NEXT_REFRESH] += dram[_EVERY]
                 memory[_REFRESHED] = 1
-                if dram[_CLOSES_ROW] != 0:
-                    memory[_OPEN_ROW] = -1
+                if dram[_CLOSES_ROWS] != 0:
+                    memory[_OPEN_ROWS:] = -1
         elif at < window_end:
             slot = counters[_BEGUN, c] % queues.shape[2]
             row = queues[2, c, slot] // dram[_ROW_BURSTS]
+            bank = row % dram[_BANKS]
             done = at + dram[_BURST]
-            if row != memory[_OPEN_ROW]:
+            if row != memory[_OPEN_ROWS + bank]:
                 done += dram[_ROW_MISS]
                 memory[_ROW_MISSES] += 1
             memory[_WAITS] += memory[_REFRESHED] != 0 and at > queues[0, c, slot]
             memory[_REFRESHED] = 0
-            memory[_OPEN_ROW] = row
+            memory[_OPEN_ROWS + bank] = row
             memory[_BUS_FREE] = done
             memory[_TURN] = (c + 1) % _CHANNELS
             queues[1, c, slot] = done
@@ -126,8 +132,8 @@ def skip_memory(memory, dram, cycles):
         memory[_BUS_FREE] = max(memory[_NEXT_REFRESH], memory[_BUS_FREE]) + dram[_REFRESH]
         memory[_NEXT_REFRESH] += dram[_EVERY]
         memory[_REFRESHED] = 1
-        if dram[_CLOSES_ROW] != 0:
-            memory[_OPEN_ROW] = -1
+        if dram[_CLOSES_ROWS] != 0:
+            memory[_OPEN_ROWS:] = -1
 
 
 @kernel
@@ -141,9 +147,9 @@ def dram_cycles(jobs, outstanding, fifo, dram, stall, memory, counters, queues, 
         takes its own in order.  The work is spread evenly over the bursts.
     outstanding, fifo : int
         Bursts under way on a channel; bursts that the weights' FIFO holds.
-    dram : ndarray of shape (8,), int64
+    dram : ndarray of shape (9,), int64
         Ticks per cycle, burst, latency (ticks), bursts a row, row miss, refresh interval, refresh
-        (ticks), whether a refresh closes the row.
+        (ticks), whether a refresh closes all rows, banks.
     stall : ndarray of shape (period,), uint8
         Cycles, again and again, in which the memory takes no request.
     memory, counters, queues : ndarray
