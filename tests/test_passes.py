@@ -374,6 +374,7 @@ def test_passes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     records = json.loads(capsys.readouterr().out)
     assert [record["name"] for record in records] == list(PASSES)
     assert all(record["meaning"] for record in records)
+    assert all(record["contract"].startswith("takes ") for record in records)
 
 
 def test_tables_are_made_when_a_pass_ends() -> None:

@@ -20,6 +20,8 @@ from azsim.resources import DEFAULT_HARDWARE, isa_directory, workloads_directory
 
 __all__ = ["CATALOGS"]
 
+_CONTRACT = "Contract: "
+
 
 def _yaml_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.yaml"))
@@ -149,8 +151,12 @@ def _passes() -> Listing:
     rows = []
     for number, name in enumerate(files["compile"].names["PASSES"], 1):
         meaning = _first_sentence(files[name].document)
-        rows.append((number, name, meaning.removeprefix(f"{name.capitalize()}: ")))
-    return listing("Passes of the compiler, in order", ("number", "name", "meaning"), rows)
+        paragraphs = (" ".join(text.split()) for text in files[name].document.split("\n\n"))
+        contract = next((text for text in paragraphs if text.startswith(_CONTRACT)), "")
+        meaning = meaning.removeprefix(f"{name.capitalize()}: ")
+        rows.append((number, name, meaning, contract.removeprefix(_CONTRACT)))
+    columns = ("number", "name", "meaning", "contract")
+    return listing("Passes of the compiler, in order", columns, rows)
 
 
 def _folder(title: str, package: str) -> Listing:
