@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from azsim.isa.program import Instruction, Program
 from azsim.machine.engines.clock import ENGINES
+from azsim.sim.checks._every_way import pending_on_any_way
 from azsim.sim.checks._flow import State, flow
 from azsim.sim.checks._order import Loop, Step, Touch, unordered
 from azsim.sim.checks._order_fast import is_ordered
@@ -66,6 +67,86 @@ def test_loops_that_are_left_early_show_what_all_their_rounds_show(
     assert short == every
     assert is_ordered(steps, _PIECES) == (not every)
     assert is_ordered(_written_out(steps), _PIECES) == (not every)
+
+
+# ------------------------------------------------------------------- branches that need data
+
+_OF_ENGINE = ("weight_load", "load", "store", "mac_matmul", "vector_fill")
+
+
+@st.composite
+def _by_data(draw: st.DrawFn) -> list[Instruction]:
+    """Instructions of engines with waits, fences, branches anywhere, and loops."""
+    found: list[Instruction] = []
+    length = draw(st.integers(3, 10))
+    for _ in range(length):
+        kind = draw(st.sampled_from(["engine"] * 7 + ["fence", "branch", "scalar_read"]))
+        names = draw(st.lists(st.sampled_from(ENGINES), max_size=2, unique=True))
+        waits = {f"wait_{name}": draw(st.sampled_from([1, 1, 2, 3])) for name in names}
+        if kind == "engine":
+            found.append(Instruction(draw(st.sampled_from(_OF_ENGINE)), waits))
+        elif kind == "branch":
+            target = draw(st.integers(0, length))
+            found.append(Instruction("branch", {"left": 1, "target": target}))
+        else:
+            found.append(Instruction(kind, waits if kind == "scalar_read" else {}))
+    return [*found, Instruction("halt")]
+
+
+def _ways(
+    instructions: Sequence[Instruction], choices: Sequence[bool], engine_of: dict[int, int]
+) -> list[Step]:
+    """Steps of the way that some choices lead along; every one touches the same piece."""
+    found: list[Step] = []
+    index, chosen = 0, iter(choices)
+    while instructions[index].mnemonic != "halt":
+        entry = instructions[index]
+        if entry.mnemonic == "branch":
+            taken = next(chosen, None)
+            if taken is None:
+                break
+            index = int(entry.operands["target"]) if taken else index + 1
+            continue
+        waits = tuple(
+            (engine, int(entry.operands[f"wait_{name}"]))
+            for engine, name in enumerate(ENGINES)
+            if f"wait_{name}" in entry.operands
+        )
+        is_fence = entry.mnemonic == "fence"
+        touches = () if is_fence else (Touch(range(1), True),)
+        found.append(Step(index, engine_of.get(index, -1), is_fence, waits, touches))
+        index += 1
+    return found
+
+
+@settings(max_examples=300)
+@given(_by_data(), st.lists(st.booleans(), max_size=12))
+def test_what_is_unordered_on_one_way_is_pending_on_any_way(
+    instructions: list[Instruction], choices: list[bool]
+) -> None:
+    engine_of = {
+        index: _OF_ENGINE.index(entry.mnemonic) if entry.mnemonic in _OF_ENGINE else -1
+        for index, entry in enumerate(instructions)
+        if entry.mnemonic in (*_OF_ENGINE, "scalar_read")
+    }
+    pending = pending_on_any_way(instructions, engine_of)
+    for pair in unordered(_ways(instructions, choices, engine_of), 1):
+        late, early = pair.late.index, pair.early.index
+        assert early in pending[late][engine_of[early]]
+
+
+def test_a_wait_on_every_way_is_known() -> None:
+    instructions = [
+        Instruction("load"),
+        Instruction("branch", {"left": 1, "target": 3}),
+        Instruction("store", {"wait_load": 1}),
+        Instruction("vector_fill", {"wait_load": 1}),
+        Instruction("store", {"wait_vector": 1}),
+        Instruction("halt"),
+    ]
+    pending = pending_on_any_way(instructions, {0: 1, 2: 2, 3: 4, 4: 2})
+    assert pending[3] == (frozenset(), frozenset(), frozenset({2}), frozenset(), frozenset())
+    assert pending[4] == (frozenset(),) * 5
 
 
 # ------------------------------------------------------------------------- counted branches

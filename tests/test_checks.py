@@ -97,7 +97,7 @@ def test_the_speech_model_is_proved(preset: str) -> None:
     assert _silent(check_program(compiled.program, hardware, compiled.image))
 
 
-@pytest.mark.parametrize("name", ["lstm_cell", "sparse_matvec"])
+@pytest.mark.parametrize("name", ["greedy", "lstm_cell", "sparse_matvec"])
 def test_the_worked_examples_are_proved(name: str) -> None:
     program = assembly.parse((isa_directory() / "examples" / f"{name}.azs").read_text())
     assert _silent(check_program(program, AZ1))
@@ -296,6 +296,49 @@ def test_a_race_between_rounds_of_a_loop() -> None:
                 "instruction 5 (vector_unary, layer 'one'): writes activation bytes [0x0, 0x20) of "
                 "'a' that instruction 6 (store, layer 'one') reads, and no wait orders the two"
             ),
+        ]
+    }
+
+
+BY_DATA = """
+view view=v0 space=dram dtype=f32 addr=0x0 cols=8 col_stride=1
+view view=v1 space=activation dtype=f32 addr=0x0 cols=8 col_stride=1
+view view=v2 space=activation dtype=i32 addr=0x100
+.input x addr=0x0 shape=8 frames=1
+load dst=v1 src=v0
+scalar_read src=v2 to=s1
+branch left=s1 right=s0 target=without
+vector_unary wait_load=1 dst=v1 src=v1 function=relu
+without:
+load wait_vector=1 dst=v1 src=v0
+halt
+"""
+
+
+def test_races_where_data_decides_what_comes_next() -> None:
+    assert _found(BY_DATA) == {}
+    assert _unproved(BY_DATA) == {}
+    # A wait that is missing on the way that takes no branch.
+    dropped = BY_DATA.replace("unary wait_load=1", "unary")
+    assert _found(dropped) == {
+        "races": [
+            (
+                "instruction 6 (vector_unary): reads activation bytes [0x0, 0x20) that instruction "
+                "3 (load) writes, and no wait orders the two"
+            )
+        ]
+    }
+    # On the way that leaves the first function out, the second one does not wait for the load.
+    skipped = BY_DATA.replace(
+        "load wait_vector=1 dst=v1 src=v0", "vector_unary dst=v1 src=v1 function=relu"
+    )
+    assert _found(skipped) == {}
+    assert _unproved(skipped) == {
+        "races": [
+            (
+                "instruction 7 (vector_unary): reads activation bytes [0x0, 0x20) that instruction "
+                "3 (load) writes, which may be under way still"
+            )
         ]
     }
 

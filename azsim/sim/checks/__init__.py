@@ -20,8 +20,8 @@ from types import ModuleType
 from azsim.folder import load_folder
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Program
-from azsim.sim.checks._subject import Finding, Subject
-from azsim.sim.checks._verdict import Verdict
+from azsim.sim.checks._subject import Subject
+from azsim.sim.checks._verdict import Finding, Verdict
 
 __all__ = ["Finding", "Verdict", "check_program", "checkers"]
 

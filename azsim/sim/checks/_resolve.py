@@ -53,13 +53,15 @@ class _Round:
     assigned: frozenset[int]
 
 
-def rounds_of(program: Program) -> tuple[int | Rounds, ...] | None:
+def rounds_of(program: Program, *, passes_by: bool = False) -> tuple[int | Rounds, ...] | None:
     """The order in which a program's instructions run, with loops and without branches.
 
     Parameters
     ----------
     program : Program
         With sound control flow.
+    passes_by : bool
+        Take no branch that depends on data: one of the ways that the program can go.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def rounds_of(program: Program) -> tuple[int | Rounds, ...] | None:
     """
     if not any(entry.mnemonic == "branch" for entry in program.instructions):
         return _as_written(program.instructions)
-    walk = _Resolver(program.instructions)
+    walk = _Resolver(program.instructions, passes_by=passes_by)
     try:
         straight = walk.straight(0, len(program.instructions), dict.fromkeys(range(32), 0))
     except _NotStaticError:
@@ -144,8 +146,8 @@ def chosen_instructions(
 
 
 class _Resolver:
-    def __init__(self, instructions: Sequence[Instruction]) -> None:
-        self._instructions = instructions
+    def __init__(self, instructions: Sequence[Instruction], *, passes_by: bool) -> None:
+        self._instructions, self._passes_by = instructions, passes_by
         self._end_of: dict[int, int] = {}
         self._steps = 0
         open_loops: list[int] = []
@@ -197,6 +199,8 @@ class _Resolver:
         if branch.operands.get("left", 0) == branch.operands.get("right", 0):
             difference = 0
         elif left is None or right is None:
+            if self._passes_by:
+                return False
             raise _NotStaticError
         else:
             difference = left - right

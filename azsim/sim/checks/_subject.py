@@ -20,27 +20,9 @@ from azsim.machine.view import Range, View
 from azsim.sim.checks._flow import AT_ENTRY, Effect, State, Value, flow, moved_by_rounds
 from azsim.sim.checks._registers import view_effects
 from azsim.sim.checks._resolve import Rounds, resolved, rounds_of
+from azsim.sim.checks._verdict import Finding
 
-__all__ = ["Access", "Finding", "Subject", "Window", "touched_views"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong, or that cannot be told.
-
-    Attributes
-    ----------
-    index : int
-        The guilty instruction.
-    sentence : str
-        Begins with the instruction and its layer, and names the tensors.
-    others : tuple of int
-        Instructions that have a part in it.
-    """
-
-    index: int
-    sentence: str
-    others: tuple[int, ...] = ()
+__all__ = ["Access", "Subject", "Window", "touched_views"]
 
 
 @dataclass(frozen=True)
@@ -148,7 +130,16 @@ class Subject:
     def without_branches(self) -> Subject:
         """The same program with its branches decided."""
         assert self.rounds is not None
-        program, where = resolved(self.program, self.rounds)
+        return self._along(self.rounds)
+
+    @functools.cached_property
+    def passing_branches_by(self) -> Subject | None:
+        """One way through a program whose branches depend on data: none of them is taken."""
+        rounds = rounds_of(self.program, passes_by=True)
+        return None if rounds is None else self._along(rounds)
+
+    def _along(self, rounds: Sequence[int | Rounds]) -> Subject:
+        program, where = resolved(self.program, rounds)
         return Subject(program, self.hardware, self.image, [self.where[index] for index in where])
 
     # ---- names

@@ -5,9 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from azsim.sim.checks._subject import Finding
+__all__ = ["Finding", "Verdict", "verdict"]
 
-__all__ = ["Verdict", "verdict"]
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong, or that cannot be told.
+
+    Attributes
+    ----------
+    index : int
+        The guilty instruction.
+    sentence : str
+        Begins with the instruction and its layer, and names the tensors.
+    others : tuple of int
+        Instructions that have a part in it.
+    """
+
+    index: int
+    sentence: str
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

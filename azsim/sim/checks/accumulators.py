@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from azsim.sim.checks._products import drains, products
-from azsim.sim.checks._subject import Finding, Subject
-from azsim.sim.checks._verdict import Verdict, verdict
+from azsim.sim.checks._subject import Subject
+from azsim.sim.checks._verdict import Finding, Verdict, verdict
 
 __all__ = ["ASSUMES", "check"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from azsim.isa.control_flow import check_control_flow
-from azsim.sim.checks._subject import Finding, Subject
-from azsim.sim.checks._verdict import Verdict
+from azsim.sim.checks._subject import Subject
+from azsim.sim.checks._verdict import Finding, Verdict
 
 __all__ = ["ASSUMES", "check"]
 

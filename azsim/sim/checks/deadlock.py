@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from azsim.isa.control_flow import loops_around
 from azsim.machine.engines.clock import ENGINES
-from azsim.sim.checks._subject import Finding, Subject
-from azsim.sim.checks._verdict import Verdict, verdict
+from azsim.sim.checks._subject import Subject
+from azsim.sim.checks._verdict import Finding, Verdict, verdict
 
 __all__ = ["ASSUMES", "check"]
 

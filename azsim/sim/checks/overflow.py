@@ -9,8 +9,8 @@ import numpy as np
 from azsim.arith import code_limit
 from azsim.sim.checks._flow import AT_ENTRY, Effect, State, flow
 from azsim.sim.checks._products import Blocks, Tile, inner_size, products
-from azsim.sim.checks._subject import Finding, Subject
-from azsim.sim.checks._verdict import Verdict, verdict
+from azsim.sim.checks._subject import Subject
+from azsim.sim.checks._verdict import Finding, Verdict, verdict
 
 __all__ = ["ASSUMES", "check"]
 

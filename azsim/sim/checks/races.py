@@ -13,11 +13,12 @@ import numpy as np
 from azsim.isa.control_flow import loops_around
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.view import Range, View
+from azsim.sim.checks._every_way import pending_on_any_way
 from azsim.sim.checks._order import Loop, Step, Touch, unordered
 from azsim.sim.checks._order_fast import is_ordered
 from azsim.sim.checks._resolve import Rounds, chosen_instructions
-from azsim.sim.checks._subject import Access, Finding, Subject, touched_views
-from azsim.sim.checks._verdict import Verdict, verdict
+from azsim.sim.checks._subject import Access, Subject, touched_views
+from azsim.sim.checks._verdict import Finding, Verdict, verdict
 
 __all__ = ["ASSUMES", "check"]
 
@@ -32,9 +33,7 @@ def check(subject: Subject) -> Verdict:
     count = sum(map(len, subject.accesses.values()))
     looked_at = f"{count} accesses of {len(subject.accesses)} instructions"
     if subject.rounds is None:
-        index = subject.branches[0]
-        sentence = "what comes next depends on data, and order is told only where it does not"
-        return Verdict("races", looked_at, (), (subject.find(index, sentence),))
+        return _on_every_way(subject, looked_at)
     if _is_ordered(subject):
         return Verdict("races", looked_at)
     pairs = list(_pairs(subject))
@@ -54,6 +53,31 @@ def check(subject: Subject) -> Verdict:
     return verdict("races", looked_at, findings.values(), unproved.values())
 
 
+def _on_every_way(subject: Subject, looked_at: str) -> Verdict:
+    """Where data decides: races of one way, and pairs that may be unordered on another."""
+    way = subject.passing_branches_by
+    findings = () if way is None else check(way).findings
+    known = {(finding.index, *finding.others) for finding in findings}
+    numbers = dict(enumerate(subject.engine_of))
+    engines = {
+        index: ENGINES.index(name) if name in ENGINES else -1
+        for index, name in numbers.items()
+        if name in ENGINES or index in subject.accesses
+    }
+    unproved = []
+    for late, pending in pending_on_any_way(subject.program.instructions, engines).items():
+        for engine, earlier in enumerate(pending):
+            if engine == engines[late]:
+                continue
+            for early in sorted(earlier):
+                pair = _meeting(subject, late, early)
+                key = (subject.where[late], subject.where[early])
+                if pair is not None and key not in known:
+                    known.add(key)
+                    unproved.append(_finding(subject, pair, "which may be under way still"))
+    return verdict("races", looked_at, findings, unproved)
+
+
 @dataclass(frozen=True)
 class _Pair:
     """Two instructions whose accesses meet and that nothing orders."""
@@ -69,17 +93,19 @@ class _Pair:
         return not (self.access.views and self.other.views)
 
 
-def _finding(subject: Subject, pair: _Pair) -> Finding:
+def _finding(subject: Subject, pair: _Pair, why: str = "") -> Finding:
     late, early = pair.late, pair.early
     span, other = pair.access.span, pair.other.span
     low, high = max(span.low, other.low), min(span.high, other.high)
     both = replace(span, low=low, high=high)
-    may = "may share bytes in some round" if pair.moves else "no wait orders the two"
+    why = why or (
+        "and may share bytes in some round" if pair.moves else "and no wait orders the two"
+    )
     return subject.find(
         late,
         f"{'writes' if span.is_write else 'reads'} {span.space} bytes [{low:#x}, {high:#x})"
         f"{subject.tensor_at(both, late)} that {subject.name(early)} "
-        f"{'writes' if other.is_write else 'reads'}, and {may}",
+        f"{'writes' if other.is_write else 'reads'}, {why}",
         early,
     )
 
@@ -93,12 +119,18 @@ def _pairs(subject: Subject) -> Iterator[_Pair]:
     assert subject.rounds is not None
     steps = places.steps(subject.rounds)
     for found in unordered(steps, places.num_pieces):
-        late, early = found.late.index, found.early.index
-        for access in subject.accesses[late]:
-            meeting = [other for other in subject.accesses[early] if _meet(access, other)]
-            if meeting:
-                yield _Pair(late, early, access, meeting[0])
-                break
+        pair = _meeting(subject, found.late.index, found.early.index)
+        if pair is not None:
+            yield pair
+
+
+def _meeting(subject: Subject, late: int, early: int) -> _Pair | None:
+    """The first accesses of two instructions that meet."""
+    for access in subject.accesses.get(late, ()):
+        for other in subject.accesses.get(early, ()):
+            if _meet(access, other):
+                return _Pair(late, early, access, other)
+    return None
 
 
 def _meet(left: Access, right: Access) -> bool:
