@@ -262,6 +262,7 @@ def run(
         if timeline
         else None,
         fast_cycles=fast_cycles,
+        weight_read_bytes_planned=compiled.weight_traffic.total_bytes,
         explanation=explanation,
     )
 

@@ -13,9 +13,9 @@ from azsim.codecs import codec_names, encode_block
 from azsim.compiler.allocate import allocate
 from azsim.compiler.compile import Compiled, compile_graph
 from azsim.compiler.parameters import place_parameters
+from azsim.compiler.residency import plan_weights
 from azsim.compiler.schedule import Storage
 from azsim.compiler.stored import estimated_bits, used_codec
-from azsim.compiler.tile import choose_tiles
 from azsim.compression.quantize import split_segments
 from azsim.errors import CompileError, InputError
 from azsim.evaluate import evaluate_stream
@@ -485,9 +485,9 @@ def test_too_small_a_weight_memory_says_how_much_is_needed() -> None:
 def test_a_memory_that_is_no_multiple_of_the_unit_is_used_without_its_rest(size: int) -> None:
     graph = _gemm(2, 60, 16)
     compressed = compress(graph)
-    plan = choose_tiles(
+    plan = plan_weights(
         lower_graph(compressed), chip(weight_sram__bytes=size),
-        4 * place_parameters(lower_graph(compressed)).values.size,
+        4 * place_parameters(lower_graph(compressed)).values.size, 1,
     )  # fmt: skip
     assert plan.tiles["w"]
     ran = _check(compressed, chip(weight_sram__bytes=size), frames_for(graph, 1))

@@ -34,7 +34,9 @@ model:
     outputs: [z]
 input: {{random: {{seed: 0, frames: {FRAMES}}}}}
 stream: {{time_axis: {{x: 0}}}}
-compression: {{default: {{codec: raw}}}}
+compression:
+  default: {{codec: raw}}
+  rules: [{{match: big, codec: bitmap, prune: {{method: magnitude, sparsity: 0.5}}}}]
 hardware: az1_lite
 """
 

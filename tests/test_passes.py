@@ -117,9 +117,9 @@ def _late_parameters(made: dict[str, Any]) -> Any:
 
 
 def _wrong_tiles(made: dict[str, Any]) -> Any:
-    tiles = dict(made["tile"].tiles)
+    tiles = dict(made["residency"].tiles)
     tiles["wf"] = (*tiles["wf"], replace(tiles["wf"][0], n0=1, n1=2, k0=2, k1=3))
-    return replace(made["tile"], tiles=tiles, pinned=frozenset({"nothing"}))
+    return replace(made["residency"], tiles=tiles, pinned=frozenset({"nothing"}))
 
 
 def _missing_block(made: dict[str, Any]) -> Any:
@@ -181,7 +181,7 @@ def _short_image(made: dict[str, Any]) -> Any:
             "layer Conv_conv: Matmul.codes reads Conv_conv#codes before it is written",
         ]),
         ("parameters", _late_parameters, ["wf begins at 100000 of 90 values"]),
-        ("tile", _wrong_tiles, [
+        ("residency", _wrong_tiles, [
             "weight wf: row 1, column 2 is in 2 tiles", "nothing is pinned and no tile",
         ]),
         ("encode", _missing_block, ["wf[0:4,0:6] has no block"]),
@@ -330,11 +330,11 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_print_after_shows_a_pass(small: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["compile", small, "--print-after", "lower", "--print-after", "tile"]) == 0
+    assert main(["compile", small, "--print-after", "lower", "--print-after", "residency"]) == 0
     shown = capsys.readouterr().out
     assert "After lower: steps\n" in shown
     assert "product  y[0: 1 x 4] = product#codes[0: 1 x 8] x w\n" in shown
-    assert "After tile: tiles\n" in shown
+    assert "After residency: tiles\n" in shown
     assert "After order" not in shown
     assert "\nPasses\n" in shown
 
@@ -343,7 +343,7 @@ def test_all_passes_as_json(small: str, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["compile", small, "--print-after", "all", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert list(document) == list(PASSES)
-    assert document["tile"][0][0]["place"] == "pinned"
+    assert document["residency"][0][0]["place"] == "pinned"
 
 
 def test_without_a_pass_there_is_an_overview(

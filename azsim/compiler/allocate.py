@@ -92,7 +92,7 @@ def allocate(schedule: Schedule, hardware: Hardware) -> Allocation:
     slot_bytes = max((s.size_bytes for s in used if s.slot is not None), default=0)
 
     for storage in used:
-        if storage.space == "dram" or (storage.space == "weight" and storage.slot is None):
+        if storage.space == "dram" or (storage.space == "weight" and storage.persistent):
             addresses[storage.name] = peak[storage.space]
             peak[storage.space] += _aligned(storage.size_bytes)
     for storage in used:
@@ -100,6 +100,8 @@ def allocate(schedule: Schedule, hardware: Hardware) -> Allocation:
             addresses[storage.name] = peak["weight"] + storage.slot * _aligned(slot_bytes)
     if slot_bytes:
         peak["weight"] += 2 * _aligned(slot_bytes)
+    held = [s for s in used if s.space == "weight" and s.slot is None and not s.persistent]
+    peak["weight"] += _place(held, live, addresses, peak["weight"])
     if peak["weight"] > hardware.weight_sram.bytes:
         raise CompileError(
             f"weight SRAM of {hardware.weight_sram.bytes} bytes is too small: "
@@ -119,7 +121,10 @@ def allocate(schedule: Schedule, hardware: Hardware) -> Allocation:
 
 
 def _place(
-    storages: list[Storage], live: Mapping[str, tuple[int, int]], addresses: dict[str, int]
+    storages: list[Storage],
+    live: Mapping[str, tuple[int, int]],
+    addresses: dict[str, int],
+    base: int = 0,
 ) -> int:
     placed: list[tuple[int, int, int, int]] = []  # low, high, first, last
     peak = 0
@@ -130,7 +135,7 @@ def _place(
         for other_low, other_high, other_first, other_last in sorted(placed):
             if other_first <= last and first <= other_last and other_low < low + size:
                 low = max(low, other_high)
-        addresses[storage.name] = low
+        addresses[storage.name] = base + low
         placed.append((low, low + size, first, last))
         peak = max(peak, low + size)
     return peak

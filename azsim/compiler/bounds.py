@@ -34,8 +34,9 @@ from azsim.compiler.critical_path import (
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.order import INPUT, OUTPUT, STARTUP, STATE
 from azsim.compiler.residence import encode_codes
+from azsim.compiler.residency import plan_weights
 from azsim.compiler.stored import used_codec
-from azsim.compiler.tile import Plan, Tile, choose_tiles, element_width, packed_bytes
+from azsim.compiler.tile import Plan, Tile, element_width, packed_bytes
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.program import Stream
@@ -122,7 +123,7 @@ def engine_bounds(
     def of(layer: str) -> _Work:
         return work.setdefault(layer, _Work())
 
-    plan = choose_tiles(lowering, hardware, parameter_bytes)
+    plan = plan_weights(lowering, hardware, parameter_bytes, stream.frames)
     of(STARTUP).dram_bytes = parameter_bytes
     _add_ports(of, lowering.compressed, stream, state)
     _add_weights(of, lowering, plan, hardware, parameter_bytes, stream.frames)
@@ -210,7 +211,11 @@ def _add_weights(
                 layer_of.setdefault(step.weight, layer)
     blocks = encode_tiles(lowering.compressed, plan, hardware)
     layers, reads_bytes, reads_cycles = [], [], []
-    for name, times in uses.items():
+    loop_of = _only_loops(lowering)
+    again: dict[int, list[tuple[str, float, float, int, int]]] = {}
+    for name, all_times in uses.items():
+        # What one loop uses may stay for its rounds alone, and be read once a frame.
+        times = min(all_times, frames) if name in loop_of else all_times
         width = element_width(lowering.compressed.weights[name].bits)
         for tile in plan.tiles[name]:
             block = blocks[tile.name]
@@ -225,6 +230,10 @@ def _add_weights(
             layers.append(layer_of[name])
             reads_bytes.append((float(len(block)), held, times))
             reads_cycles.append((max(float(lanes), port), held, times))
+            if times < all_times:
+                size, cycles = reads_bytes[-1][0], reads_cycles[-1][0]
+                entry = (layer_of[name], size, cycles, held, all_times - times)
+                again.setdefault(loop_of[name], []).append(entry)
     room = float(hardware.weight_sram.bytes - parameter_bytes)
     for layer, (kept, streamed) in zip(layers, _least(reads_bytes, room), strict=True):
         of(STARTUP).dram_bytes += kept
@@ -232,6 +241,26 @@ def _add_weights(
     for layer, (kept, streamed) in zip(layers, _least(reads_cycles, room), strict=True):
         of(STARTUP).decoder_cycles += kept
         of(layer).decoder_cycles += streamed
+    for entries in again.values():
+        in_bytes = [(size, held, more + 1) for _, size, _, held, more in entries]
+        in_cycles = [(cycles, held, more + 1) for _, _, cycles, held, more in entries]
+        for entry, (_, streamed) in zip(entries, _least(in_bytes, room), strict=True):
+            of(entry[0]).dram_bytes += streamed * entry[-1] / (entry[-1] + 1)
+        for entry, (_, streamed) in zip(entries, _least(in_cycles, room), strict=True):
+            of(entry[0]).decoder_cycles += streamed * entry[-1] / (entry[-1] + 1)
+
+
+def _only_loops(lowering: Lowering) -> dict[str, int]:
+    """Number of the outermost loop of each weight that nothing outside it uses."""
+    found: dict[str, set[int]] = {}
+    for _, outer in lowering.steps:
+        number = outer.number if isinstance(outer, Loop) else -1
+        for step, _ in flat_steps([outer], 1):
+            if isinstance(step, Matmul):
+                found.setdefault(step.weight, set()).add(number)
+    return {
+        name: min(where) for name, where in found.items() if len(where) == 1 and -1 not in where
+    }
 
 
 def _least(reads: list[tuple[float, int, int]], room: float) -> list[tuple[float, float]]:

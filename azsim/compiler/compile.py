@@ -21,11 +21,13 @@ from azsim.compiler.narrow import narrow
 from azsim.compiler.order import order
 from azsim.compiler.parameters import place_parameters
 from azsim.compiler.prefetch import prefetch
+from azsim.compiler.residency import choose_residents
 from azsim.compiler.schedule import Schedule, check_windows
 from azsim.compiler.select import select_codecs
 from azsim.compiler.stored import used_codec
 from azsim.compiler.synchronize import synchronize
-from azsim.compiler.tile import Plan, choose_tiles
+from azsim.compiler.tile import Plan, cut_tiles
+from azsim.compiler.traffic import WeightTraffic, weight_traffic
 from azsim.compiler.valid import check_pass
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
@@ -42,6 +44,7 @@ PASSES = (
     "narrow",
     "parameters",
     "tile",
+    "residency",
     "select",
     "encode",
     "order",
@@ -108,6 +111,8 @@ class Compiled:
     allocation : Allocation
     compressed : CompressedGraph
         With the codecs that were selected for this chip.
+    weight_traffic : WeightTraffic
+        What the run will read from DRAM.
     """
 
     program: Program
@@ -118,6 +123,7 @@ class Compiled:
     schedule: Schedule
     allocation: Allocation
     compressed: CompressedGraph
+    weight_traffic: WeightTraffic
 
 
 def compile_graph(
@@ -164,7 +170,8 @@ def compile_graph(
     lowering = after("fuse", fuse(lowering, hardware))
     lowering = after("narrow", narrow(lowering))
     parameters = after("parameters", place_parameters(lowering))
-    plan = after("tile", choose_tiles(lowering, hardware, 4 * parameters.values.size))
+    cuts = after("tile", cut_tiles(lowering, hardware, 4 * parameters.values.size))
+    plan = after("residency", choose_residents(cuts, hardware, stream.frames))
     compressed = after("select", select_codecs(folded.compressed, plan, hardware))
     blocks = after("encode", encode_tiles(compressed, plan, hardware))
     schedule = after("order", order(lowering, plan, parameters, blocks, stream.frames, state))
@@ -188,6 +195,7 @@ def compile_graph(
         schedule,
         allocation,
         compressed,
+        weight_traffic(schedule, allocation, hardware),
     )
 
 

@@ -127,7 +127,9 @@ class _Orderer:
         match step:
             case Loop(number, count, body):
                 inner = [item for inner in body for item in self.step(inner, layer)]
-                return [Repeat(number, count, tuple(inner))]
+                held = (t for t in self._tiles() if self.plan.held.get(t.name) == number)
+                loads = [self._load_tile(tile, layer) for tile in held]
+                return [*loads, Repeat(number, count, tuple(inner))]
             case Copy(dst, src):
                 return [Item("vector_copy", layer, {"dst": dst, "src": src})]
             case Fill(dst, value):
@@ -423,6 +425,6 @@ def order(
     loads = {
         tile.name: orderer._load_tile(tile, STARTUP)
         for tile in orderer._tiles()
-        if tile.name not in plan.pinned
+        if tile.name not in plan.pinned and tile.name not in plan.held
     }
     return Schedule(tuple(startup), tuple(body), tuple(finish), frames, orderer.storages, loads)

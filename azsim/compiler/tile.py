@@ -1,21 +1,18 @@
-"""Tiles and residency: how each weight matrix is cut, and which tiles stay on the chip.
+"""Tile: the ways in which each weight matrix can be cut.
 
-Contract: takes the matrix products of the lowered graph, gives a plan in which tiles cover every
-matrix exactly once, a tile stays inside one K segment, pinned tiles plus two slots plus the
-parameters fit weight SRAM, and the accumulators hold ``m_tile * n_tile`` sums.
-
-If everything fits, everything is pinned.  Otherwise some tiles are pinned and the rest is streamed
-through two slots.  Tiles are pinned matrix by matrix, the one that saves the most traffic per byte
-of SRAM first, or spread evenly over the program, so that loads can hide behind the products in
-between.  Of both ways and several slot sizes the plan with the least estimated time is taken.
-Neighbouring pinned tiles are joined.
+Contract: takes the matrix products of the lowered graph, gives cuts for several sizes of the two
+streaming slots, largest first.  In each cut tiles cover every matrix exactly once, a tile stays
+inside one K segment and fits a slot, and the accumulators hold ``m_tile * n_tile`` sums.  Where
+everything fits weight SRAM there is one cut, without slots.  `azsim.compiler.residency` chooses
+among them.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -25,15 +22,27 @@ from azsim.compiler.stored import estimated_bits, used_codec
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
-from azsim.machine.engines.mac import geometry
 from azsim.ops.lowering import Loop, Lowering, Matmul, Step
 
-__all__ = ["ALIGN_BYTES", "Plan", "Tile", "choose_tiles", "element_width", "packed_bytes"]
+__all__ = [
+    "ALIGN_BYTES",
+    "Cut",
+    "Cuts",
+    "Plan",
+    "Tile",
+    "Use",
+    "Visit",
+    "cut_tiles",
+    "element_width",
+    "packed_bytes",
+    "tile_bytes",
+]
 
 ALIGN_BYTES = 64
 _K_STEP = 64
 _ROWS_TARGET = 64
 _LEAST_SLOT_BYTES = 1024  # smaller ones are tried only if nothing else fits
+_SHOWN_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,8 @@ class Plan:
         Scales and biases, which always stay.
     read : frozenset of str
         Weights whose blocks lie in weight SRAM as they are.
+    held : mapping of str to int
+        Names of the tiles that stay during a loop: its number.
     """
 
     tiles: Mapping[str, tuple[Tile, ...]]
@@ -79,10 +90,11 @@ class Plan:
     slot_bytes: int
     parameter_bytes: int
     read: frozenset[str] = frozenset()
+    held: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
-class _Use:
+class Use:
     """A weight matrix, the rows of activations that it meets, and how often in a frame."""
 
     weight: CompressedWeight
@@ -106,6 +118,67 @@ class _Use:
         return estimated_bits(self.weight, self.hardware) / width
 
 
+@dataclass(frozen=True)
+class Cut:
+    """One way to cut every matrix.
+
+    Attributes
+    ----------
+    tiles : mapping of str to tuple of Tile
+        By weight; by segment, then n, then k.
+    m_tile : mapping of str to int
+        Most activation rows per matrix product.
+    slot_bytes : int
+        What every tile fits; 0 for a cut without slots.
+    """
+
+    tiles: Mapping[str, tuple[Tile, ...]]
+    m_tile: Mapping[str, int]
+    slot_bytes: int
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A product with a weight, in program order.
+
+    Attributes
+    ----------
+    weight : str
+    loop : int
+        Number of the outermost operator's loop around it, -1 for none.
+    times : float
+        How often it comes in a frame.  Products in a loop of many rounds are there for each of two
+        rounds, and come half as often as the loop has rounds.
+    """
+
+    weight: str
+    loop: int
+    times: float
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Ways to cut, and what they are ways for.
+
+    Attributes
+    ----------
+    uses : mapping of str to Use
+        By weight.
+    visits : tuple of Visit
+    cuts : tuple of Cut
+    room_bytes : int
+        Of weight SRAM, without scales and biases.
+    parameter_bytes : int
+        Scales and biases.
+    """
+
+    uses: Mapping[str, Use]
+    visits: tuple[Visit, ...]
+    cuts: tuple[Cut, ...]
+    room_bytes: int
+    parameter_bytes: int
+
+
 def element_width(bits: int) -> int:
     """Bits that a code takes in weight SRAM: 2, 4 or 8."""
     return 2 if bits == 2 else 4 if bits <= 4 else 8
@@ -121,7 +194,7 @@ def _uses(
     compressed: CompressedGraph,
     hardware: Hardware,
     times: int,
-    found: dict[str, _Use],
+    found: dict[str, Use],
 ) -> None:
     for step in steps:
         if isinstance(step, Loop):
@@ -134,11 +207,11 @@ def _uses(
             weight, sizes = compressed.weights[step.weight], None
             if is_read(weight.codec, hardware):
                 sizes = BlockSizes(weight, used_codec(weight.codec, hardware))
-            found[step.weight] = _Use(weight, hardware, step.codes.rows, times, sizes)
+            found[step.weight] = Use(weight, hardware, step.codes.rows, times, sizes)
 
 
 def _cut(
-    name: str, use: _Use, accumulators: int, lanes: int, slot_bytes: int | None
+    name: str, use: Use, accumulators: int, lanes: int, slot_bytes: int | None
 ) -> tuple[tuple[Tile, ...], int] | None:
     """Tiles of one weight and its m_tile; None if one row does not fit the slot."""
     if use.sizes is not None:
@@ -170,7 +243,7 @@ def _cut(
     return tuple(tiles), m_tile
 
 
-def _block_rows(use: _Use, accumulators: int, lanes: int) -> int:
+def _block_rows(use: Use, accumulators: int, lanes: int) -> int:
     """Rows of the blocks of a weight that is read: as many as the accumulators hold."""
     outputs = use.weight.codes.shape[0]
     n_tile = min(outputs, max(1, accumulators // min(use.rows, _ROWS_TARGET)), MAX_EXTENT)
@@ -178,7 +251,7 @@ def _block_rows(use: _Use, accumulators: int, lanes: int) -> int:
 
 
 def _cut_blocks(
-    name: str, use: _Use, accumulators: int, lanes: int, slot_bytes: int | None
+    name: str, use: Use, accumulators: int, lanes: int, slot_bytes: int | None
 ) -> tuple[tuple[Tile, ...], int] | None:
     """As `_cut`, for a weight whose blocks are read: as many rows as can be, K cut by size."""
     assert use.sizes is not None
@@ -205,7 +278,8 @@ def _cut_blocks(
     return tuple(tiles), m_tile
 
 
-def _tile_bytes(tile: Tile, use: _Use) -> int:
+def tile_bytes(tile: Tile, use: Use) -> int:
+    """Bytes of a tile in weight SRAM."""
     if use.sizes is not None:
         rows, cols = rows_and_cols(use.sizes.num_bytes(tile.n0, tile.n1, tile.k0, tile.k1))
         return -(-rows * cols // ALIGN_BYTES) * ALIGN_BYTES
@@ -213,173 +287,75 @@ def _tile_bytes(tile: Tile, use: _Use) -> int:
     return packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
 
 
-def choose_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -> Plan:
-    """Cut every weight matrix and decide which tiles are pinned.
+def cut_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -> Cuts:
+    """Cut every weight matrix for several sizes of slots.
 
     Raises
     ------
     CompileError
         If even two of the smallest tiles do not fit weight SRAM.
     """
-    uses: dict[str, _Use] = {}
-    _uses([step for _, step in lowering.steps], lowering.compressed, hardware, 1, uses)
-    read = frozenset(name for name, use in uses.items() if use.sizes is not None)
+    uses: dict[str, Use] = {}
+    steps = [step for _, step in lowering.steps]
+    _uses(steps, lowering.compressed, hardware, 1, uses)
     mac, capacity = hardware.mac, hardware.weight_sram.bytes
     # Storages begin at whole units, so that a last broken one is of no use.
     reserved = -(-parameter_bytes // ALIGN_BYTES) * ALIGN_BYTES
     budget = capacity // ALIGN_BYTES * ALIGN_BYTES - reserved
 
-    def cut(slot_bytes: int | None) -> dict[str, tuple[tuple[Tile, ...], int]] | None:
-        found: dict[str, tuple[tuple[Tile, ...], int]] = {}
+    def cut(slot_bytes: int | None) -> Cut | None:
+        tiles: dict[str, tuple[Tile, ...]] = {}
+        m_tile: dict[str, int] = {}
         for name, use in uses.items():
             entry = _cut(name, use, mac.accumulators, mac.lanes, slot_bytes)
             if entry is None:
                 return None
-            found[name] = entry
-        return found
+            tiles[name], m_tile[name] = entry
+        return Cut(tiles, m_tile, slot_bytes or 0)
 
     whole = cut(None)
     assert whole is not None
-    everything = [(tile, uses[name]) for name, (tiles, _) in whole.items() for tile in tiles]
-    if sum(_tile_bytes(tile, use) for tile, use in everything) <= budget:
-        return Plan(
-            {name: tiles for name, (tiles, _) in whole.items()},
-            {name: rows for name, (_, rows) in whole.items()},
-            frozenset(tile.name for tile, _ in everything),
-            0,
-            parameter_bytes,
-            read,
-        )
-    best: tuple[float, Plan] | None = None
+    size = sum(tile_bytes(tile, uses[name]) for name in uses for tile in whole.tiles[name])
+    found: list[Cut] = []
     slot_bytes = budget // 2 // ALIGN_BYTES * ALIGN_BYTES
-    while slot_bytes >= (ALIGN_BYTES if best is None else _LEAST_SLOT_BYTES):
-        found = cut(slot_bytes)
-        if found is None:
+    while size > budget and slot_bytes >= (_LEAST_SLOT_BYTES if found else ALIGN_BYTES):
+        for share in (4, 3):  # quarters
+            one = cut(slot_bytes * share // 4 // ALIGN_BYTES * ALIGN_BYTES)
+            if one is not None and one.slot_bytes:
+                found.append(one)
+        if not found:
             break
-        room = budget - 2 * slot_bytes
-        for pinned in (_pin_by_matrix(found, uses, room), _pin_spread(found, uses, room)):
-            plan = _plan(found, pinned, mac.accumulators, slot_bytes, parameter_bytes, read)
-            cost = _estimated_cycles(plan, uses, hardware)
-            if best is None or cost < best[0]:
-                best = cost, plan
         slot_bytes = slot_bytes // 2 // ALIGN_BYTES * ALIGN_BYTES
-    if best is None:
+    if size > budget and not found:
         least = max(_least_slot(use, mac.accumulators, mac.lanes) for use in uses.values())
         raise CompileError(
             f"weight SRAM of {capacity} bytes is too small for any tiling: scales and biases take "
             f"{parameter_bytes} bytes and two slots of the smallest tile {2 * least}; "
             f"at least {reserved + 2 * least} bytes are needed"
         )
-    return best[1]
+    return Cuts(uses, tuple(_visits(steps)), tuple(found) or (whole,), budget, parameter_bytes)
 
 
-_Cut = Mapping[str, tuple[tuple[Tile, ...], int]]
+def _visits(steps: Sequence[Step]) -> Iterator[Visit]:
+    for step in steps:
+        if isinstance(step, Matmul):
+            yield Visit(step.weight, -1, 1.0)
+        elif isinstance(step, Loop):
+            rounds = min(step.count, _SHOWN_ROUNDS)
+            inside = list(_visits(step.body))
+            for _ in range(rounds):
+                for visit in inside:
+                    yield Visit(visit.weight, step.number, visit.times * step.count / rounds)
 
 
-def _least_slot(use: _Use, accumulators: int, lanes: int) -> int:
+def _least_slot(use: Use, accumulators: int, lanes: int) -> int:
     """Bytes of the smallest tile of a weight: one row, or the fullest column of a block."""
     outputs, inner = use.weight.codes.shape
     if use.sizes is None:
         return packed_bytes(1, min(_K_STEP, inner), element_width(use.weight.bits))
     rows = _block_rows(use, accumulators, lanes)
     return max(
-        _tile_bytes(Tile("", 0, n0, min(n0 + rows, outputs), k, k + 1), use)
+        tile_bytes(Tile("", 0, n0, min(n0 + rows, outputs), k, k + 1), use)
         for n0 in range(0, outputs, rows)
         for k in range(inner)
     )
-
-
-def _plan(
-    found: _Cut,
-    pinned: frozenset[str],
-    accumulators: int,
-    slot_bytes: int,
-    parameter_bytes: int,
-    read: frozenset[str],
-) -> Plan:
-    """Join pinned neighbours and make a plan."""
-    tiles: dict[str, tuple[Tile, ...]] = {}
-    kept: list[str] = []
-    for name, (cut, rows) in found.items():
-        # Rows of a block that is read stay as they were counted.
-        joined = _joined(cut, pinned, 0 if name in read else accumulators // rows)
-        tiles[name] = tuple(tile for tile, _ in joined)
-        kept += [tile.name for tile, is_pinned in joined if is_pinned]
-    m_tile = {name: rows for name, (_, rows) in found.items()}
-    return Plan(tiles, m_tile, frozenset(kept), slot_bytes, parameter_bytes, read)
-
-
-def _pin_by_matrix(found: _Cut, uses: Mapping[str, _Use], room: int) -> frozenset[str]:
-    """Pin tiles of the matrix that saves the most traffic per byte first."""
-    ranked = sorted(uses, key=lambda name: -uses[name].times * uses[name].stream_ratio)
-    pinned: set[str] = set()
-    for name in ranked:
-        for tile in found[name][0]:
-            size = _tile_bytes(tile, uses[name])
-            if size <= room:
-                room -= size
-                pinned.add(tile.name)
-    return frozenset(pinned)
-
-
-def _pin_spread(found: _Cut, uses: Mapping[str, _Use], room: int) -> frozenset[str]:
-    """Pin the same share of tiles everywhere, evenly in program order."""
-    sized = [(tile, _tile_bytes(tile, uses[name])) for name in uses for tile in found[name][0]]
-    share = room / max(1, sum(size for _, size in sized))
-    pinned: set[str] = set()
-    due = 0.0
-    for tile, size in sized:
-        due += share * size
-        if due >= size and size <= room:
-            due -= size
-            room -= size
-            pinned.add(tile.name)
-    return frozenset(pinned)
-
-
-def _joined(
-    tiles: tuple[Tile, ...], pinned: frozenset[str], most_rows: int
-) -> list[tuple[Tile, bool]]:
-    """Tiles with whether they are pinned; pinned neighbours joined where K is not cut."""
-    is_k_cut = len({(tile.segment, tile.k0) for tile in tiles}) > len({t.segment for t in tiles})
-    result: list[tuple[Tile, bool]] = []
-    for tile in tiles:
-        is_pinned = tile.name in pinned
-        last, last_is_pinned = result[-1] if result else (None, False)
-        if (
-            last is not None
-            and is_pinned
-            and last_is_pinned
-            and not is_k_cut
-            and last.segment == tile.segment
-            and last.n1 == tile.n0
-            and tile.n1 - last.n0 <= most_rows
-        ):
-            result[-1] = replace(last, n1=tile.n1), True
-        else:
-            result.append((tile, is_pinned))
-    return result
-
-
-def _estimated_cycles(plan: Plan, uses: Mapping[str, _Use], hardware: Hardware) -> float:
-    """Time of two frames of a plan: products in order, loads two tiles ahead."""
-    clock, dram, mac = hardware.clock_hz, hardware.dram, hardware.mac
-    cycles_per_byte = clock / dram.bytes_per_s
-    latency_cycles = dram.latency_ns * 1e-9 * clock
-    multiplied = loaded = 0.0
-    ends = [0.0, 0.0]  # of the products with the last two streamed tiles
-    for name, use in (entry for _ in range(2) for entry in uses.items()):
-        shape = geometry(mac, element_width(use.weight.bits), use.weight.activation_bits)
-        per_window = max(1.0, shape.window * use.density * shape.halves / shape.macs)
-        for tile in plan.tiles[name]:
-            windows = -(-(tile.k1 - tile.k0) // shape.window) * -(-(tile.n1 - tile.n0) // mac.lanes)
-            if use.sizes is not None:  # about an entry a non-zero
-                windows = use.density * (tile.k1 - tile.k0) * (tile.n1 - tile.n0) / mac.lanes
-            product = use.rows * windows * per_window + 2 * mac.pipeline_cycles
-            if tile.name not in plan.pinned:
-                size = use.stream_ratio * _tile_bytes(tile, use)
-                loaded = max(loaded, ends[0]) + size * cycles_per_byte + latency_cycles
-                multiplied = max(multiplied, loaded)
-                ends = [ends[1], multiplied + product * use.times]
-            multiplied += product * use.times
-    return multiplied

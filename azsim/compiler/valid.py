@@ -205,7 +205,7 @@ def _plan(plan: Plan, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
 
 
 def _blocks(blocks: Mapping[str, bytes], earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
-    wanted = {tile.name for tiles in earlier["tile"].tiles.values() for tile in tiles}
+    wanted = {tile.name for tiles in earlier["residency"].tiles.values() for tile in tiles}
     for name in sorted(wanted ^ set(blocks)):
         yield f"{name} has no block" if name in wanted else f"{name} has a block and is no tile"
 
@@ -292,7 +292,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "fuse": _steps,
         "narrow": _steps,
         "parameters": _parameters,
-        "tile": _plan,
+        "residency": _plan,
         "select": _weights,
         "encode": _blocks,
         "order": _schedule,

@@ -12,7 +12,7 @@ from azsim.compiler.emit import Emitted
 from azsim.compiler.fold import Folded
 from azsim.compiler.parameters import Parameters
 from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Schedule
-from azsim.compiler.tile import Plan
+from azsim.compiler.tile import Cuts, Plan
 from azsim.ir import CompressedGraph
 from azsim.isa.assembly import format_instruction
 from azsim.isa.program import DramImage, Instruction, Program
@@ -163,6 +163,25 @@ def _parameters(title: str, value: Parameters) -> list[Listing]:
     return [listing(f"{title}: scales and biases", ("tensor", "what", "offset"), rows, note)]
 
 
+def _cuts(title: str, value: Cuts) -> list[Listing]:
+    rows = [
+        (
+            number,
+            cut.slot_bytes,
+            weight,
+            len(tiles),
+            max(tile.n1 - tile.n0 for tile in tiles),
+            max(tile.k1 - tile.k0 for tile in tiles),
+            cut.m_tile[weight],
+        )
+        for number, cut in enumerate(value.cuts)
+        for weight, tiles in cut.tiles.items()
+    ]
+    note = f"{counted(value.room_bytes, 'byte')} of room"
+    columns = ("cut", "slot bytes", "weight", "tiles", "rows", "columns", "activation rows")
+    return [listing(f"{title}: ways to cut", columns, rows, note)]
+
+
 def _plan(title: str, value: Plan) -> list[Listing]:
     rows = [
         (
@@ -170,7 +189,11 @@ def _plan(title: str, value: Plan) -> list[Listing]:
             f"{tile.n0} to {tile.n1 - 1}",
             f"{tile.k0} to {tile.k1 - 1}",
             value.m_tile[weight],
-            "pinned" if tile.name in value.pinned else "streamed",
+            "pinned"
+            if tile.name in value.pinned
+            else "held"
+            if tile.name in value.held
+            else "streamed",
         )
         for weight, tiles in value.tiles.items()
         for tile in tiles
@@ -267,6 +290,7 @@ _TABLES: tuple[tuple[type, Callable[[str, Any], list[Listing]]], ...] = (
     (Folded, _folded),
     (Lowering, _steps),
     (Parameters, _parameters),
+    (Cuts, _cuts),
     (Plan, _plan),
     (CompressedGraph, _codecs),
     (Schedule, _schedule),

@@ -195,6 +195,7 @@ class RunResult:
     events: Timeline | None = field(default=None, repr=False)
     fast_cycles: int | None = None
     explanation: Explanation | None = field(default=None, repr=False)
+    weight_read_bytes_planned: int | None = None
 
     @property
     def name(self) -> str:
@@ -234,6 +235,8 @@ class RunResult:
             "dram_write_bytes": stats.dram_write_bytes,
             "dram_useful_bytes": stats.dram_useful_bytes,
             "dram_bytes_per_s": stats.dram_bytes_per_s,
+            "weight_read_bytes": stats.weight_read_bytes,
+            "weight_read_bytes_planned": self.weight_read_bytes_planned,
             "weight_bytes_dense": dense,
             "weight_bytes_compressed": compressed,
             "bits_per_weight": 8 * compressed / count if count else 0.0,

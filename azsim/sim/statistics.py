@@ -88,6 +88,7 @@ class Statistics:
     engine_busy_cycles: Mapping[str, int]
     stall_cycles: Mapping[str, Mapping[str, int]]
     layers: tuple[LayerStatistics, ...]
+    weight_read_bytes: int = 0
 
 
 def measure(trace: Trace, timing: Timing, program: Program, hardware: Hardware) -> Statistics:
@@ -131,6 +132,7 @@ def measure(trace: Trace, timing: Timing, program: Program, hardware: Hardware) 
         dram_read_bytes=reads,
         dram_write_bytes=writes,
         dram_useful_bytes=int(timing.useful_bytes.sum()),
+        weight_read_bytes=int(traffic[timing.engine == _WEIGHT].sum()),
         dram_bytes_per_s=(reads + writes) / seconds if seconds else 0.0,
         dram_row_misses=timing.row_misses,
         macs=macs,

@@ -188,7 +188,10 @@ def _room(compiled: Compiled, hardware: Hardware) -> WeightRoom:
     plan, sizes = compiled.plan, _sizes(compiled)
     used = compiled.allocation.peak_bytes["weight"]
     parameters = _aligned(plan.parameter_bytes)
-    pinned = sum(sizes[name] for name in plan.pinned)
+    held = Counter[int]()
+    for name, loop in plan.held.items():
+        held[loop] += sizes[name]
+    pinned = sum(sizes[name] for name in plan.pinned) + max(held.values(), default=0)
     tiles = [tile for tiles in plan.tiles.values() for tile in tiles]
     return WeightRoom(
         capacity_bytes=hardware.weight_sram.bytes,
@@ -210,8 +213,9 @@ def _tensors(compiled: Compiled, room: WeightRoom, hardware: Hardware) -> Iterat
         for tile in tiles
     }
     for name, tiles in plan.tiles.items():
-        pinned = [tile.name for tile in tiles if tile.name in plan.pinned]
-        streamed = [tile.name for tile in tiles if tile.name not in plan.pinned]
+        stay = plan.pinned | set(plan.held)
+        pinned = [tile.name for tile in tiles if tile.name in stay]
+        streamed = [tile.name for tile in tiles if tile.name not in stay]
         most = max((uses[tile.name] for tile in tiles), default=0)
         size = sum(sizes[tile.name] for tile in tiles)
         streamed_bytes = sum(sizes[tile] for tile in streamed)
