@@ -480,7 +480,7 @@ def test_overflow_looks_at_the_weights_in_dram() -> None:
     image = DramImage(np.frombuffer(block, np.uint8))
     verdicts = {verdict.check: verdict for verdict in check_program(program, AZ1, image)}
     assert verdicts["overflow"].findings == ()
-    assert verdicts["overflow"].looked_at == "2 products, at most 1574388816 in magnitude"
+    assert verdicts["overflow"].looked_at == "products: 2, sums of at most 1574388816 in magnitude"
     codes[1, 5] = 120
     image = DramImage(np.frombuffer(encode_block("raw", codes, 8, columns=16), np.uint8))
     verdicts = {verdict.check: verdict for verdict in check_program(program, AZ1, image)}
@@ -516,4 +516,4 @@ def test_a_wrong_program_is_a_defect_of_the_compiler() -> None:
         "the compiler made a wrong program, which is a defect of azsim; races: "
         f"instruction {at} (store, layer '(output)'): reads activation bytes ["
     )
-    assert first.endswith("writes, and no wait orders the two")
+    assert first.endswith("writes as 'x', and no wait orders the two")

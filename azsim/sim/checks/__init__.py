@@ -14,7 +14,7 @@ instructions, and instructions' footprints tell what they touch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import ModuleType
 
 from azsim.folder import load_folder
@@ -37,7 +37,6 @@ def check_program(
     program: Program,
     hardware: Hardware,
     image: DramImage | None = None,
-    only: Iterable[str] | None = None,
 ) -> tuple[Verdict, ...]:
     """Check a program on a chip.
 
@@ -49,8 +48,6 @@ def check_program(
     image : DramImage, optional
         Tells how large DRAM is and what weights its blocks hold; without it DRAM is as large as
         regions and ports reach, and weights are as large as their type allows.
-    only : iterable of str, optional
-        Names of checkers; all by default.
 
     Returns
     -------
@@ -63,10 +60,8 @@ def check_program(
     verdicts = [table[_FIRST].check(subject)]
     if verdicts[0].findings:
         return tuple(verdicts)
-    for name in table:
-        if name != _FIRST and (only is None or name in set(only)):
-            verdicts.append(_looked_at_twice(table[name], subject))
-    return tuple(verdicts)
+    others = [checker for name, checker in table.items() if name != _FIRST]
+    return *verdicts, *(_looked_at_twice(checker, subject) for checker in others)
 
 
 def _looked_at_twice(checker: ModuleType, subject: Subject) -> Verdict:

@@ -67,12 +67,15 @@ class Access:
         From the first to the last byte, over all rounds.
     views : tuple of View
         Operands that show exactly these bytes; empty if they move, or are not known.
+    region : str or None
+        Region that an operand which shows them was set to.
     register : int or None
         View register that moves, if it is one.
     """
 
     span: Range
     views: tuple[View, ...]
+    region: str | None = None
     register: int | None = None
 
 
@@ -156,18 +159,6 @@ class Subject:
         """A finding that begins with the instruction."""
         where = tuple(self.where[other] for other in others)
         return Finding(self.where[index], f"{self.name(index)}: {sentence}", where)
-
-    def tensor_at(self, span: Range, index: int) -> str:
-        """The tensor of some bytes as a phrase, or nothing if no region tells."""
-        names = [
-            region.name
-            for region in self.program.regions
-            if region.space == span.space
-            and region.first <= self.where[index] <= region.last
-            and region.start_bytes < span.high
-            and span.low < region.start_bytes + region.size_bytes
-        ]
-        return f" of '{names[0]}'" if names else ""
 
     def capacity_bytes(self, space: str) -> int:
         """Size of a memory; DRAM is as large as the image, or as regions and ports reach."""
@@ -325,8 +316,9 @@ class Subject:
         if all(window.span_bytes == 0 for window in windows):
             for span in ranges:
                 place = (span.space, span.low, span.high)
-                views = [w.view for w, at in zip(windows, shown, strict=True) if at == place]
-                yield Access(span, tuple(views))
+                there = [w for w, at in zip(windows, shown, strict=True) if at == place]
+                region = there[0].region if there else None
+                yield Access(span, tuple(window.view for window in there), region)
             return
         at_high = {
             window.register: window.view.stepped(window.span_bytes or 0) for window in windows
@@ -335,17 +327,20 @@ class Subject:
             place = (low.space, low.low, low.high)
             found, views = (min(low.low, high.low), max(low.high, high.high)), ()
             registers: set[int] = set()
+            region = None
             for window, at in zip(windows, shown, strict=True):
                 if at != place:
                     continue
                 registers.add(window.register)
+                region = window.region
                 if window.span_bytes is None:
                     found = self._anywhere(window)
                 elif window.span_bytes == 0:
                     views = (window.view,)
             moves = found != (low.low, low.high)
             register = registers.pop() if moves and len(registers) == 1 else None
-            yield Access(Range(low.space, *found, low.is_write), () if moves else views, register)
+            span = Range(low.space, *found, low.is_write)
+            yield Access(span, () if moves else views, region, register)
 
     def _footprint(self, index: int, views: Mapping[int, View]) -> tuple[Range, ...]:
         op = self.operation(index)

@@ -34,4 +34,4 @@ def check(subject: Subject) -> Verdict:
                     f"there are {limit}",
                 )
             )
-    return verdict("accumulators", f"{used} of {limit} are used", findings, unproved)
+    return verdict("accumulators", f"accumulators: {used} used of {limit}", findings, unproved)

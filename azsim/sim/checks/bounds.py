@@ -32,7 +32,7 @@ def check(subject: Subject) -> Verdict:
             for window in windows:
                 count += 1
                 found.window(index, name, window)
-    looked_at = f"{count} windows, {len(subject.program.regions)} regions"
+    looked_at = f"windows: {count}, regions: {len(subject.program.regions)}"
     return verdict("bounds", looked_at, found.findings, found.unproved)
 
 

@@ -25,6 +25,6 @@ def check(subject: Subject) -> Verdict:
     branches = sum(entry.mnemonic == "branch" for entry in instructions)
     return Verdict(
         "control_flow",
-        f"{len(instructions)} instructions, {loops} loops, {branches} branches",
+        f"instructions: {len(instructions)}, loops: {loops}, branches: {branches}",
         tuple(findings),
     )

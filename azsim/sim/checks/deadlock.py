@@ -56,7 +56,7 @@ def check(subject: Subject) -> Verdict:
         for index, target in back
         if instructions[index].mnemonic == "branch" and target <= index
     ]
-    return verdict("deadlock", f"{waits} waits", findings, unproved)
+    return verdict("deadlock", f"waits: {waits}", findings, unproved)
 
 
 def _reach(index: int, back: list[tuple[int, int]]) -> int:

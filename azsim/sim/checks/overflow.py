@@ -67,7 +67,7 @@ def check(subject: Subject) -> Verdict:
     reached = max((total for total in largest.values() if total <= _LARGEST), default=0)
     return verdict(
         "overflow",
-        f"{len(indices)} products, at most {int(reached)} in magnitude",
+        f"products: {len(indices)}, sums of at most {int(reached)} in magnitude",
         findings,
         unproved,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from bisect import bisect_left
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ _MAX_WRITTEN_OUT = 50_000
 def check(subject: Subject) -> Verdict:
     """Walk the order that waits, fences and the sequencer give, and look for gaps in it."""
     count = sum(map(len, subject.accesses.values()))
-    looked_at = f"{count} accesses of {len(subject.accesses)} instructions"
+    looked_at = f"accesses: {count}, instructions: {len(subject.accesses)}"
     if subject.rounds is None:
         return _on_every_way(subject, looked_at)
     if _is_ordered(subject):
@@ -94,19 +94,18 @@ class _Pair:
 
 
 def _finding(subject: Subject, pair: _Pair, why: str = "") -> Finding:
-    late, early = pair.late, pair.early
-    span, other = pair.access.span, pair.other.span
-    low, high = max(span.low, other.low), min(span.high, other.high)
-    both = replace(span, low=low, high=high)
-    why = why or (
-        "and may share bytes in some round" if pair.moves else "and no wait orders the two"
-    )
+    access, other = pair.access, pair.other
+    low, high = max(access.span.low, other.span.low), min(access.span.high, other.span.high)
+    if not why:
+        why = "and may share bytes in some round" if pair.moves else "and no wait orders the two"
+    of_tensor = f" of '{access.region}'" if access.region else ""
+    as_other = f" as '{other.region}'" if other.region and other.region != access.region else ""
     return subject.find(
-        late,
-        f"{'writes' if span.is_write else 'reads'} {span.space} bytes [{low:#x}, {high:#x})"
-        f"{subject.tensor_at(both, late)} that {subject.name(early)} "
-        f"{'writes' if other.is_write else 'reads'}, {why}",
-        early,
+        pair.late,
+        f"{'writes' if access.span.is_write else 'reads'} {access.span.space} bytes "
+        f"[{low:#x}, {high:#x}){of_tensor} that {subject.name(pair.early)} "
+        f"{'writes' if other.span.is_write else 'reads'}{as_other}, {why}",
+        pair.early,
     )
 
 
@@ -152,25 +151,22 @@ def _array(found: slice | np.ndarray) -> np.ndarray:
 
 
 def _is_ordered(subject: Subject) -> bool:
-    """Whether all is ordered: with windows everywhere at once, or else round by round."""
+    """Whether all is ordered, with loops written out that move windows of SRAM if that is short."""
     rounds = subject.rounds
     assert rounds is not None
-    places = _Places(subject)
-    if is_ordered(places.steps(rounds), places.num_pieces):
-        return True
     in_sram = {
         access.register
         for accesses in subject.accesses.values()
         for access in accesses
-        if access.span.space != "dram"
+        if access.register is not None and access.span.space != "dram"
     }
     moved = {
         loop: {register: step for register, step in registers.items() if step is not None}
-        for loop, registers in subject.moved_by_rounds.items()
+        for loop, registers in (subject.moved_by_rounds.items() if in_sram else ())
         if registers.keys() & in_sram
     }
-    if not moved or _written_length(rounds, moved) > _MAX_WRITTEN_OUT:
-        return False
+    if moved and _written_length(rounds, moved) > _MAX_WRITTEN_OUT:
+        moved = {}
     places = _Places(subject, moved)
     return is_ordered(places.steps(rounds), places.num_pieces)
 
@@ -206,6 +202,7 @@ class _Places:
             loop: int(subject.program.instructions[loop].operands.get("count", 1))
             for loop in self._moved
         }
+        self._moving: dict[int, set[int]] = {}  # loops that move something of an instruction
         self._spans: dict[tuple[int, _At], list[Range]] = {}
         self._ends: dict[str, list[int]] = {}
         self._first: dict[str, int] = {}
@@ -245,25 +242,32 @@ class _Places:
 
     def _key(self, index: int, at: _At) -> tuple[int, _At]:
         """An instruction with those of the rounds that move what it touches."""
-        accesses = self._subject.accesses.get(index, ())
-        registers = {access.register for access in accesses}
-        matter = tuple(entry for entry in at if self._moved[entry[0]].keys() & registers)
-        key = (index, matter)
+        if at:
+            loops = self._moving.get(index)
+            if loops is None:
+                accesses = self._subject.accesses.get(index, ())
+                registers = {access.register for access in accesses}
+                loops = {loop for loop, moved in self._moved.items() if moved.keys() & registers}
+                self._moving[index] = loops
+            at = tuple(entry for entry in at if entry[0] in loops) if loops else ()
+        key = (index, at)
         if key not in self._spans:
-            self._spans[key] = [self._placed(access, matter) for access in accesses]
+            accesses = self._subject.accesses.get(index, ())
+            self._spans[key] = [self._placed(access, at) for access in accesses]
         return key
 
     def _placed(self, access: Access, at: _At) -> Range:
         """Bytes of an access in certain rounds; its span is the hull over all of them."""
         span = access.span
+        if not at or access.register is None:
+            return span
         low, high = span.low, span.high
-        if access.register is not None:
-            for loop, number in at:
-                step = self._moved[loop].get(access.register, 0)
-                reach = (self._count[loop] - 1) * step
-                low += number * step - min(0, reach)
-                high += number * step - max(0, reach)
-        return replace(span, low=low, high=high)
+        for loop, number in at:
+            step = self._moved[loop].get(access.register, 0)
+            reach = (self._count[loop] - 1) * step
+            low += number * step - min(0, reach)
+            high += number * step - max(0, reach)
+        return Range(span.space, low, high, span.is_write)
 
     def _made(self, ordered: list[Any]) -> tuple[Step | Loop, ...]:
         found: list[Step | Loop] = []
