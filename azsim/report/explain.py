@@ -59,7 +59,8 @@ def _room(room: WeightRoom) -> str:
     return (
         f"weight SRAM of {byte_count(room.capacity_bytes)}: scales and biases "
         f"{number(room.parameter_bytes)}, slots {number(room.slot_bytes)}, pinned "
-        f"{number(room.pinned_bytes)}, free {number(room.free_bytes)}; "
+        f"{number(room.pinned_bytes)}, held in loops {number(room.held_bytes)}, free "
+        f"{number(room.free_bytes)}; "
         f"all weights pinned would take {number(room.all_bytes)}"
     )
 

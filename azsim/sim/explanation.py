@@ -20,6 +20,8 @@ class WeightRoom:
     slot_bytes : int
         All slots for streamed tiles together.
     pinned_bytes : int
+    held_bytes : int
+        Most that stays during one loop.
     free_bytes : int
     all_bytes : int
         With every weight pinned.
@@ -29,6 +31,7 @@ class WeightRoom:
     parameter_bytes: int
     slot_bytes: int
     pinned_bytes: int
+    held_bytes: int
     free_bytes: int
     all_bytes: int
 
@@ -40,15 +43,16 @@ class TensorPlace:
     Attributes
     ----------
     name : str
-    tiles, pinned_tiles : int
-    pinned_bytes, streamed_bytes : int
+    tiles, pinned_tiles, held_tiles : int
+        All; those that stay for good; those that stay during the loop that uses them.
+    pinned_bytes, held_bytes, streamed_bytes : int
         Of its tiles in weight SRAM.
     uses : int
         How often in the run its tiles come round: a tile that is not pinned is loaded each time.
     read_bytes : int
         Blocks of its tiles that the run reads from DRAM.
     saved_bytes : int
-        What its pinned tiles save of that.
+        What its tiles that stay save of that.
     saved_per_byte : float
         What a byte of weight SRAM saves over the run, for this tensor's tiles.
     missing_bytes : int
@@ -60,7 +64,9 @@ class TensorPlace:
     name: str
     tiles: int
     pinned_tiles: int
+    held_tiles: int
     pinned_bytes: int
+    held_bytes: int
     streamed_bytes: int
     uses: int
     read_bytes: int

@@ -191,13 +191,15 @@ def _room(compiled: Compiled, hardware: Hardware) -> WeightRoom:
     held = Counter[int]()
     for name, loop in plan.held.items():
         held[loop] += sizes[name]
-    pinned = sum(sizes[name] for name in plan.pinned) + max(held.values(), default=0)
+    pinned = sum(sizes[name] for name in plan.pinned)
+    in_loops = max(held.values(), default=0)
     tiles = [tile for tiles in plan.tiles.values() for tile in tiles]
     return WeightRoom(
         capacity_bytes=hardware.weight_sram.bytes,
         parameter_bytes=parameters,
-        slot_bytes=used - parameters - pinned,
+        slot_bytes=used - parameters - pinned - in_loops,
         pinned_bytes=pinned,
+        held_bytes=in_loops,
         free_bytes=hardware.weight_sram.bytes - used,
         all_bytes=parameters + sum(sizes[tile.name] for tile in tiles),
     )
@@ -213,21 +215,25 @@ def _tensors(compiled: Compiled, room: WeightRoom, hardware: Hardware) -> Iterat
         for tile in tiles
     }
     for name, tiles in plan.tiles.items():
-        stay = plan.pinned | set(plan.held)
-        pinned = [tile.name for tile in tiles if tile.name in stay]
+        pinned = [tile.name for tile in tiles if tile.name in plan.pinned]
+        held = [tile.name for tile in tiles if tile.name in plan.held]
+        stay = {*pinned, *held}
         streamed = [tile.name for tile in tiles if tile.name not in stay]
         most = max((uses[tile.name] for tile in tiles), default=0)
         size = sum(sizes[tile.name] for tile in tiles)
         streamed_bytes = sum(sizes[tile] for tile in streamed)
+        held_bytes = sum(sizes[tile] for tile in held)
         place = TensorPlace(
             name=name,
             tiles=len(tiles),
             pinned_tiles=len(pinned),
-            pinned_bytes=size - streamed_bytes,
+            held_tiles=len(held),
+            pinned_bytes=size - streamed_bytes - held_bytes,
+            held_bytes=held_bytes,
             streamed_bytes=streamed_bytes,
             uses=most,
             read_bytes=sum(blocks[tile.name] * loads[tile.name] for tile in tiles),
-            saved_bytes=sum(blocks[tile] * (uses[tile] - loads[tile]) for tile in pinned),
+            saved_bytes=sum(blocks[tile] * (uses[tile] - loads[tile]) for tile in stay),
             saved_per_byte=sum(blocks[tile.name] * (uses[tile.name] - 1) for tile in tiles) / size,
             missing_bytes=max(0, streamed_bytes - room.free_bytes),
             why="",
@@ -284,29 +290,38 @@ def _uses(schedule: Schedule) -> Counter[str]:
 
 
 def _why(place: TensorPlace, room: WeightRoom) -> str:
-    held, streamed = f"{place.pinned_bytes:,} B", f"{place.streamed_bytes:,} B"
-    if not place.streamed_bytes:
+    saves = f"save {place.saved_bytes:,} B of DRAM reads"
+    if place.pinned_tiles == place.tiles:
+        held = f"{place.pinned_bytes:,} B"
         if not place.saved_bytes:
             return f"pinned: its {held} fit, and it is read once either way"
-        sentence = (
-            f"pinned: its {held} of weight SRAM save {place.saved_bytes:,} B of DRAM reads, "
-            f"{place.saved_per_byte:.2f} B a byte"
-        )
+        sentence = f"pinned: its {held} of weight SRAM {saves}, {place.saved_per_byte:.2f} B a byte"
         return f"{sentence}; all weights fit" if not room.slot_bytes else sentence
-    lacks = f"the {streamed} left are {place.missing_bytes:,} B more than weight SRAM has free"
-    if not place.pinned_tiles:
-        lacks = f"its {streamed} are {place.missing_bytes:,} B more than weight SRAM has free"
-    if not place.missing_bytes:
-        lacks = f"{streamed} would fit and were left to the slots"
-    start = "streamed"
-    if place.pinned_tiles:
-        start = f"{place.pinned_tiles} of {place.tiles} tiles pinned"
+    if place.held_tiles == place.tiles:
+        return (
+            f"held during its loop: {place.held_bytes:,} B {saves}; {place.read_bytes:,} B are read"
+        )
+    start = [f"{place.pinned_tiles} of {place.tiles} tiles pinned"] if place.pinned_tiles else []
+    if place.held_tiles:
+        start.append(f"{place.held_tiles} of {place.tiles} tiles held during their loop")
+    text = " and ".join(start) or "streamed"
     if place.saved_bytes:
-        start += f", which saves {place.saved_bytes:,} B of DRAM reads"
+        text += f", which {saves.replace('save', 'saves')}"
+    if place.streamed_bytes:
+        text += f": {_lacks(place)}"
     read = f"{place.read_bytes:,} B are read"
     if not place.saved_per_byte:
-        return f"{start}: {lacks}; {read}, and would be if it were pinned"
-    return f"{start}: {lacks}; {read}, and a byte more would save {place.saved_per_byte:.2f} B"
+        return f"{text}; {read}, and would be if it were pinned"
+    return f"{text}; {read}, and a byte more would save {place.saved_per_byte:.2f} B"
+
+
+def _lacks(place: TensorPlace) -> str:
+    streamed = f"{place.streamed_bytes:,} B"
+    if not place.missing_bytes:
+        return f"{streamed} would fit and were left to the slots"
+    if place.pinned_tiles or place.held_tiles:
+        return f"the {streamed} left are {place.missing_bytes:,} B more than weight SRAM has free"
+    return f"its {streamed} are {place.missing_bytes:,} B more than weight SRAM has free"
 
 
 def _tile_why(
