@@ -298,9 +298,8 @@ def _why(place: TensorPlace, room: WeightRoom) -> str:
         sentence = f"pinned: its {held} of weight SRAM {saves}, {place.saved_per_byte:.2f} B a byte"
         return f"{sentence}; all weights fit" if not room.slot_bytes else sentence
     if place.held_tiles == place.tiles:
-        return (
-            f"held during its loop: {place.held_bytes:,} B {saves}; {place.read_bytes:,} B are read"
-        )
+        kept = f"{place.held_bytes:,} B {saves}" if place.saved_bytes else "no other tile comes up"
+        return f"held during its loop: {kept}; {place.read_bytes:,} B are read"
     start = [f"{place.pinned_tiles} of {place.tiles} tiles pinned"] if place.pinned_tiles else []
     if place.held_tiles:
         start.append(f"{place.held_tiles} of {place.tiles} tiles held during their loop")
