@@ -20,7 +20,7 @@ from azsim.isa.program import DramImage, Instruction, Program, Stream
 from azsim.resources import isa_directory
 from azsim.sim.checks import Finding, Verdict, check_program, checkers
 from azsim.stages.prove import prove
-from compiled import AZ1, MIXED_STATE, VARIANTS, chip, mixed_graph
+from compiled import AZ1, MIXED_STATE, VARIANTS, chip, graph_of, mixed_graph, node
 from graphs import compress, random_graph
 
 # --------------------------------------------------------------------------- reading verdicts
@@ -485,6 +485,21 @@ def test_overflow_looks_at_the_weights_in_dram() -> None:
     image = DramImage(np.frombuffer(encode_block("raw", codes, 8, columns=16), np.uint8))
     verdicts = {verdict.check: verdict for verdict in check_program(program, AZ1, image)}
     assert len(verdicts["overflow"].findings) == 1
+
+
+def test_sums_of_tiles_are_added_row_by_row() -> None:
+    # Each row is large in one half of K; the largest rows of both halves are not one row.
+    weights = np.full((2, 800), 1, np.float32)
+    weights[0, :400] = weights[1, 400:] = 100
+    gemm = node("Gemm", ["x", "w"], "y", transB=1)
+    graph = graph_of({"x": (1, 800)}, {"w": weights}, [gemm], ("y",))
+    hardware = chip(weight_sram__bytes=1024)
+    compiled = compile_graph(compress(graph, 8, 16), hardware, Stream(2, None, False), {}, "g")
+    verdicts = check_program(compiled.program, hardware, compiled.image)
+    assert _silent(verdicts)
+    assert sum(entry.mnemonic == "mac_matmul" for entry in compiled.program.instructions) > 1
+    looked_at = {verdict.check: verdict.looked_at for verdict in verdicts}["overflow"]
+    assert looked_at.endswith(f"sums of at most {400 * (127 + 1) * 32767} in magnitude")
 
 
 def test_sums_as_often_as_data_wants_are_not_proved() -> None:

@@ -117,8 +117,11 @@ class Blocks:
 
         flow(subject.program.instructions, effects, see, readers)
 
-    def _of(self, index: int, weight: Window) -> list[bytes] | None:
-        """Blocks that may lie in a product's window; None if something unknown may."""
+    def _of(self, index: int, weight: Window) -> list[tuple[bytes, bool]] | None:
+        """Blocks that may lie in a product's window, and whether the window shows all of each.
+
+        None if something unknown may lie there.
+        """
         subject, (start, end) = self._subject, weight.extent()
         if subject.image is None or any(low < end and start < high for low, high in self._anywhere):
             return None
@@ -130,41 +133,47 @@ class Blocks:
                 if source.span_bytes != 0:
                     return None
                 low, view = source.view.addr, source.view
-                found.append(subject.image.data[low : low + view.rows * view.cols].tobytes())
+                window = subject.image.data[low : low + view.rows * view.cols].tobytes()
+                target = subject.windows[writer]["dst"][0]
+                found.append((window, target.view == weight.view and weight.span_bytes == 0))
         return found or None
 
     def rows(self, index: int, weight: Window, columns: int) -> int | None:
         """Rows of the largest block that a product may find; None if one is unknown."""
         blocks = self._of(index, weight)
         try:
-            return None if blocks is None else max(map(block_num_codes, blocks)) // columns
+            if blocks is None:
+                return None
+            return max(block_num_codes(window) for window, _ in blocks) // columns
         except CodecError:
             return None
 
-    def codes(self, index: int) -> list[np.ndarray] | None:
-        """Codes of every block that a product's weights can come from.
+    def row_sums(self, index: int) -> np.ndarray | None:
+        """Largest sum of each row's weights in magnitude, over what a product may find.
 
         Returns
         -------
-        list of ndarray of shape (N, K), int8, or None
-            None where DRAM's contents are not known, or what multiplies is no block.
+        ndarray of shape (N,) or (1,), int64, or None
+            One number where it is not known which row is which; None where nothing is known of
+            DRAM's contents, or where what multiplies is no block.
         """
-        found = []
+        inner = inner_size(self._subject, index)
+        found: list[np.ndarray] = []
         for weight in self._subject.windows[index]["src2"]:
-            if weight.view.space != "weight":
-                return None
-            columns = weight.view.cols
-            if weight.view.dtype == "u8":
-                columns = inner_size(self._subject, index)
-            for window in self._of(index, weight) or [b""]:
+            blocks = self._of(index, weight) if weight.view.space == "weight" else None
+            for window, is_whole in blocks or [(b"", False)]:
                 try:
                     codes = decode_block(window[: block_bytes(window)])[0]
                 except CodecError:
                     return None
-                if codes.size % columns:
-                    return None
-                found.append(codes.reshape(-1, columns))
-        return found or None
+                magnitudes = np.abs(codes.astype(np.int64))
+                if is_whole and codes.size and codes.size % inner == 0:
+                    found.append(magnitudes.reshape(-1, inner).sum(axis=1))
+                else:
+                    found.append(np.array([inner * magnitudes.max(initial=0)]))
+        if len({len(sums) for sums in found}) > 1:
+            return np.array([max(int(sums.max()) for sums in found)])
+        return np.maximum.reduce(found) if found else None
 
 
 def _pieces(ends: Sequence[int], low: int, high: int) -> range:

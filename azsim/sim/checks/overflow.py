@@ -46,10 +46,20 @@ def check(subject: Subject) -> Verdict:
     bounds = {index: limits[index] * _sum_by_type(subject, index) for index in indices}
     largest = _largest_sums(subject, tiles, bounds)
     if max(largest.values(), default=0) > _LARGEST:
-        known = Blocks(subject)
-        sums = {index: _sum_by_blocks(subject, index, known) for index in indices}
-        bounds = {index: min(bounds[index], limits[index] * sums[index]) for index in indices}
+        blocks = Blocks(subject)
+        rows = {
+            index: limits[index] * sums
+            for index in indices
+            if (sums := blocks.row_sums(index)) is not None
+        }
+        bounds = {
+            index: min(bound, int(rows[index].max()) if index in rows else bound)
+            for index, bound in bounds.items()
+        }
         largest = _largest_sums(subject, tiles, bounds)
+        for key in {_key(tile) for tile in tiles if largest[tile.index] > _LARGEST}:
+            for index, total in _by_row(subject, tiles, key, rows).items():
+                largest[index] = min(largest[index], total)
     findings: list[Finding] = []
     weights = {tile.index: tile.weight for tile in tiles}
     for index, total in sorted(largest.items()):
@@ -108,25 +118,66 @@ def _largest_sums(
     return largest
 
 
+def _key(tile: Tile) -> tuple[int, int | None]:
+    """Products that add up have the same accumulators."""
+    return tile.acc, tile.size
+
+
+def _by_row(
+    subject: Subject,
+    tiles: list[Tile],
+    key: tuple[int, int | None],
+    rows: Mapping[int, np.ndarray],
+) -> dict[int, float]:
+    """Largest magnitudes after the products of some accumulators, each row of weights by itself.
+
+    The largest sums of tiles that split K may belong to different rows, and then do not add up.
+    Where a product of other accumulators has come between, nothing is told.
+    """
+    acc, size = key
+    mine = {tile.index for tile in tiles if _key(tile) == key and tile.index in rows}
+    count = max((len(rows[index]) for index in mine), default=0)
+    mine = {index for index in mine if len(rows[index]) == count}
+    others = {
+        tile.index
+        for tile in tiles
+        if tile.index not in mine
+        and tile.acc < acc + (size or 0)
+        and acc < tile.acc + (tile.size or 0)
+    }
+    owner = count  # a register that holds whose sums these are
+    effects = {index: [Effect(owner, "set", (0, 0), index)] for index in others}
+    for index in mine:
+        adds = subject.operation(index).accumulate
+        effects[index] = [
+            Effect(row, "move" if adds else "set", (int(bound), int(bound)), index)
+            for row, bound in enumerate(rows[index])
+        ]
+        if not adds:
+            effects[index].append(Effect(owner, "set", (0, 0), index))
+    found: dict[int, float] = {}
+
+    def see(index: int, state: State) -> None:
+        if index not in mine:
+            return
+        before = np.zeros(count)
+        if subject.operation(index).accumulate:
+            untouched = {(AT_ENTRY, False): (0.0, 0.0)}
+            if any(origin in others for origin, _ in state.get(owner, untouched)):
+                return
+            for row in range(count):
+                before[row] = max(high for _, high in state.get(row, untouched).values())
+        found[index] = float((before + rows[index]).max())
+
+    flow(subject.program.instructions, effects, see, mine)
+    return found
+
+
 def _sum_by_type(subject: Subject, index: int) -> int:
     """Largest sum of a row's weights in magnitude, if they are as large as their type allows."""
     views = [window.view for window in subject.windows[index]["src2"]]
     largest = max((1 << (min(8, view.element_bits) - 1) for view in views), default=0)
     return inner_size(subject, index) * largest
-
-
-def _sum_by_blocks(subject: Subject, index: int, known: Blocks) -> int:
-    """The same, with the weights that lie in DRAM."""
-    blocks = known.codes(index)
-    if blocks is None:
-        return _sum_by_type(subject, index)
-    inner = inner_size(subject, index)
-    largest = 0
-    for codes in blocks:
-        magnitudes = np.abs(codes.astype(np.int64))
-        of_rows = int(magnitudes.sum(axis=1).max(initial=0))
-        largest = max(largest, min(of_rows, inner * int(magnitudes.max(initial=0))))
-    return largest
 
 
 def _foreign_types(subject: Subject) -> frozenset[str]:
