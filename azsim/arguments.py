@@ -85,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="say why weights are pinned or streamed, what limits each layer and what would help",
     )
+    _print_after(run)
     _exact_timing(run)
     _json(run, "print the summary as JSON and nothing else")
 
@@ -96,13 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     compile_ = add("compile", "compile a workload, and show what the compiler's passes make")
     _workload(compile_, chip=True)
-    compile_.add_argument(
-        "--print-after",
-        action="append",
-        default=[],
-        metavar="PASS",
-        help="show what this pass made; may be repeated (see: azsim list passes; all: each)",
-    )
+    _print_after(compile_)
     _json(compile_, "print the tables as JSON and nothing else")
 
     inspect = add("inspect", "show what is in a workload, an ONNX file or a program")
@@ -242,6 +237,17 @@ def _data(parser: argparse.ArgumentParser) -> None:
         help="npz of the arrays that a program declares: its inputs, and the codes of its weights",
     )
     _complete(data, _FILE)
+
+
+def _print_after(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--print-after",
+        action="append",
+        default=[],
+        metavar="PASS",
+        help="show what a pass of the compiler made; may be repeated (see: azsim list passes; "
+        "all: each)",
+    )
 
 
 def _exact_timing(parser: argparse.ArgumentParser) -> None:

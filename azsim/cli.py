@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from azsim.hardware import Hardware
     from azsim.isa.program import DramImage, Program
     from azsim.report.listing import Listing
+    from azsim.report.passes import PassTables
     from azsim.sim.result import RunResult
     from azsim.stages.kernel import Kernel
     from azsim.survey.tensors import TensorSet
@@ -35,6 +36,7 @@ _OF_WORKLOADS = {
     "verify": "compares a workload with its reference; a program has none",
     "explain": "explains what the compiler chose; a program is taken as it is",
     "replan": "lets the compiler plan anew; a program is taken as it is",
+    "print_after": "shows what the compiler's passes made; a program is taken as it is",
 }
 _FAILED, _BAD_INPUT, _INTERRUPTED, _BROKEN_PIPE = 1, 2, 130, 141
 
@@ -95,15 +97,22 @@ def _run(arguments: argparse.Namespace) -> int:
     workload, hardware = _load(arguments)
     directory = arguments.output or _default_directory("runs", workload.name)
     files.check_writable(directory)
-    result = _simulate(arguments, workload, hardware, verify=arguments.verify, timeline=True)
+    shown = _pass_tables(arguments) if arguments.print_after else None
+    result = _simulate(
+        arguments, workload, hardware, verify=arguments.verify, timeline=True, observe=shown
+    )
     files.write_run(result, directory)
     explanation = result.explanation
     if arguments.json:
         from azsim.report.explain import explanation_document
 
-        more = {"explanation": explanation_document(explanation)} if explanation else {}
+        more: dict[str, object] = {} if shown is None else {"passes": shown.records()}
+        if explanation is not None:
+            more["explanation"] = explanation_document(explanation)
         sys.stdout.write(json_text({**result.summary, **more}))
     else:
+        if shown is not None:
+            _show_passes(shown)
         from azsim.report import text
 
         _show(text.run_report(result))
@@ -124,7 +133,7 @@ def _run_kernel(arguments: argparse.Namespace) -> int:
     path = Path(arguments.workload)
     for option, reason in _OF_WORKLOADS.items():
         if getattr(arguments, option):
-            raise InputError(f"--{option}: {reason}")
+            raise InputError(f"--{option.replace('_', '-')}: {reason}")
     directory = arguments.output or _default_directory("runs", path.stem)
     files.check_writable(directory)
     hardware = _load_chip(arguments)
@@ -237,6 +246,7 @@ def _simulate(
     *,
     verify: bool,
     timeline: bool,
+    observe: PassTables | None = None,
 ) -> RunResult:
     from azsim import pipeline
 
@@ -249,6 +259,7 @@ def _simulate(
             exact_timing=arguments.exact_timing,
             explained=getattr(arguments, "explain", False),
             timeline=timeline,
+            observe=observe,
             progress=progress,
         )
 
@@ -323,33 +334,38 @@ def _read_tensors(arguments: argparse.Namespace) -> tuple[TensorSet, Hardware]:
 
 def _compile(arguments: argparse.Namespace) -> int:
     from azsim import pipeline
-    from azsim.compiler.compile import PASSES
-    from azsim.report.passes import PassTables
 
     if Path(arguments.workload).suffix in (_PROGRAM_SUFFIX, _ASSEMBLY_SUFFIX):
         raise InputError(f"{arguments.workload}: is a program already, allowed: a workload")
-    allowed = (*PASSES, "all")
-    unknown_names = [name for name in arguments.print_after if name not in allowed]
-    if unknown_names:
-        raise InputError("\n".join(unknown("pass", name, allowed) for name in unknown_names))
-    wanted = PASSES if "all" in arguments.print_after else arguments.print_after
-    shown = PassTables(wanted)
+    shown = _pass_tables(arguments)
     workload, hardware = _load(arguments)
     pipeline.compile_workload(workload, hardware, shown, _preset(arguments))
     if arguments.json:
         from azsim.report.json_text import json_text
 
-        sys.stdout.write(
-            json_text(
-                {name: [t.records() for t in tables] for name, tables in shown.tables.items()}
-            )
-        )
+        sys.stdout.write(json_text(shown.records()))
         return 0
+    _show_passes(shown)
+    _show_tables([shown.overview()])
+    return 0
+
+
+def _pass_tables(arguments: argparse.Namespace) -> PassTables:
+    """Return what collects the values of the passes that `--print-after` names."""
+    from azsim.compiler.compile import PASSES
+    from azsim.report.passes import PassTables
+
+    allowed = (*PASSES, "all")
+    strange = [name for name in arguments.print_after if name not in allowed]
+    if strange:
+        raise InputError("\n".join(unknown("pass", name, allowed) for name in strange))
+    return PassTables(PASSES if "all" in arguments.print_after else arguments.print_after)
+
+
+def _show_passes(shown: PassTables) -> None:
     for tables in shown.tables.values():
         _show_tables(tables)
         print()
-    _show_tables([shown.overview()])
-    return 0
 
 
 # ------------------------------------------------------------------ inspect, export, list

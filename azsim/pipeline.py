@@ -135,6 +135,7 @@ def run(
     exact_timing: bool = False,
     explained: bool = False,
     timeline: bool = True,
+    observe: Observe | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Compress, compile, execute, time and measure a workload.
@@ -161,6 +162,8 @@ def run(
         the run is timed again on chips with one other value.
     timeline : bool
         Keep the engines' events.
+    observe : callable, optional
+        Called after each pass of the compiler, with its name and its value.
     progress : callable, optional
         ``progress(stage, done, total)``.
 
@@ -181,7 +184,7 @@ def run(
         planned = _planned(chip, None if replan else preset)
         prepared = prepare(workload)
     with stage("compile"):
-        compiled = _compile(workload, prepared, planned)
+        compiled = _compile(workload, prepared, planned, observe)
     with stage("execute"):
         frames = prepared.stream.frames
         execution = execute(

@@ -346,6 +346,18 @@ def test_all_passes_as_json(small: str, capsys: pytest.CaptureFixture[str]) -> N
     assert document["residency"][0][0]["place"] == "pinned"
 
 
+@pytest.mark.kernels
+def test_a_run_shows_passes_as_well(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", small, "--print-after", "fold", "-o", "run"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("After fold: nodes\n") < shown.index("Lower bounds")
+    assert main(["run", small, "--print-after", "fold", "--json", "-o", "run"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["node"] for row in document["passes"]["fold"][0]] == ["product", "squashed"]
+    assert main(["run", small, "--print-after", "flod", "-o", "run"]) == 2
+    assert "unknown pass 'flod', did you mean 'fold'?" in capsys.readouterr().err
+
+
 def test_without_a_pass_there_is_an_overview(
     small: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,6 +64,10 @@ class PassTables:
         if name in self.wanted:
             self.tables[name] = found
 
+    def records(self) -> dict[str, object]:
+        """Tables for JSON, by pass."""
+        return {name: [one.records() for one in tables] for name, tables in self.tables.items()}
+
     def overview(self) -> Listing:
         """One row a pass."""
         return listing("Passes", ("name", "made"), self.made.items())
