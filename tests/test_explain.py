@@ -193,6 +193,16 @@ def test_what_is_read_once_either_way(small: str) -> None:
     ]
 
 
+def test_a_tensor_that_streams_although_it_would_save_as_much(small: str) -> None:
+    """Weights that save about as much per byte differ in how long their loads are waited for."""
+    explanation = _explained(_run(small))
+    clause = "; what is pinned elsewhere saves about as much, and more time"
+    least = min(tensor.saved_per_byte for tensor in explanation.tensors if tensor.pinned_tiles)
+    for tensor in explanation.tensors:
+        rivals = tensor.streamed_bytes > 0 and tensor.saved_per_byte > least
+        assert tensor.why.endswith(clause) == rivals
+
+
 def test_what_streams_and_is_used_once(small: str) -> None:
     Path(small).write_text(WORKLOAD.replace(f"frames: {FRAMES}", "frames: 1"))
     big = _explained(_run(small)).tensors[0]

@@ -81,7 +81,7 @@ def explain(
     return Explanation(
         cycles=statistics.cycles,
         room=room,
-        tensors=tuple(_tensors(compiled, room, planned)),
+        tensors=tuple(_with_reasons(list(_tensors(compiled, room, planned)), room)),
         layers=tuple(
             _layer(layer, bounds.get(layer.name), stalls.get(layer.name, {}), variants)
             for layer in statistics.layers
@@ -223,7 +223,7 @@ def _tensors(compiled: Compiled, room: WeightRoom, hardware: Hardware) -> Iterat
         size = sum(sizes[tile.name] for tile in tiles)
         streamed_bytes = sum(sizes[tile] for tile in streamed)
         held_bytes = sum(sizes[tile] for tile in held)
-        place = TensorPlace(
+        yield TensorPlace(
             name=name,
             tiles=len(tiles),
             pinned_tiles=len(pinned),
@@ -239,7 +239,15 @@ def _tensors(compiled: Compiled, room: WeightRoom, hardware: Hardware) -> Iterat
             why="",
             tile_why=_tile_why(tiles, streamed, compiled, sizes, hardware),
         )
-        yield replace(place, why=_why(place, room))
+
+
+def _with_reasons(places: Sequence[TensorPlace], room: WeightRoom) -> Iterator[TensorPlace]:
+    for place in places:
+        why = _why(place, room)
+        rivals = [other.saved_per_byte for other in places if other.pinned_tiles]
+        if place.streamed_bytes and rivals and place.saved_per_byte > min(rivals):
+            why += "; what is pinned elsewhere saves about as much, and more time"
+        yield replace(place, why=why)
 
 
 def _loads(schedule: Schedule) -> Counter[str]:
