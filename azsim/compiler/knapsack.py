@@ -25,9 +25,9 @@ DROPPED, KEPT_IN_PHASE, KEPT = 0, 1, 2
 _MOST_STEPS = 800_000
 _OPEN_LAST = (0, 16, 48)
 _FEW_THINGS = 500
-_NUM_ROUNDS = 30
-_NUM_HALVINGS = 40
-_NUM_DESCENTS = 300
+_NUM_ROUNDS = 4
+_NUM_HALVINGS = 30
+_NUM_DESCENTS = 150
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ def choose_kept(things: Things, room: int, most_steps: int | None = None) -> np.
     # The one way that is as good as the other in no more room makes the other one needless.
     saves = np.where(in_phase >= saves, -1.0, saves)
     in_phase = np.where(num_phases == 1, np.where(saves >= 0, -1.0, in_phase), in_phase)
-    prices = _prices(size, saves, in_phase, phase, num_phases, room)
+    num_descents = _NUM_DESCENTS if most_steps is None else 0
+    prices = _prices(size, saves, in_phase, phase, num_phases, room, num_descents)
     worth = _worth(size, saves, in_phase, phase, prices)
     clearness = np.sort(worth, axis=1)
     order = np.argsort(clearness[:, 1] - clearness[:, 2], kind="stable")
@@ -164,11 +165,12 @@ def _prices(
     phase: np.ndarray,
     num_phases: int,
     room: int,
+    num_descents: int,
 ) -> np.ndarray:
     """Prices with a small bound: phase by phase in turns, then downhill in all of them."""
     highest = max((saves / size).max(), (in_phase / size).max(), 0.0) + 1e-9
     prices = np.zeros(num_phases)
-    for _ in range(_NUM_ROUNDS if num_phases > 1 else 1):
+    for _ in range(_NUM_ROUNDS if num_descents else min(num_phases, 2)):
         for number in range(num_phases):
             low, high = 0.0, highest
             for _ in range(_NUM_HALVINGS):
@@ -181,7 +183,7 @@ def _prices(
             prices[number] = high
     best = prices.copy()
     least, spare = _spare(size, saves, in_phase, phase, prices, room)
-    for turn in range(_NUM_DESCENTS if num_phases > 1 else 0):
+    for turn in range(num_descents if num_phases > 1 else 0):
         length = np.abs(spare).max() + 1.0
         prices = np.maximum(0.0, prices - 0.3 * highest / (turn + 4) * spare / length)
         bound, spare = _spare(size, saves, in_phase, phase, prices, room)

@@ -42,6 +42,7 @@ ALIGN_BYTES = 64
 _K_STEP = 64
 _ROWS_TARGET = 64
 _LEAST_SLOT_BYTES = 1024  # smaller ones are tried only if nothing else fits
+_MANY_TILES = 2048  # still smaller slots would make more
 _SHOWN_ROUNDS = 2
 
 
@@ -323,7 +324,7 @@ def cut_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -> C
             one = cut(slot_bytes * share // 4 // ALIGN_BYTES * ALIGN_BYTES)
             if one is not None and one.slot_bytes:
                 found.append(one)
-        if not found:
+        if not found or sum(map(len, found[-1].tiles.values())) > _MANY_TILES:
             break
         slot_bytes = slot_bytes // 2 // ALIGN_BYTES * ALIGN_BYTES
     if size > budget and not found:
