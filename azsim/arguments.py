@@ -218,6 +218,11 @@ def _workload(parser: argparse.ArgumentParser, *, chip: bool, what: str = _WORKL
             action="store_true",
             help="let the compiler plan with the timing keys that --set changes, not the preset's",
         )
+        parser.add_argument(
+            "--no-cache",
+            action="store_true",
+            help="encode all weights anew, and keep no block in the user cache",
+        )
 
 
 def _hardware(parser: argparse.ArgumentParser, default: str) -> None:

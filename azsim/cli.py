@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.print_help(sys.stderr)
             return _BAD_INPUT
         parsed = parser.parse_args(words)
-        code = _COMMANDS[parsed.command](parsed)
+        with _caching(parsed):
+            code = _COMMANDS[parsed.command](parsed)
         sys.stdout.flush()
         return code
     except SystemExit as ending:  # --help and --version
@@ -81,6 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
+
+
+def _caching(arguments: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    if not getattr(arguments, "no_cache", False):
+        return contextlib.nullcontext()
+    from azsim.compiler.block_cache import without_cache
+
+    return without_cache()
 
 
 # ---------------------------------------------------------------------------- run, verify

@@ -14,6 +14,7 @@ import itertools
 import numpy as np
 
 from azsim.codecs import block_column_bits, codec_is_read_by_column, encode_block
+from azsim.compiler.block_cache import load_block, save_block
 from azsim.compiler.stored import used_codec
 from azsim.hardware.description import Hardware
 from azsim.ir import CodecChoice, CompressedWeight
@@ -63,9 +64,13 @@ def _kept(
 
 
 def _encode(choice: CodecChoice, codes: np.ndarray, bits: int) -> bytes:
-    return encode_block(
-        choice.name, codes, bits, columns=max(1, codes.shape[1]), **choice.parameters
-    )
+    parameters = tuple(sorted(choice.parameters.items()))
+    block = load_block(choice.name, parameters, codes, bits)
+    if block is None:
+        columns = max(1, codes.shape[1])
+        block = encode_block(choice.name, codes, bits, columns=columns, **choice.parameters)
+        save_block(choice.name, parameters, codes, bits, block)
+    return block
 
 
 class BlockSizes:

@@ -64,9 +64,9 @@ def estimated_bits(weight: CompressedWeight, hardware: Hardware) -> float:
     else:
         codec = used_codec(weight.codec, hardware)
     is_masked = codec.name not in ("raw", "palette")
-    codes = weight.codes[weight.codes != 0] if is_masked else weight.codes
-    bits = weight.bits
+    count, bits = np.count_nonzero(weight.codes) if is_masked else weight.codes.size, weight.bits
     if codec.name == "palette" or codec.parameters.get("palette"):
+        codes = weight.codes[weight.codes != 0] if is_masked else weight.codes
         index_bits = (max(1, np.unique(codes).size) - 1).bit_length()
         bits = min(bits, index_bits if is_masked else max(1, index_bits))
-    return codes.size / max(1, weight.codes.size) * bits + is_masked
+    return count / max(1, weight.codes.size) * bits + is_masked

@@ -1,0 +1,147 @@
+"""Encoded blocks in the user's cache: found again, checked, bounded, and left alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from azsim.cli import main
+from azsim.compiler import block_cache, residence
+from azsim.compiler.residence import encode_codes
+from azsim.frontend.workload import load_workload
+from azsim.hardware import load_hardware
+from azsim.inputs import fetch
+from azsim.ir import CodecChoice
+from azsim.pipeline import compile_workload
+from transducer import Sizes, transducer_workload, write_workload
+
+_BITMAP = CodecChoice("bitmap")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("AZSIM_CACHE_DIR", str(tmp_path / "cache"))
+    fetch.cache_directory.cache_clear()
+    yield tmp_path / "cache" / "blocks"
+    fetch.cache_directory.cache_clear()
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Codecs of the blocks that are really encoded."""
+    names: list[str] = []
+    encode = residence.encode_block
+
+    def watched(name: str, *arguments: object, **more: object) -> bytes:
+        names.append(name)
+        return encode(name, *arguments, **more)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(residence, "encode_block", watched)
+    return names
+
+
+def _codes(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (rng.integers(-127, 128, (64, 96)) * rng.integers(0, 2, (64, 96))).astype(np.int8)
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*/*") if path.is_file()]
+
+
+def test_a_second_compilation_encodes_nothing_and_makes_the_same_bytes(
+    tmp_path: Path, cache: Path, encoded: list[str]
+) -> None:
+    sizes = Sizes(features=80, encoder=96, prediction=64, joint=64, symbols=64)
+    contents = transducer_workload(sizes, frames=3)
+    workload = load_workload(write_workload(tmp_path, contents))
+    hardware = load_hardware("az1", ["weight_sram.bytes=262144"])
+    first = compile_workload(workload, hardware)
+    large = len(_files(cache))
+    assert large > 10
+    count = len(encoded)
+    encoded.clear()
+    second = compile_workload(workload, hardware)
+    assert len(encoded) == count - large  # small ones are encoded each time
+    assert second.image.data.tobytes() == first.image.data.tobytes()
+    assert second.program == first.program
+
+
+def test_everything_that_decides_a_block_is_in_its_name(cache: Path, encoded: list[str]) -> None:
+    codes = _codes()
+    first = encode_codes(_BITMAP, codes, 8)
+    assert encode_codes(_BITMAP, codes.copy(), 8) == first
+    assert encoded == ["bitmap"]
+    other = codes.copy()
+    other[3, 4] ^= 1
+    for choice, matrix, bits in (
+        (_BITMAP, other, 8),
+        (_BITMAP, codes.reshape(96, 64), 8),
+        (CodecChoice("bitmap", {"palette": True}), codes, 8),
+        (CodecChoice("huffman"), codes, 8),
+    ):
+        encode_codes(choice, matrix, bits)
+    assert encoded == ["bitmap", "bitmap", "bitmap", "bitmap", "huffman"]
+    assert len(_files(cache)) == 5
+
+
+@pytest.mark.parametrize("change", ["cut", "flip", "empty"])
+def test_a_broken_file_is_none(cache: Path, encoded: list[str], change: str) -> None:
+    block = encode_codes(_BITMAP, _codes(), 8)
+    (path,) = _files(cache)
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1
+    path.write_bytes({"cut": data[:-1], "flip": data, "empty": b""}[change])
+    assert encode_codes(_BITMAP, _codes(), 8) == block
+    assert len(encoded) == 2
+    assert encode_codes(_BITMAP, _codes(), 8) == block
+    assert len(encoded) == 2  # whole again
+
+
+def test_other_sources_of_the_codecs_are_other_blocks(
+    cache: Path, encoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode_codes(_BITMAP, _codes(), 8)
+    monkeypatch.setattr(block_cache, "_sources_digest", lambda: b"changed")
+    encode_codes(_BITMAP, _codes(), 8)
+    assert len(encoded) == 2
+
+
+def test_what_was_used_longest_ago_goes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(8):
+        encode_codes(_BITMAP, _codes(seed), 8)
+    for age, path in enumerate(sorted(_files(cache))):
+        os.utime(path, (1_000_000 + age, 1_000_000 + age))
+    kept = sorted(_files(cache))
+    size = sum(path.stat().st_size for path in kept)
+    monkeypatch.setattr(block_cache, "MOST_BYTES", size - 1)
+    block_cache._make_room(cache)
+    left = sorted(_files(cache))
+    assert left == kept[len(kept) - len(left) :]
+    assert sum(path.stat().st_size for path in left) <= 0.75 * size
+
+
+def test_small_blocks_and_an_unwritable_folder_are_left_alone(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode_codes(_BITMAP, _codes()[:8], 8)
+    assert not cache.exists()
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.write_text("no folder")
+    encode_codes(_BITMAP, _codes(), 8)
+
+
+def test_no_cache_neither_reads_nor_writes(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = Sizes(features=80, encoder=96, prediction=64, joint=64, symbols=64)
+    path = write_workload(tmp_path, transducer_workload(sizes))
+    assert main(["compile", str(path), "--no-cache"]) == 0
+    assert not cache.exists()
+    assert main(["compile", str(path)]) == 0
+    assert _files(cache)
+    capsys.readouterr()
