@@ -100,16 +100,22 @@ class _Emitter:
     spans: dict[str, _Span] = field(default_factory=dict)
     last_write: dict[str, int] = field(default_factory=dict)
     registers: dict[_Register, int] = field(default_factory=dict)
+    wanted: dict[int, _Register] = field(default_factory=dict)
+    """What was found for a window, by its identity; the schedule keeps windows alive."""
     depth: int = 0
     left_out: set[int] = field(default_factory=set)
     """Instructions that some round leaves out."""
 
     def register(self, access: Access) -> _Register:
         """What a window needs in a view register."""
-        storage = self.schedule.storages[access.buffer]
-        size = ELEMENT_BITS[storage.dtype] // 8
-        advance = tuple((loop, step * size) for loop, step in sorted(access.advance.items()))
-        return _Register(resolve(access, self.schedule, self.allocation), access.buffer, advance)
+        known = self.wanted.get(id(access))
+        if known is None:
+            storage = self.schedule.storages[access.buffer]
+            size = ELEMENT_BITS[storage.dtype] // 8
+            advance = tuple((loop, step * size) for loop, step in sorted(access.advance.items()))
+            view = resolve(access, self.schedule, self.allocation)
+            known = self.wanted[id(access)] = _Register(view, access.buffer, advance)
+        return known
 
     def needed(self, items: Iterable[Item | Repeat]) -> dict[_Register, None]:
         """Registers of items, in order of first use."""

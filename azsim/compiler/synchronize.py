@@ -176,9 +176,34 @@ class _Accesses:
         return latest
 
 
+class _Footprints:
+    """Footprints of instructions, computed once for the same views."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._table = instructions()
+        self._known: dict[int, tuple[dict[int, View], tuple[Range, ...]]] = {}
+
+    def of(self, index: int, views: dict[int, View]) -> tuple[Range, ...]:
+        """Footprint of an instruction with the views as they are now."""
+        used, ranges = self._known.get(index, ({}, ()))
+        if used and all(views[number] == view for number, view in used.items()):
+            return ranges
+        instruction = self._program.instructions[index]
+        op = Operation(index, instruction.mnemonic, instruction.operands)
+        used = {}
+
+        def view(number: int) -> View:
+            used[number] = views[number]
+            return used[number]
+
+        ranges = tuple(self._table[instruction.mnemonic].footprint(op, view))
+        self._known[index] = used, ranges
+        return ranges
+
+
 def synchronize(program: Program) -> Program:
     """Fill in the wait fields."""
-    table = instructions()
     engine_of = {
         name: ENGINES.index(entry.engine)
         for name, entry in instruction_set().instructions.items()
@@ -187,13 +212,10 @@ def synchronize(program: Program) -> Program:
     issued = [0] * len(ENGINES)
     seen = _Accesses()
     waits: dict[int, dict[int, int]] = {}
+    footprints = _Footprints(program)
     for index, views in _executed(program):
-        instruction = program.instructions[index]
-        engine = engine_of[instruction.mnemonic]
-        op = Operation(index, instruction.mnemonic, instruction.operands)
-        ranges = table[instruction.mnemonic].footprint(
-            op, lambda number, views=views: views[number]
-        )
+        engine = engine_of[program.instructions[index].mnemonic]
+        ranges = footprints.of(index, views)
         mine = waits.setdefault(index, {})
         for access in ranges:
             for other, ordinal in seen.latest_conflicts(access, engine).items():
