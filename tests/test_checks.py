@@ -218,6 +218,24 @@ def test_bounds_of_a_window_that_moves_in_nested_loops() -> None:
     assert "bounds" in _found(back.replace("size=160", "size=28"))
 
 
+def test_operands_that_pass_through_each_other_are_not_proved() -> None:
+    text = """
+    view view=v1 space=activation dtype=f32 addr=0x0 cols=4 col_stride=1
+    view view=v2 space=activation dtype=f32 addr=0x40 cols=4 col_stride=1
+    vector_fill dst=v2 value=1.0
+    loop count=9
+      vector_unary dst=v1 src=v2 function=relu
+      view_step view=v1 step=16
+    end_loop
+    halt
+    """
+    assert _unproved(text) == {
+        "bounds": ["instruction 4 (vector_unary): its operands may overlap in some round"]
+    }
+    assert _unproved(text.replace("step=16", "step=16\nview_step view=v2 step=16")) == {}
+    assert _unproved(text.replace("count=9", "count=4")) == {}
+
+
 def test_a_view_placed_by_a_counter_is_bounded_and_one_placed_by_data_is_not() -> None:
     text = """
     view view=v0 space=dram dtype=f32 addr=0x0 cols=4 col_stride=1

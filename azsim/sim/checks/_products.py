@@ -11,7 +11,8 @@ import numpy as np
 from azsim.codecs import block_bytes, block_num_codes, decode_block
 from azsim.errors import CodecError
 from azsim.sim.checks._flow import AT_ENTRY, Effect, State, flow
-from azsim.sim.checks._subject import Subject, Window
+from azsim.sim.checks._subject import Subject
+from azsim.sim.checks._windows import Window
 
 __all__ = ["Blocks", "Tile", "drains", "inner_size", "products"]
 

@@ -7,76 +7,21 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Program, Region
 from azsim.isa.spec import instruction_set
-from azsim.machine.engines.clock import ENGINES
 from azsim.machine.instructions import instructions
 from azsim.machine.state import Operation
-from azsim.machine.view import Range, View
+from azsim.machine.view import Range, View, overlaps
 from azsim.sim.checks._flow import AT_ENTRY, Effect, State, Value, flow, moved_by_rounds
 from azsim.sim.checks._registers import view_effects
 from azsim.sim.checks._resolve import Rounds, resolved, rounds_of
 from azsim.sim.checks._verdict import Finding
+from azsim.sim.checks._windows import Access, Window, combinations, touched_views
 
-__all__ = ["Access", "Subject", "Window", "touched_views"]
-
-
-@dataclass(frozen=True)
-class Window:
-    """What an operand can show, over all rounds of all loops.
-
-    Attributes
-    ----------
-    view : View
-        At its lowest address, or where it was set if there is no lowest.
-    span_bytes : int or None
-        How much further up the address can be; None where nothing is known of it.
-    region : str or None
-        Name of the region it was set to.
-    register : int
-    """
-
-    view: View
-    span_bytes: int | None
-    region: str | None
-    register: int
-
-    def extent(self) -> tuple[int, int]:
-        """First byte and one past the last of what is known to be reachable.
-
-        Raises
-        ------
-        MachineError
-            As `View.extent`.
-        """
-        low, high = self.view.extent()
-        return low, high + (self.span_bytes or 0)
-
-
-@dataclass(frozen=True)
-class Access:
-    """Bytes that an instruction may touch.
-
-    Attributes
-    ----------
-    span : Range
-        From the first to the last byte, over all rounds.
-    views : tuple of View
-        Operands that show exactly these bytes; empty if they move, or are not known.
-    region : str or None
-        Region that an operand which shows them was set to.
-    register : int or None
-        View register that moves, if it is one.
-    """
-
-    span: Range
-    views: tuple[View, ...]
-    region: str | None = None
-    register: int | None = None
+__all__ = ["Subject"]
 
 
 class Subject:
@@ -106,6 +51,7 @@ class Subject:
         spec = instruction_set().instructions
         self.engine_of = [spec[entry.mnemonic].engine for entry in program.instructions]
         self._operations: dict[int, Operation] = {}
+        self.crossing: set[int] = set()
         self._known_windows: dict[tuple[int, int], tuple[Value, tuple[Window, ...]]] = {}
         self.regions: dict[str, Region] = {region.name: region for region in program.regions}
         self.branches = tuple(
@@ -290,14 +236,19 @@ class Subject:
                 continue
             found: dict[Access, None] = {}
             wrong = None
-            for chosen in _combinations(operands):
+            for chosen in combinations(operands):
                 try:
                     found |= dict.fromkeys(self.touch(index, chosen))
                 except MachineError as error:
                     wrong = str(error)
             if wrong is not None:
                 start = f"instruction {index} ({self.mnemonic(index)}): "
-                errors[index] = wrong.removeprefix(start), not found
+                # Of registers that are set in two places one may stand as the other does not.
+                choices = {w[0].register for w in operands.values() if len(w) > 1}
+                certain = not found or (len(choices) == 1 and not self.branches)
+                errors[index] = wrong.removeprefix(start), certain
+            elif index in self.crossing:
+                errors[index] = "its operands may overlap in some round", False
             accesses[index] = tuple(found)
         return accesses, errors
 
@@ -323,7 +274,9 @@ class Subject:
         at_high = {
             window.register: window.view.stepped(window.span_bytes or 0) for window in windows
         }
-        for low, high in zip(ranges, self._footprint(index, at_high), strict=True):
+        ends = list(zip(ranges, self._footprint(index, at_high), strict=True))
+        self._note_crossing(index, ends, windows, shown)
+        for low, high in ends:
             place = (low.space, low.low, low.high)
             found, views = (min(low.low, high.low), max(low.high, high.high)), ()
             registers: set[int] = set()
@@ -341,6 +294,26 @@ class Subject:
             register = registers.pop() if moves and len(registers) == 1 else None
             span = Range(low.space, *found, low.is_write)
             yield Access(span, () if moves else views, region, register)
+
+    def _note_crossing(
+        self,
+        index: int,
+        ends: Sequence[tuple[Range, Range]],
+        windows: Sequence[Window],
+        shown: Sequence[tuple[str, int, int]],
+    ) -> None:
+        """Note an instruction whose windows pass through what it writes between their ends."""
+        register = {place: window.register for window, place in zip(windows, shown, strict=True)}
+        for (low, high), (other_low, other_high) in itertools.permutations(ends, 2):
+            if not low.is_write or overlaps(low, other_low) or overlaps(high, other_high):
+                continue  # the footprint has told what it thinks of that
+            if not overlaps(_hull(low, high), _hull(other_low, other_high)):
+                continue
+            mine, its = (register.get((at.space, at.low, at.high), -1) for at in (low, other_low))
+            if -1 in (mine, its) or any(
+                moved.get(mine, 0) != moved.get(its, 0) for moved in self.moved_by_rounds.values()
+            ):
+                self.crossing.add(index)
 
     def _footprint(self, index: int, views: Mapping[int, View]) -> tuple[Range, ...]:
         op = self.operation(index)
@@ -364,22 +337,6 @@ class Subject:
         return region.start_bytes, region.start_bytes + region.size_bytes
 
 
-@functools.cache
-def touched_views(mnemonic: str) -> tuple[tuple[str, str | None], ...]:
-    """Operands by which an instruction touches memory, and the flag that each needs, if any."""
-    spec = instruction_set().instructions[mnemonic]
-    if spec.engine not in ENGINES and mnemonic not in ("scalar_read", "scalar_write"):
-        return ()
-    return tuple(
-        (name, field.when)
-        for name, field in spec.operands.items()
-        if field.unit == "view" and name != "view"
-    )
-
-
-def _combinations(operands: Mapping[str, tuple[Window, ...]]) -> Iterator[dict[str, Window]]:
-    """Every choice of one window for each operand, the same one for the same register."""
-    by_register = {windows[0].register: windows for windows in operands.values()}
-    for chosen in itertools.product(*by_register.values()):
-        of_register = dict(zip(by_register, chosen, strict=True))
-        yield {name: of_register[windows[0].register] for name, windows in operands.items()}
+def _hull(left: Range, right: Range) -> Range:
+    low, high = min(left.low, right.low), max(left.high, right.high)
+    return Range(left.space, low, high, left.is_write)

@@ -7,8 +7,9 @@ import math
 from azsim.errors import MachineError
 from azsim.isa.program import Region
 from azsim.machine.view import Range
-from azsim.sim.checks._subject import Subject, Window
+from azsim.sim.checks._subject import Subject
 from azsim.sim.checks._verdict import Finding, Verdict, verdict
+from azsim.sim.checks._windows import Window
 
 __all__ = ["ASSUMES", "check"]
 

@@ -17,8 +17,9 @@ from azsim.sim.checks._every_way import pending_on_any_way
 from azsim.sim.checks._order import Loop, Step, Touch, unordered
 from azsim.sim.checks._order_fast import is_ordered
 from azsim.sim.checks._resolve import Rounds, chosen_instructions
-from azsim.sim.checks._subject import Access, Subject, touched_views
+from azsim.sim.checks._subject import Subject
 from azsim.sim.checks._verdict import Finding, Verdict, verdict
+from azsim.sim.checks._windows import Access, touched_views
 
 __all__ = ["ASSUMES", "check"]
 
