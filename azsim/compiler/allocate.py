@@ -3,13 +3,17 @@
 Contract: takes a schedule, gives an address for every storage; storages whose live ranges meet
 never share a byte of one memory, and no memory's capacity is exceeded.
 
-Activation SRAM is filled largest buffer first, each at the lowest address that is free for its
-whole life.  A buffer that is used in a loop lives for the whole loop.
+Activation SRAM is filled buffer by buffer, each at the lowest address that is free for its whole
+life: the largest first, or in another of several orders if that needs less, down to the most bytes
+that live at one time.  A buffer that is used in a loop lives for the whole loop.  Tiles that a loop
+holds are placed likewise, behind what stays and the slots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import bisect
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from azsim.compiler.schedule import Item, Repeat, Schedule, Storage, accesses
@@ -17,7 +21,9 @@ from azsim.compiler.tile import ALIGN_BYTES
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 
-__all__ = ["Allocation", "allocate"]
+__all__ = ["Allocation", "allocate", "least_bytes"]
+
+_MOST_TRIES = 64
 
 
 @dataclass(frozen=True)
@@ -120,22 +126,88 @@ def allocate(schedule: Schedule, hardware: Hardware) -> Allocation:
     return Allocation(addresses, live, peak)
 
 
+@dataclass(frozen=True)
+class _Piece:
+    """A storage that looks for a place: its bytes, and the items from first to last use."""
+
+    name: str
+    size: int
+    first: int
+    last: int
+
+
+def least_bytes(storages: Sequence[Storage], live: Mapping[str, tuple[int, int]]) -> int:
+    """Most bytes that live at one time: no placement needs fewer."""
+    changes: dict[int, int] = {}
+    for storage in storages:
+        first, last = live[storage.name]
+        changes[first] = changes.get(first, 0) + _aligned(storage.size_bytes)
+        changes[last + 1] = changes.get(last + 1, 0) - _aligned(storage.size_bytes)
+    return max(itertools.accumulate(changes[at] for at in sorted(changes)), default=0)
+
+
 def _place(
-    storages: list[Storage],
+    storages: Sequence[Storage],
     live: Mapping[str, tuple[int, int]],
     addresses: dict[str, int],
     base: int = 0,
 ) -> int:
-    placed: list[tuple[int, int, int, int]] = []  # low, high, first, last
-    peak = 0
-    for storage in sorted(storages, key=lambda entry: (-entry.size_bytes, entry.name)):
-        first, last = live[storage.name]
-        size = _aligned(storage.size_bytes)
-        low = 0
-        for other_low, other_high, other_first, other_last in sorted(placed):
-            if other_first <= last and first <= other_last and other_low < low + size:
-                low = max(low, other_high)
-        addresses[storage.name] = base + low
-        placed.append((low, low + size, first, last))
-        peak = max(peak, low + size)
+    """Place storages from `base` on; returns the bytes that they take together."""
+    pieces = [
+        _Piece(storage.name, _aligned(storage.size_bytes), *live[storage.name])
+        for storage in storages
+    ]
+    least = least_bytes(storages, live)
+    found, peak = _best(pieces, least)
+    addresses |= {name: base + low for name, low in found.items()}
     return peak
+
+
+def _best(pieces: Sequence[_Piece], least: int) -> tuple[dict[str, int], int]:
+    """Addresses with the least peak of several orders, and that peak."""
+    orders = [
+        sorted(pieces, key=lambda piece: (-piece.size, piece.name)),
+        sorted(pieces, key=lambda p: (-p.size * (p.last - p.first + 1), p.name)),
+        sorted(pieces, key=lambda p: (p.first - p.last, -p.size, p.name)),
+        sorted(pieces, key=lambda p: (p.first, -p.size, p.name)),
+    ]
+    best: tuple[dict[str, int], int, list[_Piece]] | None = None
+    for order in orders:
+        found, peak = _in_order(order)
+        if best is None or peak < best[1]:
+            best = found, peak, order
+        if best[1] == least:
+            return best[:2]
+    assert best is not None
+    order = best[2]
+    for _ in range(_MOST_TRIES):
+        found, peak = _in_order(order)
+        if peak < best[1]:
+            best = found, peak, order
+        if best[1] == least:
+            break
+        # What ends at the top comes earlier, in front of all that lives beside it.
+        top = next(piece for piece in order if found[piece.name] + piece.size == peak)
+        beside = [n for n, p in enumerate(order) if p.first <= top.last and top.first <= p.last]
+        place = beside[len(beside) // 2] if order.index(top) > beside[len(beside) // 2] else 0
+        order = [piece for piece in order if piece is not top]
+        order.insert(place, top)
+    return best[:2]
+
+
+def _in_order(order: Sequence[_Piece]) -> tuple[dict[str, int], int]:
+    """Each piece at the lowest address that is free for its whole life."""
+    placed: list[tuple[int, int, int, int]] = []  # low, high, first, last; by address
+    addresses: dict[str, int] = {}
+    peak = 0
+    for piece in order:
+        low = 0
+        for other_low, other_high, first, last in placed:
+            if first <= piece.last and piece.first <= last:
+                if other_low >= low + piece.size:
+                    break
+                low = max(low, other_high)
+        addresses[piece.name] = low
+        bisect.insort(placed, (low, low + piece.size, piece.first, piece.last))
+        peak = max(peak, low + piece.size)
+    return addresses, peak
