@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
+from azsim.isa.control_flow import loops_around
 from azsim.isa.program import DramImage, Program, Region
 from azsim.isa.spec import instruction_set
 from azsim.machine.instructions import instructions
@@ -74,6 +75,11 @@ class Subject:
     def rounds(self) -> tuple[int | Rounds, ...] | None:
         """What runs in which order; None where that depends on data."""
         return rounds_of(self.program)
+
+    @functools.cached_property
+    def around(self) -> list[tuple[int, ...]]:
+        """Loops around each instruction, the outermost first."""
+        return loops_around(self.program.instructions)
 
     @functools.cached_property
     def without_branches(self) -> Subject:
@@ -310,8 +316,9 @@ class Subject:
             if not overlaps(_hull(low, high), _hull(other_low, other_high)):
                 continue
             mine, its = (register.get((at.space, at.low, at.high), -1) for at in (low, other_low))
+            around = [self.moved_by_rounds[loop] for loop in self.around[index]]
             if -1 in (mine, its) or any(
-                moved.get(mine, 0) != moved.get(its, 0) for moved in self.moved_by_rounds.values()
+                moved.get(mine, 0) != moved.get(its, 0) for moved in around
             ):
                 self.crossing.add(index)
 

@@ -10,7 +10,6 @@ waits name anything at all, and whether loops end.
 
 from __future__ import annotations
 
-from azsim.isa.control_flow import loops_around
 from azsim.machine.engines.clock import ENGINES
 from azsim.sim.checks._subject import Subject
 from azsim.sim.checks._verdict import Finding, Verdict, verdict
@@ -23,7 +22,7 @@ ASSUMES = ("frames arrive, DRAM answers, and a queue holds at least one instruct
 def check(subject: Subject) -> Verdict:
     """Look for waits that can name nothing, and for ways back whose end depends on data."""
     instructions = subject.program.instructions
-    around = loops_around(instructions)
+    around = subject.around
     first: dict[str, int] = dict.fromkeys(ENGINES, len(instructions))
     for index in range(len(instructions) - 1, -1, -1):
         if subject.engine_of[index] in first:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from azsim.isa.control_flow import loops_around
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.view import Range, View
 from azsim.sim.checks._every_way import pending_on_any_way
@@ -310,7 +309,6 @@ class _Places:
 def _moving_loops(subject: Subject, pairs: Sequence[_Pair]) -> set[int]:
     """Loops that move a window of an unordered pair, by index of the ``loop``."""
     instructions = subject.program.instructions
-    around = loops_around(instructions)
     found: set[int] = set()
     for pair in pairs:
         for index in (pair.late, pair.early) if pair.moves else ():
@@ -318,7 +316,9 @@ def _moving_loops(subject: Subject, pairs: Sequence[_Pair]) -> set[int]:
             names = touched_views(instructions[index].mnemonic)
             registers = {int(operands.get(name, 0)) for name, _ in names}
             found |= {
-                loop for loop in around[index] if subject.moved_by_rounds[loop].keys() & registers
+                loop
+                for loop in subject.around[index]
+                if subject.moved_by_rounds[loop].keys() & registers
             }
     return found
 
