@@ -14,7 +14,9 @@ instructions, and instructions' footprints tell what they touch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import ModuleType
 
 from azsim.folder import load_folder
@@ -55,13 +57,26 @@ def check_program(
         One a checker.  Where control can go astray that is all there is to say, and the others
         are left out.
     """
-    subject = Subject(program, hardware, image)
     table = checkers()
-    verdicts = [table[_FIRST].check(subject)]
-    if verdicts[0].findings:
-        return tuple(verdicts)
-    others = [checker for name, checker in table.items() if name != _FIRST]
-    return *verdicts, *(_looked_at_twice(checker, subject) for checker in others)
+    with _without_collections():
+        subject = Subject(program, hardware, image)
+        verdicts = [table[_FIRST].check(subject)]
+        if not verdicts[0].findings:
+            others = [checker for name, checker in table.items() if name != _FIRST]
+            verdicts += [_looked_at_twice(checker, subject) for checker in others]
+    return tuple(verdicts)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Keep Python from looking for cycles: in what is kept of a large model that takes longer."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _looked_at_twice(checker: ModuleType, subject: Subject) -> Verdict:
