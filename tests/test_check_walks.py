@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -57,6 +58,7 @@ def _written_out(steps: Sequence[Step | Loop]) -> list[Step]:
     return found
 
 
+@pytest.mark.kernels
 @settings(max_examples=60)
 @given(_steps(2))
 def test_loops_that_are_left_early_show_what_all_their_rounds_show(
