@@ -549,4 +549,4 @@ def test_a_wrong_program_is_a_defect_of_the_compiler() -> None:
         "the compiler made a wrong program, which is a defect of azsim; races: "
         f"instruction {at} (store, layer '(output)'): reads activation bytes ["
     )
-    assert first.endswith("writes as 'x', and no wait orders the two")
+    assert first.endswith(", and no wait orders the two")
