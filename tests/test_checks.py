@@ -445,6 +445,22 @@ def test_control_flow_of_program_files() -> None:
     ]
 
 
+def test_control_comes_to_a_halt_on_every_way() -> None:
+    def found(*instructions: Instruction) -> list[str]:
+        (verdict, *_) = check_program(Program("p", instructions), AZ1)
+        return _sentences(verdict.findings)
+
+    by_data, halt = Instruction("branch", {"left": 1, "target": 2}), Instruction("halt")
+    assert found(by_data, halt, Instruction("fence")) == [
+        "instruction 2 (fence): control runs out of the program here, without halt"
+    ]
+    assert found(by_data, halt, Instruction("branch", {"target": 2})) == [
+        "instruction 2 (branch): no way leads from here to a halt"
+    ]
+    assert found(by_data, halt, Instruction("branch", {"target": 1})) == []
+    assert found(halt, Instruction("fence")) == []
+
+
 # ---------------------------------------------------------------------------- accumulators
 
 PRODUCT = """

@@ -2,7 +2,8 @@
 
 Each mutant falls in one of four classes, and each class has to be met:
 
-- *caught*: a checker finds something in the program alone;
+- *caught*: a checker finds something in the program alone, or names what it cannot prove of it
+  (*not proved*), while it proves all of the program before;
 - *stopped*: the machine stops, because of data alone (a number that is not finite, a block of
   weights that is none); nothing that a checker looks at;
 - *nothing*: all tensors and outputs keep their bytes, and the walk of `check_races` over the trace,
@@ -255,7 +256,7 @@ def _judge(case: _Case, mutant: Program) -> tuple[str, set[str]]:
     if any(verdict.unproved for verdict in verdicts):
         return "not proved", set()
     if any(int(e.operands.get("count", 1)) > 100_000 for e in mutant.instructions):
-        return "too long to run", set()
+        return "too long", set()  # a million rounds, and nothing to be said against them
     try:
         execution = execute(mutant, case.image, case.hardware, taps=True)
     except (MachineError, CodecError) as error:
@@ -303,6 +304,8 @@ def test_mutants_are_caught_or_change_nothing_or_show(
             assert has_race == ("races" in checks), mutant
     with capsys.disabled():
         print(f"\n{dict(classes)}; findings of {dict(by)}")  # noqa: T201
+    assert set(classes) <= {"caught", "not proved", "nothing", "shown", "stopped", "too long"}
+    assert classes["not proved"] + classes["too long"] <= wanted // 50, classes
     for kind in ("caught", "nothing", "shown"):
         assert classes[kind] >= wanted // 50, classes
     assert set(by) == set(checkers()), by
