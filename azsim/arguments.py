@@ -221,7 +221,7 @@ def _workload(parser: argparse.ArgumentParser, *, chip: bool, what: str = _WORKL
         parser.add_argument(
             "--no-cache",
             action="store_true",
-            help="encode all weights anew, and keep no block in the user cache",
+            help="encode weights and prove the program anew, and keep neither in the user cache",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,16 @@ import pytest
 from azsim.cli import main
 from azsim.compiler import block_cache, residence
 from azsim.compiler.residence import encode_codes
+from azsim.errors import CompileError
 from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
 from azsim.inputs import fetch
 from azsim.ir import CodecChoice
 from azsim.pipeline import compile_workload
+from azsim.stages import prove as stage
 from transducer import Sizes, transducer_workload, write_workload
 
+_SMALL = Sizes(features=80, encoder=96, prediction=64, joint=64, symbols=64)
 _BITMAP = CodecChoice("bitmap")
 
 
@@ -56,12 +60,11 @@ def _files(folder: Path) -> list[Path]:
 def test_a_second_compilation_encodes_nothing_and_makes_the_same_bytes(
     tmp_path: Path, cache: Path, encoded: list[str]
 ) -> None:
-    sizes = Sizes(features=80, encoder=96, prediction=64, joint=64, symbols=64)
-    contents = transducer_workload(sizes, frames=3)
+    contents = transducer_workload(_SMALL, frames=3)
     workload = load_workload(write_workload(tmp_path, contents))
     hardware = load_hardware("az1", ["weight_sram.bytes=262144"])
     first = compile_workload(workload, hardware)
-    large = len(_files(cache))
+    large = len(_files(cache)) - 1  # and the proof
     assert large > 10
     count = len(encoded)
     encoded.clear()
@@ -69,6 +72,36 @@ def test_a_second_compilation_encodes_nothing_and_makes_the_same_bytes(
     assert len(encoded) == count - large  # small ones are encoded each time
     assert second.image.data.tobytes() == first.image.data.tobytes()
     assert second.program == first.program
+
+
+def test_a_program_that_was_proved_is_not_proved_again(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = load_workload(write_workload(tmp_path, transducer_workload(_SMALL)))
+    hardware = load_hardware("az1")
+    compiled = compile_workload(workload, hardware)
+    looked_at: list[str] = []
+    check = stage.check_program
+
+    def watched(*arguments: object) -> object:
+        looked_at.append("once")
+        return check(*arguments)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(stage, "check_program", watched)
+    stage.prove(compiled, hardware)
+    assert looked_at == []
+    image = replace(compiled.image, data=compiled.image.data.copy())
+    image.data[-1] ^= 1
+    program = replace(compiled.program, regions=compiled.program.regions[::-1])
+    for other in (replace(compiled, image=image), replace(compiled, program=program)):
+        looked_at.clear()
+        stage.prove(other, hardware)
+        assert looked_at == ["once"]
+    # A program with something to find is never noted.
+    wrong = replace(compiled.program, regions=compiled.program.regions[1:])
+    for _ in range(2):
+        with pytest.raises(CompileError):
+            stage.prove(replace(compiled, program=wrong), hardware)
 
 
 def test_everything_that_decides_a_block_is_in_its_name(cache: Path, encoded: list[str]) -> None:
@@ -138,8 +171,7 @@ def test_small_blocks_and_an_unwritable_folder_are_left_alone(
 def test_no_cache_neither_reads_nor_writes(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sizes = Sizes(features=80, encoder=96, prediction=64, joint=64, symbols=64)
-    path = write_workload(tmp_path, transducer_workload(sizes))
+    path = write_workload(tmp_path, transducer_workload(_SMALL))
     assert main(["compile", str(path), "--no-cache"]) == 0
     assert not cache.exists()
     assert main(["compile", str(path)]) == 0

@@ -98,6 +98,7 @@ def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
     branches compare them for equality.
     """
     views: dict[int, View] = {}
+    windows: dict[int, View | None] = {}
     scalars: dict[int, int] = {}
     loops: list[_Loop] = []
     moves = _moves(program)
@@ -108,7 +109,9 @@ def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
         operands = instruction.operands
         match instruction.mnemonic:
             case "view":
-                window = Operation(index, "view", operands).window
+                window = windows.get(index)
+                if window is None:
+                    window = windows[index] = Operation(index, "view", operands).window
                 assert window is not None
                 views[int(operands.get("view", 0))] = window
             case "view_step":

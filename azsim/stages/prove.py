@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from azsim.compiler.block_cache import is_proved, note_proof, proof_key
 from azsim.compiler.compile import Compiled
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
@@ -21,12 +22,16 @@ def prove(compiled: Compiled, hardware: Hardware) -> None:
         If a checker finds something: a defect of the compiler.  What a checker cannot tell is
         none (`azsim check` names it).
     """
+    key = proof_key(compiled.program, compiled.image, hardware)
+    if is_proved(key):
+        return
     findings = [
         (verdict.check, finding)
         for verdict in check_program(compiled.program, hardware, compiled.image)
         for finding in verdict.findings
     ]
     if not findings:
+        note_proof(key)
         return
     sentences = [
         f"the compiler made a wrong program, which is a defect of azsim; {check}: "
