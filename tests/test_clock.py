@@ -97,6 +97,8 @@ class _Stepped:
         entry = self.unissued[0]
         if now < self.last_dispatch + self.issue_ticks * (1 + entry.control_before):
             return False
+        if now < entry.arrival:
+            return False
         if entry.engine == FENCE:
             ahead = self.todo[: len(self.todo) - len(self.unissued)]
             if any(other.end < 0 or other.end > now for other in ahead):
@@ -125,7 +127,7 @@ class _Stepped:
             return False
         entry = self.queues[engine][0]
         ahead = self.waits_for[id(entry)]
-        if now < entry.arrival or any(other.end < 0 or other.end > now for other in ahead):
+        if any(other.end < 0 or other.end > now for other in ahead):
             return False
         self.queues[engine].popleft()
         self.running[engine] = entry
@@ -652,6 +654,12 @@ def test_the_bus_turns_to_who_is_ready_after_a_refresh() -> None:
     hardware = simple(dram__refresh_interval_ns=25, dram__refresh_ns=10)
     ends = timed("load dst=v1 src=v0\nstore dst=v3 src=v2", hardware)
     assert ends[0][2] < ends[1][2]
+
+
+def test_what_follows_a_paced_load_waits_for_its_frame() -> None:
+    body = "load dst=v1 src=v0 paced=1\nvector_fill dst=v2 value=1.0"
+    timing = _timing(body, None, None, Stream(frames=1, period_s=100e-9, paced=True))
+    assert timing.start.tolist() == [100, 101, 167]
 
 
 def test_a_frame_cannot_start_before_it_arrives() -> None:

@@ -12,6 +12,8 @@ x[t] is quantized alone for W, h alone for R.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from azsim.arith import sigmoid, tanh
@@ -143,6 +145,9 @@ def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.n
 def lower(node: Node, lowering: Lowering) -> None:
     """Multiply W by all rows at once, then loop over the steps.
 
+    With a single step R is multiplied first, as the state is there before the input is: a sum of
+    two floats has the same bits in either order.
+
     The states of all steps lie in one buffer, after the initial one: row t is read and row t + 1
     written by step t.  The cell state is updated in place.  With a single step both are written
     once, and the initial states are read where they lie.
@@ -153,7 +158,11 @@ def lower(node: Node, lowering: Lowering) -> None:
     gates = lowering.buffer(f"{node.name}#gates", "f32", steps * 4 * hidden)
     codes, scale = lowering.quantized(source, weight, node.name, per_row=True)
     rows = Access(gates, 0, steps, 4 * hidden, 4 * hidden, 1)
-    lowering.emit(Matmul(weight.name, rows, codes, scale))
+    recurrent = lowering.weight(node.inputs[2])
+    product = Matmul(weight.name, rows, codes, scale)
+    state_first = steps == 1 and len(weight.segments) == len(recurrent.segments) == 2
+    if not state_first:
+        lowering.emit(product)
 
     h = lowering.buffer(f"{node.name}#h", "f32", (steps + (steps > 1)) * hidden)
     c = lowering.buffer(f"{node.name}#c", "f32", hidden)
@@ -172,7 +181,9 @@ def lower(node: Node, lowering: Lowering) -> None:
                 (new_c, new_c),
             )
     else:
-        _step(node, lowering, Access(gates, 0, 1, 4 * hidden, 0, 1), (old_h, new_h), (old_c, new_c))
+        row = Access(gates, 0, 1, 4 * hidden, 0, 1)
+        later = replace(product, dst=row, accumulate=True) if state_first else None
+        _step(node, lowering, row, (old_h, new_h), (old_c, new_c), later)
 
     first = hidden if steps > 1 else 0
     places = ((h, first, steps), (h, first + (steps - 1) * hidden, 1), (c, 0, 1))
@@ -199,8 +210,12 @@ def _step(
     gates: Access,
     h: tuple[Access, Access],
     c: tuple[Access, Access],
+    later: Matmul | None = None,
 ) -> None:
-    """One step: `gates` holds W x[t] before, and is scratch after; h and c are (old, new)."""
+    """One step: `gates` is scratch after, h and c are (old, new).
+
+    `gates` holds W x[t] before, unless that product comes `later`, after R h.
+    """
     weight = lowering.weight(node.inputs[2])
     hidden = gates.cols // 4
     constant = node.inputs[3] if len(node.inputs) > 3 else ""
@@ -209,7 +224,10 @@ def _step(
     codes = Access(lowering.codes_buffer(f"{node.name}#h", weight, hidden), 0, 1, hidden, 0, 1)
     scale = lowering.scales(f"{node.name}#h", weight, 1)
     lowering.emit(Quantize(codes, h[0], scale, weight.activation_scale is not None))
-    if len(weight.segments) == 2:
+    if later is not None:
+        lowering.emit(Matmul(weight.name, gates, codes, scale))
+        lowering.emit(replace(later, bias=bias))
+    elif len(weight.segments) == 2:
         lowering.emit(Matmul(weight.name, gates, codes, scale, bias, accumulate=True))
     else:
         # The segments' terms are added up before W x[t] is: the sum needs a place of its own.

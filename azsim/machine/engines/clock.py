@@ -1,12 +1,13 @@
 """The machine's clock: one compiled loop over flat arrays that times a whole trace.
 
-Every instruction waits for its dispatch (the sequencer issues in program order, and an engine's
-queue must have room), for its engine to be free, and for the completions that its wait fields
-name.  All of these point backwards in program order, so the start of an instruction is known as
-soon as those ends are; what is not a matter of program order is DRAM, which three channels
-(weights, activation loads, stores) share burst by burst, round-robin.  The loop therefore
-advances all that is determined, and then lets DRAM serve one burst; when a single channel is
-active, nothing else can become active before its transfer ends, so its bursts run in one go.
+Every instruction waits for its dispatch (the sequencer issues in program order, an engine's queue
+must have room, and a paced load is issued when its frame has arrived), for its engine to be free,
+and for the completions that its wait fields name.  All of these point backwards in program order,
+so the start of an instruction is known as soon as those ends are; what is not a matter of program
+order is DRAM, which three channels (weights, activation loads, stores) share burst by burst, round-
+robin. The loop therefore advances all that is determined, and then lets DRAM serve one burst; when
+a single channel is active, nothing else can become active before its transfer ends, so its bursts
+run in one go.
 
 One burst::
 
@@ -96,8 +97,8 @@ def _waited(i, at, targets, members, end, own):
 
 @kernel
 def _issue(
-    engine, control_before, targets, members, issue_ticks, queue_entries, dispatch, start, end, own,
-    shared,
+    engine, control_before, targets, arrival, members, issue_ticks, queue_entries, dispatch, start,
+    end, own, shared,
 ):  # fmt: skip
     """Let the sequencer issue for as long as queues have room; tells whether it did."""
     progress = False
@@ -126,6 +127,7 @@ def _issue(
                 if own[_STARTED, e] <= waiting:
                     break
                 at = max(at, start[members[own[_BASE, e] + waiting]])
+            at = max(at, arrival[i])
             own[_ISSUED, e] += 1
         dispatch[i] = at
         shared[_NOW] = at
@@ -136,7 +138,7 @@ def _issue(
 
 @kernel
 def _begin(
-    cycles, targets, first_burst, num_bursts, piece_at, arrival, members, ticks, dispatch, start,
+    cycles, targets, first_burst, num_bursts, piece_at, members, ticks, dispatch, start,
     end, own, shared,
 ):  # fmt: skip
     """Begin every instruction whose start is determined; tells whether there was one."""
@@ -147,7 +149,6 @@ def _begin(
             at = _waited(i, max(dispatch[i], own[_FREE, e]), targets, members, end, own)
             if at < 0:
                 break
-            at = max(at, arrival[i])
             start[i] = at
             own[_STARTED, e] += 1
             progress = True
@@ -325,7 +326,7 @@ def run_clock(
     pieces : (entries, 2) int64, first burst of a piece of a transfer, and bursts of the transfer up
         to its end
     piece_at : int64, where a transfer's pieces begin, -1 if its bursts follow one another
-    arrival : int64, tick before which the instruction cannot start
+    arrival : int64, tick before which the sequencer does not issue the instruction
     members : int64, instruction numbers grouped by engine, each group in program order
     ticks : per cycle
     issue_cycles, queue_entries : of the sequencer
@@ -355,11 +356,11 @@ def run_clock(
         progress = True
         while progress:
             issued = _issue(
-                engine, control_before, targets, members, issue_ticks, queue_entries, dispatch,
-                start, end, own, shared,
+                engine, control_before, targets, arrival, members, issue_ticks, queue_entries,
+                dispatch, start, end, own, shared,
             )  # fmt: skip
             begun = _begin(
-                cycles, targets, first_burst, num_bursts, piece_at, arrival, members, ticks,
+                cycles, targets, first_burst, num_bursts, piece_at, members, ticks,
                 dispatch, start, end, own, shared,
             )  # fmt: skip
             progress = issued or begun

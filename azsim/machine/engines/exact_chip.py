@@ -19,6 +19,7 @@ from azsim.machine.engines.exact_lanes import Blocks, Lanes
 from azsim.machine.engines.exact_sequencer import (
     Instructions,
     Sequencer,
+    awaited_arrival,
     complete,
     issue,
     next_to_start,
@@ -39,7 +40,6 @@ __all__ = ["Memory", "Sizes", "State", "Times", "Work", "run_chip"]
 _WEIGHT, _LOAD, _STORE, _MAC, _VECTOR = range(5)
 _ENGINES = 5
 _CHANNELS = 3
-_NEVER = np.int64(2**62)
 
 
 class Sizes(NamedTuple):
@@ -135,21 +135,16 @@ def _begin(sizes, work, state, e, i):
 
 @kernel
 def _start(sizes, work, state, starts, cycle):
-    """Start what can start; returns the cycle in which a frame arrives that something waits for."""
-    next_arrival = _NEVER
+    """Start what can start."""
     for e in range(_ENGINES):
         if state.active[e] >= 0:
             continue
         i = next_to_start(state.sequencer, work.program, e)
         if i < 0:
             continue
-        if work.program.arrival[i] > cycle:
-            next_arrival = min(next_arrival, work.program.arrival[i])
-            continue
         start(state.sequencer, e)
         starts[i] = cycle
         _begin(sizes, work, state, e, i)
-    return next_arrival
 
 
 @kernel
@@ -177,19 +172,24 @@ def run_chip(sizes, work, state, times):
     while True:
         # The edge.  What enters an empty queue may start at once.
         _complete(sequencer, channels, transfers, active, is_over, arrived, times.end, cycle)
-        next_arrival = _start(sizes, work, state, times.start, cycle)
-        has_left, i, is_done = issue(sequencer, program, sizes.issue_cycles, sizes.queue_entries)
+        _start(sizes, work, state, times.start, cycle)
+        next_arrival = awaited_arrival(sequencer, program, cycle)
+        has_left, i, is_done = False, -1, False
+        if next_arrival < 0:
+            has_left, i, is_done = issue(
+                sequencer, program, sizes.issue_cycles, sizes.queue_entries
+            )
         if i >= 0:
             times.dispatch[i] = cycle
         if is_done:
             times.start[i] = cycle
             times.end[i] = cycle
         if has_left:
-            next_arrival = _start(sizes, work, state, times.start, cycle)
+            _start(sizes, work, state, times.start, cycle)
         # The cycle.
         is_working = step_sequencer(sequencer, program) or has_left
         if not is_working and active.max() < 0:
-            if next_arrival == _NEVER:
+            if next_arrival < 0:
                 return stepped
             skip_memory(memory.state, memory.dram, next_arrival - cycle)
             cycle = next_arrival

@@ -2,9 +2,9 @@
 
 The sequencer works on one instruction for `issue_cycles`; at the end of the last of these cycles a
 control instruction is over, one that reads or writes a scalar once its waits are, a fence waits
-until no engine has anything left, and any other instruction enters its engine's queue as soon as
-there is room.  An entry leaves the queue when its instruction starts, and its place is free at
-once.
+until no engine has anything left, a paced load until its frame has arrived, and any instruction of
+an engine enters its queue as soon as there is room. An entry leaves the queue when its instruction
+starts, and its place is free at once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from azsim.jit import kernel
 __all__ = [
     "Instructions",
     "Sequencer",
+    "awaited_arrival",
     "complete",
     "issue",
     "new_sequencer",
@@ -47,7 +48,7 @@ class Instructions(NamedTuple):
     targets: np.ndarray
     """(n, 5) int64: completions of each engine that the instruction waits for."""
     arrival: np.ndarray
-    """(n,) int64: cycle before which the instruction cannot start."""
+    """(n,) int64: cycle before which the sequencer does not issue the instruction."""
 
 
 class Sequencer(NamedTuple):
@@ -98,6 +99,16 @@ def complete(sequencer, engine):
 def _is_drained(counts):
     """Tell whether every instruction that was issued has completed."""
     return (counts[_COMPLETED] == counts[_ISSUED]).all()
+
+
+@kernel
+def awaited_arrival(sequencer, program, cycle):
+    """Return the cycle in which the frame arrives that the sequencer waits for; -1 for none."""
+    state = sequencer.state
+    if state[_LEFT] > 0 or state[_AT] == len(program.stream) or program.stream[state[_AT]] < 0:
+        return -1
+    arrival = program.arrival[state[_NUMBER]]
+    return arrival if arrival > cycle else -1
 
 
 @kernel
