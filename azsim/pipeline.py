@@ -209,7 +209,14 @@ def run(
     with stage("measure"):
         statistics = measure(execution.trace, timing, compiled.program, chip)
     with stage("bound"):
-        bounds, layer_bounds = _bounds(compiled, prepared, chip, planned, statistics)
+        bounds, layer_bounds = _bounds(
+            compiled,
+            prepared,
+            chip,
+            planned,
+            statistics,
+            record.array_cycles(execution.trace, timing, compiled, chip),
+        )
     with stage("check outputs"):
         outputs = named_outputs(execution, prepared)
         checks = check_outputs(outputs, prepared)
@@ -362,6 +369,7 @@ def _bounds(
     hardware: Hardware,
     planned: Hardware,
     statistics: Statistics,
+    array_cycles: Mapping[str, float],
 ) -> tuple[Bounds, dict[str, Bounds]]:
     lowering = necessary_steps(compiled.compressed, planned)
     bounds, layers = engine_bounds(
@@ -370,6 +378,7 @@ def _bounds(
         prepared.stream,
         prepared.state,
         4 * place_parameters(lowering).values.size,
-        {layer.name: layer.ideal_mac_cycles for layer in statistics.layers},
+        array_cycles,
+        frames_are_apart=prepared.stream.paced and statistics.deadline_misses == 0,
     )
     return Bounds(**asdict(bounds)), {name: Bounds(**asdict(part)) for name, part in layers.items()}

@@ -47,7 +47,9 @@ class StepInterpreter:
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once; returns every tensor that has a place on the chip."""
         for name, array in inputs.items():
-            self._buffers[name][:] = array.reshape(-1)
+            view = self._lowering.views[name]
+            buffer = self._buffers[view.buffer]
+            buffer[view.offset : view.offset + array.size] = array.reshape(-1)
         with np.errstate(all="ignore"):
             for _, step in self._lowering.steps:
                 self._step(step, {})

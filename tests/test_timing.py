@@ -22,6 +22,7 @@ from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
 from azsim.sim.statistics import Statistics, measure
 from azsim.sim.timing import Timing, replay
+from azsim.stages.record import array_cycles
 from compiled import (
     AZ1,
     MIXED_STATE,
@@ -78,19 +79,22 @@ def chips(draw: st.DrawFn) -> Hardware:
 
 
 def _bounds(
-    compressed: CompressedGraph, hardware: Hardware, program: Program,
-    state: dict[str, str], statistics: Statistics,
+    compressed: CompressedGraph, hardware: Hardware, ran: Ran, timing: Timing,
+    stream: Stream, state: dict[str, str], statistics: Statistics,
 ) -> EngineBounds:  # fmt: skip
     lowering = necessary_steps(compressed, hardware)
-    ideal = {layer.name: layer.ideal_mac_cycles for layer in statistics.layers}
     bounds, layers = engine_bounds(
-        lowering, hardware, program.stream, state,
-        4 * place_parameters(lowering).values.size, ideal,
+        lowering, hardware, stream, state,
+        4 * place_parameters(lowering).values.size,
+        array_cycles(ran.execution.trace, timing, ran.compiled, hardware),
+        frames_are_apart=stream.paced and statistics.deadline_misses == 0,
     )  # fmt: skip
     for name in ("dram_cycles", "decoder_cycles", "mac_cycles", "vector_cycles"):
         parts = [getattr(layer, name) for layer in layers.values()]
-        # The run's work is the layers'; each is rounded down.
-        assert sum(parts) <= getattr(bounds, name) < sum(parts) + len(parts) + 1
+        # The run's work is the layers', each rounded down; rows and refreshes are the run's only.
+        assert sum(parts) <= getattr(bounds, name)
+        if name != "dram_cycles":
+            assert getattr(bounds, name) < sum(parts) + len(parts) + 1
     assert set(layers) <= {layer.name for layer in statistics.layers}
     return bounds
 
@@ -119,7 +123,7 @@ def _check(
     assert executed == statistics.macs_executed == statistics.macs - statistics.macs_skipped
     assert int(timing.products.nonzero.sum()) <= executed <= statistics.macs
     assert statistics.ideal_mac_cycles <= statistics.engine_busy_cycles["mac"] + 1
-    bounds = _bounds(compressed, hardware, program, state, statistics)
+    bounds = _bounds(compressed, hardware, ran, timing, program.stream, state, statistics)
     assert max(vars(bounds).values()) <= cycles, bounds
     busy = statistics.engine_busy_cycles
     assert bounds.mac_cycles <= busy["mac"]
@@ -278,8 +282,9 @@ def test_the_critical_path_follows_each_state_on_its_own() -> None:
     for count in (3, 13):
         ran = execute_graph(compress(graph), AZ1, frames_for(graph, count, 0, list(state)), state,
                             initial)  # fmt: skip
-        _, statistics = _check(compress(graph), ran, AZ1, state)
-        bounds = _bounds(compress(graph), AZ1, ran.compiled.program, state, statistics)
+        timing, statistics = _check(compress(graph), ran, AZ1, state)
+        stream = ran.compiled.program.stream
+        bounds = _bounds(compress(graph), AZ1, ran, timing, stream, state, statistics)
         paths[count] = bounds.critical_path_cycles
     assert paths[13] - paths[3] == 10 * (AZ1.vector.pipeline_cycles + 1)
 

@@ -49,7 +49,7 @@ def _aligned(size: int, align: int = ALIGN_BYTES) -> int:
     return -(-size // align) * align
 
 
-def _live_ranges(schedule: Schedule) -> dict[str, tuple[int, int]]:
+def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     live: dict[str, tuple[int, int]] = {}
     position = 0
 
@@ -77,6 +77,8 @@ def _live_ranges(schedule: Schedule) -> dict[str, tuple[int, int]]:
 
     for items in (schedule.startup, schedule.body, schedule.finish):
         visit(items)
+    for name, until in held.items():
+        touch(name, until)
     for name, storage in schedule.storages.items():
         if storage.persistent and name in live:
             live[name] = 0, position
@@ -86,12 +88,21 @@ def _live_ranges(schedule: Schedule) -> dict[str, tuple[int, int]]:
 def allocate(schedule: Schedule, hardware: Hardware) -> Allocation:
     """Place every storage that the schedule touches.
 
+    Storages that are held keep their place if there is room for all.
+
     Raises
     ------
     CompileError
         If activation SRAM is too small; says how much is needed.
     """
-    live = _live_ranges(schedule)
+    try:
+        return _allocated(schedule, hardware, schedule.held)
+    except CompileError:
+        return _allocated(schedule, hardware, {})
+
+
+def _allocated(schedule: Schedule, hardware: Hardware, held: Mapping[str, int]) -> Allocation:
+    live = _live_ranges(schedule, held)
     used = [storage for name, storage in schedule.storages.items() if name in live]
     addresses: dict[str, int] = {}
     peak: dict[str, int] = {"dram": 0, "weight": 0, "activation": 0}

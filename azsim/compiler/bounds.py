@@ -4,9 +4,11 @@ Nothing here is read from emitted instructions.  What is necessary, with the mat
 as the plan cuts them:
 
 - DRAM: inputs, outputs, constants and scales once; compressed tiles once if they can stay on the
-  chip, else each time that another weight was used in between.  What can stay is bounded by
+  chip, else each time that another weight was used in between; where nothing waits for input, also
+  each row's opening, once, and refreshes.  What can stay is bounded by
   filling weight SRAM with the tiles that save the most per byte, the last one in part.
-- decoder: lane or write-port cycles of those same weight reads.
+- decoder: the clock's own time for the loads of those same blocks, one after another and each as if
+  the chip did nothing else: its bytes, its lanes, its writes, whichever takes longest when.
 - MAC array: its own time for the tiles with inputs ready, and the drain.  Where the array skips
   zero activations, only products of two non-zero factors count.
 - vector engine: elements over lanes, without pipeline depth.
@@ -16,27 +18,29 @@ as the plan cuts them:
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from azsim.codecs import block_lane_steps
 from azsim.compiler.critical_path import (
     binary_cycles,
     critical_path,
     flat_steps,
+    frame_path,
     layer_paths,
     transfer_cycles,
     unary_cycles,
 )
 from azsim.compiler.encode import encode_tiles
+from azsim.compiler.loading import load_cycles
 from azsim.compiler.order import INPUT, OUTPUT, STARTUP, STATE
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.residency import plan_weights
 from azsim.compiler.stored import used_codec
-from azsim.compiler.tile import Plan, Tile, element_width, packed_bytes
+from azsim.compiler.tile import Plan, element_width, packed_bytes
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.program import Stream
@@ -72,19 +76,46 @@ class _Work:
     """Necessary work of a layer, or of what surrounds the graph."""
 
     dram_bytes: float = 0.0
+    distinct_bytes: float = 0.0
     decoder_cycles: float = 0.0
     mac_cycles: float = 0.0
     vector_cycles: float = 0.0
 
-    def bounds(self, hardware: Hardware, critical_path_cycles: int) -> EngineBounds:
-        """Work over peak rates."""
+    def add_bytes(self, num_bytes: float, *, times: int = 1) -> None:
+        """Add traffic that passes the same bytes several times."""
+        self.dram_bytes += num_bytes
+        self.distinct_bytes += num_bytes / times
+
+    def bounds(
+        self, hardware: Hardware, critical_path_cycles: int, *, without_pause: bool = False
+    ) -> EngineBounds:
+        """Work over peak rates; `without_pause` tells that nothing waits for input meanwhile."""
         return EngineBounds(
-            math.floor(self.dram_bytes * hardware.clock_hz / hardware.dram.bytes_per_s),
+            math.floor(
+                _dram_cycles(self.dram_bytes, self.distinct_bytes, hardware)
+                if without_pause
+                else self.dram_bytes * hardware.clock_hz / hardware.dram.bytes_per_s
+            ),
             math.floor(self.decoder_cycles),
             math.floor(self.mac_cycles),
             math.floor(self.vector_cycles),
             critical_path_cycles,
         )
+
+
+def _dram_cycles(num_bytes: float, distinct_bytes: float, hardware: Hardware) -> float:
+    """Least cycles of DRAM for bytes, without a pause in which it could do what follows.
+
+    Each row is opened when it is first touched, and a refresh takes its share.
+    """
+    dram, clock_hz = hardware.dram, hardware.clock_hz
+    cycles = num_bytes * clock_hz / dram.bytes_per_s
+    cycles += distinct_bytes // dram.row_bytes * dram.row_miss_ns * 1e-9 * clock_hz
+    if dram.refresh_interval_ns:
+        every, takes = (ns * 1e-9 * clock_hz for ns in (dram.refresh_interval_ns, dram.refresh_ns))
+        # A time T has at least T / every - 1 refreshes.
+        cycles = max(cycles, (cycles - takes) / (1 - takes / every))
+    return cycles
 
 
 def engine_bounds(
@@ -93,7 +124,9 @@ def engine_bounds(
     stream: Stream,
     state: Mapping[str, str],
     parameter_bytes: int,
-    ideal_mac_cycles: Mapping[str, float],
+    measured_array_cycles: Mapping[str, float],
+    *,
+    frames_are_apart: bool = False,
 ) -> tuple[EngineBounds, dict[str, EngineBounds]]:
     """Bounds of a run of `stream.frames` frames.
 
@@ -106,9 +139,11 @@ def engine_bounds(
     state : mapping of str to str
     parameter_bytes : int
         Scales and biases.
-    ideal_mac_cycles : mapping of str to float
-        By layer, non-zero products over the array's peak; the MAC bound where activations are
-        skipped.
+    measured_array_cycles : mapping of str to float
+        By weight, the array's own time for its tiles in the whole run; the MAC bound where zero
+        activations are skipped, as that time is a matter of the data.
+    frames_are_apart : bool
+        Whether every frame was over before the next one arrived.
 
     Returns
     -------
@@ -124,22 +159,16 @@ def engine_bounds(
         return work.setdefault(layer, _Work())
 
     plan = plan_weights(lowering, hardware, parameter_bytes, stream.frames)
-    of(STARTUP).dram_bytes = parameter_bytes
+    of(STARTUP).add_bytes(parameter_bytes)
     _add_ports(of, lowering.compressed, stream, state)
     _add_weights(of, lowering, plan, hardware, parameter_bytes, stream.frames)
-    skips_activations = hardware.mac.zero_skip in ("activations", "both")
+    array_cycles = _array_cycles(lowering, plan, hardware, stream.frames, measured_array_cycles)
     for layer, outer in lowering.steps:
         for step, times in flat_steps([outer], stream.frames):
             of(layer).vector_cycles += _vector_groups(step, hardware) * times
             if isinstance(step, Matmul):
-                drained = step.dst.rows * step.dst.cols
-                cycles = drained / hardware.mac.drain_lanes
-                if not skips_activations:
-                    cycles += _matmul_cycles(step, plan, lowering.compressed, hardware)
-                of(layer).mac_cycles += cycles * times
-    if skips_activations:
-        for layer, cycles in ideal_mac_cycles.items():
-            of(layer).mac_cycles += cycles
+                drained = step.dst.rows * step.dst.cols / hardware.mac.drain_lanes
+                of(layer).mac_cycles += (array_cycles(step) + drained) * times
     whole = _Work(
         *(math.fsum(getattr(part, field.name) for part in work.values()) for field in fields(_Work))
     )
@@ -147,11 +176,37 @@ def engine_bounds(
     once = transfer_cycles(hardware)
     paths |= {STARTUP: once, STATE: once}
     paths |= dict.fromkeys((INPUT, OUTPUT), once * stream.frames)
-    return whole.bounds(hardware, critical_path(lowering, hardware, stream, state)), {
+    longest = critical_path(lowering, hardware, stream, state)
+    if frames_are_apart or stream.frames == 1:
+        frame = frame_path(lowering, hardware, state, array_cycles)
+        fill = of(STARTUP).bounds(hardware, 0, without_pause=True).dram_cycles
+        longest = max(longest, max(fill, frame) + (stream.frames - 1) * frame)
+    without_pause = not stream.paced
+    return whole.bounds(hardware, longest, without_pause=without_pause), {
         layer: part.bounds(hardware, paths.get(layer, 0))
         for layer, part in work.items()
         if part != _Work()
     }
+
+
+def _array_cycles(
+    lowering: Lowering,
+    plan: Plan,
+    hardware: Hardware,
+    frames: int,
+    measured: Mapping[str, float],
+) -> Callable[[Matmul], float]:
+    """How long the array takes for one run of a product, its inputs ready."""
+    if hardware.mac.zero_skip not in ("activations", "both"):
+        row_cycles = functools.cache(
+            lambda weight: _row_cycles(weight, plan, lowering.compressed, hardware)
+        )
+        return lambda step: float(step.codes.rows * row_cycles(step.weight))
+    rows: dict[str, int] = {}
+    for step, times in flat_steps([step for _, step in lowering.steps], frames):
+        if isinstance(step, Matmul):
+            rows[step.weight] = rows.get(step.weight, 0) + step.codes.rows * times
+    return lambda step: measured.get(step.weight, 0.0) * step.codes.rows / rows[step.weight]
 
 
 def _add_ports(
@@ -165,11 +220,11 @@ def _add_ports(
     for name, kind in graph.inputs.items():
         is_state = name in state
         size = 4 * kind.num_elements * (1 if is_state else stream.frames)
-        of(STARTUP if is_state else INPUT).dram_bytes += size
+        of(STARTUP if is_state else INPUT).add_bytes(size)
     for name in graph.outputs:
         is_state = name in state.values()
         size = 4 * graph.types[name].num_elements * (1 if is_state else stream.frames)
-        of(STATE if is_state else OUTPUT).dram_bytes += size
+        of(STATE if is_state else OUTPUT).add_bytes(size)
 
 
 def _runs(steps: Sequence[Step], times: int) -> list[tuple[str, int]]:
@@ -219,25 +274,27 @@ def _add_weights(
         width = element_width(lowering.compressed.weights[name].bits)
         for tile in plan.tiles[name]:
             block = blocks[tile.name]
+            shape = (tile.n1 - tile.n0, tile.k1 - tile.k0)
             if name in plan.read:
-                held = written = len(block)
-                lanes = 0
+                held = len(block)
+                port = held / hardware.weight_sram.write_bytes_per_cycle
+                loader = max(port, held * hardware.clock_hz / hardware.dram.bytes_per_s)
             else:
-                held = packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
-                written = _dense_bytes(tile, width)
-                lanes = block_lane_steps(block, hardware.decoder.lanes).most_steps
-            port = written / hardware.weight_sram.write_bytes_per_cycle
+                held = packed_bytes(*shape, width)
+                loader = load_cycles(block, shape, width, hardware, at_best=True)
             layers.append(layer_of[name])
             reads_bytes.append((float(len(block)), held, times))
-            reads_cycles.append((max(float(lanes), port), held, times))
+            reads_cycles.append((loader, held, times))
             if times < all_times:
                 size, cycles = reads_bytes[-1][0], reads_cycles[-1][0]
                 entry = (layer_of[name], size, cycles, held, all_times - times)
                 again.setdefault(loop_of[name], []).append(entry)
     room = float(hardware.weight_sram.bytes - parameter_bytes)
-    for layer, (kept, streamed) in zip(layers, _least(reads_bytes, room), strict=True):
-        of(STARTUP).dram_bytes += kept
-        of(layer).dram_bytes += streamed
+    for layer, (kept, streamed), (_, _, times) in zip(
+        layers, _least(reads_bytes, room), reads_bytes, strict=True
+    ):
+        of(STARTUP).add_bytes(kept)
+        of(layer).add_bytes(streamed, times=times)
     for layer, (kept, streamed) in zip(layers, _least(reads_cycles, room), strict=True):
         of(STARTUP).decoder_cycles += kept
         of(layer).decoder_cycles += streamed
@@ -245,7 +302,7 @@ def _add_weights(
         in_bytes = [(size, held, more + 1) for _, size, _, held, more in entries]
         in_cycles = [(cycles, held, more + 1) for _, _, cycles, held, more in entries]
         for entry, (_, streamed) in zip(entries, _least(in_bytes, room), strict=True):
-            of(entry[0]).dram_bytes += streamed * entry[-1] / (entry[-1] + 1)
+            of(entry[0]).dram_bytes += streamed * entry[-1] / (entry[-1] + 1)  # seen before
         for entry, (_, streamed) in zip(entries, _least(in_cycles, room), strict=True):
             of(entry[0]).decoder_cycles += streamed * entry[-1] / (entry[-1] + 1)
 
@@ -278,29 +335,23 @@ def _least(reads: list[tuple[float, int, int]], room: float) -> list[tuple[float
     return found
 
 
-def _dense_bytes(tile: Tile, width: int) -> int:
-    """Bytes that the write port has to bring to weight SRAM for a tile."""
-    return (tile.n1 - tile.n0) * -(-(tile.k1 - tile.k0) * width // 8)
-
-
-def _matmul_cycles(
-    step: Matmul, plan: Plan, compressed: CompressedGraph, hardware: Hardware
+def _row_cycles(
+    weight_name: str, plan: Plan, compressed: CompressedGraph, hardware: Hardware
 ) -> int:
-    weight = compressed.weights[step.weight]
+    """The array's time for one row of activations, none of them skipped."""
+    weight = compressed.weights[weight_name]
     shape = geometry(hardware.mac, element_width(weight.bits), weight.activation_bits)
-    if step.weight in plan.read:
+    if weight_name in plan.read:
         shape = geometry(hardware.mac, 8, weight.activation_bits)
         codec = used_codec(weight.codec, hardware)
-        parts = [weight.codes[t.n0 : t.n1, t.k0 : t.k1] for t in plan.tiles[step.weight]]
+        parts = [weight.codes[t.n0 : t.n1, t.k0 : t.k1] for t in plan.tiles[weight_name]]
         blocks = [(encode_codes(codec, codes, weight.bits), codes) for codes in parts]
-        return step.codes.rows * sum(
-            block_cycles(block, codes, shape).static_row_cycles() for block, codes in blocks
-        )
-    return step.codes.rows * sum(
+        return sum(block_cycles(block, codes, shape).static_row_cycles() for block, codes in blocks)
+    return sum(
         MatmulCycles(
             np.ascontiguousarray(weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1]), shape
         ).static_row_cycles()
-        for tile in plan.tiles[step.weight]
+        for tile in plan.tiles[weight_name]
     )
 
 
@@ -313,7 +364,6 @@ def _vector_groups(step: Step, hardware: Hardware) -> float:
             return dst.rows * dst.cols / vector.lanes * binary_cycles(function, hardware)
         case Copy(dst) | Fill(dst):
             return dst.rows * dst.cols / vector.lanes
-        case Quantize(dst, _, _, static):
-            passes = vector.divide_cycles + (0 if static else 1)
-            return dst.rows * dst.cols / vector.lanes * passes
+        case Quantize(dst):  # the writers of what is quantized may find its largest magnitude
+            return dst.rows * dst.cols / vector.lanes * vector.divide_cycles
     return 0.0

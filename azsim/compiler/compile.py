@@ -6,6 +6,7 @@ contract; `azsim.compiler.valid` checks what it promises, and `observe` sees wha
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -13,12 +14,14 @@ from typing import TypeVar
 from azsim.compiler.allocate import Allocation, allocate
 from azsim.compiler.emit import Emitted, emit
 from azsim.compiler.encode import encode_tiles
+from azsim.compiler.estimate import Estimator
 from azsim.compiler.fold import fold
 from azsim.compiler.fuse import fuse
 from azsim.compiler.image import build_image
 from azsim.compiler.lower import lower
 from azsim.compiler.narrow import narrow
 from azsim.compiler.order import order
+from azsim.compiler.overlap import overlap
 from azsim.compiler.parameters import place_parameters
 from azsim.compiler.prefetch import prefetch
 from azsim.compiler.residency import choose_residents
@@ -28,7 +31,9 @@ from azsim.compiler.stored import used_codec
 from azsim.compiler.synchronize import synchronize
 from azsim.compiler.tile import Plan, cut_tiles
 from azsim.compiler.traffic import WeightTraffic, weight_traffic
+from azsim.compiler.trim import trim
 from azsim.compiler.valid import check_pass
+from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.encode import decode_words, encode_program
@@ -42,6 +47,7 @@ PASSES = (
     "lower",
     "fuse",
     "narrow",
+    "trim",
     "parameters",
     "tile",
     "residency",
@@ -49,6 +55,7 @@ PASSES = (
     "encode",
     "order",
     "prefetch",
+    "overlap",
     "allocate",
     "emit",
     "synchronize",
@@ -169,6 +176,7 @@ def compile_graph(
     lowering = after("lower", lower(folded.compressed))
     lowering = after("fuse", fuse(lowering, hardware))
     lowering = after("narrow", narrow(lowering))
+    lowering = after("trim", trim(lowering))
     parameters = after("parameters", place_parameters(lowering))
     cuts = after("tile", cut_tiles(lowering, hardware, 4 * parameters.values.size))
     plan = after("residency", choose_residents(cuts, hardware, stream.frames))
@@ -177,7 +185,10 @@ def compile_graph(
     schedule = after("order", order(lowering, plan, parameters, blocks, stream.frames, state))
     check_windows(schedule)
     schedule = after("prefetch", prefetch(schedule))
-    allocation = after("allocate", allocate(schedule, hardware))
+    estimator = Estimator(compressed, plan, blocks, hardware)
+    schedule, allocation = _fitting(schedule, estimator, hardware)
+    after("overlap", schedule)
+    after("allocate", allocation)
     emitted = after("emit", emit(schedule, allocation))
     program = after(
         "synchronize",
@@ -201,7 +212,18 @@ def compile_graph(
 
 def necessary_steps(compressed: CompressedGraph, hardware: Hardware) -> Lowering:
     """Lower and rewrite steps as `compile_graph` does, for bounds on the work that is left."""
-    return narrow(fuse(lower(compressed), hardware))
+    return trim(narrow(fuse(lower(compressed), hardware)))
+
+
+def _fitting(
+    schedule: Schedule, estimator: Estimator, hardware: Hardware
+) -> tuple[Schedule, Allocation]:
+    """Overlap what activation SRAM has room for: everything, each layer by itself, nothing."""
+    for by_layer in (False, True):
+        with contextlib.suppress(CompileError):
+            found = overlap(schedule, estimator, hardware, by_layer=by_layer)
+            return found, allocate(found, hardware)
+    return schedule, allocate(schedule, hardware)
 
 
 def _program(
@@ -257,7 +279,7 @@ def _taps(
     for tensor, view in lowering.views.items():
         index = last_write.get(view.buffer)
         is_constant = lowering.buffers[view.buffer].constant is not None
-        if index is None or view.buffer in carried or is_constant:
+        if index is None or view.buffer in carried or is_constant or tensor in lowering.fused:
             continue
         taps.append(
             Tap(

@@ -7,8 +7,8 @@ of one output.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,7 @@ __all__ = [
     "binary_cycles",
     "critical_path",
     "flat_steps",
+    "frame_path",
     "layer_paths",
     "transfer_cycles",
     "unary_cycles",
@@ -149,14 +150,27 @@ class _Chain:
     def write(self, access: Access, at: float) -> None:
         low, high = _extent(access)
         parts = self._ready.setdefault(access.buffer, [])
-        # Ranges that are wholly replaced are forgotten; partly replaced ones stay, later wins.
-        parts[:] = [part for part in parts if not (low <= part[0] and part[1] <= high)]
+        if high - low == access.rows * access.cols:  # every element between is replaced
+            parts[:] = [
+                piece
+                for first, last, when in parts
+                for piece in ((first, min(last, low), when), (max(first, high), last, when))
+                if piece[0] < piece[1]
+            ]
         parts.append((low, high, at))
 
     def read(self, access: Access) -> float:
         low, high = _extent(access)
         parts = self._ready.get(access.buffer, [])
         return max(
+            (at for first, last, at in parts if first < high and low < last), default=-math.inf
+        )
+
+    def least(self, access: Access) -> float:
+        """When the first of what a window shows is ready."""
+        low, high = _extent(access)
+        parts = self._ready.get(access.buffer, [])
+        return min(
             (at for first, last, at in parts if first < high and low < last), default=-math.inf
         )
 
@@ -167,6 +181,139 @@ def transfer_cycles(hardware: Hardware) -> int:
     return math.floor(
         (dram.latency_ns / 1e9 + dram.burst_bytes / dram.bytes_per_s) * hardware.clock_hz
     )
+
+
+@dataclass(frozen=True)
+class _When:
+    """Earliest cycles of a step's work: its first result, and all of them."""
+
+    first: float
+    last: float
+
+
+class _Frame:
+    """One frame with one of each engine: what each step can have done at the earliest.
+
+    A step begins with the first of what it reads, and cannot end before its engine has done all of
+    its work, nor before the last of what it reads has gone through.  A dynamic scale is known when
+    all that it serves is there.
+
+    Parameters
+    ----------
+    lowering : Lowering
+    hardware : Hardware
+    array_cycles : callable
+        ``array_cycles(step)``: the array's own time for a product, without its drain.
+    """
+
+    def __init__(
+        self,
+        lowering: Lowering,
+        hardware: Hardware,
+        array_cycles: Callable[[Matmul], float],
+    ) -> None:
+        self._lowering = lowering
+        self._hardware = hardware
+        self._array_cycles = array_cycles
+        self._first, self._last = _Chain(), _Chain()
+        self._begins: dict[str, list[tuple[float, float]]] = {"mac": [], "vector": []}
+
+    def write(self, access: Access, when: _When) -> None:
+        """Something is written."""
+        self._first.write(access, when.first)
+        self._last.write(access, when.last)
+
+    def run(self, steps: Iterable[Step]) -> None:
+        """Take steps in order."""
+        for step in steps:
+            reads, writes = _reads_and_writes(step)
+            begin = max((max(0.0, self._first.least(access)) for access in reads), default=0.0)
+            ready = max((max(0.0, self._last.read(access)) for access in reads), default=0.0)
+            when = self._step(step, begin, ready)
+            for access in writes:
+                self.write(access, when)
+
+    def end(self, accesses: Iterable[Access]) -> float:
+        """When windows are complete and engines have done all that began."""
+        longest = max((max(0.0, self._last.read(access)) for access in accesses), default=0.0)
+        for begins in self._begins.values():
+            left = 0.0
+            for begin, work in sorted(begins, reverse=True):
+                left += work
+                longest = max(longest, begin + left)
+        return longest
+
+    def _step(self, step: Step, begin: float, ready: float) -> _When:
+        vector, mac = self._hardware.vector, self._hardware.mac
+        match step:
+            case Matmul(dst=dst):
+                work = self._array_cycles(step) + dst.rows * dst.cols / mac.drain_lanes
+                self._begins["mac"].append((begin, work))
+                through = 2 * mac.pipeline_cycles
+                least = _least_cycles(step, self._lowering.compressed, self._hardware)
+                return _When(begin + least, max(ready + through + 2, begin + through + work))
+            case Quantize(dst, _, scale, static):
+                each = vector.divide_cycles
+                shared = dst.cols if scale.rows > 1 else 1  # of a row, if its scale is its own
+                if not static:
+                    begin = begin if scale.rows > 1 else ready
+                    search = vector.pipeline_cycles + -(-shared // vector.lanes)
+                    begin, ready = begin + search, ready + vector.pipeline_cycles + 1
+            case Unary(function, dst):
+                each = unary_cycles(function, self._hardware)
+            case Binary(function, dst):
+                each = binary_cycles(function, self._hardware)
+            case Copy(dst) | Fill(dst):
+                each = 1
+            case _:
+                raise AssertionError(step)
+        work = dst.rows * dst.cols / vector.lanes * each
+        self._begins["vector"].append((begin, work))
+        through = vector.pipeline_cycles
+        return _When(begin + through + each, max(ready + through + each, begin + through + work))
+
+
+def frame_path(
+    lowering: Lowering,
+    hardware: Hardware,
+    state: Mapping[str, str],
+    array_cycles: Callable[[Matmul], float],
+) -> int:
+    """Least cycles of a frame from its arrival to its last result, whatever the order of its work.
+
+    Weights and state are there.  0 above 200,000 steps.
+    """
+    total = sum(times for _, times in flat_steps([step for _, step in lowering.steps], 1))
+    if total > _MAX_CHAIN_STEPS:
+        return 0
+    graph, dram = lowering.compressed.graph, hardware.dram
+    frame = _Frame(lowering, hardware, array_cycles)
+    inputs = [name for name in graph.inputs if name not in state and name in lowering.views]
+    sizes = {name: 4 * graph.inputs[name].num_elements for name in inputs}
+    once = transfer_cycles(hardware)
+    rest = max(0, sum(sizes.values()) - dram.burst_bytes) / dram.bytes_per_s * hardware.clock_hz
+    # Frames lie one after another: of the rows that hold one, only the first was touched before.
+    rows = -(-sum(sizes.values()) // dram.row_bytes)
+    rest += max(0, rows - 1) * math.floor(dram.row_miss_ns * 1e-9 * hardware.clock_hz)
+    for name in inputs:
+        # Alone, an input could come first; the last one to come ends the transfer of all.
+        is_only = len(inputs) == 1
+        own = max(0, sizes[name] - dram.burst_bytes) / dram.bytes_per_s * hardware.clock_hz
+        frame.write(_whole(lowering, name), _When(once, once + (rest if is_only else own)))
+    frame.run(_unrolled([step for _, step in lowering.steps], {}))
+    results = [name for name in graph.outputs if name not in state.values()]
+    stored = frame.end([_whole(lowering, name) for name in results])
+    carried = frame.end([_whole(lowering, name) for name in state.values()])
+    return math.floor(max(stored + once if results else 0.0, carried))
+
+
+def _whole(lowering: Lowering, name: str) -> Access:
+    """Window from a tensor's first element to its last."""
+    view = lowering.views[name]
+    spans = [(length - 1) * step for length, step in zip(view.shape, view.strides, strict=True)]
+    low = sum(span for span in spans if span < 0)
+    size = 1 + sum(abs(span) for span in spans)
+    return Access(view.buffer, view.offset + low, 1, size, 0, 1)
 
 
 def layer_paths(lowering: Lowering, hardware: Hardware, frames: int) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from azsim.codecs import block_decode_cycles
@@ -37,7 +39,14 @@ def decoder_cycles(
     return block_decode_cycles(block, decoder.lanes, bus_bits, codes)
 
 
-def load_cycles(block: bytes, shape: tuple[int, int], element_bits: int, hardware: Hardware) -> int:
+def load_cycles(
+    block: bytes,
+    shape: tuple[int, int],
+    element_bits: int,
+    hardware: Hardware,
+    *,
+    at_best: bool = False,
+) -> int:
     """Cycles that the clock gives a block's load, were it all that the chip does.
 
     Parameters
@@ -48,7 +57,12 @@ def load_cycles(block: bytes, shape: tuple[int, int], element_bits: int, hardwar
     element_bits : int
         Of a code in weight SRAM.
     hardware : Hardware
+    at_best : bool
+        Whether all DRAM rows are open already and none is refreshed: the least that there can be.
     """
+    if at_best:
+        dram = replace(hardware.dram, row_miss_ns=0, refresh_interval_ns=0, refresh_ns=0)
+        hardware = replace(hardware, dram=dram)
     decoder, burst_bytes = hardware.decoder, hardware.dram.burst_bytes
     bursts = -(-len(block) // burst_bytes)
     sizes = DecoderSizes(

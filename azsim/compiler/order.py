@@ -7,13 +7,15 @@ beside it, by name (`Schedule.loads`), for `azsim.compiler.prefetch` to place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from azsim.compiler.critical_path import flat_steps
 from azsim.compiler.parameters import PARAMETERS, Parameters, has_one_scale, matmuls
 from azsim.compiler.schedule import (
+    BLOCK_SUFFIX,
     FRAME_LOOP,
     Item,
     Repeat,
@@ -47,7 +49,7 @@ _ELEMENT_BYTES = {"u8": 1, "i8": 1, "i16": 2, "f32": 4}
 
 def block_name(tile: Tile) -> str:
     """Name of a tile's compressed block in DRAM."""
-    return f"{tile.name}#block"
+    return f"{tile.name}{BLOCK_SUFFIX}"
 
 
 def tile_window(tile: Tile, bits: int) -> Access:
@@ -250,8 +252,8 @@ class _Orderer:
 
     # ---- the program
 
-    def startup(self, state: Mapping[str, str]) -> list[Item | Repeat]:
-        """Load what stays: parameters, constants, pinned tiles, initial state."""
+    def startup(self, state: Mapping[str, str], frames: int) -> list[Item | Repeat]:
+        """Load what stays: parameters, constants, initial state, pinned tiles."""
         items: list[Item | Repeat] = []
         if self.parameters.values.size:
             window = contiguous(PARAMETERS, self.parameters.values.size)
@@ -264,11 +266,14 @@ class _Orderer:
                 source = self._dram(buffer.name, buffer.dtype, window.rows * window.cols * 4)
                 operands = {"dst": window, "src": replace(window, buffer=source)}
                 items.append(Item("load", STARTUP, operands))
-        for tile in self._tiles():
-            if tile.name in self.plan.pinned:
-                items.append(self._load_tile(tile, STARTUP))
         for name in state:
             items.append(self._port_load(name, STARTUP, {}, 1, paced=False))
+        pinned = [tile for tile in self._tiles() if tile.name in self.plan.pinned]
+        weights = [self._load_tile(tile, STARTUP) for tile in pinned]
+        if items and weights and frames > 1:  # a single frame's work is put in order as a whole
+            # Two channels that take turns open each other's rows anew for every burst.
+            weights[0] = replace(weights[0], operands={**weights[0].operands, "wait_load": 1})
+        items += weights
         return items
 
     def _round_up(self, buffer: str, num_elements: int) -> None:
@@ -280,13 +285,14 @@ class _Orderer:
     ) -> Item:
         view = self.lowering.views[tensor]
         size = int(np.prod(view.shape, dtype=np.int64))
-        self._round_up(view.buffer, size)
-        window = contiguous(view.buffer, size)
+        if view.offset == 0:
+            self._round_up(view.buffer, size)
+        window = replace(contiguous(view.buffer, size), offset=view.offset)
         num_bytes = max(frames * size, window.rows * window.cols) * 4
         source = self._dram(tensor, "f32", num_bytes, named=f"input {tensor}")
         operands = {
             "dst": window,
-            "src": replace(window, buffer=source, advance=advance),
+            "src": replace(window, buffer=source, offset=0, advance=advance),
             "paced": int(paced),
         }
         return Item("load", layer, operands)
@@ -375,6 +381,18 @@ def _moved_rows(step: Matmul, number: int, m_tile: int) -> Matmul:
     )
 
 
+def _use_of_buffers(steps: Sequence[tuple[str, Step]]) -> dict[str, tuple[int, int]]:
+    """Number of the first and the last step that touches each buffer."""
+    used: dict[str, tuple[int, int]] = {}
+    for number, (_, step) in enumerate(steps):
+        for inner, _ in flat_steps([step], 1):
+            for window in vars(inner).values():
+                if isinstance(window, Access):
+                    first, _ = used.get(window.buffer, (number, number))
+                    used[window.buffer] = first, number
+    return used
+
+
 def order(
     lowering: Lowering,
     plan: Plan,
@@ -401,21 +419,32 @@ def order(
     for name in state:
         view = lowering.views[name]
         orderer.storages[view.buffer] = replace(orderer.storages[view.buffer], persistent=True)
-    startup = orderer.startup(state)
+    startup = orderer.startup(state, frames)
     body: list[Item | Repeat] = []
-    paced = True
+    used = _use_of_buffers(lowering.steps)
+    loads: dict[int, list[Item | Repeat]] = {}
     for name, kind in graph.inputs.items():
-        if name not in state and name in lowering.views:
-            advance = {FRAME_LOOP: kind.num_elements} if frames > 1 else {}
-            body.append(orderer._port_load(name, INPUT, advance, frames, paced=paced))
-            paced = False
-    for layer, step in lowering.steps:
-        body += orderer.step(step, layer)
+        if name in state or name not in lowering.views:
+            continue
+        advance = {FRAME_LOOP: kind.num_elements} if frames > 1 else {}
+        load = orderer._port_load(name, INPUT, advance, frames, paced=not loads)
+        # The frame begins with its first load; the others come when they are wanted.
+        first, _ = used.get(lowering.views[name].buffer, (0, 0))
+        loads.setdefault(first if loads else 0, []).append(load)
+    stores: dict[int, list[Item | Repeat]] = {}
     for name in graph.outputs:
         if name not in state.values():
             view = lowering.views[name]
             advance = {FRAME_LOOP: graph.types[name].num_elements} if frames > 1 else {}
-            body += orderer.port_store(name, view, OUTPUT, advance, frames)
+            _, last = used.get(view.buffer, (0, 0))
+            store = orderer.port_store(name, view, OUTPUT, advance, frames)
+            stores.setdefault(last, []).extend(store)
+    for number, (layer, step) in enumerate(lowering.steps):
+        body += loads.get(number, [])
+        body += orderer.step(step, layer)
+        body += stores.get(number, [])
+    if not lowering.steps:
+        body += [*loads.get(0, []), *stores.get(0, [])]
     body += orderer.carry(state)
     finish: list[Item | Repeat] = []
     for source, target in state.items():

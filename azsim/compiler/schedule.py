@@ -9,6 +9,7 @@ from azsim.errors import CompileError
 from azsim.ops.lowering import Access
 
 __all__ = [
+    "BLOCK_SUFFIX",
     "FRAME_LOOP",
     "MAX_EXTENT",
     "Item",
@@ -25,6 +26,8 @@ __all__ = [
 
 MAX_EXTENT = 65_536
 """Most rows, and most columns, of a view; see isa/formats.yaml."""
+BLOCK_SUFFIX = "#block"
+"""After a tile's name: its compressed block in DRAM."""
 FRAME_LOOP = 0
 """Number of the loop over frames in `Access.advance`; operators' loops count from 1."""
 
@@ -82,6 +85,8 @@ class Schedule:
 
     `frames` is the number of times that `body` runs.  `loads` has, by name, the item that loads
     each tile that does not stay, until `azsim.compiler.prefetch` has put it where it is needed.
+    `held` tells until which item (in program order, loop bodies once) a storage is in use although
+    no later one touches it: engines work at the same time.
     """
 
     startup: tuple[Item | Repeat, ...]
@@ -90,6 +95,7 @@ class Schedule:
     frames: int
     storages: Mapping[str, Storage]
     loads: Mapping[str, Item] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 def rows_and_cols(size: int) -> tuple[int, int]:

@@ -162,7 +162,9 @@ class _Accesses:
             if marks is not None:
                 grown[: len(marks)] = marks
             marks = self._marks[key] = grown
-        return marks[low:high]
+        if size > 1 or access.view is None or access.view.element_bits < 8:
+            return marks[low:high]
+        return _shown(marks, access.view)
 
     def add(self, access: Range, engine: int, ordinal: int) -> None:
         """Note that an engine's instruction touches a range."""
@@ -203,6 +205,17 @@ class _Footprints:
         ranges = tuple(self._table[instruction.mnemonic].footprint(op, view))
         self._known[index] = used, ranges
         return ranges
+
+
+def _shown(marks: np.ndarray, view: View) -> np.ndarray:
+    """Marks of the bytes that a view shows, in place."""
+    size = view.element_bits // 8
+    step = marks.strides[0]
+    return np.lib.stride_tricks.as_strided(
+        marks[view.addr :],
+        (view.rows, view.cols, size),
+        (view.row_stride * size * step, view.col_stride * size * step, step),
+    )
 
 
 def synchronize(program: Program) -> Program:

@@ -13,12 +13,16 @@ __all__ = ["ELEMENT_BITS", "Range", "View", "overlaps"]
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes ``[low, high)`` of one memory that an instruction reads or writes."""
+    """Bytes ``[low, high)`` of one memory that an instruction reads or writes.
+
+    `view` shows which bytes between the two these are; without it all.
+    """
 
     space: str
     low: int
     high: int
     is_write: bool
+    view: View | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +90,11 @@ class View:
 
     def reads(self) -> Range:
         """Footprint of reading the view."""
-        return Range(self.space, *self.extent(), is_write=False)
+        return Range(self.space, *self.extent(), is_write=False, view=self)
 
     def writes(self) -> Range:
         """Footprint of writing the view."""
-        return Range(self.space, *self.extent(), is_write=True)
+        return Range(self.space, *self.extent(), is_write=True, view=self)
 
     def stepped(self, step_bytes: int) -> View:
         """Return the same window further on."""

@@ -24,7 +24,7 @@ from azsim.sim.result import Timeline
 from azsim.sim.timing import Timing
 from azsim.stages.prepare import Prepared
 
-__all__ = ["kernel_provenance", "notes", "provenance", "sram_map", "timeline"]
+__all__ = ["array_cycles", "kernel_provenance", "notes", "provenance", "sram_map", "timeline"]
 
 
 def timeline(trace: Trace, timing: Timing, program: Program, hardware: Hardware) -> Timeline:
@@ -45,6 +45,32 @@ def timeline(trace: Trace, timing: Timing, program: Program, hardware: Hardware)
         end=timing.end[keep],
         dram_bytes=timing.bursts[keep] * hardware.dram.burst_bytes,
     )
+
+
+def array_cycles(
+    trace: Trace, timing: Timing, compiled: Compiled, hardware: Hardware
+) -> dict[str, float]:
+    """The array's own time for each weight in the whole run, its pipeline not counted."""
+    weight_of = {
+        tile.name: weight for weight, tiles in compiled.plan.tiles.items() for tile in tiles
+    }
+    regions = [region for region in compiled.program.regions if region.space == "weight"]
+    found: dict[str, float] = {}
+    for number, site in enumerate(trace.sites):
+        if site.mnemonic != "mac_matmul":
+            continue
+        addr = site.views["src2"].addr
+        name = next(
+            region.name
+            for region in regions
+            if region.first <= site.index <= region.last
+            and region.start_bytes <= addr < region.start_bytes + region.size_bytes
+        )
+        weight = weight_of[name.partition("@")[0]]
+        mine = timing.work[timing.site == number]
+        cycles = int(mine.sum()) - len(mine) * hardware.mac.pipeline_cycles
+        found[weight] = found.get(weight, 0.0) + cycles
+    return found
 
 
 def notes(

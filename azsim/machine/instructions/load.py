@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from azsim.machine.instructions._shapes import distinct, require, same_shape
+from azsim.machine.instructions._shapes import (
+    distinct,
+    peak_ranges,
+    require,
+    same_shape,
+    write_peak,
+)
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder
 from azsim.machine.view import Range, View
@@ -13,15 +19,16 @@ __all__ = ["execute", "footprint"]
 
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
-    """``dst = src``."""
+    """``dst = src``; with a peak, ``peak = max |dst|``."""
     target = machine.view(op.dst, op.index)
     machine.array(op.dst, op.index)[...] = machine.array(op.src, op.index)
     machine.forget(target.space, *target.extent())
+    write_peak(machine, op)
     recorder.transfer(machine.view(op.src, op.index).addr)
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
-    """Read src in DRAM, write dst in SRAM."""
+    """Read src in DRAM, write dst in SRAM, and the peak of it."""
     dst, src = view(op.dst), view(op.src)
     require(src.space == "dram", op, f"src lies in {src.space}, not in dram")
     require(dst.space != "dram", op, "dst lies in dram")
@@ -29,4 +36,4 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     require(src.col_stride == 1 or src.cols == 1, op, "rows of src have to be contiguous")
     same_shape(op, dst, src=src)
     distinct(op, dst)
-    return src.reads(), dst.writes()
+    return src.reads(), dst.writes(), *peak_ranges(op, view, dst)

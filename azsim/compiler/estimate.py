@@ -1,0 +1,174 @@
+"""Estimates of what items take, for the passes that put them in order.
+
+Vector instructions by their own timing rule, products by their tile's windows with every other
+activation zero (for an array that skips those), transfers by rate and latency as if nothing else
+used DRAM.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from azsim.compiler.loading import decoder_cycles, load_cycles
+from azsim.compiler.schedule import BLOCK_SUFFIX, Item, Storage, accesses
+from azsim.compiler.tile import Plan, Tile, element_width
+from azsim.hardware.description import Hardware
+from azsim.ir import CompressedGraph
+from azsim.isa.spec import instruction_set
+from azsim.machine.engines.mac import block_cycles, geometry, matmul_cycles
+from azsim.machine.instructions import instructions
+from azsim.machine.trace import Site
+from azsim.machine.view import ELEMENT_BITS, View
+from azsim.ops.lowering import Access
+
+__all__ = ["Estimator", "engine_of"]
+
+_ACTIVE_SHARE = 0.5  # of activations behind a relu; others are zero less often
+
+
+def engine_of(item: Item) -> str:
+    """Engine that carries an item out."""
+    return instruction_set().instructions[item.mnemonic].engine
+
+
+class Estimator:
+    """Cycles of items on a chip.
+
+    Parameters
+    ----------
+    compressed : CompressedGraph
+    plan : Plan
+    blocks : mapping of str to bytes
+        Compressed block of each tile, by tile name.
+    hardware : Hardware
+    """
+
+    def __init__(
+        self,
+        compressed: CompressedGraph,
+        plan: Plan,
+        blocks: Mapping[str, bytes],
+        hardware: Hardware,
+    ) -> None:
+        self._compressed = compressed
+        self._plan = plan
+        self._blocks = blocks
+        self._hardware = hardware
+        self._tiles = {tile.name: tile for tiles in plan.tiles.values() for tile in tiles}
+        self._row_cycles: dict[tuple[str, int, int, int, int], int] = {}
+        self._loads: dict[str, tuple[int, int]] = {}
+
+    def cycles(self, item: Item, storages: Mapping[str, Storage]) -> int:
+        """Cycles of an item whose windows show `storages`."""
+        if item.mnemonic == "mac_matmul":
+            return self._product(item)
+        if item.mnemonic in ("load", "store", "weight_load"):
+            return self._transfer(item, storages)
+        site = Site(
+            index=0,
+            mnemonic=item.mnemonic,
+            engine=engine_of(item),
+            function=str(item.operands.get("function", "none")),
+            static=int(item.operands.get("static", 0)),
+            paced=0,
+            accumulate=int(item.operands.get("accumulate", 0)),
+            waits={},
+            views={name: _view(access, storages[access.buffer]) for name, access in accesses(item)},
+        )
+        return instructions()[item.mnemonic].cycles(site, self._hardware)
+
+    def is_decoded_slowly(self, item: Item) -> bool:
+        """Whether a load's decoder takes longer than its bytes do, so that DRAM has time left."""
+        if item.mnemonic != "weight_load":
+            return False
+        source = item.operands["src"]
+        assert isinstance(source, Access)
+        name = source.buffer.removesuffix(BLOCK_SUFFIX)
+        return self._of_load(name)[1] > self._dram_cycles(source.rows * source.cols)
+
+    def tile_of(self, access: Access) -> Tile:
+        """Tile that a window into weight SRAM shows, in a slot or not."""
+        return self._tiles[access.buffer.partition("@")[0]]
+
+    def _product(self, item: Item) -> int:
+        source, window = item.operands["src"], item.operands["src2"]
+        assert isinstance(source, Access)
+        assert isinstance(window, Access)
+        mac = self._hardware.mac
+        tile = self.tile_of(window)
+        is_read = tile.weight in self._plan.read
+        row, col = (0, 0) if is_read else divmod(window.offset, max(1, window.row_stride))
+        key = (tile.name, row, window.rows, col, source.cols)
+        if key not in self._row_cycles:
+            weight = self._compressed.weights[tile.weight]
+            shape = geometry(mac, element_width(weight.bits), weight.activation_bits)
+            if is_read:
+                codes = weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1]
+                shape = geometry(mac, 8, weight.activation_bits)
+                prepared = block_cycles(self._blocks[tile.name], codes, shape)
+            else:
+                n0, k0 = tile.n0 + row, tile.k0 + col
+                codes = weight.codes[n0 : n0 + window.rows, k0 : k0 + source.cols]
+                codes = np.ascontiguousarray(codes)
+                digest = hashlib.blake2b(codes.tobytes(), digest_size=16).hexdigest()
+                prepared = matmul_cycles(f"{codes.shape} {digest}", codes, shape)
+            self._row_cycles[key] = int(prepared.row_cycles(_half_active(source.cols))[0])
+        return mac.pipeline_cycles + source.rows * self._row_cycles[key]
+
+    def _transfer(self, item: Item, storages: Mapping[str, Storage]) -> int:
+        window = item.operands["dst" if item.mnemonic == "store" else "src"]
+        assert isinstance(window, Access)
+        bits = ELEMENT_BITS[storages[window.buffer].dtype]
+        if item.mnemonic == "weight_load":
+            return self._of_load(window.buffer.removesuffix(BLOCK_SUFFIX))[0]
+        latency = self._hardware.dram.latency_ns * 1e-9 * self._hardware.clock_hz
+        return self._dram_cycles(window.rows * window.cols * bits // 8) + math.ceil(latency)
+
+    def _dram_cycles(self, num_bytes: int) -> int:
+        """Cycles of bytes that lie together, from the first burst on."""
+        dram = self._hardware.dram
+        num_bytes = max(dram.burst_bytes, num_bytes)
+        seconds = (
+            num_bytes / dram.bytes_per_s + num_bytes / dram.row_bytes * dram.row_miss_ns * 1e-9
+        )
+        return math.ceil(seconds * self._hardware.clock_hz)
+
+    def _of_load(self, name: str) -> tuple[int, int]:
+        """Cycles of a block's load when nothing else uses DRAM, and of its decoder alone."""
+        if name not in self._loads:
+            tile, block = self._tiles[name], self._blocks[name]
+            if tile.weight in self._plan.read:
+                latency = self._hardware.dram.latency_ns * 1e-9 * self._hardware.clock_hz
+                self._loads[name] = self._dram_cycles(len(block)) + math.ceil(latency), 0
+            else:
+                shape = tile.n1 - tile.n0, tile.k1 - tile.k0
+                bits = element_width(self._compressed.weights[tile.weight].bits)
+                self._loads[name] = (
+                    load_cycles(block, shape, bits, self._hardware),
+                    decoder_cycles(block, shape, bits, self._hardware),
+                )
+        return self._loads[name]
+
+
+@functools.cache
+def _half_active(inner: int) -> np.ndarray:
+    """One row of marks of activations that are not zero: a seeded half of them."""
+    active = np.random.default_rng(0).random((1, inner)) < _ACTIVE_SHARE
+    return np.ascontiguousarray(active, np.uint8)
+
+
+def _view(access: Access, storage: Storage) -> View:
+    return View(
+        storage.space,
+        storage.dtype,
+        0,
+        access.rows,
+        access.cols,
+        access.row_stride,
+        access.col_stride,
+    )
