@@ -233,7 +233,7 @@ def test_zeros_save_traffic_and_mac_cycles_on_az1() -> None:
     dense, sparse = (result("az1", 8, share, verify=True) for share in (0.0, 0.5))
     assert sparse.statistics.dram_read_bytes < 0.8 * dense.statistics.dram_read_bytes
     mac = [r.statistics.engine_busy_cycles["mac"] for r in (sparse, dense)]
-    assert mac[0] < 0.8 * mac[1]
+    assert mac[0] < 0.82 * mac[1]
     assert sparse.statistics.cycles < dense.statistics.cycles
     assert sparse.statistics.macs == dense.statistics.macs
     assert dense.statistics.macs_executed > 1.5 * sparse.statistics.macs_executed

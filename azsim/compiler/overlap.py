@@ -44,7 +44,7 @@ from azsim.ops.lowering import Access
 
 __all__ = ["overlap"]
 
-_MAX_WORK = 20_000  # pieces that a stretch's search may put in order, those of all tries together
+_MAX_WORK = 20_000  # pieces that a search may put in order, those of all tries together
 _SUM_STEP = 32  # a multiple of any array's window, in whole bytes
 _LEAST_GAIN = 2  # cycles that a cut has to save
 _CHANNELS = ("weight", "load", "store")
@@ -108,11 +108,12 @@ def _overlapped(
     storages = dict(schedule.storages)
     result: list[Item | Repeat] = []
     held: dict[str, int] = {}
+    work = _MAX_WORK
     for layer, group in itertools.groupby(items, lambda item: _stretch_of(item, by_layer)):
         ordered = list(group)
         if layer is not None:
             stretch = _Stretch([i for i in ordered if isinstance(i, Item)], storages)
-            ordered, until = stretch.best(estimator, hardware)
+            ordered, until, work = stretch.best(estimator, hardware, work)
             for name, at in until.items():
                 held[name] = before + at
         result += ordered
@@ -191,13 +192,17 @@ class _Stretch:
         self._quantizers = _quantizers(self.units)
         self.storages = storages
 
-    def best(self, estimator: Estimator, hardware: Hardware) -> tuple[list[Item], dict[str, int]]:
-        """Items of the best cuts, in order, and until which of them each storage is held."""
+    def best(
+        self, estimator: Estimator, hardware: Hardware, work: int
+    ) -> tuple[list[Item], dict[str, int], int]:
+        """Items of the best cuts, in order, and until which of them each storage is held.
+
+        The last value is what is left of the work that a search may be.
+        """
         cuts: dict[int, Cut] = {}
         best = self._tried(cuts, estimator)
-        work = _MAX_WORK
         for _, unit, of_end in itertools.product(range(2), range(len(self.units)), (False, True)):
-            if not self._is_cuttable(unit) or not best.waits(unit, after=of_end):
+            if work < 0 or not self._is_cuttable(unit) or not best.waits(unit, after=of_end):
                 continue
             known = cuts.get(unit, Cut())
             options = self._ends(unit, hardware) if of_end else self._begins(unit)
@@ -210,7 +215,7 @@ class _Stretch:
                 if found.end <= best.end - _LEAST_GAIN:
                     cuts, best = cuts | {unit: cut}, found
         self.storages.update(best.storages)
-        return best.items(), best.held()
+        return best.items(), best.held(), work
 
     def _tried(self, cuts: Mapping[int, Cut], estimator: Estimator) -> _Tried:
         expansion = _Expansion(self.storages, estimator, self._is_fixed)
