@@ -117,8 +117,8 @@ def _allocated(schedule: Schedule, hardware: Hardware, held: Mapping[str, int]) 
             addresses[storage.name] = peak["weight"] + storage.slot * _aligned(slot_bytes)
     if slot_bytes:
         peak["weight"] += 2 * _aligned(slot_bytes)
-    held = [s for s in used if s.space == "weight" and s.slot is None and not s.persistent]
-    peak["weight"] += _place(held, live, addresses, peak["weight"])
+    of_loops = [s for s in used if s.space == "weight" and s.slot is None and not s.persistent]
+    peak["weight"] += _place(of_loops, live, addresses, peak["weight"])
     if peak["weight"] > hardware.weight_sram.bytes:
         raise CompileError(
             f"weight SRAM of {hardware.weight_sram.bytes} bytes is too small: "

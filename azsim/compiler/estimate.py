@@ -74,9 +74,9 @@ class Estimator:
             mnemonic=item.mnemonic,
             engine=engine_of(item),
             function=str(item.operands.get("function", "none")),
-            static=int(item.operands.get("static", 0)),
+            static="static" in item.operands and item.operands["static"] == 1,
             paced=0,
-            accumulate=int(item.operands.get("accumulate", 0)),
+            accumulate=0,
             waits={},
             views={name: _view(access, storages[access.buffer]) for name, access in accesses(item)},
         )

@@ -422,15 +422,15 @@ def order(
     startup = orderer.startup(state, frames)
     body: list[Item | Repeat] = []
     used = _use_of_buffers(lowering.steps)
-    loads: dict[int, list[Item | Repeat]] = {}
+    arriving: dict[int, list[Item | Repeat]] = {}
     for name, kind in graph.inputs.items():
         if name in state or name not in lowering.views:
             continue
         advance = {FRAME_LOOP: kind.num_elements} if frames > 1 else {}
-        load = orderer._port_load(name, INPUT, advance, frames, paced=not loads)
+        load = orderer._port_load(name, INPUT, advance, frames, paced=not arriving)
         # The frame begins with its first load; the others come when they are wanted.
         first, _ = used.get(lowering.views[name].buffer, (0, 0))
-        loads.setdefault(first if loads else 0, []).append(load)
+        arriving.setdefault(first if arriving else 0, []).append(load)
     stores: dict[int, list[Item | Repeat]] = {}
     for name in graph.outputs:
         if name not in state.values():
@@ -440,11 +440,11 @@ def order(
             store = orderer.port_store(name, view, OUTPUT, advance, frames)
             stores.setdefault(last, []).extend(store)
     for number, (layer, step) in enumerate(lowering.steps):
-        body += loads.get(number, [])
+        body += arriving.get(number, [])
         body += orderer.step(step, layer)
         body += stores.get(number, [])
     if not lowering.steps:
-        body += [*loads.get(0, []), *stores.get(0, [])]
+        body += [*arriving.get(0, []), *stores.get(0, [])]
     body += orderer.carry(state)
     finish: list[Item | Repeat] = []
     for source, target in state.items():

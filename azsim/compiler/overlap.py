@@ -601,7 +601,10 @@ class _Queue:
 
     def take(self, end: int) -> None:
         """Take the head, which ends at `end`."""
-        heapq.heappop(self._ready or self._later)
+        if self._ready:
+            heapq.heappop(self._ready)
+        else:
+            heapq.heappop(self._later)
         self._free_at = end
         while self._later and self._later[0][0] <= end:
             heapq.heappush(self._ready, heapq.heappop(self._later)[1:])
