@@ -132,6 +132,7 @@ def test_what_is_unordered_on_one_way_is_pending_on_any_way(
         if entry.mnemonic in (*_OF_ENGINE, "scalar_read")
     }
     pending = pending_on_any_way(instructions, engine_of)
+    assert pending is not None
     for pair in unordered(_ways(instructions, choices, engine_of), 1):
         late, early = pair.late.index, pair.early.index
         assert early in pending[late][engine_of[early]]
@@ -147,6 +148,7 @@ def test_a_wait_on_every_way_is_known() -> None:
         Instruction("halt"),
     ]
     pending = pending_on_any_way(instructions, {0: 1, 2: 2, 3: 4, 4: 2})
+    assert pending is not None
     assert pending[3] == (frozenset(), frozenset(), frozenset({2}), frozenset(), frozenset())
     assert pending[4] == (frozenset(),) * 5
 

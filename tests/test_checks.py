@@ -17,11 +17,13 @@ from azsim.hardware import load_hardware, preset_names
 from azsim.hardware.description import Hardware
 from azsim.isa import assembly
 from azsim.isa.program import DramImage, Instruction, Program, Stream
+from azsim.isa.spec import instruction_set
 from azsim.resources import isa_directory
 from azsim.sim.checks import Finding, Verdict, check_program, checkers
 from azsim.stages.prove import prove
 from compiled import AZ1, MIXED_STATE, VARIANTS, chip, graph_of, mixed_graph, node
 from graphs import compress, random_graph
+from strategies import instructions
 
 # --------------------------------------------------------------------------- reading verdicts
 
@@ -112,6 +114,29 @@ def test_the_work_does_not_grow_with_the_number_of_frames() -> None:
         for compiled in (few, many)
     ]
     assert looked_at[0] == looked_at[1]
+
+
+@settings(max_examples=150)
+@given(st.lists(instructions(), max_size=12), st.booleans())
+def test_no_instructions_make_a_checker_fail(body: list[Instruction], has_image: bool) -> None:
+    few_views = [
+        Instruction(
+            entry.mnemonic,
+            {
+                name: value % 3
+                if instruction_set().fields[name].unit == "view" and isinstance(value, int)
+                else value % (len(body) + 1)
+                if name == "target" and isinstance(value, int)
+                else value
+                for name, value in entry.operands.items()
+            },
+        )
+        for entry in body
+    ]
+    program = Program("p", (*few_views, Instruction("halt")))
+    image = DramImage(np.zeros(4096, np.uint8)) if has_image else None
+    verdicts = check_program(program, AZ1, image)
+    assert len(verdicts) == len(checkers()) or verdicts[0].findings
 
 
 # --------------------------------------------------------------------------------- the checks
@@ -446,8 +471,8 @@ def test_control_flow_of_program_files() -> None:
 
 
 def test_control_comes_to_a_halt_on_every_way() -> None:
-    def found(*instructions: Instruction) -> list[str]:
-        (verdict, *_) = check_program(Program("p", instructions), AZ1)
+    def found(*body: Instruction) -> list[str]:
+        (verdict, *_) = check_program(Program("p", body), AZ1)
         return _sentences(verdict.findings)
 
     by_data, halt = Instruction("branch", {"left": 1, "target": 2}), Instruction("halt")
@@ -552,12 +577,12 @@ def test_sums_as_often_as_data_wants_are_not_proved() -> None:
 def test_a_wrong_program_is_a_defect_of_the_compiler() -> None:
     compiled, hardware = _mixed("az1", 3)
     prove(compiled, hardware)
-    instructions = list(compiled.program.instructions)
-    at, store = next((n, e) for n, e in enumerate(instructions) if e.mnemonic == "store")
-    instructions[at] = Instruction(
+    changed = list(compiled.program.instructions)
+    at, store = next((n, e) for n, e in enumerate(changed) if e.mnemonic == "store")
+    changed[at] = Instruction(
         "store", {name: value for name, value in store.operands.items() if name[:5] != "wait_"}
     )
-    broken = replace(compiled, program=replace(compiled.program, instructions=tuple(instructions)))
+    broken = replace(compiled, program=replace(compiled.program, instructions=tuple(changed)))
     with pytest.raises(CompileError) as error:
         prove(broken, hardware)
     first = str(error.value).splitlines()[0]

@@ -15,6 +15,7 @@ What is not ordered here may still be on every way that data allows.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from azsim.machine.engines.clock import ENGINES
 __all__ = ["pending_on_any_way"]
 
 _COUNT = len(ENGINES)
+_MAX_STEPS = 50_000
 _KEPT = 16  # a wait names the 15th last at most
 _NOTHING_KNOWN = _KEPT + 1
 _NO_LAGS = (_NOTHING_KNOWN,) * _COUNT
@@ -51,7 +53,7 @@ _START = _State(
 
 def pending_on_any_way(
     instructions: Sequence[Instruction], engine_of: Mapping[int, int]
-) -> dict[int, tuple[_Set, ...]]:
+) -> dict[int, tuple[_Set, ...]] | None:
     """Instructions of each engine that need not be complete when an instruction starts.
 
     Parameters
@@ -63,18 +65,22 @@ def pending_on_any_way(
 
     Returns
     -------
-    dict of int to tuple of frozenset of int
-        By instruction that can be reached and is in `engine_of`: a set for each engine.
+    dict of int to tuple of frozenset of int, or None
+        By instruction that can be reached and is in `engine_of`: a set for each engine.  None
+        where a program is too long to be gone over until nothing changes.
     """
     before: dict[int, _State] = {0: _START}
     found: dict[int, tuple[_Set, ...]] = {}
-    waiting = {0}
+    waiting = [0]
     begin_of = _begins(instructions)
+    steps = 0
     while waiting:
-        index = min(waiting)
-        waiting.remove(index)
-        if index >= len(instructions):
+        index = heapq.heappop(waiting)
+        if index >= len(instructions) or (waiting and waiting[0] == index):
             continue
+        steps += 1
+        if steps > _MAX_STEPS:
+            return None
         state = before[index]
         if index in engine_of:
             known = _known(state, instructions[index], engine_of[index])
@@ -85,7 +91,7 @@ def pending_on_any_way(
             new = after if old is None else _joined(old, after)
             if new != old:
                 before[target] = new
-                waiting.add(target)
+                heapq.heappush(waiting, target)
     return found
 
 

@@ -65,7 +65,11 @@ def _on_every_way(subject: Subject, looked_at: str) -> Verdict:
         if name in ENGINES or index in subject.accesses
     }
     unproved = []
-    for late, pending in pending_on_any_way(subject.program.instructions, engines).items():
+    every = pending_on_any_way(subject.program.instructions, engines)
+    if every is None:
+        sentence = "too many ways lead through the program to tell the order on each"
+        unproved.append(subject.find(subject.branches[0], sentence))
+    for late, pending in (every or {}).items():
         for engine, earlier in enumerate(pending):
             if engine == engines[late]:
                 continue
