@@ -5,14 +5,18 @@ as the plan cuts them:
 
 - DRAM: inputs, outputs, constants and scales once; compressed tiles once if they can stay on the
   chip, else each time that another weight was used in between; where nothing waits for input, also
-  each row's opening, once, and refreshes.  What can stay is bounded by
-  filling weight SRAM with the tiles that save the most per byte, the last one in part.
+  each row's opening, once, and refreshes.  What can stay is bounded by filling weight SRAM with the
+  tiles that save the most per byte, the last one in part.
 - decoder: the clock's own time for the loads of those same blocks, one after another and each as if
   the chip did nothing else: its bytes, its lanes, its writes, whichever takes longest when.
 - MAC array: its own time for the tiles with inputs ready, and the drain.  Where the array skips
-  zero activations, only products of two non-zero factors count.
+  zero activations that is a matter of the data, and the run's zero masks are taken.
 - vector engine: elements over lanes, without pipeline depth.
-- critical path: the longest chain of dependent steps with every engine free and every step at its
+- critical path: the longest chain of dependent work with one of each engine
+  (`azsim.compiler.critical_path.frame_path`).  Where every frame is over before the next one
+  arrives, frames cannot overlap: weight SRAM has to be filled, or the first frame worked at,
+  whichever takes longer, and then each other frame takes its own path.
+- chain: the longest chain of dependent steps with any number of each engine, and every step at its
   smallest tile: one group of lanes through the pipeline, one window sequence of one output.
 """
 
@@ -69,6 +73,7 @@ class EngineBounds:
     mac_cycles: int
     vector_cycles: int
     critical_path_cycles: int
+    chain_cycles: int
 
 
 @dataclass
@@ -87,7 +92,7 @@ class _Work:
         self.distinct_bytes += num_bytes / times
 
     def bounds(
-        self, hardware: Hardware, critical_path_cycles: int, *, without_pause: bool = False
+        self, hardware: Hardware, path: int, chain: int, *, without_pause: bool = False
     ) -> EngineBounds:
         """Work over peak rates; `without_pause` tells that nothing waits for input meanwhile."""
         return EngineBounds(
@@ -99,7 +104,8 @@ class _Work:
             math.floor(self.decoder_cycles),
             math.floor(self.mac_cycles),
             math.floor(self.vector_cycles),
-            critical_path_cycles,
+            path,
+            chain,
         )
 
 
@@ -176,14 +182,14 @@ def engine_bounds(
     once = transfer_cycles(hardware)
     paths |= {STARTUP: once, STATE: once}
     paths |= dict.fromkeys((INPUT, OUTPUT), once * stream.frames)
-    longest = critical_path(lowering, hardware, stream, state)
+    longest = chain = critical_path(lowering, hardware, stream, state)
     if frames_are_apart or stream.frames == 1:
         frame = frame_path(lowering, hardware, state, array_cycles)
-        fill = of(STARTUP).bounds(hardware, 0, without_pause=True).dram_cycles
+        fill = of(STARTUP).bounds(hardware, 0, 0, without_pause=True).dram_cycles
         longest = max(longest, max(fill, frame) + (stream.frames - 1) * frame)
     without_pause = not stream.paced
-    return whole.bounds(hardware, longest, without_pause=without_pause), {
-        layer: part.bounds(hardware, paths.get(layer, 0))
+    return whole.bounds(hardware, longest, chain, without_pause=without_pause), {
+        layer: part.bounds(hardware, paths.get(layer, 0), paths.get(layer, 0))
         for layer, part in work.items()
         if part != _Work()
     }

@@ -1,7 +1,11 @@
-"""Critical path: the longest chain of dependent steps with every engine free.
+"""Longest chains of dependent work, with one of each engine and with any number of them.
 
-Every step is cut to its smallest tile: one group of lanes through the pipeline, one window sequence
-of one output.
+`critical_path` is the chain with any number of engines: every step is cut to its smallest tile, one
+group of lanes through the pipeline, one window sequence of one output.
+
+`frame_path` is what one frame takes at least with one of each engine, in whatever order its work is
+done: a step that needs all of another's results (a dynamic scale needs the largest of them) waits
+until one engine has done all of that work.  It is what a compiler can be held to.
 """
 
 from __future__ import annotations

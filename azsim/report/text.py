@@ -143,10 +143,14 @@ def exact_timing(result: RunResult) -> list[RenderableType]:
 
 def _bound_rows(result: RunResult) -> list[_Row]:
     stats, bounds = result.statistics, result.bounds
-    bound = bounds.bound_cycles
-    distance = f"; the run takes {times(stats.cycles / bound)} that" if bound else ""
+    bound, path = bounds.bound_cycles, bounds.critical_path_cycles
+
+    def distance(cycles: int) -> str:
+        larger = cycles and cycles == max(bound, path)
+        return f"; the run takes {times(stats.cycles / cycles)} that" if larger else ""
+
     return [
-        ("bound", counted(bound, "cycle"), f"by {bounds.bound_by}{distance}"),
+        ("bound", counted(bound, "cycle"), f"by {bounds.bound_by}{distance(bound)}"),
         (
             "ideal MAC",
             counted(stats.ideal_mac_cycles, "cycle"),
@@ -154,8 +158,8 @@ def _bound_rows(result: RunResult) -> list[_Row]:
         ),
         (
             "critical path",
-            counted(bounds.critical_path_cycles, "cycle"),
-            "longest chain of dependent work",
+            counted(path, "cycle"),
+            f"dependent work with one of each engine{distance(path)}",
         ),
     ]
 

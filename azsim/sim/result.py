@@ -45,6 +45,9 @@ class Bounds:
     ----------
     dram_cycles, decoder_cycles, mac_cycles, vector_cycles : int
     critical_path_cycles : int
+        Longest chain of dependent work with one of each engine.
+    chain_cycles : int
+        The same with as many engines as anybody wants, each step at its smallest tile.
     """
 
     dram_cycles: int
@@ -52,6 +55,7 @@ class Bounds:
     mac_cycles: int
     vector_cycles: int
     critical_path_cycles: int
+    chain_cycles: int = 0
 
     @property
     def bound_cycles(self) -> int:
@@ -64,6 +68,7 @@ class Bounds:
             "bound_cycles": self.bound_cycles,
             "bound_by": self.bound_by,
             "critical_path_cycles": self.critical_path_cycles,
+            "chain_cycles": self.chain_cycles,
             "engine_bound_cycles": self.by_engine,
         }
 
