@@ -91,6 +91,16 @@ def test_many_things_are_taken_by_what_they_save_per_byte() -> None:
     assert streamed - saved(things, choice) <= 1.002 * best
 
 
+def test_a_quick_look_keeps_what_the_prices_leave_open() -> None:
+    """Tiles of one size that save the same: no price tells them apart."""
+    count, phases = 30, 3
+    size = np.full(count, 3840)
+    saves = np.full(count, 150_000.0)
+    things = Things(size, saves, saves, np.arange(count) % phases)
+    choice = choose_kept(things, 4 * 3840 + 100, 50_000)
+    assert saved(things, choice) == 4 * phases * 150_000.0
+
+
 def test_what_belongs_to_one_phase_shares_its_room_with_other_phases() -> None:
     size, phase = np.array([64, 64, 64]), np.array([0, 1, -1])
     things = Things(size, np.array([100.0, 100, 30]), np.array([90.0, 90, 0]), phase)

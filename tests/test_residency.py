@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from azsim.compiler.compile import Compiled
+from azsim.compiler.bounds import engine_bounds
+from azsim.compiler.compile import Compiled, necessary_steps
+from azsim.compiler.parameters import place_parameters
 from azsim.errors import CompileError
 from azsim.evaluate import evaluate_stream
 from azsim.frontend.workload import load_workload
@@ -151,6 +153,22 @@ def test_each_loop_has_the_memory_for_itself() -> None:
     for name, found in ran.execution.outputs.items():
         assert found.tobytes() == tensors[name].tobytes()
     assert check_races(compiled.program, ran.execution.trace) == []
+
+
+@pytest.mark.parametrize("bytes_of_sram", [24_576, 32_768, 65_536])
+def test_no_bound_forbids_what_a_loop_holds(bytes_of_sram: int) -> None:
+    """Weights of a loop are necessary once a frame as far as they fit, not once a round."""
+    hardware = chip(weight_sram__bytes=bytes_of_sram)
+    graph = _over_time(60)
+    ran = execute_graph(compress(graph), hardware, frames_for(graph, 1))
+    program = ran.compiled.program
+    lowering = necessary_steps(ran.compiled.compressed, hardware)
+    size = 4 * place_parameters(lowering).values.size
+    bounds, _ = engine_bounds(lowering, hardware, program.stream, {}, size, {})
+    timing = replay(ran.execution.trace, program, hardware)
+    found = measure(ran.execution.trace, timing, program, hardware)
+    assert bounds.dram_cycles <= found.cycles
+    assert bounds.decoder_cycles <= found.cycles
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -25,6 +25,7 @@ DROPPED, KEPT_IN_PHASE, KEPT = 0, 1, 2
 _MOST_STEPS = 800_000
 _OPEN_LAST = (0, 16, 48)
 _FEW_THINGS = 500
+_LEANING = 1e-4
 _NUM_ROUNDS = 4
 _NUM_HALVINGS = 30
 _NUM_DESCENTS = 150
@@ -212,7 +213,10 @@ def _search(
         rest[depth] = rest[depth + 1] + max(0.0, worth[order[depth]].max())
     ways = np.zeros((count, 3), np.int64)
     for number in range(count):
-        ways[number] = np.argsort(-worth[number])
+        # Where the price says neither yes nor no, to keep comes first.
+        leaning = worth[number].copy()
+        leaning[DROPPED] -= _LEANING * max(saves[number], in_phase[number])
+        ways[number] = np.argsort(-leaning)
     choice = np.zeros(count, np.int64)
     best_saved = saves[best == KEPT].sum() + in_phase[best == KEPT_IN_PHASE].sum()
     left = np.full(prices.size, room)
