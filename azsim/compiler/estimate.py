@@ -62,13 +62,23 @@ class Estimator:
         self._tiles = {tile.name: tile for tiles in plan.tiles.values() for tile in tiles}
         self._row_cycles: dict[tuple[str, int, int, int, int], int] = {}
         self._loads: dict[str, tuple[int, int]] = {}
+        self._densities: dict[str, float] = {}
 
-    def cycles(self, item: Item, storages: Mapping[str, Storage]) -> int:
-        """Cycles of an item whose windows show `storages`."""
+    def cycles(self, item: Item, storages: Mapping[str, Storage], *, roughly: bool = False) -> int:
+        """Cycles of an item whose windows show `storages`.
+
+        Parameters
+        ----------
+        item : Item
+        storages : mapping of str to Storage
+        roughly : bool
+            Take a product's windows as equally full, and a load as its bytes: a thousand tiles are
+            not looked at one by one.
+        """
         if item.mnemonic == "mac_matmul":
-            return self._product(item)
+            return self._rough_product(item) if roughly else self._product(item)
         if item.mnemonic in ("load", "store", "weight_load"):
-            return self._transfer(item, storages)
+            return self._transfer(item, storages, roughly=roughly)
         site = Site(
             index=0,
             mnemonic=item.mnemonic,
@@ -120,11 +130,28 @@ class Estimator:
             self._row_cycles[key] = int(prepared.row_cycles(_half_active(source.cols))[0])
         return mac.pipeline_cycles + source.rows * self._row_cycles[key]
 
-    def _transfer(self, item: Item, storages: Mapping[str, Storage]) -> int:
+    def _rough_product(self, item: Item) -> int:
+        source, window = item.operands["src"], item.operands["src2"]
+        assert isinstance(source, Access)
+        assert isinstance(window, Access)
+        weight = self._compressed.weights[self.tile_of(window).weight]
+        shape = geometry(self._hardware.mac, element_width(weight.bits), weight.activation_bits)
+        per_window = shape.window * self._density(weight.name) * shape.halves / shape.macs
+        windows = -(-source.cols // shape.window) * -(-window.rows // shape.lanes)
+        row_cycles = math.ceil(windows * max(1.0, per_window))
+        return self._hardware.mac.pipeline_cycles + source.rows * row_cycles
+
+    def _density(self, weight: str) -> float:
+        if weight not in self._densities:
+            codes = self._compressed.weights[weight].codes
+            self._densities[weight] = np.count_nonzero(codes) / max(1, codes.size)
+        return self._densities[weight]
+
+    def _transfer(self, item: Item, storages: Mapping[str, Storage], *, roughly: bool) -> int:
         window = item.operands["dst" if item.mnemonic == "store" else "src"]
         assert isinstance(window, Access)
         bits = ELEMENT_BITS[storages[window.buffer].dtype]
-        if item.mnemonic == "weight_load":
+        if item.mnemonic == "weight_load" and not roughly:
             return self._of_load(window.buffer.removesuffix(BLOCK_SUFFIX))[0]
         latency = self._hardware.dram.latency_ns * 1e-9 * self._hardware.clock_hz
         return self._dram_cycles(window.rows * window.cols * bits // 8) + math.ceil(latency)

@@ -44,6 +44,7 @@ from azsim.ops.lowering import Access
 
 __all__ = ["overlap"]
 
+_MAX_SEARCHED = 400  # items; longer programs are put in order as they are, by rough estimates
 _MAX_WORK = 20_000  # pieces that a search may put in order, those of all tries together
 _SUM_STEP = 32  # a multiple of any array's window, in whole bytes
 _LEAST_GAIN = 2  # cycles that a cut has to save
@@ -109,10 +110,11 @@ def _overlapped(
     result: list[Item | Repeat] = []
     held: dict[str, int] = {}
     work = _MAX_WORK
+    is_long = sum(1 for _ in walk(items)) > _MAX_SEARCHED
     for layer, group in itertools.groupby(items, lambda item: _stretch_of(item, by_layer)):
         ordered = list(group)
         if layer is not None:
-            stretch = _Stretch([i for i in ordered if isinstance(i, Item)], storages)
+            stretch = _Stretch([i for i in ordered if isinstance(i, Item)], storages, is_long)
             ordered, until, work = stretch.best(estimator, hardware, work)
             for name, at in until.items():
                 held[name] = before + at
@@ -187,9 +189,10 @@ class _Tried:
 class _Stretch:
     """Items without a loop among them."""
 
-    def __init__(self, items: Sequence[Item], storages: dict[str, Storage]) -> None:
+    def __init__(self, items: Sequence[Item], storages: dict[str, Storage], is_long: bool) -> None:
         self.units, self._is_fixed = _units(items)
         self._quantizers = _quantizers(self.units)
+        self._is_long = is_long
         self.storages = storages
 
     def best(
@@ -202,7 +205,12 @@ class _Stretch:
         cuts: dict[int, Cut] = {}
         best = self._tried(cuts, estimator)
         for _, unit, of_end in itertools.product(range(2), range(len(self.units)), (False, True)):
-            if work < 0 or not self._is_cuttable(unit) or not best.waits(unit, after=of_end):
+            if (
+                self._is_long
+                or work < 0
+                or not self._is_cuttable(unit)
+                or not best.waits(unit, after=of_end)
+            ):
                 continue
             known = cuts.get(unit, Cut())
             options = self._ends(unit, hardware) if of_end else self._begins(unit)
@@ -218,7 +226,7 @@ class _Stretch:
         return best.items(), best.held(), work
 
     def _tried(self, cuts: Mapping[int, Cut], estimator: Estimator) -> _Tried:
-        expansion = _Expansion(self.storages, estimator, self._is_fixed)
+        expansion = _Expansion(self.storages, None if self._is_long else estimator, self._is_fixed)
         ahead = {
             self._quantizers[number]: (self.units[number][0], cut)
             for number, cut in cuts.items()
@@ -228,7 +236,8 @@ class _Stretch:
             expansion.add(unit, cuts.get(number, Cut()), ahead.get(number))
         storages = collections.ChainMap(expansion.storages, self.storages)
         cycles = [
-            [estimator.cycles(item, storages) for item in piece.items] for piece in expansion.pieces
+            [estimator.cycles(item, storages, roughly=self._is_long) for item in piece.items]
+            for piece in expansion.pieces
         ]
         starts = list_schedule(expansion.pieces, cycles)
         return _Tried(expansion.pieces, expansion.storages, list(map(sum, cycles)), starts)
@@ -325,7 +334,7 @@ class _Expansion:
     """Units cut into pieces, with what each piece depends on."""
 
     def __init__(
-        self, storages: Mapping[str, Storage], estimator: Estimator, is_fixed: bool
+        self, storages: Mapping[str, Storage], estimator: Estimator | None, is_fixed: bool
     ) -> None:
         self.pieces: list[Piece] = []
         self._unit = -1
@@ -478,7 +487,8 @@ class _Expansion:
     def _fills_dram(self, item: Item) -> bool:
         """Transfers do, but for those whose decoder leaves DRAM time for others."""
         is_transfer = engine_of(item) in _CHANNELS
-        return is_transfer and not self._estimator.is_decoded_slowly(item)
+        slow = self._estimator is not None and self._estimator.is_decoded_slowly(item)
+        return is_transfer and not slow
 
     def _put(self, items: list[Item]) -> None:
         """Append a piece with its dependences."""

@@ -162,9 +162,10 @@ class _Accesses:
             if marks is not None:
                 grown[: len(marks)] = marks
             marks = self._marks[key] = grown
-        if size > 1 or access.view is None or access.view.element_bits < 8:
+        view = access.view
+        if size > 1 or view is None or view.element_bits < 8 or view.num_bytes == high - low:
             return marks[low:high]
-        return _shown(marks, access.view)
+        return _shown(marks, view)
 
     def add(self, access: Range, engine: int, ordinal: int) -> None:
         """Note that an engine's instruction touches a range."""
