@@ -1,4 +1,4 @@
-"""Line charts as SVG text, written by hand so that a study needs no plotting library.
+"""Line charts and bars as SVG text, written by hand so that a study needs no plotting library.
 
 The text depends on the data alone: coordinates have one decimal, so that a plot remade on another
 machine is the same file.  Colours are those of Okabe and Ito, told apart with any colour vision;
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-__all__ = ["Axis", "Line", "Panel", "chart"]
+__all__ = ["Axis", "Line", "Panel", "bars", "chart"]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#AA4499", "#B8860B", "#444444")
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62.0, 18.0, 30.0, 50.0
@@ -109,24 +109,97 @@ def chart(title: str, panels: Sequence[Panel], width: int = 860) -> str:
     top = _MARGIN + 24 + _ROW * legend_rows
     height = top + _TOP + _PLOT_HEIGHT + _BOTTOM
     panel_width = (width - 2 * _MARGIN) / len(panels)
-    body = [
-        (
-            f'<text x="{_MARGIN + 6:g}" y="{_MARGIN + 14:g}" font-size="15" font-weight="bold">'
-            f"{escape(title)}</text>"
-        ),
-        *legend,
-    ]
+    body = legend
     for number, panel in enumerate(panels):
         body.append(f'<g transform="translate({_MARGIN + number * panel_width:.1f} {top:.1f})">')
         body += _panel(panel, panel_width, labels)
         body.append("</g>")
+    return _document(title, body, width, height)
+
+
+def bars(
+    title: str,
+    axis: Axis,
+    parts: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[float], str]],
+    width: int = 860,
+) -> str:
+    """Draw one bar below another, each made of parts that lie end to end.
+
+    Parameters
+    ----------
+    title : str
+        What the plot shows; also read by screen readers.
+    axis : Axis
+        From left to right; not logarithmic.
+    parts : sequence of str
+        What the parts of every bar are, for the legend.
+    rows : sequence of (str, sequence of float, str)
+        Name, one length for each part, and the text behind the bar.
+    width : int
+        Of the drawing, in pixels.
+
+    Returns
+    -------
+    str
+        A whole SVG document.
+    """
+    assert len(parts) <= len(_COLOURS)
+    body: list[str] = []
+    x, line = _MARGIN + 6, 0
+    for number, part in enumerate(parts):
+        entry = 34 + _CHARACTER * len(part)
+        if x + entry > width - _MARGIN and x > _MARGIN + 6:
+            x, line = _MARGIN + 6, line + 1
+        y = _MARGIN + 28 + _ROW * line
+        body.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="14" height="12" fill="{_COLOURS[number]}"/>'
+        )
+        body.append(f'<text x="{x + 20:.1f}" y="{y + 10.5:.1f}">{escape(part)}</text>')
+        x += entry
+    left = _MARGIN + 20 + _CHARACTER * max(len(name) for name, _, _ in rows)
+    inner = width - left - 60
+    top = _MARGIN + 34 + _ROW * (line + 1)
+    bottom = top + (_ROW + 8) * len(rows)
+    for tick, text in zip(axis.ticks, axis.texts, strict=True):
+        at = left + axis.place(tick) * inner
+        body.append(_grid(at, top, at, bottom))
+        body.append(f'<text x="{at:.1f}" y="{bottom + 17:.1f}" text-anchor="middle">{text}</text>')
+    body.append(
+        f'<text x="{left + inner / 2:.1f}" y="{bottom + 38:.1f}" text-anchor="middle">'
+        f"{escape(axis.label)}</text>"
+    )
+    for row, (name, lengths, text) in enumerate(rows):
+        y = top + 6 + (_ROW + 8) * row
+        body.append(f'<text x="{left - 8:.1f}" y="{y + 14:.1f}" text-anchor="end">{name}</text>')
+        done = 0.0
+        for number, length in enumerate(lengths):
+            begin, end = (left + axis.place(value) * inner for value in (done, done + length))
+            done += length
+            if length:
+                body.append(
+                    f'<rect x="{begin:.1f}" y="{y:.1f}" width="{end - begin:.1f}" height="20" '
+                    f'fill="{_COLOURS[number]}"><title>{escape(parts[number])}: {length:.3f}'
+                    "</title></rect>"
+                )
+        at = left + axis.place(done) * inner + 6
+        body.append(f'<text x="{at:.1f}" y="{y + 14:.1f}">{escape(text)}</text>')
+    return _document(title, body, width, bottom + _BOTTOM)
+
+
+def _document(title: str, body: Sequence[str], width: int, height: float) -> str:
+    """Put a title and a white background around what was drawn."""
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height:g}" '
         f'viewBox="0 0 {width} {height:g}" role="img" {_FONT} font-size="12" fill="#222222">'
     )
     name = f"<title>{escape(title)}</title>"
     background = f'<rect width="{width}" height="{height:g}" fill="#ffffff"/>'
-    return "\n".join([head, name, background, *body, "</svg>", ""])
+    heading = (
+        f'<text x="{_MARGIN + 6:g}" y="{_MARGIN + 14:g}" font-size="15" font-weight="bold">'
+        f"{escape(title)}</text>"
+    )
+    return "\n".join([head, name, background, heading, *body, "</svg>", ""])
 
 
 def _legend(labels: Sequence[str], style: dict[str, str], width: int) -> tuple[list[str], int]:
