@@ -15,8 +15,12 @@ import pytest
 from azsim.errors import InputError
 from azsim.hardware import load_hardware
 from azsim.studies import studies
+from azsim.studies._bound_gap_runs import CHIPS, WORKLOADS, bound_by, gaps_from_csv, gaps_to_csv
+from azsim.studies._bound_gap_text import PROMISED
+from azsim.studies._bound_gap_text import plots as bound_gap_plots
+from azsim.studies._bound_gap_text import readme as bound_gap_readme
 from azsim.studies._eie_layers_paper import LAYERS
-from azsim.studies._svg import Axis, Line, Panel, chart
+from azsim.studies._svg import Axis, Line, Panel, bars, chart
 from azsim.studies._write import Figure, figures_text, table, write_study
 from azsim.studies.eie_layers import DEPTHS
 from rtl.harness import require_rtl
@@ -163,6 +167,50 @@ def test_eie_layers_keeps_what_its_answer_claims() -> None:
     assert gains[DEPTHS.index(8) :].sum() < 4  # and little beyond 8
 
 
+_ABOVE = ("eie_layers_small",)
+"""Workloads of the study bound_gap that its answer names as above what is promised."""
+
+
+def bound_gap_figures() -> dict[str, Figure]:
+    return {key: Figure(**entry) for key, entry in committed("bound_gap")["figures"].items()}
+
+
+def test_bound_gap_covers_every_shipped_workload() -> None:
+    shipped = {path.stem for path in (REPORTS.parent / "workloads").glob("*.yaml")}
+    assert shipped == set(WORKLOADS)
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_program_is_near_its_bounds(workload: str, chip: str) -> None:
+    figures = bound_gap_figures()
+    run = {
+        key.removeprefix(f"{workload}.{chip}."): figure.value
+        for key, figure in figures.items()
+        if key.startswith(f"{workload}.{chip}.")
+    }
+    bound = run[f"bound.{bound_by(figures, workload, chip)}"]
+    assert bound == max(run[f"bound.{name}"] for name in ("dram", "decoder", "mac", "vector"))
+    least = max(bound, run["critical_path"])
+    assert run["chain"] <= run["critical_path"]
+    assert least <= run["cycles"]
+    assert run["over_both"] == round(run["cycles"] / least, 4)
+    assert run["over_both"] <= (1.30 if workload in _ABOVE else PROMISED)
+    assert sum(value for key, value in run.items() if key.startswith("where.")) == run["cycles"]
+    assert run["where.bound"] == bound
+    assert run["cycles_without.both"] < run["cycles"]
+
+
+def test_bound_gap_says_what_its_data_say() -> None:
+    folder = REPORTS / "bound_gap"
+    table_text = (folder / "gaps.csv").read_text(encoding="utf-8")
+    gaps, figures = gaps_from_csv(table_text), bound_gap_figures()
+    assert gaps_to_csv(gaps) == table_text
+    written = {"README.md": bound_gap_readme(figures, gaps), **bound_gap_plots(figures)}
+    for name, text in written.items():
+        assert (folder / name).read_text(encoding="utf-8") == text
+
+
 # ------------------------------------------------------------------------------- shared parts
 
 
@@ -236,3 +284,22 @@ def test_a_chart_is_well_formed_whatever_the_names_are() -> None:
     words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"A & B", "<left>", "size < 3 & more", "a<b", "1 & 2"} <= set(words)
     assert text == chart("A & B", [Panel("<left>", axis, axis, lines)])
+
+
+def test_bars_lie_end_to_end_whatever_the_names_are() -> None:
+    axis = Axis("x & y", (0.0, 1.0), ("0", "1"))
+    rows = [("a<b", (0.25, 0.5), "0.75"), ("c", (0.0, 1.0), "1")]
+    root = ElementTree.fromstring(bars("A & B", axis, ("p", "q < r"), rows))
+    words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"A & B", "x & y", "a<b", "q < r", "0.75"} <= set(words)
+    parts = [
+        (float(rect.attrib["x"]), float(rect.attrib["width"]))
+        for rect in root.iter("{http://www.w3.org/2000/svg}rect")
+        if rect.attrib.get("height") == "20"
+    ]
+    assert len(parts) == 3  # a part of no length is not drawn
+    (first, short), (second, long), (third, whole) = parts
+    assert first == third
+    assert first + short == pytest.approx(second, abs=0.11)
+    assert 2 * short == pytest.approx(long, abs=0.21)
+    assert 4 * short == pytest.approx(whole, abs=0.41)

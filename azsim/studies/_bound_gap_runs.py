@@ -13,6 +13,7 @@ from azsim.studies._write import Figure
 if TYPE_CHECKING:
     import numpy as np
 
+    from azsim.compiler.bounds import EngineBounds
     from azsim.compiler.compile import Compiled
     from azsim.hardware.description import Hardware
     from azsim.machine.trace import Trace
@@ -35,6 +36,12 @@ WORKLOADS = ("vad_silero", "vad_silero_60s", "eie_layers_small", "eie_layers")
 CHIPS = ("az1", "az2")
 BOUNDED = ("dram", "decoder", "mac", "vector")
 _INSTRUCTIONS_OF = {"dram": "weight", "decoder": "weight", "mac": "mac", "vector": "vector"}
+_NO_REFRESH = {"refresh_interval_ns": 0, "refresh_ns": 0}
+_IDEAL_DRAM = {
+    "refreshes": _NO_REFRESH,
+    "row_openings": {"row_miss_ns": 0},
+    "both": {**_NO_REFRESH, "row_miss_ns": 0},
+}
 _MOST_GAPS = 10
 _LEAST_GAP_CYCLES = 5
 
@@ -74,7 +81,7 @@ def gaps_to_csv(gaps: Sequence[Gap]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(field.name for field in fields(Gap))
-    writer.writerows(map(astuple, gaps))
+    writer.writerows(astuple(gap) for gap in gaps)
     return out.getvalue()
 
 
@@ -98,9 +105,7 @@ def bound_by(figures: Mapping[str, Figure], workload: str, chip: str) -> str:
     return max(BOUNDED, key=lambda engine: figures[f"{start}.bound.{engine}"].value)
 
 
-def measure_gap(
-    workload: str, chip: str
-) -> tuple[dict[str, Figure], list[Gap], Mapping[str, str]]:
+def measure_gap(workload: str, chip: str) -> tuple[dict[str, Figure], list[Gap], Mapping[str, str]]:
     """Compile, execute and time a workload, and find where its cycles went.
 
     Returns
@@ -133,11 +138,17 @@ def measure_gap(
     found = _bounds(prepared, compiled, hardware, trace, timing, statistics)
     engine = max(BOUNDED, key=lambda name: found[f"bound.{name}"])
     found |= _where(engine, found[f"bound.{engine}"], trace, timing, statistics)
+    for name, changes in _IDEAL_DRAM.items():
+        easier = replace(hardware, dram=replace(hardware.dram, **changes))
+        found[f"cycles_without.{name}"] = replay(trace, compiled.program, easier).cycles
     start = run_key(workload, chip)
     figures = {f"{start}.frames": Figure(prepared.stream.frames, "frames")}
     figures |= {f"{start}.{name}": Figure(value, "cycles") for name, value in found.items()}
     count = int((timing.engine == ENGINES.index(_INSTRUCTIONS_OF[engine])).sum())
     figures[f"{start}.instructions"] = Figure(count, "instructions")
+    if engine == "mac":
+        pipeline = count * hardware.mac.pipeline_cycles
+        figures[f"{start}.pipeline"] = Figure(pipeline, "cycles")
     bound, path = found[f"bound.{engine}"], found["critical_path"]
     for name, least in (("over_bound", bound), ("over_both", max(bound, path))):
         ratio = round(statistics.cycles / least, 4)
@@ -166,7 +177,7 @@ def _bounds(
     stream = prepared.stream
     apart = stream.paced and statistics.deadline_misses == 0
 
-    def bounds(frames: int):  # noqa: ANN202 - what engine_bounds gives
+    def bounds(frames: int) -> tuple[EngineBounds, dict[str, EngineBounds]]:
         share = frames / stream.frames
         return engine_bounds(
             lowering,
@@ -187,6 +198,7 @@ def _bounds(
         "bound.mac": whole.mac_cycles,
         "bound.vector": whole.vector_cycles,
         "critical_path": whole.critical_path_cycles,
+        "chain": whole.chain_cycles,
     }
     found |= _startup(layers[STARTUP].dram_cycles, hardware)
     if apart and stream.frames > 2:

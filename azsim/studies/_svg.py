@@ -171,7 +171,9 @@ def bars(
     )
     for row, (name, lengths, text) in enumerate(rows):
         y = top + 6 + (_ROW + 8) * row
-        body.append(f'<text x="{left - 8:.1f}" y="{y + 14:.1f}" text-anchor="end">{name}</text>')
+        body.append(
+            f'<text x="{left - 8:.1f}" y="{y + 14:.1f}" text-anchor="end">{escape(name)}</text>'
+        )
         done = 0.0
         for number, length in enumerate(lengths):
             begin, end = (left + axis.place(value) * inner for value in (done, done + length))
