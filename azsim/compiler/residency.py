@@ -118,9 +118,7 @@ class _Costs:
             blocks = use.stream_ratio * self.size[low:high] + _HEADER_BYTES
             self.block[low:high] = _whole_bursts(blocks, hardware)
             self.product[low:high] = _product_cycles(cut, name, cuts, hardware)
-        dram = hardware.dram
-        cycles_per_byte = hardware.clock_hz / dram.bytes_per_s
-        self.load = self.block * cycles_per_byte + dram.latency_ns * 1e-9 * hardware.clock_hz
+        self.load = _load_cycles(self.block, hardware)
         reads, self.loop = np.zeros(count), np.full(count, -2, np.int64)
         order: list[np.ndarray] = []
         times: list[np.ndarray] = []
@@ -208,6 +206,15 @@ def _whole_bursts(block_bytes: np.ndarray, hardware: Hardware) -> np.ndarray:
     burst_bytes = hardware.dram.burst_bytes
     begins_within = 0.5 if burst_bytes > ALIGN_BYTES else 0.0
     return burst_bytes * (np.ceil(block_bytes / burst_bytes) + begins_within)
+
+
+def _load_cycles(block_bytes: np.ndarray, hardware: Hardware) -> np.ndarray:
+    """Estimated cycles of loads: a latency, the bytes, a row miss for each row, and refreshes."""
+    dram = hardware.dram
+    ns = block_bytes * (1e9 / dram.bytes_per_s + dram.row_miss_ns / dram.row_bytes)
+    if dram.refresh_interval_ns:
+        ns = ns / (1.0 - dram.refresh_ns / dram.refresh_interval_ns)
+    return (ns + dram.latency_ns) * 1e-9 * hardware.clock_hz
 
 
 def _product_cycles(cut: Cut, name: str, cuts: Cuts, hardware: Hardware) -> np.ndarray:
