@@ -115,7 +115,8 @@ def _check(
     for engine, reasons in statistics.stall_cycles.items():
         assert min(reasons.values()) >= 0
         assert statistics.engine_busy_cycles[engine] + sum(reasons.values()) == cycles, engine
-    assert set(statistics.engine_busy_cycles) == {*ENGINES, "decoder", "sequencer"}
+    decoders = {"decoder"} if hardware.decoder.at == "fill" else set()
+    assert set(statistics.engine_busy_cycles) == {*ENGINES, *decoders, "sequencer"}
     assert sum(layer.cycles for layer in statistics.layers) == cycles
     assert min(layer.cycles for layer in statistics.layers) >= 0
     _check_bytes(trace, program, hardware, statistics)

@@ -26,7 +26,7 @@ from azsim.machine.trace import Site
 from azsim.machine.view import ELEMENT_BITS, View
 from azsim.ops.lowering import Access
 
-__all__ = ["Estimator", "engine_of"]
+__all__ = ["Estimator", "engine_of", "view_of"]
 
 _ACTIVE_SHARE = 0.5  # of activations behind a relu; others are zero less often
 
@@ -88,7 +88,9 @@ class Estimator:
             paced=0,
             accumulate=0,
             waits={},
-            views={name: _view(access, storages[access.buffer]) for name, access in accesses(item)},
+            views={
+                name: view_of(access, storages[access.buffer]) for name, access in accesses(item)
+            },
         )
         return instructions()[item.mnemonic].cycles(site, self._hardware)
 
@@ -189,7 +191,8 @@ def _half_active(inner: int) -> np.ndarray:
     return np.ascontiguousarray(active, np.uint8)
 
 
-def _view(access: Access, storage: Storage) -> View:
+def view_of(access: Access, storage: Storage) -> View:
+    """View of a window, as if its storage began at address 0."""
     return View(
         storage.space,
         storage.dtype,

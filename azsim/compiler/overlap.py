@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from azsim.compiler.estimate import Estimator, engine_of
+from azsim.compiler.estimate import Estimator, engine_of, view_of
 from azsim.compiler.pieces import (
     ELEMENTWISE,
     Cut,
@@ -66,6 +66,8 @@ class Piece:
         Whether it keeps DRAM busy, so that no other such piece runs beside it.
     before : dict of int to int
         Pieces that have to be over, and the item of this one before which they have to.
+    behind : int or None
+        Piece that has to have begun: the load that waits for the frame, with the sequencer.
     """
 
     items: list[Item]
@@ -73,6 +75,7 @@ class Piece:
     engine: str
     fills_dram: bool
     before: dict[int, int] = field(default_factory=dict)
+    behind: int | None = None
 
     def needs(self, number: int, item: int) -> None:
         """Note that a piece has to be over before an item."""
@@ -239,8 +242,14 @@ class _Stretch:
             [estimator.cycles(item, storages, roughly=self._is_long) for item in piece.items]
             for piece in expansion.pieces
         ]
-        starts = list_schedule(expansion.pieces, cycles)
-        return _Tried(expansion.pieces, expansion.storages, list(map(sum, cycles)), starts)
+        takes = list(map(sum, cycles))
+        found = _Tried(
+            expansion.pieces, expansion.storages, takes, list_schedule(expansion.pieces, cycles)
+        )
+        if cuts:
+            return found
+        as_it_was = replace(found, starts=program_order(expansion.pieces, cycles))
+        return as_it_was if as_it_was.end < found.end else found
 
     def _is_cuttable(self, number: int) -> bool:
         unit = self.units[number]
@@ -261,7 +270,8 @@ class _Stretch:
         target = self.units[number][1].operands["dst"]
         assert isinstance(target, Access)
         lanes, (rows, cols) = hardware.mac.lanes, target.shape
-        passes = list(range(0, cols, lanes))[1:]
+        is_block = self._is_block(self.units[number][0])  # which has all outputs or none
+        passes = [] if is_block else list(range(0, cols, lanes))[1:]
         by_output = [
             (),
             tuple(passes[-1:]),
@@ -269,19 +279,24 @@ class _Stretch:
             tuple(passes[len(passes) // 2 :][:1]),
         ]
         quarters = tuple(quarter * cols // 4 for quarter in (1, 2, 3))
-        if quarters[0] >= lanes and all(quarter % lanes == 0 for quarter in quarters):
+        if passes and quarters[0] >= lanes and all(quarter % lanes == 0 for quarter in quarters):
             by_output += [quarters, tuple(passes)]
         for outputs in dict.fromkeys(by_output):
             yield {"outputs": outputs}
             if rows > 2:
                 yield {"outputs": outputs, "tail": rows - 1}
 
+    def _is_block(self, product: Item) -> bool:
+        """Whether the array reads a compressed block as it is, always the whole of it."""
+        weights = product.operands["src2"]
+        assert isinstance(weights, Access)
+        return self.storages[weights.buffer].dtype == "u8"
+
     def _sums(self, product: Item) -> list[int]:
         """Where the sum of a product may be cut: at whole windows, about its thirds."""
-        source, weights = product.operands["src"], product.operands["src2"]
+        source = product.operands["src"]
         assert isinstance(source, Access)
-        assert isinstance(weights, Access)
-        if self.storages[weights.buffer].dtype == "u8":  # a block that the array reads as it is
+        if self._is_block(product):
             return [0]
         cuts = {source.cols * share // 6 // _SUM_STEP * _SUM_STEP for share in (2, 3, 4)}
         return sorted({0} | cuts)
@@ -341,6 +356,7 @@ class _Expansion:
         self._estimator = estimator
         self._is_fixed = is_fixed
         self._last_of_array: int | None = None
+        self._arrival: int | None = None
         self.storages: dict[str, Storage] = {}
         self._known = storages
         self._writers: dict[str, np.ndarray] = {}
@@ -420,6 +436,8 @@ class _Expansion:
         assert isinstance(scale, Access)
         if item.operands.get("static") or scale.rows != 1 or source.buffer not in self._writers:
             return item
+        if view_of(source, self._storage(source.buffer)).shows_twice:
+            return item  # counting would not tell that it shows all that a writer wrote
         numbers, counts = np.unique(self._elements(source), return_counts=True)
         if numbers[0] < 0:
             return item
@@ -448,11 +466,14 @@ class _Expansion:
 
     def _is_repeated(self, writer: tuple[int, Item], writers: Sequence[tuple[int, Item]]) -> bool:
         """Whether a copy repeats what another of the writers wrote, as at a reflected edge."""
-        source = writer[1].operands["src"]
+        number, item = writer
+        source = item.operands["src"]
         assert isinstance(source, Access)
         origin = np.unique(self._elements(source)).tolist()
-        is_copy = writer[1].mnemonic == "vector_copy"
-        return is_copy and len(origin) == 1 and origin[0] in {other for other, _ in writers}
+        if item.mnemonic != "vector_copy" or len(origin) != 1:
+            return False
+        # What was written behind the copy is not what it copied.
+        return origin[0] < number and origin[0] in {other for other, _ in writers}
 
     # ---- dependences
 
@@ -499,6 +520,10 @@ class _Expansion:
             if self._last_of_array is not None:
                 piece.needs(self._last_of_array, 0)
             self._last_of_array = number
+        if piece.engine != "weight":  # weights do not wait for a frame
+            piece.behind = self._arrival
+        if any(item.operands.get("paced") for item in items):
+            self._arrival = number
         for at, item in enumerate(items):
             for name, access in accesses(item):
                 if self._storage(access.buffer).space == "dram":
@@ -556,13 +581,15 @@ def list_schedule(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> d
     """
     takes = [sum(items) for items in cycles]
     after: list[list[tuple[int, int]]] = [[] for _ in pieces]  # piece, cycles that it can do before
-    for number, piece in enumerate(pieces):
-        for other, item in piece.before.items():
-            after[other].append((number, sum(cycles[number][:item])))
+    missing = [0] * len(pieces)
+    for number in range(len(pieces)):
+        leads = _leads(pieces[number], cycles[number], takes)
+        missing[number] = len(leads)
+        for other, lead in leads.items():
+            after[other].append((number, lead))
     way = list(takes)
     for number in range(len(pieces) - 1, -1, -1):
-        way[number] += max((way[other] - lead for other, lead in after[number]), default=0)
-    missing = [len(piece.before) for piece in pieces]
+        way[number] += max([0, *(way[other] - lead for other, lead in after[number])])
     ready_at = [0] * len(pieces)
     queues = {piece.engine: _Queue() for piece in pieces}
     for number, count in enumerate(missing):
@@ -587,6 +614,32 @@ def list_schedule(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> d
             if not missing[other]:
                 queues[pieces[other].engine].add(ready_at[other], -way[other], other)
     return starts
+
+
+def program_order(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> dict[int, int]:
+    """When each piece begins if every engine keeps the order of the pieces; the earliest first.
+
+    Parameters and the value are those of `list_schedule`.
+    """
+    takes = [sum(items) for items in cycles]
+    free_at: dict[str, int] = {}
+    dram_is_free = 0
+    starts: list[int] = []
+    for number, piece in enumerate(pieces):
+        at = max(free_at.get(piece.engine, 0), dram_is_free if piece.fills_dram else 0)
+        for other, lead in _leads(piece, cycles[number], takes).items():
+            at = max(at, starts[other], starts[other] + takes[other] - lead)
+        starts.append(at)
+        free_at[piece.engine] = at + takes[number]
+        if piece.fills_dram:
+            dram_is_free = at + takes[number]
+    return {number: starts[number] for number in sorted(range(len(pieces)), key=starts.__getitem__)}
+
+
+def _leads(piece: Piece, cycles: Sequence[int], takes: Sequence[int]) -> dict[int, int]:
+    """Cycles that a piece can do before each of those that it depends on is over."""
+    leads = {} if piece.behind is None else {piece.behind: takes[piece.behind]}
+    return leads | {other: sum(cycles[:item]) for other, item in piece.before.items()}
 
 
 class _Queue:
