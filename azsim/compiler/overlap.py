@@ -10,9 +10,9 @@ those that it depends on.  Loops stay where they are; what stands between two of
   what has the longest way to the frame's end.
 
 The model knows engines and dependences, not queues; cycles come from `azsim.compiler.estimate`, so
-that another chip gets another order.  Transfers of two channels at once would take
-DRAM from each other, and open each other's rows anew where they share a bank, so that one waits for
-the other, unless the decoder holds it up.
+that another chip gets another order.  Transfers of two channels at once would take DRAM from each
+other, and open each other's rows anew where they share a bank, so that loads and stores wait for the
+transfer before them, unless the decoder holds that one up.
 """
 
 from __future__ import annotations
@@ -158,14 +158,14 @@ class _Tried:
         return self.starts[array[at]] >= free + _LEAST_GAIN
 
     def items(self) -> list[Item]:
-        """Items in order; transfers that fill DRAM wait for one another."""
+        """Items in order; loads and stores wait for the transfer before, weights for none."""
         result: list[Item] = []
         channel = None
         for number in self.starts:
             piece = self.pieces[number]
             if piece.fills_dram:
                 item, mine = piece.items[0], engine_of(piece.items[0])
-                if channel not in (None, mine):
+                if mine != "weight" and channel not in (None, mine):
                     item = replace(item, operands={**item.operands, f"wait_{channel}": 1})
                 result.append(item)
                 channel = mine
