@@ -11,8 +11,8 @@ those that it depends on.  Loops stay where they are; what stands between two of
 
 The model knows engines and dependences, not queues; cycles come from `azsim.compiler.estimate`, so
 that another chip gets another order.  Transfers of two channels at once would take DRAM from each
-other, and open each other's rows anew where they share a bank, so that loads and stores wait for the
-transfer before them, unless the decoder holds that one up.
+other, and open each other's rows anew where they share a bank, so that loads and stores wait for
+the transfer before them, unless the decoder holds that one up.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def fast_ends(case: DramCase, outstanding: int, fifo: int, banks: int) -> np.nda
         channel, np.zeros(count, np.int64), np.zeros(count, np.int64), np.concatenate(blocks),
         begins, np.zeros((count, 5), np.int64), first, bursts, np.zeros((0, 2), np.int64),
         np.full(count, -1, np.int64), offered * ticks,
-        np.ascontiguousarray(np.argsort(channel, kind="stable")), ticks, 1, count + 1, bus,
+        np.ascontiguousarray(np.argsort(channel, kind="stable")), ticks, 0, count + 1, bus,
         dispatch, start, end, np.zeros(3, np.int64),
     )  # fmt: skip
     return end // ticks
