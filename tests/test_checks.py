@@ -405,6 +405,12 @@ def test_windows_that_move_keep_clear_of_each_other() -> None:
     assert _found(text) == {}
     assert _unproved(text) == {}
     assert list(_found(text.replace("wait_load=2", "wait_load=3"))) == ["races"]
+    # A branch that can be decided is, before any loop is written out.
+    branching = text.replace("halt", "branch target=last\nvector_fill dst=v2\nlast:\nhalt")
+    assert _found(branching) == {}
+    assert _unproved(branching) == {}
+    racing = branching.replace("wait_load=2", "wait_load=3")
+    assert list(_found(racing)) == ["races"]
     # Too long to be written out: what it takes is said, not passed over.
     long = text.replace("count=20", "count=30000")
     large = chip(activation_sram__bytes=1 << 20)

@@ -328,8 +328,13 @@ def _moving_loops(subject: Subject, pairs: Sequence[_Pair]) -> set[int]:
 
 
 def _written_out(subject: Subject, loops: set[int]) -> Subject | None:
-    """The program with some loops written out; None if that is too long."""
+    """The program with some loops written out; None if that is too long.
+
+    None as well where it branches: targets would be those of the program as it was.
+    """
     program = subject.program
+    if any(instruction.mnemonic == "branch" for instruction in program.instructions):
+        return None
     kept: list[int] = []
     open_loops: list[tuple[int, int]] = []  # the loop, where its body begins in `kept`
     for index, instruction in enumerate(program.instructions):
