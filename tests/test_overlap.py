@@ -18,12 +18,13 @@ from azsim.compiler import overlap as overlap_module
 from azsim.compiler.allocate import allocate
 from azsim.compiler.compile import compile_graph
 from azsim.compiler.estimate import Estimator
+from azsim.compiler.expansion import Expansion
 from azsim.compiler.fuse import fuse
+from azsim.compiler.list_schedule import Piece, list_schedule, program_order
 from azsim.compiler.lower import lower
 from azsim.compiler.narrow import narrow
-from azsim.compiler.overlap import Piece, list_schedule, program_order
 from azsim.compiler.pieces import Cut, cut_elementwise, cut_product, cut_quantize
-from azsim.compiler.schedule import Item, Schedule, accesses
+from azsim.compiler.schedule import Item, Schedule, Storage, accesses
 from azsim.compiler.tile import Plan
 from azsim.compiler.trim import trim
 from azsim.errors import InputError
@@ -324,11 +325,11 @@ def test_a_block_that_is_read_as_it_is_stays_whole(monkeypatch: pytest.MonkeyPat
 
 def _expanded(items: Sequence[Item], **num_elements: int) -> list[Item]:
     storages = {
-        name: overlap_module.Storage(name, "activation", "i8" if name == "codes" else "f32", 4 * n)
+        name: Storage(name, "activation", "i8" if name == "codes" else "f32", 4 * n)
         for name, n in num_elements.items()
     }
     estimator = Estimator(compress(_late_input()), Plan({}, {}, frozenset(), 0, 0), {}, AZ1)
-    expansion = overlap_module._Expansion(storages, estimator, is_fixed=False)
+    expansion = Expansion(storages, estimator, is_fixed=False)
     for item in items:
         expansion.add((item,), Cut())
     return [item for piece in expansion.pieces for item in piece.items]

@@ -19,27 +19,16 @@ from __future__ import annotations
 
 import bisect
 import collections
-import heapq
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from azsim.compiler.estimate import Estimator, engine_of, view_of
-from azsim.compiler.pieces import (
-    ELEMENTWISE,
-    Cut,
-    buffer_bounds,
-    cut_elementwise,
-    cut_product,
-    cut_quantize,
-    local_bounds,
-    product_bounds,
-)
+from azsim.compiler.estimate import Estimator, engine_of
+from azsim.compiler.expansion import Expansion
+from azsim.compiler.list_schedule import Piece, list_schedule, program_order
+from azsim.compiler.pieces import Cut
 from azsim.compiler.schedule import Item, Repeat, Schedule, Storage, accesses, walk
 from azsim.hardware.description import Hardware
-from azsim.machine.view import ELEMENT_BITS
 from azsim.ops.lowering import Access
 
 __all__ = ["overlap"]
@@ -48,38 +37,6 @@ _MAX_SEARCHED = 400  # items; longer programs are put in order as they are, by r
 _MAX_WORK = 20_000  # pieces that a search may put in order, those of all tries together
 _SUM_STEP = 32  # a multiple of any array's window, in whole bytes
 _LEAST_GAIN = 2  # cycles that a cut has to save
-_CHANNELS = ("weight", "load", "store")
-_PEAK_WRITERS = ("load", "mac_drain", "vector_unary", "vector_copy")
-
-
-@dataclass
-class Piece:
-    """Items that one engine carries out one after another.
-
-    Attributes
-    ----------
-    items : list of Item
-    unit : int
-        What it is a piece of.
-    engine : str
-    fills_dram : bool
-        Whether it keeps DRAM busy, so that no other such piece runs beside it.
-    before : dict of int to int
-        Pieces that have to be over, and the item of this one before which they have to.
-    behind : int or None
-        Piece that has to have begun: the load that waits for the frame, with the sequencer.
-    """
-
-    items: list[Item]
-    unit: int
-    engine: str
-    fills_dram: bool
-    before: dict[int, int] = field(default_factory=dict)
-    behind: int | None = None
-
-    def needs(self, number: int, item: int) -> None:
-        """Note that a piece has to be over before an item."""
-        self.before[number] = min(item, self.before.get(number, item))
 
 
 def overlap(
@@ -87,7 +44,19 @@ def overlap(
 ) -> Schedule:
     """Cut and reorder the body of the frame loop; with a single frame, all that there is.
 
-    With `by_layer` no item leaves its layer, so that less is alive at a time.
+    Parameters
+    ----------
+    schedule : Schedule
+    estimator : Estimator
+    hardware : Hardware
+    by_layer : bool
+        Let no item leave its layer, so that less is alive at a time.
+
+    Returns
+    -------
+    Schedule
+        With the storages of peaks, and with `held`: what another storage in the same place would
+        make wait.
     """
     if schedule.frames > 1:
         before = sum(1 for _ in walk(schedule.startup))
@@ -229,7 +198,7 @@ class _Stretch:
         return best.items(), best.held(), work
 
     def _tried(self, cuts: Mapping[int, Cut], estimator: Estimator) -> _Tried:
-        expansion = _Expansion(self.storages, None if self._is_long else estimator, self._is_fixed)
+        expansion = Expansion(self.storages, None if self._is_long else estimator, self._is_fixed)
         ahead = {
             self._quantizers[number]: (self.units[number][0], cut)
             for number, cut in cuts.items()
@@ -343,331 +312,3 @@ def _quantizers(units: Sequence[tuple[Item, ...]]) -> dict[int, int]:
         if is_product and isinstance(source, Access) and source.buffer in last:
             found[number] = last[source.buffer]
     return found
-
-
-class _Expansion:
-    """Units cut into pieces, with what each piece depends on."""
-
-    def __init__(
-        self, storages: Mapping[str, Storage], estimator: Estimator | None, is_fixed: bool
-    ) -> None:
-        self.pieces: list[Piece] = []
-        self._unit = -1
-        self._estimator = estimator
-        self._is_fixed = is_fixed
-        self._last_of_array: int | None = None
-        self._arrival: int | None = None
-        self.storages: dict[str, Storage] = {}
-        self._known = storages
-        self._writers: dict[str, np.ndarray] = {}
-        self._readers: dict[str, list[tuple[int, int, int]]] = {}
-        self._bounds: dict[str, set[int]] = {}
-
-    def add(self, unit: tuple[Item, ...], cut: Cut, ahead: tuple[Item, Cut] | None = None) -> None:
-        """Add a unit's pieces.
-
-        Parameters
-        ----------
-        unit : tuple of Item
-        cut : Cut
-            Of a product.
-        ahead : (Item, Cut), optional
-            Of a quantization: the product that begins with some of its codes.
-        """
-        self._unit += 1
-        first = unit[0]
-        if len(unit) == 2 and first.mnemonic == "mac_matmul":
-            drain = unit[1]
-            target = drain.operands["dst"]
-            assert isinstance(target, Access)
-            for piece in cut_product(first, drain, cut):
-                self._put(piece)
-            self._bounds.setdefault(target.buffer, set()).update(product_bounds(target, cut))
-        elif first.mnemonic in ELEMENTWISE:
-            for item in self._following(first):
-                self._put([item])
-        elif first.mnemonic == "vector_quantize":
-            known = self._with_peaks(first)
-            for item in [known] if ahead is None else self._codes_first(known, *ahead):
-                self._put([item])
-        else:
-            self._put(list(unit))
-
-    # ---- cutting
-
-    def _following(self, item: Item) -> list[Item]:
-        """Pieces of element-wise work that follow the pieces of what it reads."""
-        target = item.operands["dst"]
-        assert isinstance(target, Access)
-        cuts: set[int] = set()
-        for name, access in accesses(item):
-            if name != "dst" and access.shape == target.shape:
-                cuts |= local_bounds(access, self._bounds.get(access.buffer, ()))
-        if not cuts:
-            return [item]
-        self._bounds.setdefault(target.buffer, set()).update(buffer_bounds(target, cuts))
-        return cut_elementwise(item, cuts)
-
-    def _codes_first(self, item: Item, product: Item, cut: Cut) -> list[Item]:
-        """Cut a quantization so that the codes that a product begins with come first."""
-        codes, target = product.operands["src"], item.operands["dst"]
-        scale = item.operands["scale"]
-        assert isinstance(codes, Access)
-        assert isinstance(target, Access)
-        assert isinstance(scale, Access)
-        if not (item.operands.get("static") or item.operands.get("use_peak") or scale.rows > 1):
-            return [item]  # a search for the scale is over all of it
-        length, step = (target.rows, target.row_stride) if target.rows > 1 else (target.cols, 1)
-        first, last = 0, length
-        for cols in (cut.inner, codes.cols):  # a first part may see padding only
-            begins = replace(codes, rows=cut.head or codes.rows, cols=cols or codes.cols)
-            low, high = _extent(begins, self._storage(codes.buffer))
-            first = max(0, (low - target.offset) // step)
-            last = min(length, -(-(high - target.offset) // step))
-            if first < last:
-                break
-        is_part = first < last and (first, last) != (0, length)
-        return cut_quantize(item, (first, last)) if is_part else [item]
-
-    def _with_peaks(self, item: Item) -> Item:
-        """Let the writers of what is quantized find its largest magnitude, if all can."""
-        source, scale = item.operands["src"], item.operands["scale"]
-        assert isinstance(source, Access)
-        assert isinstance(scale, Access)
-        if item.operands.get("static") or scale.rows != 1 or source.buffer not in self._writers:
-            return item
-        if view_of(source, self._storage(source.buffer)).shows_twice:
-            return item  # counting would not tell that it shows all that a writer wrote
-        numbers, counts = np.unique(self._elements(source), return_counts=True)
-        if numbers[0] < 0:
-            return item
-        writers: list[tuple[int, Item]] = []
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
-            writer = self.pieces[number].items[-1]
-            target = writer.operands["dst"]
-            assert isinstance(target, Access)
-            if (
-                writer.mnemonic not in _PEAK_WRITERS
-                or target.rows * target.cols != count
-                or "peak" in writer.operands
-            ):
-                return item
-            writers.append((number, writer))
-        writers = [entry for entry in writers if not self._is_repeated(entry, writers)]
-        name = f"{scale.buffer}#peak"
-        self.storages[name] = Storage(name, "activation", "f32", 4 * len(writers))
-        for index, (number, writer) in enumerate(writers):
-            peak = Access(name, index, 1, 1, 1, 1)
-            written = replace(writer, operands={**writer.operands, "peak": peak, "use_peak": 1})
-            self.pieces[number].items[-1] = written
-            self._window(peak)[:] = number
-        peaks = Access(name, 0, len(writers), 1, 1, 1)
-        return replace(item, operands={**item.operands, "peak": peaks, "use_peak": 1})
-
-    def _is_repeated(self, writer: tuple[int, Item], writers: Sequence[tuple[int, Item]]) -> bool:
-        """Whether a copy repeats what another of the writers wrote, as at a reflected edge."""
-        number, item = writer
-        source = item.operands["src"]
-        assert isinstance(source, Access)
-        origin = np.unique(self._elements(source)).tolist()
-        if item.mnemonic != "vector_copy" or len(origin) != 1:
-            return False
-        # What was written behind the copy is not what it copied.
-        return origin[0] < number and origin[0] in {other for other, _ in writers}
-
-    # ---- dependences
-
-    def _storage(self, buffer: str) -> Storage:
-        return self.storages[buffer] if buffer in self.storages else self._known[buffer]
-
-    def _place(self, buffer: str) -> str:
-        """What stands for a buffer: tiles that share a slot are one."""
-        slot = self._storage(buffer).slot
-        return buffer if slot is None else f"(slot {slot})"
-
-    def _window(self, access: Access) -> np.ndarray:
-        """Writers of a window's elements, in place (of the whole buffer outside the SRAM)."""
-        storage, place = self._storage(access.buffer), self._place(access.buffer)
-        if storage.space != "activation":
-            return self._writers.setdefault(place, np.full((1, 1), -1, np.int32))
-        if place not in self._writers:
-            size = -(-storage.size_bytes * 8 // ELEMENT_BITS[storage.dtype])
-            self._writers[place] = np.full(size, -1, np.int32)
-        marks = self._writers[place]
-        if access.advance:
-            return marks.reshape(1, -1)
-        if access.rows == 1 and access.col_stride == 1:
-            return marks[access.offset : access.offset + access.cols]
-        step = marks.itemsize
-        strides = (step * access.row_stride, step * access.col_stride)
-        return np.ndarray(access.shape, marks.dtype, marks, step * access.offset, strides)
-
-    def _elements(self, access: Access) -> np.ndarray:
-        return np.ascontiguousarray(self._window(access)).reshape(-1)
-
-    def _fills_dram(self, item: Item) -> bool:
-        """Transfers do, but for those whose decoder leaves DRAM time for others."""
-        is_transfer = engine_of(item) in _CHANNELS
-        slow = self._estimator is not None and self._estimator.is_decoded_slowly(item)
-        return is_transfer and not slow
-
-    def _put(self, items: list[Item]) -> None:
-        """Append a piece with its dependences."""
-        number = len(self.pieces)
-        piece = Piece(items, self._unit, engine_of(items[0]), self._fills_dram(items[0]))
-        self.pieces.append(piece)
-        if piece.engine == "mac" and self._is_fixed:
-            if self._last_of_array is not None:
-                piece.needs(self._last_of_array, 0)
-            self._last_of_array = number
-        if piece.engine != "weight":  # weights do not wait for a frame
-            piece.behind = self._arrival
-        if any(item.operands.get("paced") for item in items):
-            self._arrival = number
-        for at, item in enumerate(items):
-            for name, access in accesses(item):
-                if self._storage(access.buffer).space == "dram":
-                    continue
-                for writer in _distinct(self._window(access)):
-                    if 0 <= writer != number:
-                        piece.needs(writer, at)
-                place = self._place(access.buffer)
-                low, high = _extent(access, self._storage(access.buffer))
-                readers = self._readers.setdefault(place, [])
-                if _writes(item, name):
-                    for reader, first, last in readers:
-                        if reader != number and first < high and low < last:
-                            piece.needs(reader, at)
-                    self._window(access)[:] = number
-                else:
-                    readers.append((number, low, high))
-
-
-def _distinct(marks: np.ndarray) -> list[int]:
-    least, most = int(marks.min()), int(marks.max())
-    return [least] if least == most else np.unique(marks).tolist()
-
-
-def _writes(item: Item, name: str) -> bool:
-    if name == "scale":
-        return item.mnemonic == "vector_quantize" and not item.operands.get("static")
-    if name == "peak":
-        return item.mnemonic != "vector_quantize"
-    return name == "dst"
-
-
-def _extent(access: Access, storage: Storage) -> tuple[int, int]:
-    if storage.space != "activation" or access.advance:
-        return 0, 1 << 62
-    corners = [
-        access.offset + row * access.row_stride + col * access.col_stride
-        for row in (0, access.rows - 1)
-        for col in (0, access.cols - 1)
-    ]
-    return min(corners), max(corners) + 1
-
-
-def list_schedule(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> dict[int, int]:
-    """When each piece begins, in that order, with engines that do one piece at a time.
-
-    Of the pieces that can begin at the earliest moment, the one with the longest way to the end
-    goes first.
-
-    Parameters
-    ----------
-    pieces : sequence of Piece
-    cycles : sequence of sequence of int
-        Of each piece's items.
-    """
-    takes = [sum(items) for items in cycles]
-    after: list[list[tuple[int, int]]] = [[] for _ in pieces]  # piece, cycles that it can do before
-    missing = [0] * len(pieces)
-    for number in range(len(pieces)):
-        leads = _leads(pieces[number], cycles[number], takes)
-        missing[number] = len(leads)
-        for other, lead in leads.items():
-            after[other].append((number, lead))
-    way = list(takes)
-    for number in range(len(pieces) - 1, -1, -1):
-        way[number] += max([0, *(way[other] - lead for other, lead in after[number])])
-    ready_at = [0] * len(pieces)
-    queues = {piece.engine: _Queue() for piece in pieces}
-    for number, count in enumerate(missing):
-        if not count:
-            queues[pieces[number].engine].add(0, -way[number], number)
-    starts: dict[int, int] = {}
-    dram_is_free = 0
-    while len(starts) < len(pieces):
-        heads = [head for queue in queues.values() if (head := queue.head()) is not None]
-        at, _, number = min(
-            (max(at, dram_is_free) if pieces[number].fills_dram else at, key, number)
-            for at, key, number in heads
-        )
-        piece = pieces[number]
-        queues[piece.engine].take(at + takes[number])
-        if piece.fills_dram:
-            dram_is_free = at + takes[number]
-        starts[number] = at
-        for other, lead in after[number]:
-            ready_at[other] = max(ready_at[other], at, at + takes[number] - lead)
-            missing[other] -= 1
-            if not missing[other]:
-                queues[pieces[other].engine].add(ready_at[other], -way[other], other)
-    return starts
-
-
-def program_order(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> dict[int, int]:
-    """When each piece begins if every engine keeps the order of the pieces; the earliest first.
-
-    Parameters and the value are those of `list_schedule`.
-    """
-    takes = [sum(items) for items in cycles]
-    free_at: dict[str, int] = {}
-    dram_is_free = 0
-    starts: list[int] = []
-    for number, piece in enumerate(pieces):
-        at = max(free_at.get(piece.engine, 0), dram_is_free if piece.fills_dram else 0)
-        for other, lead in _leads(piece, cycles[number], takes).items():
-            at = max(at, starts[other], starts[other] + takes[other] - lead)
-        starts.append(at)
-        free_at[piece.engine] = at + takes[number]
-        if piece.fills_dram:
-            dram_is_free = at + takes[number]
-    return {number: starts[number] for number in sorted(range(len(pieces)), key=starts.__getitem__)}
-
-
-def _leads(piece: Piece, cycles: Sequence[int], takes: Sequence[int]) -> dict[int, int]:
-    """Cycles that a piece can do before each of those that it depends on is over."""
-    leads = {} if piece.behind is None else {piece.behind: takes[piece.behind]}
-    return leads | {other: sum(cycles[:item]) for other, item in piece.before.items()}
-
-
-class _Queue:
-    """Pieces of an engine that nothing has to come before any more."""
-
-    def __init__(self) -> None:
-        self._free_at = 0
-        self._later: list[tuple[int, int, int]] = []  # ready, key, number
-        self._ready: list[tuple[int, int]] = []  # key, number; ready when the engine is free
-
-    def add(self, ready_at: int, key: int, number: int) -> None:
-        if ready_at <= self._free_at:
-            heapq.heappush(self._ready, (key, number))
-        else:
-            heapq.heappush(self._later, (ready_at, key, number))
-
-    def head(self) -> tuple[int, int, int] | None:
-        """When the next piece can begin, its key and number."""
-        if self._ready:
-            return self._free_at, *self._ready[0]
-        return self._later[0] if self._later else None
-
-    def take(self, end: int) -> None:
-        """Take the head, which ends at `end`."""
-        if self._ready:
-            heapq.heappop(self._ready)
-        else:
-            heapq.heappop(self._later)
-        self._free_at = end
-        while self._later and self._later[0][0] <= end:
-            heapq.heappush(self._ready, heapq.heappop(self._later)[1:])

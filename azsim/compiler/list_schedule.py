@@ -1,0 +1,152 @@
+"""List scheduling: pieces of work in an order in which engines wait little for one another.
+
+Contract: takes pieces with what each depends on and what it takes, gives when each begins, in the
+order in which they begin.  Every engine does one piece at a time, and so does DRAM with those that
+keep it busy; queues between the sequencer and the engines are not in the model.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from azsim.compiler.schedule import Item
+
+__all__ = ["Piece", "list_schedule", "program_order"]
+
+
+@dataclass
+class Piece:
+    """Items that one engine carries out one after another.
+
+    Attributes
+    ----------
+    items : list of Item
+    unit : int
+        What it is a piece of.
+    engine : str
+    fills_dram : bool
+        Whether it keeps DRAM busy, so that no other such piece runs beside it.
+    before : dict of int to int
+        Pieces that have to be over, and the item of this one before which they have to.
+    behind : int or None
+        Piece that has to have begun: the load that waits for the frame, with the sequencer.
+    """
+
+    items: list[Item]
+    unit: int
+    engine: str
+    fills_dram: bool
+    before: dict[int, int] = field(default_factory=dict)
+    behind: int | None = None
+
+    def needs(self, number: int, item: int) -> None:
+        """Note that a piece has to be over before an item."""
+        self.before[number] = min(item, self.before.get(number, item))
+
+
+def list_schedule(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> dict[int, int]:
+    """When each piece begins, in that order, with engines that do one piece at a time.
+
+    Of the pieces that can begin at the earliest moment, the one with the longest way to the end
+    goes first.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+    cycles : sequence of sequence of int
+        Of each piece's items.
+    """
+    takes = [sum(items) for items in cycles]
+    after: list[list[tuple[int, int]]] = [[] for _ in pieces]  # piece, cycles that it can do before
+    missing = [0] * len(pieces)
+    for number in range(len(pieces)):
+        leads = _leads(pieces[number], cycles[number], takes)
+        missing[number] = len(leads)
+        for other, lead in leads.items():
+            after[other].append((number, lead))
+    way = list(takes)
+    for number in range(len(pieces) - 1, -1, -1):
+        way[number] += max([0, *(way[other] - lead for other, lead in after[number])])
+    ready_at = [0] * len(pieces)
+    queues = {piece.engine: _Queue() for piece in pieces}
+    for number, count in enumerate(missing):
+        if not count:
+            queues[pieces[number].engine].add(0, -way[number], number)
+    starts: dict[int, int] = {}
+    dram_is_free = 0
+    while len(starts) < len(pieces):
+        heads = [head for queue in queues.values() if (head := queue.head()) is not None]
+        at, _, number = min(
+            (max(at, dram_is_free) if pieces[number].fills_dram else at, key, number)
+            for at, key, number in heads
+        )
+        piece = pieces[number]
+        queues[piece.engine].take(at + takes[number])
+        if piece.fills_dram:
+            dram_is_free = at + takes[number]
+        starts[number] = at
+        for other, lead in after[number]:
+            ready_at[other] = max(ready_at[other], at, at + takes[number] - lead)
+            missing[other] -= 1
+            if not missing[other]:
+                queues[pieces[other].engine].add(ready_at[other], -way[other], other)
+    return starts
+
+
+def program_order(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> dict[int, int]:
+    """When each piece begins if every engine keeps the order of the pieces; the earliest first.
+
+    Parameters and the value are those of `list_schedule`.
+    """
+    takes = [sum(items) for items in cycles]
+    free_at: dict[str, int] = {}
+    dram_is_free = 0
+    starts: list[int] = []
+    for number, piece in enumerate(pieces):
+        at = max(free_at.get(piece.engine, 0), dram_is_free if piece.fills_dram else 0)
+        for other, lead in _leads(piece, cycles[number], takes).items():
+            at = max(at, starts[other], starts[other] + takes[other] - lead)
+        starts.append(at)
+        free_at[piece.engine] = at + takes[number]
+        if piece.fills_dram:
+            dram_is_free = at + takes[number]
+    return {number: starts[number] for number in sorted(range(len(pieces)), key=starts.__getitem__)}
+
+
+def _leads(piece: Piece, cycles: Sequence[int], takes: Sequence[int]) -> dict[int, int]:
+    """Cycles that a piece can do before each of those that it depends on is over."""
+    leads = {} if piece.behind is None else {piece.behind: takes[piece.behind]}
+    return leads | {other: sum(cycles[:item]) for other, item in piece.before.items()}
+
+
+class _Queue:
+    """Pieces of an engine that nothing has to come before any more."""
+
+    def __init__(self) -> None:
+        self._free_at = 0
+        self._later: list[tuple[int, int, int]] = []  # ready, key, number
+        self._ready: list[tuple[int, int]] = []  # key, number; ready when the engine is free
+
+    def add(self, ready_at: int, key: int, number: int) -> None:
+        if ready_at <= self._free_at:
+            heapq.heappush(self._ready, (key, number))
+        else:
+            heapq.heappush(self._later, (ready_at, key, number))
+
+    def head(self) -> tuple[int, int, int] | None:
+        """When the next piece can begin, its key and number."""
+        if self._ready:
+            return self._free_at, *self._ready[0]
+        return self._later[0] if self._later else None
+
+    def take(self, end: int) -> None:
+        """Take the head, which ends at `end`."""
+        if self._ready:
+            heapq.heappop(self._ready)
+        else:
+            heapq.heappop(self._later)
+        self._free_at = end
+        while self._later and self._later[0][0] <= end:
+            heapq.heappush(self._ready, heapq.heappop(self._later)[1:])
