@@ -173,7 +173,7 @@ class Machine:
         self._region_by_name = {region.name: region for region in program.regions}
         self._region_of_view = program.region_of_view
         self._decoded: dict[tuple[int, int, int, int, int], Tile] = {}
-        self._resident: dict[int, _Resident] = {}
+        self._resident: dict[tuple[int, int, int], _Resident] = {}
         self._read: dict[bytes, Tile] = {}
         self._set: dict[int, tuple[View, np.ndarray | None, Region | None, int]] = {}
         self._shape_number: dict[tuple[View, str | None], int] = {}
@@ -327,17 +327,17 @@ class Machine:
                 array[row * pitch : row * pitch + packed.shape[1]] = packed[row]
         low, high = target.extent()
         self.forget("weight", low, high)
-        self._resident[target.addr] = _Resident(target, tile, low, high)
+        self._resident[_place(target)] = _Resident(target, tile, low, high)
 
     def resident_tile(self, source: View, number: int, index: int) -> Tile:
         """Return the tile that a weight view shows, unpacked from SRAM if need be."""
         array = self.array(number, index)
-        known = self._resident.get(source.addr)
+        known = self._resident.get(_place(source))
         if known is not None and (known.view is source or known.view == source):
             return known.tile
         codes = unpack(array, source)
         tile = Tile(codes, _digest(codes), b"")
-        self._resident[source.addr] = _Resident(source, tile, *source.extent())
+        self._resident[_place(source)] = _Resident(source, tile, *source.extent())
         return tile
 
     def place_block(self, source: View, dst: int, src: int, index: int) -> None:
@@ -353,7 +353,7 @@ class Machine:
     def block_tile(self, source: View, number: int, index: int) -> Tile:
         """Return the tile of the block that a weight view shows, decoded from SRAM if need be."""
         array = self.array(number, index)
-        known = self._resident.get(source.addr)
+        known = self._resident.get(_place(source))
         if known is not None and (known.view is source or known.view == source):
             return known.tile
         window = array.tobytes()
@@ -365,7 +365,7 @@ class Machine:
                 raise CodecError(
                     f"instruction {index}: block at weight SRAM {source.addr:#x}: {error}"
                 ) from error
-        self._resident[source.addr] = _Resident(source, tile, *source.extent())
+        self._resident[_place(source)] = _Resident(source, tile, *source.extent())
         return tile
 
     def _decode_at_read(self, encoded: bytes) -> Tile:
@@ -390,12 +390,17 @@ class Machine:
                 del self._decoded[key]
         elif space == "weight" and self._resident:
             stale = [
-                addr
-                for addr, entry in self._resident.items()
+                place
+                for place, entry in self._resident.items()
                 if entry.low < high and low < entry.high
             ]
-            for addr in stale:
-                del self._resident[addr]
+            for place in stale:
+                del self._resident[place]
+
+
+def _place(view: View) -> tuple[int, int, int]:
+    """Where a tile is remembered: parts of one may begin where it does."""
+    return view.addr, view.rows, view.cols
 
 
 def _digest(codes: np.ndarray) -> str:
