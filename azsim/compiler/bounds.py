@@ -30,13 +30,12 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from azsim.compiler.critical_path import (
-    binary_cycles,
     critical_path,
     flat_steps,
     frame_path,
+    group_cycles,
     layer_paths,
     transfer_cycles,
-    unary_cycles,
 )
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.loading import load_cycles
@@ -50,15 +49,10 @@ from azsim.ir import CompressedGraph
 from azsim.isa.program import Stream
 from azsim.machine.engines.mac import MatmulCycles, block_cycles, geometry
 from azsim.ops.lowering import (
-    Binary,
-    Copy,
-    Fill,
     Loop,
     Lowering,
     Matmul,
-    Quantize,
     Step,
-    Unary,
 )
 
 __all__ = ["EngineBounds", "engine_bounds"]
@@ -171,7 +165,7 @@ def engine_bounds(
     array_cycles = _array_cycles(lowering, plan, hardware, stream.frames, measured_array_cycles)
     for layer, outer in lowering.steps:
         for step, times in flat_steps([outer], stream.frames):
-            of(layer).vector_cycles += _vector_groups(step, hardware) * times
+            of(layer).vector_cycles += _vector_cycles(step, hardware) * times
             if isinstance(step, Matmul):
                 drained = step.dst.rows * step.dst.cols / hardware.mac.drain_lanes
                 of(layer).mac_cycles += (array_cycles(step) + drained) * times
@@ -361,15 +355,7 @@ def _row_cycles(
     )
 
 
-def _vector_groups(step: Step, hardware: Hardware) -> float:
-    vector = hardware.vector
-    match step:
-        case Unary(function, dst, _):
-            return dst.rows * dst.cols / vector.lanes * unary_cycles(function, hardware)
-        case Binary(function, dst):
-            return dst.rows * dst.cols / vector.lanes * binary_cycles(function, hardware)
-        case Copy(dst) | Fill(dst):
-            return dst.rows * dst.cols / vector.lanes
-        case Quantize(dst):  # the writers of what is quantized may find its largest magnitude
-            return dst.rows * dst.cols / vector.lanes * vector.divide_cycles
-    return 0.0
+def _vector_cycles(step: Step, hardware: Hardware) -> float:
+    if isinstance(step, Loop | Matmul):
+        return 0.0
+    return step.dst.rows * step.dst.cols / hardware.vector.lanes * group_cycles(step, hardware)

@@ -35,13 +35,12 @@ from azsim.ops.lowering import (
 )
 
 __all__ = [
-    "binary_cycles",
     "critical_path",
     "flat_steps",
     "frame_path",
+    "group_cycles",
     "layer_paths",
     "transfer_cycles",
-    "unary_cycles",
 ]
 
 _TABLE_FUNCTIONS = ("sigmoid", "tanh", "exp")
@@ -57,16 +56,24 @@ def flat_steps(steps: Sequence[Step], times: int) -> Iterator[tuple[Step, int]]:
             yield step, times
 
 
-def unary_cycles(function: str, hardware: Hardware) -> int:
-    """Cycles that the vector engine needs for a group of elements."""
-    if function in _TABLE_FUNCTIONS:
-        return hardware.vector.table_cycles
-    return hardware.vector.divide_cycles if function == "sqrt" else 1
+def group_cycles(step: Step, hardware: Hardware) -> int:
+    """Cycles that the vector engine needs for a group of a step's elements; 0 for a product.
 
-
-def binary_cycles(function: str, hardware: Hardware) -> int:
-    """Cycles that the vector engine needs for a group of elements."""
-    return hardware.vector.divide_cycles if function == "div" else 1
+    The search for a dynamic scale is not counted: those who write what is quantized may do it.
+    """
+    vector = hardware.vector
+    match step:
+        case Unary(function):
+            if function in _TABLE_FUNCTIONS:
+                return vector.table_cycles
+            return vector.divide_cycles if function == "sqrt" else 1
+        case Binary(function):
+            return vector.divide_cycles if function == "div" else 1
+        case Quantize():
+            return vector.divide_cycles
+        case Copy() | Fill():
+            return 1
+    return 0
 
 
 def _segments(weight: CompressedWeight) -> Iterator[tuple[int, int]]:
@@ -77,17 +84,13 @@ def _least_cycles(step: Step, compressed: CompressedGraph, hardware: Hardware) -
     """Latency of a step cut to its smallest legal tile."""
     vector, mac = hardware.vector, hardware.mac
     match step:
-        case Unary(function):
-            return vector.pipeline_cycles + unary_cycles(function, hardware)
-        case Binary(function):
-            return vector.pipeline_cycles + binary_cycles(function, hardware)
-        case Copy() | Fill():
-            return vector.pipeline_cycles + 1
+        case Unary() | Binary() | Copy() | Fill():
+            return vector.pipeline_cycles + group_cycles(step, hardware)
         case Quantize(dst, _, scale, static):
             # The largest element is known only after all that share a scale were seen.
             shared = dst.rows * dst.cols // scale.rows
             search = 0 if static else vector.pipeline_cycles + -(-shared // vector.lanes)
-            return search + vector.pipeline_cycles + vector.divide_cycles
+            return search + vector.pipeline_cycles + group_cycles(step, hardware)
         case Matmul():
             weight = compressed.weights[step.weight]
             shape = geometry(mac, element_width(weight.bits), weight.activation_bits)
@@ -249,29 +252,23 @@ class _Frame:
 
     def _step(self, step: Step, begin: float, ready: float) -> _When:
         vector, mac = self._hardware.vector, self._hardware.mac
-        match step:
-            case Matmul(dst=dst):
-                work = self._array_cycles(step) + dst.rows * dst.cols / mac.drain_lanes
-                self._begins["mac"].append((begin, work))
-                through = 2 * mac.pipeline_cycles
-                least = _least_cycles(step, self._lowering.compressed, self._hardware)
-                return _When(begin + least, max(ready + through + 2, begin + through + work))
-            case Quantize(dst, _, scale, static):
-                each = vector.divide_cycles
-                shared = dst.cols if scale.rows > 1 else 1  # of a row, if its scale is its own
-                if not static:
-                    begin = begin if scale.rows > 1 else ready
-                    search = vector.pipeline_cycles + -(-shared // vector.lanes)
-                    begin, ready = begin + search, ready + vector.pipeline_cycles + 1
-            case Unary(function, dst):
-                each = unary_cycles(function, self._hardware)
-            case Binary(function, dst):
-                each = binary_cycles(function, self._hardware)
-            case Copy(dst) | Fill(dst):
-                each = 1
-            case _:
-                raise AssertionError(step)
-        work = dst.rows * dst.cols / vector.lanes * each
+        if isinstance(step, Matmul):
+            dst = step.dst
+            work = self._array_cycles(step) + dst.rows * dst.cols / mac.drain_lanes
+            self._begins["mac"].append((begin, work))
+            through = 2 * mac.pipeline_cycles
+            least = _least_cycles(step, self._lowering.compressed, self._hardware)
+            return _When(begin + least, max(ready + through + 2, begin + through + work))
+        assert not isinstance(step, Loop)
+        if isinstance(step, Quantize) and not step.static:
+            # A scale of its own needs its row; one that all share needs all, the last to come last.
+            has_own = step.scale.rows > 1
+            shared = step.dst.cols if has_own else 1
+            search = vector.pipeline_cycles + -(-shared // vector.lanes)
+            begin = (begin if has_own else ready) + search
+            ready += vector.pipeline_cycles + 1
+        each = group_cycles(step, self._hardware)
+        work = step.dst.rows * step.dst.cols / vector.lanes * each
         self._begins["vector"].append((begin, work))
         through = vector.pipeline_cycles
         return _When(begin + through + each, max(ready + through + each, begin + through + work))

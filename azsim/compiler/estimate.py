@@ -103,7 +103,7 @@ class Estimator:
         name = source.buffer.removesuffix(BLOCK_SUFFIX)
         return self._of_load(name)[1] > self._dram_cycles(source.rows * source.cols)
 
-    def tile_of(self, access: Access) -> Tile:
+    def _tile_of(self, access: Access) -> Tile:
         """Tile that a window into weight SRAM shows, in a slot or not."""
         return self._tiles[access.buffer.partition("@")[0]]
 
@@ -112,7 +112,7 @@ class Estimator:
         assert isinstance(source, Access)
         assert isinstance(window, Access)
         mac = self._hardware.mac
-        tile = self.tile_of(window)
+        tile = self._tile_of(window)
         is_read = tile.weight in self._plan.read
         row, col = (0, 0) if is_read else divmod(window.offset, max(1, window.row_stride))
         key = (tile.name, row, window.rows, col, source.cols)
@@ -136,7 +136,7 @@ class Estimator:
         source, window = item.operands["src"], item.operands["src2"]
         assert isinstance(source, Access)
         assert isinstance(window, Access)
-        weight = self._compressed.weights[self.tile_of(window).weight]
+        weight = self._compressed.weights[self._tile_of(window).weight]
         shape = geometry(self._hardware.mac, element_width(weight.bits), weight.activation_bits)
         per_window = shape.window * self._density(weight.name) * shape.halves / shape.macs
         windows = -(-source.cols // shape.window) * -(-window.rows // shape.lanes)

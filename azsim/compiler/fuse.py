@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from azsim.arith import DRAIN_FUNCTIONS, TABLE_FUNCTIONS
-from azsim.compiler.critical_path import binary_cycles, flat_steps, unary_cycles
+from azsim.compiler.critical_path import flat_steps, group_cycles
 from azsim.compiler.tile import element_width
 from azsim.compiler.windows import all_windows, elements, inner_steps, step_windows
 from azsim.hardware.description import Hardware
@@ -27,8 +27,6 @@ from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.ops.lowering import (
     Access,
     Binary,
-    Copy,
-    Fill,
     Loop,
     Lowering,
     Matmul,
@@ -55,21 +53,13 @@ def fuse(lowering: Lowering, hardware: Hardware) -> Lowering:
 
 def vector_cycles(steps: Sequence[Step], hardware: Hardware) -> float:
     """Cycles that the vector engine needs for steps, pipelines always full."""
-    lanes, divide = hardware.vector.lanes, hardware.vector.divide_cycles
     total = 0.0
     for step, times in flat_steps(steps, 1):
-        match step:
-            case Unary(function):
-                each = unary_cycles(function, hardware)
-            case Binary(function):
-                each = binary_cycles(function, hardware)
-            case Quantize():
-                each = divide + (not step.static)
-            case Copy() | Fill():
-                each = 1
-            case _:
-                continue
-        total += times * step.dst.rows * step.dst.cols / lanes * each
+        if isinstance(step, Loop | Matmul):
+            continue
+        search = isinstance(step, Quantize) and not step.static
+        each = group_cycles(step, hardware) + search
+        total += times * step.dst.rows * step.dst.cols / hardware.vector.lanes * each
     return total
 
 

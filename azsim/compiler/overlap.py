@@ -176,13 +176,9 @@ class _Stretch:
         """
         cuts: dict[int, Cut] = {}
         best = self._tried(cuts, estimator)
-        for _, unit, of_end in itertools.product(range(2), range(len(self.units)), (False, True)):
-            if (
-                self._is_long
-                or work < 0
-                or not self._is_cuttable(unit)
-                or not best.waits(unit, after=of_end)
-            ):
+        products = [] if self._is_long else list(filter(self._is_cuttable, range(len(self.units))))
+        for _, unit, of_end in itertools.product(range(2), products, (False, True)):
+            if work < 0 or not best.waits(unit, after=of_end):
                 continue
             known = cuts.get(unit, Cut())
             options = self._ends(unit, hardware) if of_end else self._begins(unit)
