@@ -35,6 +35,7 @@ from azsim.compiler.critical_path import (
     frame_path,
     group_cycles,
     layer_paths,
+    step_elements,
     transfer_cycles,
 )
 from azsim.compiler.encode import encode_tiles
@@ -52,8 +53,11 @@ from azsim.ops.lowering import (
     Loop,
     Lowering,
     Matmul,
+    Product,
     Step,
+    Vector,
 )
+from azsim.ops.steps import ELEMENT_BYTES
 
 __all__ = ["EngineBounds", "engine_bounds"]
 
@@ -166,7 +170,14 @@ def engine_bounds(
     for layer, outer in lowering.steps:
         for step, times in flat_steps([outer], stream.frames):
             of(layer).vector_cycles += _vector_cycles(step, hardware) * times
-            if isinstance(step, Matmul):
+            if isinstance(step, Vector) and step.mnemonic == "load_gather":
+                size = (
+                    step.dst.rows
+                    * step.dst.cols
+                    * ELEMENT_BYTES[lowering.buffers[step.dst.buffer].dtype]
+                )
+                of(layer).add_bytes(size * times)
+            if isinstance(step, Matmul | Product):
                 drained = step.dst.rows * step.dst.cols / hardware.mac.drain_lanes
                 of(layer).mac_cycles += (array_cycles(step) + drained) * times
     whole = _Work(
@@ -195,8 +206,38 @@ def _array_cycles(
     hardware: Hardware,
     frames: int,
     measured: Mapping[str, float],
-) -> Callable[[Matmul], float]:
+) -> Callable[[Matmul | Product], float]:
     """How long the array takes for one run of a product, its inputs ready."""
+    of_weight = _weight_cycles(lowering, plan, hardware, frames, measured)
+
+    def cycles(step: Matmul | Product) -> float:
+        if isinstance(step, Matmul):
+            return of_weight(step)
+        return _computed_cycles(step, lowering.buffers[step.codes.buffer].dtype, hardware)
+
+    return cycles
+
+
+def _computed_cycles(step: Product, dtype: str, hardware: Hardware) -> float:
+    """The least that the array takes for computed codes; where it skips zeros, all may be some."""
+    shape = geometry(hardware.mac, 8, 16 if dtype == "i16" else 8)
+    (rows, outputs), inner = step.dst.shape, step.codes.cols
+    if shape.is_outer:
+        columns = 0 if shape.skip_activations else inner
+        return float(rows * columns)
+    skips = hardware.mac.zero_skip != "none"
+    at_a_time = shape.window if skips else shape.macs / shape.halves
+    return rows * -(-outputs // shape.lanes) * math.ceil(inner / at_a_time)
+
+
+def _weight_cycles(
+    lowering: Lowering,
+    plan: Plan,
+    hardware: Hardware,
+    frames: int,
+    measured: Mapping[str, float],
+) -> Callable[[Matmul], float]:
+    """`_array_cycles` of products with weights."""
     if hardware.mac.zero_skip not in ("activations", "both"):
         row_cycles = functools.cache(
             lambda weight: _row_cycles(weight, plan, lowering.compressed, hardware)
@@ -356,6 +397,4 @@ def _row_cycles(
 
 
 def _vector_cycles(step: Step, hardware: Hardware) -> float:
-    if isinstance(step, Loop | Matmul):
-        return 0.0
-    return step.dst.rows * step.dst.cols / hardware.vector.lanes * group_cycles(step, hardware)
+    return step_elements(step) / hardware.vector.lanes * group_cycles(step, hardware)

@@ -182,7 +182,9 @@ def compile_graph(
     plan = after("residency", choose_residents(cuts, hardware, stream.frames))
     compressed = after("select", select_codecs(folded.compressed, plan, hardware))
     blocks = after("encode", encode_tiles(compressed, plan, hardware))
-    schedule = after("order", order(lowering, plan, parameters, blocks, stream.frames, state))
+    accumulators = hardware.mac.accumulators
+    ordered = order(lowering, plan, parameters, blocks, stream.frames, state, accumulators)
+    schedule = after("order", ordered)
     check_windows(schedule)
     schedule = after("prefetch", prefetch(schedule))
     estimator = Estimator(compressed, plan, blocks, hardware)

@@ -29,10 +29,13 @@ from azsim.ops.lowering import (
     Loop,
     Lowering,
     Matmul,
+    Product,
     Quantize,
     Step,
     Unary,
+    Vector,
 )
+from azsim.ops.steps import moved_windows, reads, writes
 
 __all__ = [
     "critical_path",
@@ -40,6 +43,7 @@ __all__ = [
     "frame_path",
     "group_cycles",
     "layer_paths",
+    "step_elements",
     "transfer_cycles",
 ]
 
@@ -73,7 +77,43 @@ def group_cycles(step: Step, hardware: Hardware) -> int:
             return vector.divide_cycles
         case Copy() | Fill():
             return 1
+        case Vector(mnemonic, operands):
+            return _instruction_cycles(mnemonic, operands, hardware)
     return 0
+
+
+def _instruction_cycles(
+    mnemonic: str, operands: Mapping[str, Access | int | float | str], hardware: Hardware
+) -> int:
+    """Cycles of a group of elements in all passes of an instruction, its pipeline not counted."""
+    vector = hardware.vector
+    match mnemonic:
+        case "load_gather":
+            return 0
+        case "vector_softmax":
+            return 1 + vector.table_cycles + vector.divide_cycles
+        case "vector_norm":
+            return (2 if operands["norm"] == "layer_norm" else 1) + vector.divide_cycles
+        case "vector_top_k":
+            window = operands["dst"]
+            return window.cols if isinstance(window, Access) else 1
+        case "vector_unary" if operands["function"] in _TABLE_FUNCTIONS:
+            return vector.table_cycles
+        case "vector_unary" | "vector_binary" if operands["function"] in ("sqrt", "div"):
+            return vector.divide_cycles
+    return 1
+
+
+def step_elements(step: Step) -> int:
+    """Elements that the vector engine goes through in each pass of a step; 0 for other engines."""
+    if isinstance(step, Loop | Matmul | Product):
+        return 0
+    source = step.operands.get("src") if isinstance(step, Vector) else None
+    if not isinstance(source, Access) or (isinstance(step, Vector) and "indices" in step.operands):
+        moved = source if isinstance(step, Vector) and step.mnemonic == "vector_scatter" else None
+        window = moved if isinstance(moved, Access) else step.dst
+        return window.rows * window.cols
+    return max(step.dst.rows * step.dst.cols, source.rows * source.cols)
 
 
 def _segments(weight: CompressedWeight) -> Iterator[tuple[int, int]]:
@@ -84,7 +124,9 @@ def _least_cycles(step: Step, compressed: CompressedGraph, hardware: Hardware) -
     """Latency of a step cut to its smallest legal tile."""
     vector, mac = hardware.vector, hardware.mac
     match step:
-        case Unary() | Binary() | Copy() | Fill():
+        case Vector("load_gather"):
+            return transfer_cycles(hardware)
+        case Unary() | Binary() | Copy() | Fill() | Vector():
             return vector.pipeline_cycles + group_cycles(step, hardware)
         case Quantize(dst, _, scale, static):
             # The largest element is known only after all that share a scale were seen.
@@ -100,6 +142,9 @@ def _least_cycles(step: Step, compressed: CompressedGraph, hardware: Hardware) -
             elif not shape.skip_activations:
                 windows = weight.codes.shape[1]
             return mac.pipeline_cycles + windows + mac.pipeline_cycles + 1
+        case Product(codes=codes):
+            windows = -(-codes.cols // mac.window) if mac.dataflow == "inner" else 1
+            return mac.pipeline_cycles + windows + mac.pipeline_cycles + 1
     return 0
 
 
@@ -110,22 +155,6 @@ def _extent(access: Access) -> tuple[int, int]:
         for col in (0, access.cols - 1)
     ]
     return min(corners), max(corners) + 1
-
-
-def _reads_and_writes(step: Step) -> tuple[list[Access], list[Access]]:
-    match step:
-        case Copy(dst, src) | Unary(_, dst, src):
-            return [src], [dst]
-        case Fill(dst):
-            return [], [dst]
-        case Binary(_, dst, left, right):
-            return [left, right], [dst]
-        case Quantize(dst, src, scale, static):
-            return [src, scale] if static else [src], [dst] if static else [dst, scale]
-        case Matmul():
-            reads = [step.codes, step.scale] + ([step.dst] if step.accumulate else [])
-            return reads, [step.dst]
-    return [], []
 
 
 def _unrolled(steps: Sequence[Step], at: Mapping[int, int]) -> Iterator[Step]:
@@ -142,10 +171,7 @@ def _placed(step: Step, at: Mapping[int, int]) -> Step:
         moved = sum(step * at.get(loop, 0) for loop, step in access.advance.items())
         return replace(access, offset=access.offset + moved, advance={})
 
-    changes = {
-        name: place(value) for name, value in vars(step).items() if isinstance(value, Access)
-    }
-    return replace(step, **changes)
+    return moved_windows(step, place)
 
 
 class _Chain:
@@ -217,7 +243,7 @@ class _Frame:
         self,
         lowering: Lowering,
         hardware: Hardware,
-        array_cycles: Callable[[Matmul], float],
+        array_cycles: Callable[[Matmul | Product], float],
     ) -> None:
         self._lowering = lowering
         self._hardware = hardware
@@ -233,11 +259,11 @@ class _Frame:
     def run(self, steps: Iterable[Step]) -> None:
         """Take steps in order."""
         for step in steps:
-            reads, writes = _reads_and_writes(step)
-            begin = max((max(0.0, self._first.least(access)) for access in reads), default=0.0)
-            ready = max((max(0.0, self._last.read(access)) for access in reads), default=0.0)
+            read, written = list(reads(step)), list(writes(step))
+            begin = max((max(0.0, self._first.least(access)) for access in read), default=0.0)
+            ready = max((max(0.0, self._last.read(access)) for access in read), default=0.0)
             when = self._step(step, begin, ready)
-            for access in writes:
+            for access in written:
                 self.write(access, when)
 
     def end(self, accesses: Iterable[Access]) -> float:
@@ -252,7 +278,10 @@ class _Frame:
 
     def _step(self, step: Step, begin: float, ready: float) -> _When:
         vector, mac = self._hardware.vector, self._hardware.mac
-        if isinstance(step, Matmul):
+        if isinstance(step, Vector) and step.mnemonic == "load_gather":
+            once = transfer_cycles(self._hardware)
+            return _When(ready + once, ready + once)
+        if isinstance(step, Matmul | Product):
             dst = step.dst
             work = self._array_cycles(step) + dst.rows * dst.cols / mac.drain_lanes
             self._begins["mac"].append((begin, work))
@@ -268,7 +297,7 @@ class _Frame:
             begin = (begin if has_own else ready) + search
             ready += vector.pipeline_cycles + 1
         each = group_cycles(step, self._hardware)
-        work = step.dst.rows * step.dst.cols / vector.lanes * each
+        work = step_elements(step) / vector.lanes * each
         self._begins["vector"].append((begin, work))
         through = vector.pipeline_cycles
         return _When(begin + through + each, max(ready + through + each, begin + through + work))
@@ -278,7 +307,7 @@ def frame_path(
     lowering: Lowering,
     hardware: Hardware,
     state: Mapping[str, str],
-    array_cycles: Callable[[Matmul], float],
+    array_cycles: Callable[[Matmul | Product], float],
 ) -> int:
     """Least cycles of a frame from its arrival to its last result, whatever the order of its work.
 
@@ -330,11 +359,11 @@ def layer_paths(lowering: Lowering, hardware: Hardware, frames: int) -> dict[str
         chain, longest = _Chain(), 0.0
         if sum(times for _, times in flat_steps(own, 1)) <= _MAX_CHAIN_STEPS:
             for step in _unrolled(own, {}):
-                reads, writes = _reads_and_writes(step)
-                begin = max([0.0, *(chain.read(access) for access in reads)])
+                read, written = list(reads(step)), list(writes(step))
+                begin = max([0.0, *(chain.read(access) for access in read)])
                 end = begin + _least_cycles(step, lowering.compressed, hardware)
                 longest = max(longest, end)
-                for access in writes:
+                for access in written:
                     chain.write(access, end)
         paths[layer] = int(longest) * frames
     return paths
@@ -357,10 +386,10 @@ def critical_path(
             size = int(np.prod(view.shape, dtype=np.int64))
             chain.write(Access(view.buffer, view.offset, 1, size, 0, 1), 0.0)
         for step in steps:
-            reads, writes = _reads_and_writes(step)
-            begin = max((chain.read(access) for access in reads), default=-math.inf)
+            read, written = list(reads(step)), list(writes(step))
+            begin = max((chain.read(access) for access in read), default=-math.inf)
             if begin > -math.inf:
-                for access in writes:
+                for access in written:
                     chain.write(access, begin + _least_cycles(step, lowering.compressed, hardware))
         return chain
 

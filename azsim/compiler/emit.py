@@ -21,7 +21,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from azsim.compiler.allocate import Allocation
-from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Schedule, accesses, walk
+from azsim.compiler.schedule import (
+    FRAME_LOOP,
+    Item,
+    Repeat,
+    Schedule,
+    accesses,
+    is_written,
+    walk,
+)
 from azsim.errors import CompileError
 from azsim.isa.program import Instruction, Region
 from azsim.machine.view import ELEMENT_BITS, View
@@ -219,7 +227,7 @@ class _Emitter:
             if isinstance(operand, Access):
                 operands[name] = self.registers[self.register(operand)]
                 self._touch(operand.buffer, index)
-                if name == "dst" or (name == "scale" and item.mnemonic == "vector_quantize"):
+                if is_written(item, name):
                     self.last_write[operand.buffer] = index
             else:
                 operands[name] = operand

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from azsim.compiler.loading import decoder_cycles, load_cycles
-from azsim.compiler.schedule import BLOCK_SUFFIX, Item, Storage, accesses
+from azsim.compiler.schedule import BLOCK_SUFFIX, Item, Storage, accesses, is_weight_product
 from azsim.compiler.tile import Plan, Tile, element_width
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
@@ -75,6 +75,8 @@ class Estimator:
             Take a product's windows as equally full, and a load as its bytes: a thousand tiles are
             not looked at one by one.
         """
+        if item.mnemonic == "mac_matmul" and not is_weight_product(item, storages):
+            return self._computed_product(item, storages)
         if item.mnemonic == "mac_matmul":
             return self._rough_product(item) if roughly else self._product(item)
         if item.mnemonic in ("load", "store", "weight_load"):
@@ -131,6 +133,20 @@ class Estimator:
                 prepared = matmul_cycles(f"{codes.shape} {digest}", codes, shape)
             self._row_cycles[key] = int(prepared.row_cycles(_half_active(source.cols))[0])
         return mac.pipeline_cycles + source.rows * self._row_cycles[key]
+
+    def _computed_product(self, item: Item, storages: Mapping[str, Storage]) -> int:
+        """Cycles of a product of computed codes, as if none were zero."""
+        source, window = item.operands["src"], item.operands["src2"]
+        assert isinstance(source, Access)
+        assert isinstance(window, Access)
+        activation_bits = ELEMENT_BITS[storages[source.buffer].dtype]
+        shape = geometry(self._hardware.mac, 8, activation_bits)
+        if shape.is_outer:
+            row_cycles = source.cols * -(-window.rows // shape.lanes)
+        else:
+            steps = -(-source.cols * shape.halves // shape.macs)
+            row_cycles = steps * -(-window.rows // shape.lanes)
+        return self._hardware.mac.pipeline_cycles + source.rows * row_cycles
 
     def _rough_product(self, item: Item) -> int:
         source, window = item.operands["src"], item.operands["src2"]

@@ -27,7 +27,7 @@ from azsim.compiler.pieces import (
     local_bounds,
     product_bounds,
 )
-from azsim.compiler.schedule import Item, Storage, accesses
+from azsim.compiler.schedule import Item, Storage, accesses, is_weight_product, is_written
 from azsim.machine.view import ELEMENT_BITS
 from azsim.ops.lowering import Access
 
@@ -84,7 +84,7 @@ class Expansion:
         """
         self._unit += 1
         first = unit[0]
-        if len(unit) == 2 and first.mnemonic == "mac_matmul":
+        if len(unit) == 2 and is_weight_product(first, self._known):
             drain = unit[1]
             target = drain.operands["dst"]
             assert isinstance(target, Access)
@@ -242,7 +242,7 @@ class Expansion:
                 place = self._place(access.buffer)
                 low, high = _extent(access, self._storage(access.buffer))
                 readers = self._readers.setdefault(place, [])
-                if _writes(item, name):
+                if is_written(item, name):
                     for reader, first, last in readers:
                         if reader != number and first < high and low < last:
                             piece.needs(reader, at)
@@ -255,15 +255,6 @@ def _distinct(marks: np.ndarray) -> list[int]:
     """Values that occur; most often it is one."""
     least, most = int(marks.min()), int(marks.max())
     return [least] if least == most else np.unique(marks).tolist()
-
-
-def _writes(item: Item, name: str) -> bool:
-    """Whether an operand of an item is written."""
-    if name == "scale":
-        return item.mnemonic == "vector_quantize" and not item.operands.get("static")
-    if name == "peak":
-        return item.mnemonic != "vector_quantize"
-    return name == "dst"
 
 
 def _extent(access: Access, storage: Storage) -> tuple[int, int]:

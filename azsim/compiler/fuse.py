@@ -19,9 +19,9 @@ from dataclasses import replace
 import numpy as np
 
 from azsim.arith import DRAIN_FUNCTIONS, TABLE_FUNCTIONS
-from azsim.compiler.critical_path import flat_steps, group_cycles
+from azsim.compiler.critical_path import flat_steps, group_cycles, step_elements
 from azsim.compiler.tile import element_width
-from azsim.compiler.windows import all_windows, elements, inner_steps, step_windows
+from azsim.compiler.windows import all_windows, elements, inner_steps
 from azsim.hardware.description import Hardware
 from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.ops.lowering import (
@@ -34,6 +34,7 @@ from azsim.ops.lowering import (
     Step,
     Unary,
 )
+from azsim.ops.steps import windows
 
 __all__ = ["array_cycles", "fuse", "vector_cycles"]
 
@@ -55,11 +56,9 @@ def vector_cycles(steps: Sequence[Step], hardware: Hardware) -> float:
     """Cycles that the vector engine needs for steps, pipelines always full."""
     total = 0.0
     for step, times in flat_steps(steps, 1):
-        if isinstance(step, Loop | Matmul):
-            continue
         search = isinstance(step, Quantize) and not step.static
         each = group_cycles(step, hardware) + search
-        total += times * step.dst.rows * step.dst.cols / hardware.vector.lanes * each
+        total += times * step_elements(step) / hardware.vector.lanes * each
     return total
 
 
@@ -89,7 +88,7 @@ class _Fuser:
         self._kept = {lowering.views[name].buffer for name in (*graph.outputs, *graph.inputs)}
         self._times: dict[str, int] = {}
         for step in inner_steps(step for _, step in lowering.steps):
-            for buffer in {access.buffer for access in step_windows(step).values()}:
+            for buffer in {access.buffer for access in windows(step).values()}:
                 self._times[buffer] = self._times.get(buffer, 0) + 1
 
     def run(self) -> None:
@@ -99,7 +98,7 @@ class _Fuser:
         touched = {
             access.buffer
             for step in inner_steps(step for _, step in lowering.steps)
-            for access in step_windows(step).values()
+            for access in windows(step).values()
         } | self._kept
         gone = {name for name, times in self._times.items() if times and name not in touched}
         for name in gone:
@@ -135,14 +134,14 @@ class _Fuser:
         touched: set[str] = set()
         for number in range(position + 1, len(steps)):
             step = steps[number][1]
-            windows = {access.buffer for access in all_windows(step)}
-            if product.dst.buffer in windows:
+            buffers = {access.buffer for access in all_windows(step)}
+            if product.dst.buffer in buffers:
                 fused = self._absorbed(product, step)
                 if fused is not None and fused.dst.buffer not in touched:
                     return number, fused
                 if fused is not None or not _is_beside(product, step):
                     return None
-            touched |= windows
+            touched |= buffers
         return None
 
     def _absorbed(self, product: Matmul, step: Step) -> Matmul | None:
@@ -263,9 +262,9 @@ def _is_beside(product: Matmul, step: Step) -> bool:
     mine = set(elements(product.dst).reshape(-1).tolist())
     for first, last, _ in product.functions:
         mine -= set(elements(product.dst)[:, first:last].reshape(-1).tolist())
-    windows = [one for one in all_windows(step) if one.buffer == product.dst.buffer]
+    shown = [one for one in all_windows(step) if one.buffer == product.dst.buffer]
     return not isinstance(step, Loop) and all(
-        not one.advance and mine.isdisjoint(elements(one).reshape(-1).tolist()) for one in windows
+        not one.advance and mine.isdisjoint(elements(one).reshape(-1).tolist()) for one in shown
     )
 
 

@@ -20,6 +20,7 @@ from azsim.ops.lowering import Lowering
 __all__ = ["build_image"]
 
 _BURST_PAD_BYTES = 4096
+_DTYPES = {"f32": "<f4", "i32": "<i4", "i16": "<i2", "i8": "<i1"}
 
 
 def build_image(
@@ -43,5 +44,5 @@ def build_image(
     for buffer in lowering.buffers.values():
         name = f"{buffer.name}#dram"
         if buffer.constant is not None and name in allocation.addresses:
-            put(name, np.ascontiguousarray(buffer.constant, "<f4").tobytes())
+            put(name, np.ascontiguousarray(buffer.constant, _DTYPES[buffer.dtype]).tobytes())
     return DramImage(data)

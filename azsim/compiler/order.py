@@ -7,6 +7,7 @@ beside it, by name (`Schedule.loads`), for `azsim.compiler.prefetch` to place.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -34,17 +35,19 @@ from azsim.ops.lowering import (
     Loop,
     Lowering,
     Matmul,
+    Product,
     Quantize,
     Step,
     TensorView,
     Unary,
+    Vector,
     rows_of,
 )
+from azsim.ops.steps import ELEMENT_BYTES, windows
 
 __all__ = ["INPUT", "OUTPUT", "STARTUP", "STATE", "block_name", "order"]
 
 STARTUP, INPUT, OUTPUT, STATE = "(startup)", "(input)", "(output)", "(state)"
-_ELEMENT_BYTES = {"u8": 1, "i8": 1, "i16": 2, "f32": 4}
 
 
 def block_name(tile: Tile) -> str:
@@ -67,11 +70,13 @@ class _Orderer:
         plan: Plan,
         parameters: Parameters,
         blocks: Mapping[str, bytes],
+        accumulators: int,
     ) -> None:
         self.lowering = lowering
         self.plan = plan
         self.parameters = parameters
         self.blocks = blocks
+        self.accumulators = accumulators
         self.storages: dict[str, Storage] = {}
         self._loops = 1000
         self._bias_buffers = {
@@ -85,7 +90,7 @@ class _Orderer:
                     buffer.name,
                     "activation",
                     buffer.dtype,
-                    buffer.num_elements * _ELEMENT_BYTES[buffer.dtype],
+                    buffer.num_elements * ELEMENT_BYTES[buffer.dtype],
                     buffer.persistent,
                 )
         size = 4 * parameters.values.size
@@ -145,8 +150,34 @@ class _Orderer:
             case Quantize(dst, src, scale, static):
                 operands = {"dst": dst, "src": src, "scale": scale, "static": int(static)}
                 return [Item("vector_quantize", layer, operands)]
+            case Vector(mnemonic, operands):
+                return [Item(mnemonic, layer, operands)]
+            case Product():
+                return self._computed_product(step, layer)
             case Matmul():
                 return self._matmul(step, layer)
+
+    def _computed_product(self, step: Product, layer: str) -> list[Item | Repeat]:
+        """As many rows and outputs at a time as there are accumulators."""
+        rows, outputs = step.dst.shape
+        cols = min(outputs, self.accumulators)
+        height = min(rows, max(1, self.accumulators // cols))
+        items: list[Item | Repeat] = []
+        for row, col in itertools.product(range(0, rows, height), range(0, outputs, cols)):
+            block = min(height, rows - row), min(cols, outputs - col)
+            inner = step.codes.cols
+            scale = step.scale if step.scale.rows == 1 else part(step.scale, row, block[0], 0, 1)
+            operands: dict[str, Access | int | float | str] = {
+                "src": part(step.codes, row, block[0], 0, inner),
+                "src2": part(step.other, col, block[1], 0, inner),
+            }
+            drained: dict[str, Access | int | float | str] = {
+                "dst": part(step.dst, row, block[0], col, block[1]),
+                "src": scale,
+                "scale": part(step.other_scale, 0, 1, col, block[1]),
+            }
+            items += [Item("mac_matmul", layer, operands), Item("mac_drain", layer, drained)]
+        return items
 
     def _matmul(self, step: Matmul, layer: str) -> list[Item | Repeat]:
         tiles = self.plan.tiles[step.weight]
@@ -386,10 +417,9 @@ def _use_of_buffers(steps: Sequence[tuple[str, Step]]) -> dict[str, tuple[int, i
     used: dict[str, tuple[int, int]] = {}
     for number, (_, step) in enumerate(steps):
         for inner, _ in flat_steps([step], 1):
-            for window in vars(inner).values():
-                if isinstance(window, Access):
-                    first, _ = used.get(window.buffer, (number, number))
-                    used[window.buffer] = first, number
+            for window in windows(inner).values():
+                first, _ = used.get(window.buffer, (number, number))
+                used[window.buffer] = first, number
     return used
 
 
@@ -400,6 +430,7 @@ def order(
     blocks: Mapping[str, bytes],
     frames: int,
     state: Mapping[str, str],
+    accumulators: int,
 ) -> Schedule:
     """Put the whole program in order.
 
@@ -413,9 +444,11 @@ def order(
         How often the graph runs.
     state : mapping of str to str
         Carried tensors, graph input to graph output.
+    accumulators : int
+        Of the array.
     """
     graph = lowering.compressed.graph
-    orderer = _Orderer(lowering, plan, parameters, blocks)
+    orderer = _Orderer(lowering, plan, parameters, blocks, accumulators)
     for name in state:
         view = lowering.views[name]
         orderer.storages[view.buffer] = replace(orderer.storages[view.buffer], persistent=True)

@@ -27,7 +27,15 @@ from azsim.compiler.estimate import Estimator, engine_of
 from azsim.compiler.expansion import Expansion
 from azsim.compiler.list_schedule import Piece, list_schedule, program_order
 from azsim.compiler.pieces import Cut
-from azsim.compiler.schedule import Item, Repeat, Schedule, Storage, accesses, walk
+from azsim.compiler.schedule import (
+    Item,
+    Repeat,
+    Schedule,
+    Storage,
+    accesses,
+    is_weight_product,
+    walk,
+)
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import Access
 
@@ -218,7 +226,7 @@ class _Stretch:
 
     def _is_cuttable(self, number: int) -> bool:
         unit = self.units[number]
-        return len(unit) == 2 and unit[0].mnemonic == "mac_matmul"
+        return len(unit) == 2 and is_weight_product(unit[0], self.storages)
 
     def _begins(self, number: int) -> Iterator[dict[str, object]]:
         """Changes of a cut that let a product begin earlier."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from azsim.errors import CompileError
+from azsim.isa.spec import instruction_set
 from azsim.ops.lowering import Access
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "accesses",
     "check_windows",
     "contiguous",
+    "is_weight_product",
+    "is_written",
     "part",
     "rows_and_cols",
     "walk",
@@ -164,3 +167,19 @@ def accesses(item: Item) -> Iterator[tuple[str, Access]]:
     for name, operand in item.operands.items():
         if isinstance(operand, Access):
             yield name, operand
+
+
+def is_written(item: Item, name: str) -> bool:
+    """Whether an operand of an item is written."""
+    if item.mnemonic == "vector_quantize" and name in ("scale", "peak"):
+        return name == "scale" and not item.operands.get("static")
+    return name in instruction_set().instructions[item.mnemonic].writes
+
+
+def is_weight_product(item: Item, storages: Mapping[str, Storage]) -> bool:
+    """Whether an item multiplies by a weight, and not by what was computed."""
+    if item.mnemonic != "mac_matmul":
+        return False
+    window = item.operands["src2"]
+    assert isinstance(window, Access)
+    return storages[window.buffer].space == "weight"

@@ -9,11 +9,12 @@ complete any more is named in `Lowering.fused`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 
 from azsim.ops.lowering import Access, Loop, Lowering, Matmul, Step, TensorView, moved
+from azsim.ops.steps import reads, writes
 
 __all__ = ["trim"]
 
@@ -34,7 +35,7 @@ def trim(lowering: Lowering) -> Lowering:
                     window = _row(step.dst, row, 1)
                     marks.of_window(window, missing)[...] = True
                 step = _rows(step, first, last + 1 - first)
-        for window in _reads(step):
+        for window in _kept(step):
             marks.of_window(window)[...] = True
         steps.append((layer, step))
     lowering.steps[:] = reversed(steps)
@@ -56,20 +57,11 @@ def _rows(step: Matmul, row: int, rows: int) -> Matmul:
     )
 
 
-def _reads(step: Step) -> Iterator[Access]:
-    """Windows that a step reads; for a loop, all that it touches."""
+def _kept(step: Step) -> Iterator[Access]:
+    """Windows whose elements have to be there: what a step reads, all that a loop touches."""
+    yield from reads(step)
     if isinstance(step, Loop):
-        for inner in step.body:
-            yield from _reads(inner)
-            if isinstance(dst := getattr(inner, "dst", None), Access):
-                yield dst
-        return
-    for entry in fields(step):
-        window = getattr(step, entry.name)
-        if isinstance(window, Access) and (
-            entry.name != "dst" or (isinstance(step, Matmul) and step.accumulate)
-        ):
-            yield window
+        yield from writes(step)
 
 
 class _Marks:

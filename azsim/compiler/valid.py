@@ -26,7 +26,8 @@ from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
 from azsim.isa.program import DramImage, Program
 from azsim.isa.spec import instruction_set
-from azsim.ops.lowering import Access, Loop, Lowering, Matmul, Step
+from azsim.ops.lowering import Access, Loop, Lowering, Matmul, Product, Step, Vector
+from azsim.ops.steps import windows, writes, written_operands
 
 __all__ = ["check_pass"]
 
@@ -124,24 +125,26 @@ def _step(
         for inner in step.body:
             yield from _step(inner, lowering, {**loops, step.number: step.count}, written)
         return
-    windows = {name: value for name, value in vars(step).items() if isinstance(value, Access)}
-    for name, access in windows.items():
+    written_here = written_operands(step)
+    title = step.mnemonic if isinstance(step, Vector) else type(step).__name__
+    for name, access in windows(step).items():
         buffer = lowering.buffers.get(access.buffer)
         if buffer is None:
-            yield f"{type(step).__name__}.{name} is in {access.buffer}, which there is not"
+            yield f"{title}.{name} is in {access.buffer}, which there is not"
             continue
         low, high = _extent(access, loops)
         if low < 0 or high > buffer.num_elements:
             yield (
-                f"{type(step).__name__}.{name} takes elements {low} to {high - 1} of "
+                f"{title}.{name} takes elements {low} to {high - 1} of "
                 f"{access.buffer}, which has {buffer.num_elements}"
             )
-        is_made = name == "dst" or (name == "scale" and not getattr(step, "static", True))
-        if not is_made and access.buffer not in written:
-            yield f"{type(step).__name__}.{name} reads {access.buffer} before it is written"
-    written |= {windows[name].buffer for name in ("dst", "scale") if name in windows}
+        if name not in written_here and access.buffer not in written:
+            yield f"{title}.{name} reads {access.buffer} before it is written"
+    written |= {access.buffer for access in writes(step)}
     if isinstance(step, Matmul):
         yield from _product(step, lowering)
+    if isinstance(step, Product):
+        yield from _computed_product(step)
 
 
 def _product(step: Matmul, lowering: Lowering) -> Iterator[str]:
@@ -156,6 +159,20 @@ def _product(step: Matmul, lowering: Lowering) -> Iterator[str]:
         yield f"{step.weight} has {step.scale.rows} scales for {rows} rows"
     if step.bias is not None and step.bias.cols != outputs:
         yield f"{step.weight} has a bias of {step.bias.cols} for {outputs} outputs"
+
+
+def _computed_product(step: Product) -> Iterator[str]:
+    (rows, inner), (outputs, other) = step.codes.shape, step.other.shape
+    if inner != other or step.dst.shape != (rows, outputs):
+        yield (
+            f"product of {rows} x {inner} and {outputs} x {other} codes "
+            f"goes to {step.dst.rows} x {step.dst.cols}"
+        )
+    if step.scale.rows not in (1, rows) or step.other_scale.shape != (1, outputs):
+        yield (
+            f"product of {rows} rows and {outputs} outputs has {step.scale.rows} and "
+            f"{step.other_scale.rows} x {step.other_scale.cols} scales"
+        )
 
 
 def _extent(access: Access, loops: Mapping[int, int]) -> tuple[int, int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from azsim.ops.lowering import Access, Loop, Step
+from azsim.ops.steps import windows
 
-__all__ = ["all_windows", "elements", "flat_elements", "inner_steps", "step_windows"]
+__all__ = ["all_windows", "elements", "flat_elements", "inner_steps"]
 
 
 def elements(access: Access) -> np.ndarray:
@@ -31,12 +32,7 @@ def inner_steps(steps: Iterable[Step]) -> Iterator[Step]:
             yield step
 
 
-def step_windows(step: Step) -> Mapping[str, Access]:
-    """Windows of a step by operand; none of a loop."""
-    return {name: value for name, value in vars(step).items() if isinstance(value, Access)}
-
-
 def all_windows(step: Step) -> Iterator[Access]:
     """Windows of a step, or of those in a loop."""
     for inner in inner_steps([step]):
-        yield from step_windows(inner).values()
+        yield from windows(inner).values()

@@ -18,7 +18,7 @@ from azsim.ops.lowering import Lowering
 __all__ = ["build_graph", "lower_graph", "operators", "weight_matrices"]
 
 _REQUIRED = ("OP", "INPUTS", "ATTRIBUTES", "infer", "reference")
-_NO_OPERATORS = ("build", "linear", "lowering")
+_NO_OPERATORS = ("build", "linear", "lowering", "steps")
 _MAX_CONSTANT_BYTES = 1 << 31
 
 

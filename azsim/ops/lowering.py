@@ -1,4 +1,4 @@
-"""The language that operators lower to: steps over strided windows into named buffers.
+"""Lowering: collects the steps and buffers that the operators of a graph lower to.
 
 An operator's ``lower(node, lowering)`` reads its input tensors as `TensorView`, makes buffers for
 what it computes and appends steps.  Views of existing buffers (slices, transposes, reshapes) cost
@@ -8,14 +8,28 @@ memory address, which tile, which instruction: that is the compiler's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from azsim.errors import UnsupportedError
+from azsim.ops.steps import (
+    Access,
+    Binary,
+    Buffer,
+    Copy,
+    Fill,
+    Loop,
+    Matmul,
+    Product,
+    Quantize,
+    Step,
+    Unary,
+    Vector,
+)
 
 if TYPE_CHECKING:
     from azsim.ir import CompressedGraph, CompressedWeight
@@ -29,137 +43,18 @@ __all__ = [
     "Loop",
     "Lowering",
     "Matmul",
+    "Product",
     "Quantize",
     "Step",
     "TensorView",
     "Unary",
+    "Vector",
 ]
 
 
 @dataclass(frozen=True)
-class Buffer:
-    """Storage in activation SRAM.
-
-    Attributes
-    ----------
-    name : str
-    dtype : str
-        ``f32``, ``i8`` or ``i16``.
-    num_elements : int
-    constant : ndarray or None
-        Contents of a constant, which live from start to end.
-    persistent : bool
-        Keeps its contents from one frame to the next (constants, state).
-    """
-
-    name: str
-    dtype: str
-    num_elements: int
-    constant: np.ndarray | None = None
-    persistent: bool = False
-
-
-@dataclass(frozen=True)
-class Access:
-    """A two-dimensional strided window into a buffer; offsets and strides count elements.
-
-    `advance` maps the number of a loop to the elements by which the window moves each iteration.
-    """
-
-    buffer: str
-    offset: int
-    rows: int
-    cols: int
-    row_stride: int
-    col_stride: int
-    advance: Mapping[int, int] = field(default_factory=dict)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.rows, self.cols
-
-
-@dataclass(frozen=True)
-class Copy:
-    """dst = src, element by element."""
-
-    dst: Access
-    src: Access
-
-
-@dataclass(frozen=True)
-class Fill:
-    """Every element of dst = value."""
-
-    dst: Access
-    value: float
-
-
-@dataclass(frozen=True)
-class Unary:
-    """dst = function(src)."""
-
-    function: str
-    dst: Access
-    src: Access
-
-
-@dataclass(frozen=True)
-class Binary:
-    """dst = function(left, right)."""
-
-    function: str
-    dst: Access
-    left: Access
-    right: Access
-
-
-@dataclass(frozen=True)
-class Quantize:
-    """dst = codes of src; `scale` is written (dynamic) or read (static)."""
-
-    dst: Access
-    src: Access
-    scale: Access
-    static: bool
-
-
-@dataclass(frozen=True)
-class Matmul:
-    """dst = codes (M, K) times a compressed weight (N, K), scaled to float32.
-
-    With `accumulate` the product is added to dst; then `bias` (1, N) is added; then `function`
-    (none, relu, sigmoid or tanh) is applied.  With one row, `functions` may give other functions to
-    outputs [first, last).  With `code_scale`, a static scale, dst gets codes.
-    """
-
-    weight: str
-    dst: Access
-    codes: Access
-    scale: Access
-    bias: Access | None = None
-    accumulate: bool = False
-    function: str = "none"
-    functions: tuple[tuple[int, int, str], ...] = ()
-    code_scale: Access | None = None
-
-
-@dataclass(frozen=True)
-class Loop:
-    """Run `body` `count` times; `number` is what `Access.advance` refers to."""
-
-    number: int
-    count: int
-    body: tuple[Step, ...]
-
-
-Step = Copy | Fill | Unary | Binary | Quantize | Matmul | Loop
-
-
-@dataclass(frozen=True)
 class TensorView:
-    """Where a tensor lies: a float32 window of any rank into a buffer (in elements)."""
+    """Where a tensor lies: a window of any rank into a buffer, in elements of its type."""
 
     buffer: str
     offset: int
@@ -204,6 +99,24 @@ def collapse(
     return lengths, tuple(
         tuple(steps[operand] for _, steps in merged) for operand in range(len(strides))
     )
+
+
+_DTYPES = {"float32": "f32", "int32": "i32", "int16": "i16", "int8": "i8"}
+
+
+def _constant(tensor: str, array: np.ndarray) -> np.ndarray:
+    """Constant as the chip holds it: integers of 64 bits and booleans as int32."""
+    if array.dtype in (np.int64, np.bool_):
+        narrow = array.astype(np.int32)
+        if not np.array_equal(narrow, array):
+            raise UnsupportedError(f"{tensor}: values beyond int32 as a run-time operand")
+        return narrow
+    if array.dtype.name not in _DTYPES:
+        raise UnsupportedError(
+            f"{tensor}: {array.dtype} constant as a run-time operand; "
+            "float32, int8, int16, int32, int64 and bool are supported"
+        )
+    return array
 
 
 class Lowering:
@@ -253,9 +166,9 @@ class Lowering:
         )
         return unique
 
-    def new(self, tensor: str, shape: tuple[int, ...]) -> TensorView:
+    def new(self, tensor: str, shape: tuple[int, ...], dtype: str = "f32") -> TensorView:
         """Make a contiguous buffer for a tensor and name it."""
-        name = self.buffer(tensor, "f32", int(np.prod(shape, dtype=np.int64)))
+        name = self.buffer(tensor, dtype, int(np.prod(shape, dtype=np.int64)))
         view = TensorView(name, 0, shape, contiguous_strides(shape))
         self.views[tensor] = view
         return view
@@ -264,12 +177,9 @@ class Lowering:
         """Where a tensor lies; a constant is placed when it is first asked for."""
         if tensor not in self.views:
             array = np.asarray(self.compressed.graph.initializers[tensor], order="C")
-            if array.dtype != np.float32:
-                raise UnsupportedError(
-                    f"{tensor}: {array.dtype} constant as a run-time operand; "
-                    "only float32 is supported"
-                )
-            name = self.buffer(tensor, "f32", array.size, constant=array)
+            array = _constant(tensor, array)
+            dtype = _DTYPES[array.dtype.name]
+            name = self.buffer(tensor, dtype, array.size, constant=array)
             self.views[tensor] = TensorView(name, 0, array.shape, contiguous_strides(array.shape))
         return self.views[tensor]
 

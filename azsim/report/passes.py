@@ -25,9 +25,11 @@ from azsim.ops.lowering import (
     Loop,
     Lowering,
     Matmul,
+    Product,
     Quantize,
     Step,
     Unary,
+    Vector,
 )
 from azsim.report.listing import Listing, listing
 from azsim.report.units import counted
@@ -130,6 +132,16 @@ def _step_lines(step: Step, depth: int) -> Iterator[tuple[int, str]]:
             yield depth, f"{_window(dst)} = quantize({_window(src)}), {how} {_window(scale)}"
         case Matmul():
             yield depth, _product(step)
+        case Product(dst, codes, scale, other, other_scale):
+            scales = f"{_window(scale)} x {_window(other_scale)}"
+            yield depth, f"{_window(dst)} = {_window(codes)} x {_window(other)}, scales {scales}"
+        case Vector(mnemonic, operands):
+            listed = ", ".join(
+                f"{name} {_window(value) if isinstance(value, Access) else value}"
+                for name, value in operands.items()
+                if name != "dst"
+            )
+            yield depth, f"{_window(step.dst)} = {mnemonic}({listed})"
 
 
 def _product(step: Matmul) -> str:

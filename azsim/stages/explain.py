@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from azsim.compiler.compile import Compiled
 from azsim.compiler.order import block_name
-from azsim.compiler.schedule import Item, Repeat, Schedule, accesses
+from azsim.compiler.schedule import Item, Repeat, Schedule, accesses, is_weight_product
 from azsim.compiler.tile import ALIGN_BYTES, Tile
 from azsim.errors import AzsimError
 from azsim.hardware.description import Hardware
@@ -279,7 +279,7 @@ def _uses(schedule: Schedule) -> Counter[str]:
                 more = visit(item.body)
                 times = item.count if len(more) > 1 else 1
                 more = [(tile, count * times) for tile, count in more]
-            elif item.mnemonic == "mac_matmul":
+            elif is_weight_product(item, schedule.storages):
                 windows = dict(accesses(item))
                 more = [(windows["src2"].buffer.partition("@")[0], 1)]
             else:

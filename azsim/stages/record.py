@@ -57,7 +57,7 @@ def array_cycles(
     regions = [region for region in compiled.program.regions if region.space == "weight"]
     found: dict[str, float] = {}
     for number, site in enumerate(trace.sites):
-        if site.mnemonic != "mac_matmul":
+        if site.mnemonic != "mac_matmul" or site.views["src2"].space != "weight":
             continue
         addr = site.views["src2"].addr
         name = next(
