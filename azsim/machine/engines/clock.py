@@ -49,6 +49,7 @@ from __future__ import annotations
 import numpy as np
 
 from azsim.jit import kernel
+from azsim.machine.engines.lone_weights import refreshed, serve_weights
 
 __all__ = ["ENGINES", "run_clock"]
 
@@ -180,21 +181,11 @@ def _ready(e, start, ring_end, ring_consumed, dram, own):
 def _refresh(ready, dram, shared):
     """Make the refreshes that go before a burst that is ready; tells whether it waits."""
     every, takes = dram[_REFRESH_EVERY], dram[_REFRESH]
-    if every == 0 or shared[_NEXT_REFRESH] > max(shared[_BUS_FREE], ready):
+    if every == 0:
         return False
-    before = max(shared[_BUS_FREE], ready)
-    # First those that a burst has held up, one after another; each gains `every - takes`.
-    late = shared[_BUS_FREE] - shared[_NEXT_REFRESH]
-    if late >= 0:
-        number = late // (every - takes) + 1
-        shared[_BUS_FREE] += number * takes
-        shared[_NEXT_REFRESH] += number * every
-    # Then those of a pause, each over before the next is due.
-    if shared[_NEXT_REFRESH] <= ready:
-        shared[_NEXT_REFRESH] += (ready - shared[_NEXT_REFRESH]) // every * every
-        shared[_BUS_FREE] = shared[_NEXT_REFRESH] + takes
-        shared[_NEXT_REFRESH] += every
-    return max(shared[_BUS_FREE], ready) > before
+    free, due, waits = refreshed(shared[_BUS_FREE], shared[_NEXT_REFRESH], ready, every, takes)
+    shared[_BUS_FREE], shared[_NEXT_REFRESH] = free, due
+    return waits
 
 
 @kernel
@@ -249,11 +240,37 @@ def _go_on(e, done, is_last, pieces, own):
 
 
 @kernel
+def _serve_lone_weights(
+    blocks, block_at, num_bursts, ticks, start, end, ring_end, ring_consumed, dram, own, shared,
+    counters,
+):  # fmt: skip
+    """Serve what is left of the weight channel's block, which has DRAM to itself, and end it."""
+    i = own[_ACTIVE, _WEIGHT]
+    late = own[_CONSUMED : _LEFT_LATE + 1, _WEIGHT]
+    left, free, due = serve_weights(
+        blocks, block_at[i], own[_SERVED, _WEIGHT], num_bursts[i], start[i], own[_PLACE, _WEIGHT],
+        ticks, shared[_BUS_FREE], shared[_NEXT_REFRESH], late, shared[_OPEN_ROWS:],
+        ring_end[_WEIGHT], ring_consumed[_WEIGHT], dram, counters,
+    )  # fmt: skip
+    shared[_TURN] = _WEIGHT + 1
+    shared[_BUS_FREE], shared[_NEXT_REFRESH] = free, due
+    own[_ACTIVE, _WEIGHT] = -1
+    _finish(_WEIGHT, i, left, end, own, shared)
+
+
+@kernel
 def _serve(
     blocks, block_at, num_bursts, pieces, ticks, start, end, ring_end, ring_consumed, dram,
     own, shared, counters,
 ):  # fmt: skip
     """Serve bursts until a transfer has ended; False if no transfer is under way."""
+    others = own[_ACTIVE, 1] >= 0 or own[_ACTIVE, 2] >= 0
+    if own[_ACTIVE, _WEIGHT] >= 0 and not others:
+        _serve_lone_weights(
+            blocks, block_at, num_bursts, ticks, start, end, ring_end, ring_consumed, dram, own,
+            shared, counters,
+        )  # fmt: skip
+        return True
     while True:
         e, at, waits = _choose(start, ring_end, ring_consumed, dram, own, shared)
         if e < 0:
@@ -347,7 +364,9 @@ def run_clock(
     shared = np.zeros(_OPEN_ROWS + dram[_BANKS], np.int64)
     shared[_OPEN_ROWS:] = -1
     shared[_NEXT_REFRESH] = dram[_REFRESH_EVERY]
-    window = max(dram[_OUTSTANDING], dram[_FIFO]) + 1
+    window = 1
+    while window <= max(dram[_OUTSTANDING], dram[_FIFO]):
+        window *= 2
     ring_end = np.zeros((_CHANNELS, window), np.int64)
     ring_consumed = np.zeros((_CHANNELS, window), np.int64)
     issue_ticks = issue_cycles * ticks
