@@ -21,7 +21,7 @@ from azsim.compiler.tile import ALIGN_BYTES
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 
-__all__ = ["Allocation", "allocate", "least_bytes"]
+__all__ = ["Allocation", "allocate", "fits", "least_bytes"]
 
 _MOST_TRIES = 64
 
@@ -99,6 +99,19 @@ def allocate(schedule: Schedule, hardware: Hardware) -> Allocation:
         return _allocated(schedule, hardware, schedule.held)
     except CompileError:
         return _allocated(schedule, hardware, {})
+
+
+def fits(schedule: Schedule, hardware: Hardware) -> bool:
+    """Whether a schedule's storages in activation SRAM find a place."""
+    live = _live_ranges(schedule, {})
+    activations = [
+        storage
+        for name, storage in schedule.storages.items()
+        if name in live and storage.space == "activation"
+    ]
+    if least_bytes(activations, live) > hardware.activation_sram.bytes:
+        return False
+    return _place(activations, live, {}) <= hardware.activation_sram.bytes
 
 
 def _allocated(schedule: Schedule, hardware: Hardware, held: Mapping[str, int]) -> Allocation:

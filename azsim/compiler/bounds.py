@@ -4,9 +4,10 @@ Nothing here is read from emitted instructions.  What is necessary, with the mat
 as the plan cuts them:
 
 - DRAM: inputs, outputs, constants and scales once; compressed tiles once if they can stay on the
-  chip, else each time that another weight was used in between; where nothing waits for input, also
-  each row's opening, once, and refreshes.  What can stay is bounded by filling weight SRAM with the
-  tiles that save the most per byte, the last one in part.
+  chip, else each time that another weight was used in between; where nothing waits for input,
+  also each row's opening, once, and refreshes; state beyond the size of activation SRAM once a
+  frame. What can stay is bounded by filling weight SRAM with the tiles that save the most per
+  byte, the last one in part.
 - decoder: the clock's own time for the loads of those same blocks, one after another and each as if
   the chip did nothing else: its bytes, its lanes, its writes, whichever takes longest when.
 - MAC array: its own time for the tiles with inputs ready, and the drain.  Where the array skips
@@ -165,6 +166,7 @@ def engine_bounds(
     plan = plan_weights(lowering, hardware, parameter_bytes, stream.frames)
     of(STARTUP).add_bytes(parameter_bytes)
     _add_ports(of, lowering.compressed, stream, state)
+    _add_state(of, lowering, hardware, stream, state)
     _add_weights(of, lowering, plan, hardware, parameter_bytes, stream.frames)
     array_cycles = _array_cycles(lowering, plan, hardware, stream.frames, measured_array_cycles)
     for layer, outer in lowering.steps:
@@ -266,6 +268,27 @@ def _add_ports(
         is_state = name in state.values()
         size = 4 * graph.types[name].num_elements * (1 if is_state else stream.frames)
         of(STATE if is_state else OUTPUT).add_bytes(size)
+
+
+def _add_state(
+    of: Callable[[str], _Work],
+    lowering: Lowering,
+    hardware: Hardware,
+    stream: Stream,
+    state: Mapping[str, str],
+) -> None:
+    """Bytes of carried state that no choice can keep on the chip: read anew in each frame.
+
+    What of it is written is a matter of the model: a ring gets one row a frame.
+    """
+    buffers = {lowering.views[name].buffer for name in state}
+    held = sum(
+        buffer.num_elements * ELEMENT_BYTES[buffer.dtype]
+        for name, buffer in lowering.buffers.items()
+        if name in buffers
+    )
+    beyond = max(0, held - hardware.activation_sram.bytes)
+    of(STATE).add_bytes(beyond * (stream.frames - 1), times=max(1, stream.frames - 1))
 
 
 def _runs(steps: Sequence[Step], times: int) -> list[tuple[str, int]]:

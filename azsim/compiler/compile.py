@@ -27,6 +27,7 @@ from azsim.compiler.prefetch import prefetch
 from azsim.compiler.residency import choose_residents
 from azsim.compiler.schedule import Schedule, check_windows
 from azsim.compiler.select import select_codecs
+from azsim.compiler.spill import spill
 from azsim.compiler.stored import used_codec
 from azsim.compiler.synchronize import synchronize
 from azsim.compiler.tile import Plan, cut_tiles
@@ -54,6 +55,7 @@ PASSES = (
     "select",
     "encode",
     "order",
+    "spill",
     "prefetch",
     "overlap",
     "allocate",
@@ -186,6 +188,7 @@ def compile_graph(
     ordered = order(lowering, plan, parameters, blocks, stream.frames, state, accumulators)
     schedule = after("order", ordered)
     check_windows(schedule)
+    schedule = after("spill", spill(schedule, hardware, state))
     schedule = after("prefetch", prefetch(schedule))
     estimator = Estimator(compressed, plan, blocks, hardware)
     schedule, allocation = _fitting(schedule, estimator, hardware)
@@ -194,7 +197,7 @@ def compile_graph(
     emitted = after("emit", emit(schedule, allocation))
     program = after(
         "synchronize",
-        synchronize(_program(name, lowering, emitted, allocation, stream, state)),
+        synchronize(_program(name, lowering, emitted, allocation, stream, state, schedule.spilled)),
     )
     # What runs is what the words say.
     program = replace(program, instructions=decode_words(encode_program(program)))
@@ -235,9 +238,11 @@ def _program(
     allocation: Allocation,
     stream: Stream,
     state: Mapping[str, str],
+    spilled: Mapping[str, str],
 ) -> Program:
     """Instructions with their regions, ports and taps; no waits yet."""
     graph = lowering.compressed.graph
+    in_dram = {target: f"input {source}" for source, target in spilled.items()}
     return Program(
         name=name,
         instructions=emitted.instructions,
@@ -259,7 +264,7 @@ def _program(
         outputs=tuple(
             Port(
                 tensor,
-                allocation.addresses[f"output {tensor}"],
+                allocation.addresses[in_dram.get(tensor, f"output {tensor}")],
                 graph.types[tensor].shape,
                 1 if tensor in state.values() else stream.frames,
             )

@@ -196,7 +196,7 @@ class Expansion:
     def _window(self, access: Access) -> np.ndarray:
         """Writers of a window's elements, in place (of the whole buffer outside the SRAM)."""
         storage, place = self._storage(access.buffer), self._place(access.buffer)
-        if storage.space != "activation":
+        if not _is_seen(storage):
             return self._writers.setdefault(place, np.full((1, 1), -1, np.int32))
         if place not in self._writers:
             size = -(-storage.size_bytes * 8 // ELEMENT_BITS[storage.dtype])
@@ -234,7 +234,8 @@ class Expansion:
             self._arrival = number
         for at, item in enumerate(items):
             for name, access in accesses(item):
-                if self._storage(access.buffer).space == "dram":
+                storage = self._storage(access.buffer)
+                if storage.space == "dram" and not storage.is_shared:
                     continue
                 for writer in _distinct(self._window(access)):
                     if 0 <= writer != number:
@@ -257,9 +258,14 @@ def _distinct(marks: np.ndarray) -> list[int]:
     return [least] if least == most else np.unique(marks).tolist()
 
 
+def _is_seen(storage: Storage) -> bool:
+    """Whether windows into a storage are looked at element by element."""
+    return storage.space == "activation" or storage.is_shared
+
+
 def _extent(access: Access, storage: Storage) -> tuple[int, int]:
     """First element and one past the last that a window can touch; all outside activation SRAM."""
-    if storage.space != "activation" or access.advance:
+    if not _is_seen(storage) or access.advance:
         return 0, 1 << 62
     corners = [
         access.offset + row * access.row_stride + col * access.col_stride

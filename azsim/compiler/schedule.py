@@ -50,6 +50,8 @@ class Storage:
         Lives from the program's start to its end.
     slot : int or None
         Streaming slot (0 or 1) of weight SRAM that the buffer shares with others.
+    is_shared : bool
+        In DRAM, and loaded as well as stored in a frame.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Storage:
     size_bytes: int
     persistent: bool = False
     slot: int | None = None
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ class Schedule:
     `frames` is the number of times that `body` runs.  `loads` has, by name, the item that loads
     each tile that does not stay, until `azsim.compiler.prefetch` has put it where it is needed.
     `held` tells until which item (in program order, loop bodies once) a storage is in use although
-    no later one touches it: engines work at the same time.
+    no later one touches it: engines work at the same time.  `spilled` has
+    the states that live in DRAM, graph input to graph output.
     """
 
     startup: tuple[Item | Repeat, ...]
@@ -99,6 +103,7 @@ class Schedule:
     storages: Mapping[str, Storage]
     loads: Mapping[str, Item] = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
+    spilled: Mapping[str, str] = field(default_factory=dict)
 
 
 def rows_and_cols(size: int) -> tuple[int, int]:

@@ -314,6 +314,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "select": _weights,
         "encode": _blocks,
         "order": _schedule,
+        "spill": _schedule,
         "prefetch": _schedule,
         "overlap": _schedule,
         "allocate": _allocation,

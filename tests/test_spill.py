@@ -1,0 +1,164 @@
+"""State that activation SRAM has no room for: the same bits, in DRAM between frames."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from azsim.compiler.allocate import fits
+from azsim.compiler.schedule import Item, Repeat, Schedule, Storage, walk
+from azsim.compiler.spill import spill
+from azsim.errors import CompileError
+from azsim.evaluate import evaluate_stream
+from azsim.ir import CompressedGraph, Node
+from azsim.ops.build import build_graph
+from azsim.ops.lowering import Access
+from azsim.sim.checks import check_program
+from compiled import Ran, chip, execute_graph
+from graphs import compress, type_of
+
+HIDDEN, LAYERS, FRAMES = 64, 4, 5
+STATE = {f"{kind}{layer}": f"{kind}n{layer}" for layer in range(LAYERS) for kind in "hc"}
+
+
+@functools.cache
+def stack() -> CompressedGraph:
+    """Four LSTM layers with all state carried."""
+    rng = np.random.default_rng(0)
+
+    def random(*shape: int) -> np.ndarray:
+        return (rng.standard_normal(shape) * 0.1).astype(np.float32)
+
+    constants = {"shape": np.array([1, 1, HIDDEN], np.int64)}
+    nodes, tensor = [], "x"
+    for layer in range(LAYERS):
+        constants[f"W{layer}"] = random(1, 4 * HIDDEN, HIDDEN)
+        constants[f"R{layer}"] = random(1, 4 * HIDDEN, HIDDEN)
+        constants[f"B{layer}"] = random(1, 8 * HIDDEN)
+        sources = (f"W{layer}", f"R{layer}", f"B{layer}", "", f"h{layer}", f"c{layer}")
+        results = (f"y{layer}", f"hn{layer}", f"cn{layer}")
+        size = {"hidden_size": HIDDEN}
+        nodes.append(Node(f"lstm{layer}", "LSTM", (tensor, *sources), results, size))
+        tensor = f"z{layer}"
+        nodes.append(Node(f"row{layer}", "Reshape", (f"y{layer}", "shape"), (tensor,)))
+    inputs = {name: type_of(1, 1, HIDDEN) for name in ("x", *STATE)}
+    graph = build_graph("stack", inputs, constants, nodes, [tensor, *STATE.values()], "test")
+    return compress(graph)
+
+
+def run(activation_bytes: int) -> tuple[Ran, dict[str, np.ndarray]]:
+    """Run the stack; with what the evaluator says of its outputs and its state."""
+    frames = {"x": np.random.default_rng(1).standard_normal((FRAMES, 1, 1, HIDDEN))}
+    frames = {name: array.astype(np.float32) for name, array in frames.items()}
+    zeros = {name: np.zeros((1, 1, HIDDEN), np.float32) for name in STATE}
+    graph = stack()
+    ran = execute_graph(graph, chip(activation_sram__bytes=activation_bytes), frames, STATE, zeros)
+    tensors, final = evaluate_stream(graph.graph, frames, STATE, zeros, graph)
+    output = graph.graph.outputs[0]
+    return ran, {output: tensors[output], **{STATE[name]: final[name] for name in STATE}}
+
+
+@pytest.mark.parametrize(
+    ("activation_bytes", "spilled"), [(6144, 0), (4864, 1), (4096, 4), (3500, 7)]
+)
+def test_no_bit_depends_on_where_state_lives(activation_bytes: int, spilled: int) -> None:
+    ran, wanted = run(activation_bytes)
+    for name, array in wanted.items():
+        assert np.array_equal(ran.execution.outputs[name].reshape(-1), array.reshape(-1)), name
+    assert len(ran.compiled.schedule.spilled) == spilled
+    assert ran.compiled.allocation.peak_bytes["activation"] <= activation_bytes
+    verdicts = check_program(ran.compiled.program, chip(activation_sram__bytes=activation_bytes))
+    assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
+
+
+def test_a_state_in_dram_is_read_and_written_once_a_frame() -> None:
+    ran, _ = run(4864)
+    (source,) = ran.compiled.schedule.spilled
+    port = f"input {source}"
+    moved = [
+        (item.mnemonic, name)
+        for item in walk(ran.compiled.schedule.body)
+        for name, operand in item.operands.items()
+        if isinstance(operand, Access) and operand.buffer == port
+    ]
+    assert moved == [("load", "src"), ("store", "dst")]
+    assert all(
+        operand.buffer != port
+        for item in walk(ran.compiled.schedule.startup + ran.compiled.schedule.finish)
+        for operand in item.operands.values()
+        if isinstance(operand, Access)
+    )
+
+
+def test_too_little_room_without_any_state_is_said() -> None:
+    with pytest.raises(
+        CompileError, match=r"^activation SRAM of 1024 bytes is too small: \d+ bytes"
+    ):
+        run(1024)
+
+
+def walked(groups: int, width: int, *, apart: bool) -> Schedule:
+    """A schedule in which a loop walks over a state, a row each round."""
+    size = groups * width
+    advance = {7: width if apart else width - 1}
+    window = Access("s", 0, 1, width, width, 1, advance)
+    inner = Item("vector_unary", "layer", {"dst": window, "src": window, "function": "neg"})
+    body = (Repeat(7, groups, (inner,)),)
+    whole = Access("s", 0, 1, size, size, 1)
+    outside = Access("input s", 0, 1, size, size, 1)
+    saved = Access("output t", 0, 1, size, size, 1)
+    return Schedule(
+        (Item("load", "(startup)", {"dst": whole, "src": outside}),),
+        body,
+        (Item("store", "(state)", {"dst": saved, "src": whole}),),
+        3,
+        {
+            "s": Storage("s", "activation", "f32", 4 * size, True),
+            "input s": Storage("input s", "dram", "f32", 4 * size, True),
+            "output t": Storage("output t", "dram", "f32", 4 * size, True),
+        },
+    )
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_loop_over_a_state_holds_one_round_of_it(apart: bool) -> None:
+    schedule = walked(8, 16, apart=apart)
+    hardware = chip(activation_sram__bytes=256)
+    assert not fits(schedule, hardware)
+    found = spill(schedule, hardware, {"s": "t"})
+    (size,) = (s.size_bytes for s in found.storages.values() if s.space == "activation")
+    mnemonics = [item.mnemonic for item in walk(found.body)]
+    assert mnemonics == ["load", "vector_unary", "store"]
+    if apart:
+        assert size == 4 * 16  # a row
+        assert isinstance(found.body[0], Repeat)
+        assert len(found.body) == 1
+        assert found.body[0].body[0].operands["src"].advance == {7: 16}  # type: ignore[union-attr]
+    else:
+        assert size == 4 * (7 * 15 + 16)  # rounds share elements: all of it
+
+
+def test_parts_that_nothing_uses_together_come_and_go_alone() -> None:
+    low, high = Access("s", 0, 1, 70_000, 0, 1), Access("s", 70_000, 1, 30_000, 0, 1)
+    schedule = walked(100_000, 1, apart=True)
+    items = tuple(
+        Item("vector_unary", "layer", {"dst": window, "src": window, "function": "neg"})
+        for window in (low, high)
+    )
+    schedule = Schedule(schedule.startup, items, schedule.finish, 2, schedule.storages)
+    found = spill(schedule, chip(activation_sram__bytes=300_000), {"s": "t"})
+    shapes = [
+        (item.mnemonic, item.operands["dst"].shape)  # type: ignore[union-attr]
+        for item in walk(found.body)
+        if item.mnemonic != "vector_unary"
+    ]
+    assert shapes == [
+        ("load", (1, 65_536)),
+        ("load", (1, 4_464)),
+        ("store", (1, 65_536)),
+        ("store", (1, 4_464)),
+        ("load", (1, 30_000)),
+        ("store", (1, 30_000)),
+    ]
