@@ -58,15 +58,16 @@ class _Plan:
 def _linear(graph: Graph, compressed: CompressedGraph | None) -> Linear:
     if compressed is None:
         return FloatLinear(weight_matrices(graph))
-    return QuantizedLinear(compressed.weights)
+    return QuantizedLinear(compressed.weights, compressed.products)
 
 
 def _checked(graph: Graph, name: str, array: np.ndarray, leading: tuple[int, ...]) -> np.ndarray:
-    found = np.asarray(array)
-    shape = (*leading, *graph.inputs[name].shape)
-    if found.dtype != np.float32 or found.shape != shape:
+    found, kind = np.asarray(array), graph.inputs[name]
+    shape = (*leading, *kind.shape)
+    if found.dtype != kind.dtype or found.shape != shape:
         raise InputError(
-            f"input {name}: found {found.dtype}{list(found.shape)}, float32{list(shape)} is needed"
+            f"input {name}: found {found.dtype}{list(found.shape)}, "
+            f"{kind.dtype}{list(shape)} is needed"
         )
     return found
 
@@ -91,7 +92,8 @@ def evaluate(
     inputs : mapping of str to ndarray, float32
         Every graph input, in its shape.
     compressed : CompressedGraph, optional
-        Without it the original float32 weights are used.
+        Without it the original float32 weights are used, and codes of what is computed are the
+        values themselves.
 
     Returns
     -------
@@ -157,7 +159,10 @@ def evaluate_stream(
     plan = _Plan(graph, _linear(graph, compressed))
     if keep is None:
         keep = [name for name in graph.types if name not in graph.initializers]
-    return _stream(graph, plan, frames, state, initial_state, list(keep))
+    kinds = {name: graph.types[name].dtype for name in keep}
+    if compressed is None:  # codes are the values themselves
+        kinds = {name: "float32" if kind == "int8" else kind for name, kind in kinds.items()}
+    return _stream(graph, plan, frames, state, initial_state, kinds)
 
 
 def _stream(
@@ -166,7 +171,7 @@ def _stream(
     frames: Mapping[str, np.ndarray],
     state: Mapping[str, str],
     initial_state: Mapping[str, np.ndarray],
-    keep: list[str],
+    keep: Mapping[str, str],
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     _check_names(graph, [*frames, *state])
     if sorted(state) != sorted(initial_state):
@@ -184,8 +189,8 @@ def _stream(
     for name, array in initial_state.items():
         values[slots[name]] = _checked(graph, name, array, ())
     kept = {
-        name: np.empty((num_frames, *graph.types[name].shape), graph.types[name].dtype)
-        for name in keep
+        name: np.empty((num_frames, *graph.types[name].shape), dtype)
+        for name, dtype in keep.items()
     }
     stores = [(slots[name], array) for name, array in kept.items()]
     current = [values[slot] for slot, _ in carried]
@@ -244,7 +249,7 @@ def activation_statistics(
         Mean squared activation of each input column.
     """
     recorder = _Recorder(weight_matrices(graph))
-    _stream(graph, _Plan(graph, recorder), frames, state, initial_state, [])
+    _stream(graph, _Plan(graph, recorder), frames, state, initial_state, {})
     powers = {
         name: squares / max(1, recorder.rows[name]) for name, squares in recorder.squares.items()
     }

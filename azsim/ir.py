@@ -209,7 +209,11 @@ class CompressedGraph:
         Untouched: its initializers still hold the original floats, for the float reference.
     weights : mapping of str to CompressedWeight
         By initializer name.  Initializers that are not here (biases, constants) stay float32.
+    products : mapping of str to int
+        By name of a node that multiplies two computed tensors: bits of the codes of its left one,
+        8 or 16.  The right one's have 8; see `azsim.ops.linear`.
     """
 
     graph: Graph
     weights: Mapping[str, CompressedWeight]
+    products: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))

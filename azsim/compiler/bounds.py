@@ -47,7 +47,7 @@ from azsim.compiler.residency import plan_weights
 from azsim.compiler.stored import used_codec
 from azsim.compiler.tile import Plan, element_width, packed_bytes
 from azsim.hardware.description import Hardware
-from azsim.ir import CompressedGraph
+from azsim.ir import CompressedGraph, TensorType
 from azsim.isa.program import Stream
 from azsim.machine.engines.mac import MatmulCycles, block_cycles, geometry
 from azsim.ops.lowering import (
@@ -57,6 +57,7 @@ from azsim.ops.lowering import (
     Product,
     Step,
     Vector,
+    chip_dtype,
 )
 from azsim.ops.steps import ELEMENT_BYTES
 
@@ -262,11 +263,11 @@ def _add_ports(
     graph = compressed.graph
     for name, kind in graph.inputs.items():
         is_state = name in state
-        size = 4 * kind.num_elements * (1 if is_state else stream.frames)
+        size = _num_bytes(kind) * (1 if is_state else stream.frames)
         of(STARTUP if is_state else INPUT).add_bytes(size)
     for name in graph.outputs:
         is_state = name in state.values()
-        size = 4 * graph.types[name].num_elements * (1 if is_state else stream.frames)
+        size = _num_bytes(graph.types[name]) * (1 if is_state else stream.frames)
         of(STATE if is_state else OUTPUT).add_bytes(size)
 
 
@@ -289,6 +290,11 @@ def _add_state(
     )
     beyond = max(0, held - hardware.activation_sram.bytes)
     of(STATE).add_bytes(beyond * (stream.frames - 1), times=max(1, stream.frames - 1))
+
+
+def _num_bytes(kind: TensorType) -> int:
+    """Bytes of a tensor as the chip holds it."""
+    return kind.num_elements * ELEMENT_BYTES[chip_dtype(kind.dtype)]
 
 
 def _runs(steps: Sequence[Step], times: int) -> list[tuple[str, int]]:

@@ -39,7 +39,8 @@ from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.encode import decode_words, encode_program
 from azsim.isa.program import DramImage, Port, Program, Stream, Tap
-from azsim.ops.lowering import Lowering
+from azsim.ops.lowering import Lowering, chip_dtype
+from azsim.ops.steps import ELEMENT_BYTES
 
 __all__ = ["PASSES", "Compiled", "Observe", "WeightStorage", "compile_graph", "necessary_steps"]
 
@@ -257,6 +258,7 @@ def _program(
                 allocation.addresses[f"input {tensor}"],
                 kind.shape,
                 1 if tensor in state else stream.frames,
+                chip_dtype(kind.dtype),
             )
             for tensor, kind in graph.inputs.items()
             if f"input {tensor}" in allocation.addresses
@@ -267,6 +269,7 @@ def _program(
                 allocation.addresses[in_dram.get(tensor, f"output {tensor}")],
                 graph.types[tensor].shape,
                 1 if tensor in state.values() else stream.frames,
+                chip_dtype(graph.types[tensor].dtype),
             )
             for tensor in graph.outputs
         ),
@@ -285,16 +288,19 @@ def _taps(
     carried = {lowering.views[name].buffer for name in state}  # holds the next frame's at the end
     for tensor, view in lowering.views.items():
         index = last_write.get(view.buffer)
-        is_constant = lowering.buffers[view.buffer].constant is not None
+        buffer = lowering.buffers[view.buffer]
+        is_constant = buffer.constant is not None
         if index is None or view.buffer in carried or is_constant or tensor in lowering.fused:
             continue
+        size = ELEMENT_BYTES[buffer.dtype]
         taps.append(
             Tap(
                 index,
                 tensor,
-                allocation.addresses[view.buffer] + 4 * view.offset,
+                allocation.addresses[view.buffer] + size * view.offset,
                 view.shape,
-                tuple(4 * step for step in view.strides),
+                tuple(size * step for step in view.strides),
+                buffer.dtype,
             )
         )
     return tuple(sorted(taps, key=lambda tap: tap.index))

@@ -34,8 +34,9 @@ from azsim.ops.lowering import (
     Step,
     Unary,
     Vector,
+    chip_dtype,
 )
-from azsim.ops.steps import moved_windows, reads, writes
+from azsim.ops.steps import ELEMENT_BYTES, moved_windows, reads, writes
 
 __all__ = [
     "critical_path",
@@ -319,7 +320,11 @@ def frame_path(
     graph, dram = lowering.compressed.graph, hardware.dram
     frame = _Frame(lowering, hardware, array_cycles)
     inputs = [name for name in graph.inputs if name not in state and name in lowering.views]
-    sizes = {name: 4 * graph.inputs[name].num_elements for name in inputs}
+    sizes = {
+        name: kind.num_elements * ELEMENT_BYTES[chip_dtype(kind.dtype)]
+        for name, kind in graph.inputs.items()
+        if name in inputs
+    }
     once = transfer_cycles(hardware)
     rest = max(0, sum(sizes.values()) - dram.burst_bytes) / dram.bytes_per_s * hardware.clock_hz
     # Frames lie one after another: of the rows that hold one, only the first was touched before.

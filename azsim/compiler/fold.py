@@ -68,7 +68,8 @@ def _computed(
     inputs = [constants.get(name) for name in node.inputs]
     weights = {name: compressed.weights[name] for name in node.inputs if name in compressed.weights}
     with np.errstate(all="ignore"):
-        results = operators()[node.op].reference(node, inputs, QuantizedLinear(weights))
+        linear = QuantizedLinear(weights, compressed.products)
+        results = operators()[node.op].reference(node, inputs, linear)
     found = {
         name: np.ascontiguousarray(array)
         for name, array in zip(node.outputs, results, strict=False)

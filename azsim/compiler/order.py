@@ -294,7 +294,11 @@ class _Orderer:
             if buffer.constant is not None and buffer.name not in self._bias_buffers:
                 self._round_up(buffer.name, buffer.num_elements)
                 window = contiguous(buffer.name, buffer.num_elements)
-                source = self._dram(buffer.name, buffer.dtype, window.rows * window.cols * 4)
+                source = self._dram(
+                    buffer.name,
+                    buffer.dtype,
+                    window.rows * window.cols * ELEMENT_BYTES[buffer.dtype],
+                )
                 operands = {"dst": window, "src": replace(window, buffer=source)}
                 items.append(Item("load", STARTUP, operands))
         for name in state:
@@ -309,7 +313,9 @@ class _Orderer:
 
     def _round_up(self, buffer: str, num_elements: int) -> None:
         rows, cols = rows_and_cols(num_elements)
-        self.storages[buffer] = replace(self.storages[buffer], size_bytes=rows * cols * 4)
+        storage = self.storages[buffer]
+        size_bytes = rows * cols * ELEMENT_BYTES[storage.dtype]
+        self.storages[buffer] = replace(storage, size_bytes=size_bytes)
 
     def _port_load(
         self, tensor: str, layer: str, advance: Mapping[int, int], frames: int, *, paced: bool
@@ -319,8 +325,9 @@ class _Orderer:
         if view.offset == 0:
             self._round_up(view.buffer, size)
         window = replace(contiguous(view.buffer, size), offset=view.offset)
-        num_bytes = max(frames * size, window.rows * window.cols) * 4
-        source = self._dram(tensor, "f32", num_bytes, named=f"input {tensor}")
+        dtype = self.storages[view.buffer].dtype
+        num_bytes = max(frames * size, window.rows * window.cols) * ELEMENT_BYTES[dtype]
+        source = self._dram(tensor, dtype, num_bytes, named=f"input {tensor}")
         operands = {
             "dst": window,
             "src": replace(window, buffer=source, offset=0, advance=advance),
@@ -333,14 +340,16 @@ class _Orderer:
     ) -> list[Item | Repeat]:
         """Items that store a tensor; through a contiguous copy if it is strided."""
         size = int(np.prod(source.shape, dtype=np.int64))
+        dtype = self.storages[source.buffer].dtype
         items: list[Item | Repeat] = []
         window = rows_of(source)
         if window is None or (window.col_stride != 1 and window.cols > 1):
-            target = self._packed(f"{tensor}#packed", source.shape)
+            target = self._packed(f"{tensor}#packed", source.shape, dtype)
             items += self._copy(target, source, layer)
             window = rows_of(target)
             assert window is not None
-        target = self._dram(tensor, "f32", max(1, frames * size) * 4, named=f"output {tensor}")
+        num_bytes = max(1, frames * size) * ELEMENT_BYTES[dtype]
+        target = self._dram(tensor, dtype, num_bytes, named=f"output {tensor}")
         destination = replace(
             window, buffer=target, offset=0, row_stride=window.cols, col_stride=1, advance=advance
         )
@@ -360,17 +369,19 @@ class _Orderer:
             if (old.buffer, old.offset) == (new.buffer, new.offset) and new.is_contiguous:
                 continue  # stays as it is
             if new.buffer in carried:
-                put_aside = self._packed(f"{new.buffer}#aside", new.shape)
+                put_aside = self._packed(
+                    f"{new.buffer}#aside", new.shape, self.storages[new.buffer].dtype
+                )
                 aside += self._copy(put_aside, new, STATE)
                 new = put_aside
             place = TensorView(old.buffer, old.offset, new.shape, _c_strides(new.shape))
             items += self._copy(place, new, STATE)
         return aside + items
 
-    def _packed(self, name: str, shape: tuple[int, ...]) -> TensorView:
+    def _packed(self, name: str, shape: tuple[int, ...], dtype: str) -> TensorView:
         size = int(np.prod(shape, dtype=np.int64))
-        buffer = self.lowering.buffer(name, "f32", size)
-        self.storages[buffer] = Storage(buffer, "activation", "f32", 4 * size)
+        buffer = self.lowering.buffer(name, dtype, size)
+        self.storages[buffer] = Storage(buffer, "activation", dtype, size * ELEMENT_BYTES[dtype])
         return TensorView(buffer, 0, shape, _c_strides(shape))
 
     def _copy(self, target: TensorView, source: TensorView, layer: str) -> list[Item | Repeat]:

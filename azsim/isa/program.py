@@ -87,7 +87,7 @@ class Port:
     frames : int
         How many frames lie one after another; 1 for state and for models without a stream.
     dtype : str
-        f32 for graphs; programs written by hand also have i32, i16, i8 and u8.
+        f32, or i8 and i32 for graphs; programs written by hand also have i16 and u8.
     """
 
     name: str
@@ -116,8 +116,9 @@ class Tap:
     addr : int
         Byte address in activation SRAM of the first element.
     shape : tuple of int
-        Shape of the float32 tensor.
+        Shape of the tensor.
     strides_bytes : tuple of int
+    dtype : str
     """
 
     index: int
@@ -125,6 +126,7 @@ class Tap:
     addr: int
     shape: tuple[int, ...]
     strides_bytes: tuple[int, ...]
+    dtype: str = "f32"
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ def alias_or_copy(node: Node, lowering: Lowering, source: TensorView) -> None:
     shape = lowering.compressed.graph.types[output].shape
     view = reshaped(source, shape)
     if view is None:
-        dense = lowering.new(output, source.shape)
+        dtype = lowering.buffers[source.buffer].dtype
+        dense = lowering.new(output, source.shape, dtype)
         lowering.elementwise(Copy, dense, source)
         view = reshaped(dense, shape)
         assert view is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import ModuleType
 
 import numpy as np
@@ -13,13 +13,14 @@ from azsim.errors import InputError, UnsupportedError
 from azsim.folder import load_folder
 from azsim.ir import CompressedGraph, Graph, Node, TensorType
 from azsim.ops.linear import FloatLinear
-from azsim.ops.lowering import Lowering
+from azsim.ops.lowering import Lowering, chip_dtype
 
 __all__ = ["build_graph", "lower_graph", "operators", "weight_matrices"]
 
 _REQUIRED = ("OP", "INPUTS", "ATTRIBUTES", "infer", "reference")
 _NO_OPERATORS = ("build", "linear", "lowering", "steps")
 _MAX_CONSTANT_BYTES = 1 << 31
+_INPUT_TYPES = ("float32", "int8")  # int8: codes that are carried from chunk to chunk
 
 
 def operators() -> Mapping[str, ModuleType]:
@@ -31,6 +32,7 @@ def operators() -> Mapping[str, ModuleType]:
     - ``infer(node, types, constants) -> types``: raises `UnsupportedError` with the reason,
     - ``reference(node, arrays, linear) -> arrays``: in plain numpy,
     - ``lower(node, lowering)``: missing where only constants can be computed,
+    - ``TYPES``: optional, element types that tensors of it may have at run time besides float32,
     - ``fold(node, types) -> arrays``: optional, where the types alone give the result,
     - ``weight_inputs(node)``, ``to_matrix(node, index, array)`` and
       ``from_matrix(node, index, matrix, shape)``: where inputs are weight matrices.
@@ -136,7 +138,7 @@ def _check_structure(
 ) -> None:
     problems = []
     for name, found in inputs.items():
-        if found.dtype != "float32" or min(found.shape, default=1) < 1:
+        if found.dtype not in _INPUT_TYPES or min(found.shape, default=1) < 1:
             problems.append(f"input {name} is {found}; float32 with lengths above 0 is needed")
     makers = dict.fromkeys(inputs, "the graph's inputs")
     for name in initializers:
@@ -254,15 +256,18 @@ def _infer_node(node: Node, types: dict[str, TensorType], constants: dict[str, n
     if len(node.outputs) > len(found):
         raise UnsupportedError(f"{len(node.outputs)} outputs; at most {len(found)} are supported")
     results = _folded(node, module, inputs, known, found)
+    allowed = ("float32", *getattr(module, "TYPES", ()))
     for index, (tensor, kind) in enumerate(zip(node.outputs, found, strict=False)):
         if not tensor:
             continue
         if results is not None:
             constants[tensor] = _frozen(results[index])
-        elif kind.dtype != "float32" or 0 in kind.shape:
+        elif 0 in kind.shape:
+            raise UnsupportedError(f"output {tensor} is {kind}; only constants may be empty")
+        elif kind.dtype not in allowed:
             raise UnsupportedError(
                 f"output {tensor} is {kind}; "
-                "only constants may be empty or of another type than float32"
+                f"only constants may be of another type than {' or '.join(allowed)}"
             )
         types[tensor] = kind
     if results is None and not hasattr(module, "lower"):
@@ -300,13 +305,21 @@ def _folded(
             f"at most {_MAX_CONSTANT_BYTES} are allowed"
         )
     matrices = {}
-    for index in module.weight_inputs(node) if hasattr(module, "weight_inputs") else ():
+    for index in _weight_inputs(node, node.inputs):
         matrices[node.inputs[index]] = module.to_matrix(node, index, known[index])
     with np.errstate(all="ignore"):
         return module.reference(node, known, FloatLinear(matrices))
 
 
 # ------------------------------------------------------------------------------------- weights
+
+
+def _weight_inputs(node: Node, constants: Collection[str]) -> tuple[int, ...]:
+    """Inputs of a node that are weight matrices, as far as they are constants."""
+    module = operators()[node.op]
+    if not hasattr(module, "weight_inputs"):
+        return ()
+    return tuple(index for index in module.weight_inputs(node) if node.inputs[index] in constants)
 
 
 def weight_matrices(graph: Graph) -> dict[str, np.ndarray]:
@@ -322,7 +335,7 @@ def weight_matrices(graph: Graph) -> dict[str, np.ndarray]:
     users: dict[str, Node] = {}
     for node in graph.nodes:
         module = table[node.op]
-        for index in module.weight_inputs(node) if hasattr(module, "weight_inputs") else ():
+        for index in _weight_inputs(node, graph.initializers):
             name = node.inputs[index]
             matrix = module.to_matrix(node, index, graph.initializers[name])
             if name in matrices and not np.array_equal(matrices[name], matrix):
@@ -332,8 +345,7 @@ def weight_matrices(graph: Graph) -> dict[str, np.ndarray]:
             matrices.setdefault(name, matrix)
             users.setdefault(name, node)
     for node in graph.nodes:
-        module = table[node.op]
-        weights = module.weight_inputs(node) if hasattr(module, "weight_inputs") else ()
+        weights = _weight_inputs(node, graph.initializers)
         for index, name in enumerate(node.inputs):
             if name in matrices and index not in weights:
                 raise UnsupportedError(
@@ -351,7 +363,7 @@ def lower_graph(compressed: CompressedGraph) -> Lowering:
     graph, table = compressed.graph, operators()
     lowering = Lowering(compressed)
     for name, found in graph.inputs.items():
-        lowering.new(name, found.shape)
+        lowering.new(name, found.shape, chip_dtype(found.dtype))
     for node in graph.nodes:
         if all(tensor in lowering.views for tensor in node.outputs if tensor):
             continue  # fused into the node before

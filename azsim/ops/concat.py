@@ -9,11 +9,12 @@ from azsim.ir import Node, TensorType
 from azsim.ops._checks import axis_of, given
 from azsim.ops._views import part
 from azsim.ops.linear import Linear
-from azsim.ops.lowering import Copy, Lowering
+from azsim.ops.lowering import Copy, Lowering, chip_dtype
 
 OP = "Concat"
 INPUTS = (1, None)
 ATTRIBUTES = ("axis",)
+TYPES = ("int8", "int32", "int64", "bool")
 
 
 def _axis(node: Node, rank: int) -> int:
@@ -48,9 +49,9 @@ def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.n
 
 def lower(node: Node, lowering: Lowering) -> None:
     """Copy every operand into its part."""
-    shape = lowering.compressed.graph.types[node.outputs[0]].shape
-    axis = _axis(node, len(shape))
-    target = lowering.new(node.outputs[0], shape)
+    kind = lowering.compressed.graph.types[node.outputs[0]]
+    axis = _axis(node, len(kind.shape))
+    target = lowering.new(node.outputs[0], kind.shape, chip_dtype(kind.dtype))
     start = 0
     for name in node.inputs:
         source = lowering.view(name)

@@ -15,6 +15,7 @@ from azsim.ops.lowering import Lowering
 OP = "Flatten"
 INPUTS = (1, 1)
 ATTRIBUTES = ("axis",)
+TYPES = ("int8", "int32", "int64", "bool")
 
 
 def _target(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from azsim.ops.lowering import Lowering
 OP = "Identity"
 INPUTS = (1, 1)
 ATTRIBUTES = ()
+TYPES = ("int8", "int32", "int64", "bool")
 
 
 def infer(

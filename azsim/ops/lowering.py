@@ -49,6 +49,11 @@ __all__ = [
     "TensorView",
     "Unary",
     "Vector",
+    "chip_dtype",
+    "collapse",
+    "contiguous_strides",
+    "moved",
+    "rows_of",
 ]
 
 
@@ -102,11 +107,17 @@ def collapse(
 
 
 _DTYPES = {"float32": "f32", "int32": "i32", "int16": "i16", "int8": "i8"}
+_AS_INT32 = ("int64", "bool")
+
+
+def chip_dtype(dtype: str) -> str:
+    """Element type in which the chip holds a graph's tensor; integers of 64 bits take 32."""
+    return "i32" if dtype in _AS_INT32 else _DTYPES[dtype]
 
 
 def _constant(tensor: str, array: np.ndarray) -> np.ndarray:
     """Constant as the chip holds it: integers of 64 bits and booleans as int32."""
-    if array.dtype in (np.int64, np.bool_):
+    if array.dtype.name in _AS_INT32:
         narrow = array.astype(np.int32)
         if not np.array_equal(narrow, array):
             raise UnsupportedError(f"{tensor}: values beyond int32 as a run-time operand")

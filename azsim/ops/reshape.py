@@ -16,6 +16,7 @@ from azsim.ops.lowering import Lowering
 OP = "Reshape"
 INPUTS = (2, 2)
 ATTRIBUTES = ("allowzero",)
+TYPES = ("int8", "int32", "int64", "bool")
 
 
 def _target(node: Node, shape: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from azsim.ops.lowering import Lowering
 OP = "Slice"
 INPUTS = (3, 5)
 ATTRIBUTES = ()
+TYPES = ("int8", "int32", "int64", "bool")
 
 _Operands = tuple[tuple[int, ...] | None, ...]  # starts, ends, axes, steps
 

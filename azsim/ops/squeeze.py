@@ -14,6 +14,7 @@ from azsim.ops.lowering import Lowering
 OP = "Squeeze"
 INPUTS = (1, 2)
 ATTRIBUTES = ("axes",)
+TYPES = ("int8", "int32", "int64", "bool")
 
 
 def _target(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from azsim.ops.lowering import Lowering, TensorView
 OP = "Transpose"
 INPUTS = (1, 1)
 ATTRIBUTES = ("perm",)
+TYPES = ("int8", "int32", "int64", "bool")
 
 
 def _order(node: Node, rank: int) -> tuple[int, ...]:

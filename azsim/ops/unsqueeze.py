@@ -14,6 +14,7 @@ from azsim.ops.lowering import Lowering
 OP = "Unsqueeze"
 INPUTS = (1, 2)
 ATTRIBUTES = ("axes",)
+TYPES = ("int8", "int32", "int64", "bool")
 
 
 def _target(node: Node, shape: tuple[int, ...], listed: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ class Execution:
     ----------
     trace : Trace
     outputs : dict of str to ndarray
-        Final contents of the output ports: (frames, ...), float32 but for programs by hand.
+        Final contents of the output ports: (frames, ...) of their types.
     tapped : dict of str to list of ndarray
         Tensors seen on the way, one entry a frame; empty unless asked for.
     """
@@ -142,7 +142,8 @@ class _Taps:
         """Copy what is complete after an instruction."""
         for tap in self._by_index.get(index, ()):
             memory = machine.memory["activation"].data
-            array = np.ndarray(tap.shape, np.float32, memory, tap.addr, tap.strides_bytes).copy()
+            dtype = NUMPY_TYPES[tap.dtype]
+            array = np.ndarray(tap.shape, dtype, memory, tap.addr, tap.strides_bytes).copy()
             kept = self.seen[tap.tensor]
             if len(kept) == frame and frame:
                 kept[-1] = array  # a loop writes it several times; the last one counts

@@ -96,15 +96,16 @@ class OutputCheck:
     Attributes
     ----------
     sha256 : str
-        Over C-order little-endian float32 data.
+        Over C-order little-endian data: float32, or codes.
     sqnr_db : float or None
         10 log10(signal power / error power); None if there is no error.
-    max_abs_error : float
+    max_abs_error : float or None
+        None for codes, which the float model does not have.
     """
 
     sha256: str
     sqnr_db: float | None
-    max_abs_error: float
+    max_abs_error: float | None
 
 
 @dataclass(frozen=True)

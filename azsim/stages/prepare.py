@@ -179,7 +179,7 @@ def _state(workload: Workload, graph: Graph) -> dict[str, str]:
 
 
 def _zeros(graph: Graph, state: Mapping[str, str]) -> dict[str, np.ndarray]:
-    return {name: np.zeros(graph.inputs[name].shape, np.float32) for name in state}
+    return {name: np.zeros(graph.inputs[name].shape, graph.inputs[name].dtype) for name in state}
 
 
 def _frames(workload: Workload, graph: Graph, inputs: Inputs) -> dict[str, np.ndarray]:
