@@ -28,7 +28,7 @@ from azsim.resources import DEFAULT_HARDWARE
 from azsim.sim.execute import execute, write_inputs
 from azsim.sim.kernel_result import KernelResult
 from azsim.sim.races import check_races
-from azsim.sim.result import Bounds, RunResult, WeightFigures
+from azsim.sim.result import Bounds, FrontEndFigures, RunResult, WeightFigures
 from azsim.sim.statistics import Statistics, measure
 from azsim.sim.timing import replay
 from azsim.stages import record
@@ -274,6 +274,7 @@ def run(
         fast_cycles=fast_cycles,
         weight_read_bytes_planned=compiled.weight_traffic.total_bytes,
         explanation=explanation,
+        front_end=prepared.front_end and FrontEndFigures(**asdict(prepared.front_end)),
     )
 
 

@@ -205,7 +205,10 @@ SENTENCES = {
         "4:63: $.calibration.sha256: wrong form, found the string 'ABC', allowed: 64 digits 0-9 a-f"
     ),
     "calibration: {random: {}, audio: a}": (
-        "4:27: $.calibration.audio: unknown key 'audio', allowed: 'random', 'period_s'"
+        "4:14: $.calibration: fits none of the alternatives, found a mapping with the keys "
+        "'random', 'audio', allowed: a mapping with the keys 'audio', 'framing', 'features', "
+        "'sha256', 'archive_sha256', 'sample_rate_hz', 'name', or a mapping with the keys 'npz', "
+        "'sha256', 'archive_sha256', 'period_s', or a mapping with the keys 'random', 'period_s'"
     ),
 }
 
@@ -228,7 +231,7 @@ def test_alternatives_give_one_sentence(tmp_path: Path) -> None:
         ),
         (
             "3:8: $.input: fits none of the alternatives, found an empty mapping, allowed: "
-            "a mapping with the keys 'audio', 'framing', 'sha256', 'archive_sha256', "
+            "a mapping with the keys 'audio', 'framing', 'features', 'sha256', 'archive_sha256', "
             "'sample_rate_hz', 'name', or a mapping with the keys 'npz', 'sha256', "
             "'archive_sha256', 'period_s', or a mapping with the keys 'random', 'period_s'"
         ),
@@ -298,6 +301,16 @@ def test_audio(tmp_path: Path) -> None:
     assert found.files == {"a.wav": digest}
 
 
+def test_audio_of_another_sample_rate(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", 9)
+    types = {"h": TensorType("float32", (1, 4))} | FRAMES
+    found = input_arrays(load(tmp_path, AUDIO, "input.sample_rate_hz=16000"), types)
+    assert found.arrays["x"].shape == (5, 6)  # 18 samples, a frame starts at every fourth
+    assert found.period_s == 4 / 16_000
+    assert found.notes == ("a.wav was resampled from 8000 Hz to 16000 Hz",)
+    assert found.front_end is None
+
+
 def test_audio_with_time_on_another_axis(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", 9)
     types = {"h": TensorType("float32", (1,)), "x": TensorType("float32", (2, 1, 3))}
@@ -323,15 +336,10 @@ def test_audio_without_a_time_axis_fills_the_input(tmp_path: Path) -> None:
     ("override", "types", "sentence"),
     [
         (
-            "input.sample_rate_hz=16000",
-            FRAMES,
-            "a.wav: wrong sample rate, found 8000 Hz, allowed: 16000 Hz",
-        ),
-        (
             "input.framing.window=5",
             FRAMES,
             (
-                "input x: wrong window, found 5 samples, allowed: 6, "
+                "input x: wrong frame, found 5 samples, allowed: 6, "
                 "as the graph wants float32[1, 6] with time on axis 0"
             ),
         ),

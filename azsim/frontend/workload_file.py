@@ -14,6 +14,7 @@ from azsim.config import DocumentPath
 from azsim.errors import FetchError
 from azsim.frontend._names import unknown
 from azsim.hardware import preset_names
+from azsim.inputs.features import find_feature_problems
 from azsim.inputs.fetch import PYPI, parse_reference
 from azsim.inputs.spec import AudioInput, InputSpec, NpzInput, RandomInput, Sha256
 from azsim.resources import DEFAULT_HARDWARE
@@ -199,12 +200,25 @@ def _reference_rules(
 def _input_rules(key: str, spec: InputSpec) -> Iterator[tuple[DocumentPath, str]]:
     if isinstance(spec, AudioInput):
         yield from _reference_rules((key, "audio"), spec.audio, spec.sha256)
-        framing = spec.framing
-        if framing.left_context >= framing.window:
-            found = f"found {framing.left_context}, allowed: 0 to {framing.window - 1}"
-            yield (key, "framing", "left_context"), f"no room for new samples, {found}"
+        yield from _audio_rules(key, spec)
     elif isinstance(spec, NpzInput):
         yield from _reference_rules((key, "npz"), spec.npz, spec.sha256)
+
+
+def _audio_rules(key: str, spec: AudioInput) -> Iterator[tuple[DocumentPath, str]]:
+    framing, features = spec.framing, spec.features
+    if (framing is None) == (features is None):
+        found = "neither" if framing is None else "both"
+        yield (key,), f"audio needs 'framing' or 'features', found {found}, allowed: one of them"
+    if framing is not None and framing.left_context >= framing.window:
+        found = f"found {framing.left_context}, allowed: 0 to {framing.window - 1}"
+        yield (key, "framing", "left_context"), f"no room for new samples, {found}"
+    if features is not None:
+        for name, sentence in find_feature_problems(features):
+            yield (key, "features", name), sentence
+        if spec.sample_rate_hz not in (None, features.sample_rate_hz):
+            found = f"found {spec.sample_rate_hz}, the features have {features.sample_rate_hz}"
+            yield (key, "sample_rate_hz"), f"two sample rates, {found}; give it in 'features'"
 
 
 def _compression_rules(value: WorkloadFile) -> Iterator[tuple[DocumentPath, str]]:

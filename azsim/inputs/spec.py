@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import ConfigDict, Field
 
 from azsim.errors import InputError
 from azsim.inputs.audio import check_size, frame, read_wav
+from azsim.inputs.features import PRESETS, Features
 from azsim.inputs.fetch import fetch
+from azsim.inputs.front_end import log_mel_features
 from azsim.inputs.patterns import sparse_activations
+from azsim.inputs.resample import resample
 from azsim.inputs.tensors import read_arrays
 from azsim.ir import TensorType
 
 __all__ = [
     "AudioInput",
     "Framing",
+    "FrontEndRun",
     "InputSpec",
     "Inputs",
     "NpzInput",
@@ -55,20 +60,28 @@ class Framing:
     """What happens to samples that fill no whole frame."""
 
 
+def _allow_preset(schema: dict[str, Any]) -> None:
+    name = {"type": "string", "enum": list(PRESETS), "title": "preset"}
+    schema["anyOf"] = [*schema["anyOf"], name]
+
+
 @dataclass(frozen=True)
 class AudioInput:
-    """A recording, cut into frames."""
+    """A recording, cut into frames of samples or turned into frames of features."""
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     audio: Reference
     """WAV file: a path beside the workload, or ``pypi:NAME==VERSION#member/path``."""
-    framing: Framing
+    framing: Framing | None = None
+    """The model takes samples."""
+    features: Annotated[Features | None, Field(json_schema_extra=_allow_preset)] = None
+    """The model takes log-mel features, which the host computes: a preset's name, or a mapping."""
     sha256: Sha256 | None = None
     """Of the file; needed for ``pypi:``."""
     archive_sha256: Sha256 | None = None
     """Of the package's archive that holds it."""
     sample_rate_hz: Annotated[int | None, Field(ge=1, le=10_000_000)] = None
-    """Rate that the model was trained for; a recording with another one is refused."""
+    """Rate that the model was trained for; a recording with another one is resampled."""
     name: str | None = None
     """Graph input; may be left out where there is only one besides the state."""
 
@@ -119,6 +132,35 @@ InputSpec = AudioInput | NpzInput | RandomInput
 
 
 @dataclass(frozen=True)
+class FrontEndRun:
+    """Features that the host computed; no cycle of the chip is in it.
+
+    Attributes
+    ----------
+    features : str
+        The preset.
+    where : str
+        ``host``.
+    frames, width : int
+        Feature frames, and features of each.
+    period_s : float
+        Time from one frame to the next.
+    lookahead_s : float
+        `Features.lookahead_s`.
+    seconds : float
+        What it took, resampling included.
+    """
+
+    features: str
+    frames: int
+    width: int
+    period_s: float
+    lookahead_s: float
+    seconds: float
+    where: str = "host"
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What a model is run on.
 
@@ -130,11 +172,17 @@ class Inputs:
         Time from one frame to the next, where there is one.
     files : mapping of str to str
         sha256 of each file that was read, by its reference.
+    notes : tuple of str
+        What was done to the input that nobody asked for.
+    front_end : FrontEndRun or None
+        None where the model takes what the file holds.
     """
 
     arrays: Mapping[str, np.ndarray]
     period_s: float | None
     files: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    front_end: FrontEndRun | None = None
 
 
 def load_inputs(
@@ -184,32 +232,62 @@ def _load_audio(
         )
     data = fetch(spec.audio, folder, spec.sha256, spec.archive_sha256).read_bytes()
     samples, sample_rate_hz = read_wav(data, spec.audio)
-    if spec.sample_rate_hz not in (None, sample_rate_hz):
-        raise InputError(
-            f"{spec.audio}: wrong sample rate, found {sample_rate_hz} Hz, "
-            f"allowed: {spec.sample_rate_hz} Hz"
-        )
-    framing = spec.framing
-    frames = frame(samples, framing.window, framing.hop, framing.left_context, framing.tail)
-    array = _fit_frames(frames, name, types[name], time_axis.get(name))
     files = {spec.audio: hashlib.sha256(data).hexdigest()}
-    return Inputs({name: array}, framing.hop / sample_rate_hz, files)
+    begin = time.perf_counter()
+    wanted_hz = spec.features.sample_rate_hz if spec.features else spec.sample_rate_hz
+    notes: tuple[str, ...] = ()
+    if wanted_hz not in (None, sample_rate_hz):
+        samples = resample(samples, sample_rate_hz, wanted_hz, spec.audio).astype(np.float32)
+        notes = (f"{spec.audio} was resampled from {sample_rate_hz} Hz to {wanted_hz} Hz",)
+        sample_rate_hz = wanted_hz
+    if spec.features is not None:
+        frames, front_end = _features(samples, spec.features, spec.audio, begin)
+        array = _fit_frames(frames, name, types[name], time_axis.get(name), "features")
+        return Inputs({name: array}, front_end.period_s, files, notes, front_end)
+    framing = spec.framing
+    assert framing is not None  # one of the two, as the workload's rules say
+    frames = frame(samples, framing.window, framing.hop, framing.left_context, framing.tail)
+    array = _fit_frames(frames, name, types[name], time_axis.get(name), "samples")
+    return Inputs({name: array}, framing.hop / sample_rate_hz, files, notes)
 
 
-def _fit_frames(frames: np.ndarray, name: str, wanted: TensorType, axis: int | None) -> np.ndarray:
+def _features(
+    samples: np.ndarray, features: Features, where: str, begin: float
+) -> tuple[np.ndarray, FrontEndRun]:
+    """Feature frames, rounded once to float32, and what is told of them."""
+    num_windows = samples.size // features.hop + 1
+    check_size(num_windows * features.mel_bands, where, "log-mel frames", 8)
+    check_size(features.num_frames(samples.size) * features.width, where, "features", 8)
+    try:
+        frames = log_mel_features(samples, features).astype(np.float32)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return frames, FrontEndRun(
+        features=features.preset,
+        frames=len(frames),
+        width=features.width,
+        period_s=features.period_s,
+        lookahead_s=features.lookahead_s,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _fit_frames(
+    frames: np.ndarray, name: str, wanted: TensorType, axis: int | None, what: str
+) -> np.ndarray:
     if wanted.dtype != "float32":
         raise InputError(f"input {name}: audio is float32, the graph wants {wanted}")
     if axis is None:
         if frames.size != wanted.num_elements:
             raise InputError(
-                f"input {name}: found {frames.shape[0]} frames of {frames.shape[1]} samples, "
+                f"input {name}: found {frames.shape[0]} frames of {frames.shape[1]} {what}, "
                 f"the graph wants {wanted} and has no time axis"
             )
         return frames.reshape(wanted.shape)
     rest = wanted.shape[:axis] + wanted.shape[axis + 1 :]
     if math.prod(rest) != frames.shape[1]:
         raise InputError(
-            f"input {name}: wrong window, found {frames.shape[1]} samples, "
+            f"input {name}: wrong frame, found {frames.shape[1]} {what}, "
             f"allowed: {math.prod(rest)}, as the graph wants {wanted} with time on axis {axis}"
         )
     return np.ascontiguousarray(np.moveaxis(frames.reshape(-1, *rest), 0, axis))

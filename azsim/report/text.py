@@ -22,7 +22,7 @@ from azsim.report.units import (
     rate,
     times,
 )
-from azsim.sim.result import Bounds, Comparison, Measured, RunResult
+from azsim.sim.result import Bounds, Comparison, FrontEndFigures, Measured, RunResult
 from azsim.sim.statistics import LayerStatistics
 
 __all__ = [
@@ -121,7 +121,17 @@ def _time_rows(result: RunResult) -> list[_Row]:
         style = "red" if stats.deadline_misses else ""
         misses = Text(counted(stats.deadline_misses, "frame"), style)
         rows.append(("deadline misses", misses, "slower than the time between frames"))
+    if result.front_end is not None:
+        rows.append(_front_end_row(result.front_end))
     return rows
+
+
+def _front_end_row(front_end: FrontEndFigures) -> _Row:
+    """What the host did before the chip began."""
+    seconds = duration(front_end.seconds)
+    frames = f"{counted(front_end.frames, 'frame')} of {number(front_end.width)}"
+    features = f"{front_end.features} features, {frames}"
+    return "front end", seconds, f"on the {front_end.where}, in no figure above: {features}"
 
 
 def _models(result: RunResult) -> str:

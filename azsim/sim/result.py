@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from azsim.sim.statistics import Statistics
 __all__ = [
     "Bounds",
     "Comparison",
+    "FrontEndFigures",
     "Measured",
     "OutputCheck",
     "RunResult",
@@ -153,6 +154,33 @@ class WeightFigures:
 
 
 @dataclass(frozen=True)
+class FrontEndFigures:
+    """Features that were computed outside the chip, and are in none of its cycles.
+
+    Attributes
+    ----------
+    where : str
+        ``host``.
+    features : str
+        Name of the front end.
+    frames, width : int
+    period_s : float
+    lookahead_s : float
+        Audio that a frame needs from after its own time, which no latency here holds.
+    seconds : float
+        How long it took there.
+    """
+
+    where: str
+    features: str
+    frames: int
+    width: int
+    period_s: float
+    lookahead_s: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class RunResult:
     """One workload on one chip.
 
@@ -181,6 +209,8 @@ class RunResult:
         `Statistics.cycles` as the fast model has them, if the cycle-stepped one timed the run.
     explanation : Explanation or None
         Why it takes so long and what would help, if that was asked for.
+    front_end : FrontEndFigures or None
+        None where the model takes what the input file holds.
     """
 
     workload: str
@@ -202,6 +232,7 @@ class RunResult:
     fast_cycles: int | None = None
     explanation: Explanation | None = field(default=None, repr=False)
     weight_read_bytes_planned: int | None = None
+    front_end: FrontEndFigures | None = None
 
     @property
     def name(self) -> str:
@@ -216,6 +247,14 @@ class RunResult:
     def bounds_of(self, layer: str) -> Bounds:
         """Lower bounds of a layer, or of what surrounds the graph; zeros without work."""
         return self.layer_bounds.get(layer, Bounds(0, 0, 0, 0, 0))
+
+    def _front_end_document(self) -> dict[str, object] | None:
+        """All but the host's own time, which no two runs share."""
+        if self.front_end is None:
+            return None
+        document = asdict(self.front_end)
+        del document["seconds"]
+        return document
 
     @property
     def summary(self) -> dict[str, object]:
@@ -237,6 +276,7 @@ class RunResult:
             "frame_latency_s": dict(stats.frame_latency_s) if stats.frame_latency_s else None,
             "real_time_factor": stats.real_time_factor,
             "deadline_misses": stats.deadline_misses,
+            "front_end": self._front_end_document(),
             "dram_read_bytes": stats.dram_read_bytes,
             "dram_write_bytes": stats.dram_write_bytes,
             "dram_useful_bytes": stats.dram_useful_bytes,

@@ -25,7 +25,7 @@ from azsim.isa.program import Stream
 from azsim.ops.build import weight_matrices
 
 if TYPE_CHECKING:
-    from azsim.inputs.spec import Inputs
+    from azsim.inputs.spec import FrontEndRun, Inputs
 
 __all__ = ["Prepared", "compress_workload", "load_graph", "prepare"]
 
@@ -47,6 +47,10 @@ class Prepared:
     stream : Stream
     files : mapping of str to str
         sha256 of every file that was read.
+    notes : tuple of str
+        What was done to the input that nobody asked for.
+    front_end : FrontEndRun or None
+        Features that the host computed.
     """
 
     compressed: CompressedGraph
@@ -55,6 +59,8 @@ class Prepared:
     initial_state: Mapping[str, np.ndarray]
     stream: Stream
     files: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+    front_end: FrontEndRun | None = None
 
 
 def load_graph(workload: Workload) -> Graph:
@@ -147,7 +153,16 @@ def prepare(workload: Workload) -> Prepared:
     files = {**workload.source.schemes, **inputs.files}
     if (path := onnx_path(workload)) is not None:
         files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Prepared(_compress(workload, graph), frames, state, _zeros(graph, state), stream, files)
+    return Prepared(
+        _compress(workload, graph),
+        frames,
+        state,
+        _zeros(graph, state),
+        stream,
+        files,
+        inputs.notes,
+        inputs.front_end,
+    )
 
 
 def _state(workload: Workload, graph: Graph) -> dict[str, str]:

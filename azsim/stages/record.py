@@ -77,7 +77,7 @@ def notes(
     prepared: Prepared, compiled: Compiled, hardware: Hardware, planned: Hardware
 ) -> tuple[str, ...]:
     """Sentences on what a reader should know of the run."""
-    sentences = []
+    sentences = list(prepared.notes)
     chosen = [compiled.compressed.weights[weight.name].codec for weight in compiled.weights]
     raw = CodecChoice("raw")
     replaced = [codec for codec in chosen if used_codec(codec, hardware) == raw != codec]
@@ -130,6 +130,7 @@ def provenance(
         "planned_with": {key: value for key, (value, _) in changed_keys(planned, hardware).items()},
         "files_sha256": dict(prepared.files),
         "frames": prepared.stream.frames,
+        "front_end": prepared.front_end and asdict(prepared.front_end),
         "program_instructions": len(compiled.program.instructions),
         "dram_image_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
         **_versions_and_times(seconds),
