@@ -26,7 +26,19 @@ from azsim.ops.build import build_graph, weight_matrices
 SILERO = "pypi:silero-vad==6.2.3#silero_vad/data/silero_vad_16k_sequence.onnx"
 SILERO_SHA256 = "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85"
 
-UNARY = ("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt", "Neg", "Abs")
+UNARY = (
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "Exp",
+    "Sqrt",
+    "Neg",
+    "Abs",
+    "Log",
+    "Erf",
+    "Softplus",
+    "HardSwish",
+)
 BINARY = ("Add", "Sub", "Mul", "Div", "Max", "Min")
 
 
@@ -78,6 +90,9 @@ def compress(
     return CompressedGraph(graph, weights)
 
 
+_MORE_OUTPUTS = {"LSTM": ("h", "c"), "Split": ("rest",)}
+
+
 class RandomGraph:
     """Grows a graph node by node; each method appends one operator that fits."""
 
@@ -113,9 +128,9 @@ class RandomGraph:
 
     def append(self, op: str, inputs: Sequence[str], **attributes: Attribute) -> None:
         output = f"t{len(self.nodes)}"
-        outputs = (output, f"{output}_h", f"{output}_c") if op == "LSTM" else (output,)
+        outputs = (output, *(f"{output}_{name}" for name in _MORE_OUTPUTS.get(op, ())))
         self.nodes.append(Node(f"n{len(self.nodes)}", op, tuple(inputs), outputs, attributes))
-        graph = self.build((output,))
+        graph = self.build(outputs)
         self.shapes[output] = graph.types[output].shape
         self.last = output
 
@@ -126,11 +141,14 @@ class RandomGraph:
         """Append one operator, mostly after the last one."""
         source = self.last if self.rng.random() < 0.8 else self.choose(list(self.shapes))
         shape = self.shapes[source]
-        options = [self._unary, self._binary, self._pow, self._unsqueeze]
+        options = [self._unary, self._binary, self._pow, self._unsqueeze, self._gate]
         options.append(self._reshape)
         if shape:
             options += [self._slice, self._concat, self._pad, self._mat_mul, self._transpose]
-        if 1 in shape:
+            options += [self._softmax, self._norm]
+        if max(shape, default=1) > 1:
+            options.append(self._split)
+        if 1 in shape and len(shape) > 1:
             options.append(self._squeeze)
         if len(shape) == 2:
             options += [self._gemm] * 2
@@ -156,6 +174,27 @@ class RandomGraph:
     def _pow(self, source: str, shape: tuple[int, ...]) -> None:
         exponent = np.float32(self.rng.choice([0.5, 1, 2, 3]))
         self.append("Pow", [source, self.constant(np.array(exponent))])
+
+    def _gate(self, source: str, shape: tuple[int, ...]) -> None:
+        if self.rng.random() < 0.5:
+            self.append("Swish", [source], alpha=float(self.rng.choice([1.0, 1.75])))
+        else:
+            self.append("Gelu", [source], approximate=self.choose(("none", "tanh")))
+
+    def _split(self, source: str, shape: tuple[int, ...]) -> None:
+        axis = shape.index(max(shape))
+        first = self.integer(1, shape[axis] - 1)
+        self.append("Split", [source, self.whole(first, shape[axis] - first)], axis=axis)
+
+    def _softmax(self, source: str, shape: tuple[int, ...]) -> None:
+        self.append("Softmax", [source], axis=self.integer(-len(shape), len(shape) - 1))
+
+    def _norm(self, source: str, shape: tuple[int, ...]) -> None:
+        axis = self.integer(0, len(shape) - 1)
+        row = [1 if self.rng.random() < 0.2 else length for length in shape[axis:]]
+        op = self.choose(("LayerNormalization", "RMSNormalization"))
+        bias = [self.floats(*row[1:])] if op[0] == "L" and self.rng.random() < 0.5 else []
+        self.append(op, [source, self.floats(*row), *bias], axis=axis, epsilon=0.0625)
 
     def _slice(self, source: str, shape: tuple[int, ...]) -> None:
         axis = self.integer(0, len(shape) - 1)
@@ -183,8 +222,7 @@ class RandomGraph:
         self.append("Unsqueeze", [source, self.whole(self.integer(0, len(shape)))])
 
     def _squeeze(self, source: str, shape: tuple[int, ...]) -> None:
-        if len(shape) > 1:
-            self.append("Squeeze", [source, self.whole(shape.index(1))])
+        self.append("Squeeze", [source, self.whole(shape.index(1))])
 
     def _concat(self, source: str, shape: tuple[int, ...]) -> None:
         axis = self.integer(0, len(shape) - 1)
@@ -294,4 +332,5 @@ def onnx_bytes(
         [numpy_helper.from_array(array, name) for name, array in initializers.items()],
     )
     opsets = [helper.make_opsetid("", opset)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
+    ir_version = 8 if opset < 18 else 11
+    return helper.make_model(graph, opset_imports=opsets, ir_version=ir_version).SerializeToString()

@@ -19,11 +19,15 @@ from azsim.ops.lowering import (
     Loop,
     Lowering,
     Matmul,
+    Product,
     Quantize,
     Step,
     TensorView,
     Unary,
+    Vector,
 )
+from azsim.ops.steps import windows
+from vector_definitions import vector_results
 
 UNWRITTEN_CODE = 1 << 20
 
@@ -37,7 +41,7 @@ class StepInterpreter:
         self._buffers: dict[str, np.ndarray] = {}
         for buffer in lowering.buffers.values():
             if buffer.constant is not None:
-                array = np.array(buffer.constant, np.float32).reshape(-1)
+                array = np.array(buffer.constant).reshape(-1)
             elif buffer.dtype == "f32":
                 array = np.full(buffer.num_elements, np.nan, np.float32)
             else:
@@ -77,6 +81,9 @@ class StepInterpreter:
                 for inner in step.body:
                     self._step(inner, {**turns, step.number: turn})
             return
+        if isinstance(step, Vector):
+            self._vector(step, turns)
+            return
         target = self._window(step.dst, turns)
         if isinstance(step, Copy):
             target[:] = self._window(step.src, turns)
@@ -89,8 +96,25 @@ class StepInterpreter:
             target[:] = arith.BINARY_FUNCTIONS[step.function](left.copy(), right.copy())
         elif isinstance(step, Quantize):
             self._quantize(step, target, turns)
+        elif isinstance(step, Product):
+            self._product(step, target, turns)
         else:
             self._matmul(step, target, turns)
+
+    def _vector(self, step: Vector, turns: dict[int, int]) -> None:
+        views = {name: self._window(access, turns) for name, access in windows(step).items()}
+        sources = {name: array.copy() for name, array in views.items()}
+        for name, result in vector_results(step.mnemonic, {**step.operands, **sources}).items():
+            assert result.shape == views[name].shape
+            assert result.dtype == views[name].dtype
+            views[name][:] = result
+
+    def _product(self, step: Product, target: np.ndarray, turns: dict[int, int]) -> None:
+        codes, other = self._window(step.codes, turns), self._window(step.other, turns)
+        assert max(np.abs(codes).max(), np.abs(other).max()) < UNWRITTEN_CODE
+        scales = np.broadcast_to(self._window(step.scale, turns)[:, 0], len(codes))
+        acc = arith.multiply_codes(codes, other)
+        target[:] = arith.drain(acc, scales, self._window(step.other_scale, turns)[0])
 
     def _quantize(self, step: Quantize, target: np.ndarray, turns: dict[int, int]) -> None:
         source, scale = self._window(step.src, turns), self._window(step.scale, turns)

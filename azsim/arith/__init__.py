@@ -1,8 +1,9 @@
 """The chip's arithmetic, stated twice: plain numpy definitions, and kernels for the machine.
 
-`elementwise` has what works on single numbers and on integer products, `rows` what works along the
-rows of a matrix.  Every step is one IEEE float32 operation in the order written there; nothing is
-fused, and nothing depends on how many lanes a vector engine has.
+`functions` has the transcendental ones, `elementwise` what else works on single numbers and on
+integer products, `rows` what works along the rows of a matrix.  Every step is one IEEE float32
+operation in the order written there; nothing is fused, and nothing depends on how many lanes a
+vector engine has.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ from __future__ import annotations
 from azsim.arith.elementwise import (
     BINARY_FUNCTIONS,
     DRAIN_FUNCTIONS,
-    TABLE_FUNCTIONS,
     UNARY_FUNCTIONS,
     code_limit,
     drain,
     drain_kernel,
-    exp,
     matmul_kernel,
     multiply_codes,
     peak,
@@ -25,7 +24,14 @@ from azsim.arith.elementwise import (
     quantize_kernel,
     quantize_rows,
     relu,
+)
+from azsim.arith.functions import (
+    TABLE_FUNCTIONS,
+    erf,
+    exp,
+    log,
     sigmoid,
+    softplus,
     tanh,
     unary_kernel,
 )
@@ -69,10 +75,12 @@ __all__ = [
     "cumulative_sum_kernel",
     "drain",
     "drain_kernel",
+    "erf",
     "exp",
     "hash_kernel",
     "hash_rows",
     "layer_norm",
+    "log",
     "matmul_kernel",
     "multiply_codes",
     "norm_kernel",
@@ -90,6 +98,7 @@ __all__ = [
     "sigmoid",
     "softmax",
     "softmax_kernel",
+    "softplus",
     "tanh",
     "to_float",
     "to_integer",

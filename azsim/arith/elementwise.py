@@ -1,33 +1,33 @@
 """Arithmetic of single numbers and of integer products, as numpy and as kernels.
 
-The plain definitions (`exp`, `sigmoid`, `tanh`, `quantize_rows`, `multiply_codes`, `drain`) are
-what the reference evaluator uses; the kernels (``*_kernel``) are what the simulated engines use.
-Tests compare them bit for bit, and the functions with mpmath.
-
-Every step is one IEEE float32 operation in the order written here; nothing is fused.  The
-transcendental functions are azsim's own design (tables and polynomials that a vector lane can
-hold); no figure of the real chip is public.
-
-Errors against the exact value, measured over the whole float32 range in ``tests/test_arith.py``:
-``exp`` 1.1 ulp, ``sigmoid`` 3 ulp, ``tanh`` 1.5 ulp.
+The plain definitions (`relu`, `quantize_rows`, `multiply_codes`, `drain`) are what the reference
+evaluator uses; the kernels (``*_kernel``) are what the simulated engines use.  Tests compare them
+bit for bit.  Every step is one IEEE float32 operation in the order written here; nothing is fused.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from azsim.arith.functions import (
+    erf,
+    exp,
+    log,
+    sigmoid,
+    sigmoid_scalar,
+    softplus,
+    tanh,
+    tanh_scalar,
+)
 from azsim.jit import kernel
 
 __all__ = [
     "BINARY_FUNCTIONS",
     "DRAIN_FUNCTIONS",
-    "TABLE_FUNCTIONS",
     "UNARY_FUNCTIONS",
     "code_limit",
     "drain",
     "drain_kernel",
-    "exp",
-    "exp_scalar",
     "matmul_kernel",
     "multiply_codes",
     "peak",
@@ -37,34 +37,10 @@ __all__ = [
     "quantize_kernel",
     "quantize_rows",
     "relu",
-    "sigmoid",
-    "tanh",
-    "unary_kernel",
 ]
 
 _F = np.float32
-
-# exp(x) = 2**k * 2**(j/32) * exp(r) with 32 k + j = round(x * 32 / ln 2), |r| <= ln 2 / 64.
-_STEPS = 32
-_STEPS_PER_UNIT = _F(46.16624130844683)  # 32 / ln 2
-_STEP_HIGH = _F(0.021659851)  # ln 2 / 32 with its low mantissa bits zero: n * _STEP_HIGH is exact
-_STEP_LOW = _F(np.log(2.0) / 32 - float(_STEP_HIGH))
-_EXP_TABLE = np.exp2(np.arange(_STEPS) / _STEPS).astype(np.float32)
-_EXP_MAX = _F(88.72283)  # the largest x whose exp is finite
-_EXP_MIN = _F(-87.33654)  # the smallest x whose exp is a normal number; below it, 0
-_POWER_MIN = -128
-_POWERS = np.ldexp(1.0, np.arange(_POWER_MIN, 128)).astype(np.float32)
-_HALF, _ONE, _TWO, _ZERO, _SIXTH = _F(0.5), _F(1), _F(2), _F(0), _F(1 / 6)
-# tanh below 0.625 is an odd polynomial, coefficients of Moshier's Cephes library (tanhf).
-_TANH_SMALL = _F(0.625)
-_TANH_LARGE = _F(9.1)  # from here on tanh rounds to 1
-_T0, _T1, _T2, _T3, _T4 = (
-    _F(-5.70498872745e-3),
-    _F(2.06390887954e-2),
-    _F(-5.37397155531e-2),
-    _F(1.33314422036e-1),
-    _F(-3.33332819422e-1),
-)
+_ONE, _ZERO = _F(1), _F(0)
 
 
 def code_limit(bits: int) -> int:
@@ -73,40 +49,6 @@ def code_limit(bits: int) -> int:
 
 
 # --------------------------------------------------------------------------- plain definitions
-
-
-def exp(x: np.ndarray) -> np.ndarray:
-    """Exponential function of float32, within 1.1 ulp; results below the normal range are 0."""
-    with np.errstate(all="ignore"):
-        inside = np.clip(np.where(np.isnan(x), _ZERO, x), _EXP_MIN, _EXP_MAX)
-        n = np.rint(inside * _STEPS_PER_UNIT)
-        r = (inside - n * _STEP_HIGH) - n * _STEP_LOW
-        tail = r + (r * r) * (_HALF + r * _SIXTH)
-        n = n.astype(np.int32)
-        mantissa = _EXP_TABLE[n & (_STEPS - 1)]
-        y = mantissa + mantissa * tail
-        k = n >> 5
-        first = k >> 1
-        y = (y * _POWERS[first - _POWER_MIN]) * _POWERS[k - first - _POWER_MIN]
-        y = np.where(x > _EXP_MAX, _F(np.inf), np.where(x < _EXP_MIN, _ZERO, y))
-        return np.where(np.isnan(x), x, y).astype(np.float32)
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Logistic function of float32: 1 / (1 + e) or e / (1 + e) with e = exp(-|x|)."""
-    e = exp(-np.abs(x))
-    return np.where(x < 0, e, _ONE) / (_ONE + e)
-
-
-def tanh(x: np.ndarray) -> np.ndarray:
-    """Hyperbolic tangent of float32: polynomial below 0.625, 1 - 2 / (exp(2|x|) + 1) above."""
-    with np.errstate(all="ignore"):
-        size = np.abs(x)
-        z = x * x
-        poly = (((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4
-        small = (poly * z) * x + x
-        large = _ONE - _TWO / (exp(np.minimum(size, _TANH_LARGE) * _TWO) + _ONE)
-    return np.where(size < _TANH_SMALL, small, np.where(x < 0, -large, large)).astype(np.float32)
 
 
 def relu(x: np.ndarray) -> np.ndarray:
@@ -211,6 +153,9 @@ UNARY_FUNCTIONS = {
     "sigmoid": sigmoid,
     "tanh": tanh,
     "exp": exp,
+    "log": log,
+    "erf": erf,
+    "softplus": softplus,
     "sqrt": np.sqrt,
     "neg": np.negative,
     "abs": np.abs,
@@ -227,62 +172,7 @@ BINARY_FUNCTIONS = {
 # ------------------------------------------------------------------------------------- kernels
 
 
-@kernel
-def exp_scalar(x):
-    """`exp` of one number."""
-    if np.isnan(x):
-        return x
-    if x > _EXP_MAX:
-        return _F(np.inf)
-    if x < _EXP_MIN:
-        return _ZERO
-    n = np.rint(x * _STEPS_PER_UNIT)
-    r = (x - n * _STEP_HIGH) - n * _STEP_LOW
-    tail = r + (r * r) * (_HALF + r * _SIXTH)
-    whole = np.int64(n)
-    mantissa = _EXP_TABLE[whole & (_STEPS - 1)]
-    y = mantissa + mantissa * tail
-    k = whole >> 5
-    first = k >> 1
-    return (y * _POWERS[first - _POWER_MIN]) * _POWERS[k - first - _POWER_MIN]
-
-
-@kernel
-def _sigmoid_scalar(x):
-    e = exp_scalar(-abs(x))
-    if x < _ZERO:
-        return e / (_ONE + e)
-    return _ONE / (_ONE + e)
-
-
-@kernel
-def _tanh_scalar(x):
-    size = abs(x)
-    if size < _TANH_SMALL:
-        z = x * x
-        poly = (((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4
-        return (poly * z) * x + x
-    if np.isnan(x):
-        return x
-    large = _ONE - _TWO / (exp_scalar(min(size, _TANH_LARGE) * _TWO) + _ONE)
-    return -large if x < _ZERO else large
-
-
-TABLE_FUNCTIONS = {"sigmoid": 2, "tanh": 3, "exp": 4}
 DRAIN_FUNCTIONS = {"none": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
-
-
-@kernel("void(int64, float32[:, :], float32[:, :])")
-def unary_kernel(function, src, dst):
-    """Apply one of `TABLE_FUNCTIONS` (by number) to a float32 matrix of any strides."""
-    for i in range(src.shape[0]):
-        for j in range(src.shape[1]):
-            if function == 2:
-                dst[i, j] = _sigmoid_scalar(src[i, j])
-            elif function == 3:
-                dst[i, j] = _tanh_scalar(src[i, j])
-            else:
-                dst[i, j] = exp_scalar(src[i, j])
 
 
 @kernel(
@@ -391,7 +281,7 @@ def drain_kernel(acc, row_scales, scales, bias, dst, accumulate, use_bias, funct
             if function == 1 and y <= _ZERO:
                 y = _ZERO
             elif function == 2:
-                y = _sigmoid_scalar(y)
+                y = sigmoid_scalar(y)
             elif function == 3:
-                y = _tanh_scalar(y)
+                y = tanh_scalar(y)
             dst[m, n] = y

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from azsim.arith.elementwise import exp, exp_scalar
+from azsim.arith.functions import exp, exp_scalar
 from azsim.jit import kernel
 
 __all__ = [

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from azsim.arith import TABLE_FUNCTIONS
 from azsim.compiler.tile import element_width
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
@@ -48,7 +49,6 @@ __all__ = [
     "transfer_cycles",
 ]
 
-_TABLE_FUNCTIONS = ("sigmoid", "tanh", "exp")
 _MAX_CHAIN_STEPS = 200_000
 
 
@@ -69,7 +69,7 @@ def group_cycles(step: Step, hardware: Hardware) -> int:
     vector = hardware.vector
     match step:
         case Unary(function):
-            if function in _TABLE_FUNCTIONS:
+            if function in TABLE_FUNCTIONS:
                 return vector.table_cycles
             return vector.divide_cycles if function == "sqrt" else 1
         case Binary(function):
@@ -98,7 +98,7 @@ def _instruction_cycles(
         case "vector_top_k":
             window = operands["dst"]
             return window.cols if isinstance(window, Access) else 1
-        case "vector_unary" if operands["function"] in _TABLE_FUNCTIONS:
+        case "vector_unary" if operands["function"] in TABLE_FUNCTIONS:
             return vector.table_cycles
         case "vector_unary" | "vector_binary" if operands["function"] in ("sqrt", "div"):
             return vector.divide_cycles

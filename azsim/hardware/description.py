@@ -137,7 +137,7 @@ class VectorEngine:
     divide_cycles: Count
     """Cycles per element and lane for division and square root; per group of a drain to codes."""
     table_cycles: Count
-    """Cycles per element and lane for sigmoid, tanh and exp; per group of a drain through one."""
+    """Cycles per element and lane for functions out of tables; per group of a drain through one."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from azsim.ops._views import alias_or_copy, broadcast
 from azsim.ops.linear import Linear
 from azsim.ops.lowering import Binary, Lowering, Unary
 
-__all__ = ["Elementwise", "binary", "broadcast_shape", "unary"]
+__all__ = ["Operator", "binary", "broadcast_shape", "unary"]
 
 _Types = list[TensorType | None]
 _Constants = list[np.ndarray | None]
@@ -24,7 +24,7 @@ _Arrays = list[np.ndarray]
 _INTEGER_UNARY = {"neg", "abs"}
 
 
-class Elementwise(NamedTuple):
+class Operator(NamedTuple):
     """The three functions of an operator's file."""
 
     infer: Callable[[Node, _Types, _Constants], list[TensorType]]
@@ -42,7 +42,7 @@ def broadcast_shape(types: Sequence[TensorType | None]) -> tuple[int, ...]:
         raise UnsupportedError(f"shapes {listed} cannot be broadcast together") from None
 
 
-def unary(function: str) -> Elementwise:
+def unary(function: str) -> Operator:
     """Make the functions of an operator with one operand."""
     compute = arith.UNARY_FUNCTIONS[function]
 
@@ -59,7 +59,7 @@ def unary(function: str) -> Elementwise:
         target = lowering.new(node.outputs[0], source.shape)
         lowering.elementwise(Unary, target, source, function=function)
 
-    return Elementwise(infer, reference, lower)
+    return Operator(infer, reference, lower)
 
 
 def _whole_quotient(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -67,7 +67,7 @@ def _whole_quotient(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return (quotient * np.sign(left) * np.sign(right)).astype(left.dtype)
 
 
-def binary(function: str) -> Elementwise:
+def binary(function: str) -> Operator:
     """Make the functions of an operator with two operands, or folded from left to right."""
     compute = arith.BINARY_FUNCTIONS[function]
 
@@ -96,4 +96,4 @@ def binary(function: str) -> Elementwise:
             lowering.elementwise(Binary, target, left, operand, function=function)
             left = target
 
-    return Elementwise(infer, reference, lower)
+    return Operator(infer, reference, lower)

@@ -40,9 +40,7 @@ def matrix_rows(lowering: Lowering, view: TensorView, name: str) -> Access:
     """See a tensor as rows along its last axis, copied where its strides forbid that."""
     rows = rows_of(view)
     if rows is None:
-        buffer = lowering.buffer(f"{name}#dense", "f32", int(np.prod(view.shape)))
-        strides = np.cumprod((1, *view.shape[:0:-1]))[::-1]
-        dense = TensorView(buffer, 0, view.shape, tuple(map(int, strides)))
+        dense = lowering.scratch(f"{name}#dense", view.shape)
         lowering.elementwise(Copy, dense, view)
         rows = rows_of(dense)
         assert rows is not None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from azsim.ir import Node
 from azsim.ops.lowering import Access, Copy, Lowering, TensorView, collapse
 
-__all__ = ["alias_or_copy", "broadcast", "part", "reshaped", "row_of", "sliced"]
+__all__ = ["alias_or_copy", "broadcast", "part", "permuted", "reshaped", "row_of", "sliced"]
 
 
 def sliced(
@@ -39,6 +39,12 @@ def broadcast(view: TensorView, shape: tuple[int, ...]) -> TensorView:
         for length, stride in zip(view.shape, view.strides, strict=True)
     ]
     return TensorView(view.buffer, view.offset, shape, tuple(strides))
+
+
+def permuted(view: TensorView, order: Sequence[int]) -> TensorView:
+    """Put the axes in another order."""
+    shape = tuple(view.shape[axis] for axis in order)
+    return TensorView(view.buffer, view.offset, shape, tuple(view.strides[axis] for axis in order))
 
 
 def reshaped(view: TensorView, shape: tuple[int, ...]) -> TensorView | None:

@@ -155,6 +155,7 @@ class Lowering:
         self._open: list[list[Step]] = []
         self._num_loops = 0
         self._codes: dict[tuple[str, ...], tuple[Access, Access]] = {}
+        self._numbers: dict[str, TensorView] = {}
 
     # ---- buffers and views
 
@@ -194,6 +195,10 @@ class Lowering:
             self.views[tensor] = TensorView(name, 0, array.shape, contiguous_strides(array.shape))
         return self.views[tensor]
 
+    def dtype(self, view: TensorView) -> str:
+        """Type of the elements of a view."""
+        return self.buffers[view.buffer].dtype
+
     def alias(self, tensor: str, view: TensorView) -> None:
         """Name an existing window as a tensor."""
         self.views[tensor] = view
@@ -207,6 +212,20 @@ class Lowering:
         row = np.ascontiguousarray(row, np.float32).reshape(-1)
         buffer = self.buffer(name, "f32", row.size, constant=row)
         return Access(buffer, 0, 1, row.size, row.size, 1)
+
+    def number(self, value: float) -> TensorView:
+        """Place a float32 number as a tensor of rank 0; equal ones are one constant."""
+        array = np.array(value, np.float32)
+        key = repr(float(array))
+        if key not in self._numbers:
+            buffer = self.buffer(f"#{key}", "f32", 1, constant=array)
+            self._numbers[key] = TensorView(buffer, 0, (), ())
+        return self._numbers[key]
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: str = "f32") -> TensorView:
+        """Make a contiguous buffer that no tensor of the graph is named after."""
+        buffer = self.buffer(name, dtype, int(np.prod(shape, dtype=np.int64)))
+        return TensorView(buffer, 0, shape, contiguous_strides(shape))
 
     # ---- steps
 

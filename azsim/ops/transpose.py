@@ -7,9 +7,9 @@ import numpy as np
 from azsim.errors import UnsupportedError
 from azsim.ir import Node, TensorType
 from azsim.ops._checks import given
-from azsim.ops._views import alias_or_copy
+from azsim.ops._views import alias_or_copy, permuted
 from azsim.ops.linear import Linear
-from azsim.ops.lowering import Lowering, TensorView
+from azsim.ops.lowering import Lowering
 
 OP = "Transpose"
 INPUTS = (1, 1)
@@ -42,7 +42,4 @@ def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.n
 def lower(node: Node, lowering: Lowering) -> None:
     """Name the same window with permuted strides."""
     view = lowering.view(node.inputs[0])
-    order = _order(node, len(view.shape))
-    shape = tuple(view.shape[axis] for axis in order)
-    strides = tuple(view.strides[axis] for axis in order)
-    alias_or_copy(node, lowering, TensorView(view.buffer, view.offset, shape, strides))
+    alias_or_copy(node, lowering, permuted(view, _order(node, len(view.shape))))
