@@ -19,6 +19,7 @@ _LISTS = (
     "workloads",
     "schemes",
     "hardware",
+    "models",
     "codecs",
     "quantizers",
     "pruners",

@@ -36,7 +36,8 @@ from azsim.stages.budgets import check_expectations
 from azsim.stages.check import check_outputs, compare, named_outputs
 from azsim.stages.export import export_arrays, export_onnx
 from azsim.stages.kernel import load_kernel
-from azsim.stages.prepare import Prepared, compress_workload, load_graph, prepare
+from azsim.stages.model import load_graph, load_model
+from azsim.stages.prepare import Prepared, compress_workload, prepare
 from azsim.stages.prove import prove
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "export_arrays",
     "export_onnx",
     "load_graph",
+    "load_model",
     "prepare",
     "run",
     "run_kernel",

@@ -29,6 +29,7 @@ from azsim.frontend.workload import load_workload, workload_names
 from azsim.hardware import load_hardware, preset_names
 from azsim.isa.program_file import load_program
 from azsim.isa.spec import instruction_set
+from azsim.models import builder_names
 from azsim.ops.build import operators
 from azsim.report.catalog import CATALOGS
 from azsim.report.units import frequency, rate
@@ -180,7 +181,7 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert error_of(capsys, "list", "codec") == (
         "unknown kind 'codec', did you mean 'codecs'? "
-        "allowed: workloads, schemes, hardware, codecs, quantizers, pruners, operators, "
+        "allowed: workloads, schemes, hardware, models, codecs, quantizers, pruners, operators, "
         "instructions, kernels, passes, studies"
     )
     assert error_of(capsys, "run", "vad_silero", "--fast") == (
@@ -689,6 +690,7 @@ def test_lists_say_what_the_entries_say() -> None:
     loaded: dict[str, list[tuple[str, str]]] = {
         "codecs": [(name, ", ".join(codec_parameters(name))) for name in codec_names()],
         "quantizers": [(name, "") for name in quantizer_names()],
+        "models": [(name, "") for name in builder_names()],
         "pruners": [(name, "") for name in pruner_names()],
         "operators": [
             (name, "yes" if hasattr(module, "lower") else "constants only")

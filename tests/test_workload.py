@@ -241,7 +241,8 @@ def test_alternatives_give_one_sentence(tmp_path: Path) -> None:
         (
             "2:8: $.model: fits none of the alternatives, found a mapping with the keys 'onnx', "
             "'graph', allowed: a mapping with the keys 'onnx', 'sha256', 'archive_sha256', "
-            "or a mapping with the keys 'graph'"
+            "or a mapping with the keys 'graph', or a mapping with the keys 'builder', 'seed', "
+            "'weights', 'sha256', 'archive_sha256'"
         )
     ]
 

@@ -13,6 +13,7 @@ from azsim.config.document import Place
 from azsim.config.overrides import apply_overrides
 from azsim.errors import ConfigError
 from azsim.frontend._names import unknown
+from azsim.frontend.builder_file import file_type
 from azsim.frontend.scheme_files import read_scheme
 from azsim.frontend.workload_file import WorkloadFile, find_conflicts
 from azsim.hardware import Hardware, preset_names
@@ -120,7 +121,8 @@ def load_workload(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Wo
     for override in texts:
         apply_overrides(document, (override,), "workload")
         schemes |= read_scheme(document, path.parent)
-    value = validate(document, WorkloadFile, functools.partial(find_conflicts, folder=path.parent))
+    check = functools.partial(find_conflicts, folder=path.parent)
+    value = validate(document, file_type(document.data), check)
     given = {entry.name: getattr(value, entry.name) for entry in fields(WorkloadFile)}
     return Workload(**given, source=Source(path, document.sha256, texts, document, schemes))
 

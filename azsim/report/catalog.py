@@ -171,6 +171,7 @@ CATALOGS: Mapping[str, Callable[[], Listing]] = MappingProxyType(
         "workloads": _workloads,
         "schemes": _schemes,
         "hardware": _hardware,
+        "models": functools.partial(_folder, "Models that azsim builds", "azsim.models"),
         "codecs": _codecs,
         "quantizers": functools.partial(_folder, "Quantizers", "azsim.compression.quantizers"),
         "pruners": functools.partial(_folder, "Pruners", "azsim.compression.pruners"),

@@ -16,7 +16,9 @@ from azsim.compression.scheme import AUTO
 from azsim.compression.spec import CompressionSpec
 from azsim.config import json_schema
 from azsim.folder import folder_names
+from azsim.frontend.builder_file import builder_type
 from azsim.frontend.workload_file import WorkloadFile
+from azsim.models import builder_names
 
 __all__ = ["SCHEMAS"]
 
@@ -36,9 +38,24 @@ def _with_names(kind: type[Any]) -> dict[str, Any]:
     return schema
 
 
+def _workload() -> dict[str, Any]:
+    """Schema of a workload, with one alternative for each builder in place of their base."""
+    schema = _with_names(WorkloadFile)
+    definitions = schema["$defs"]
+    choices = schema["properties"]["model"]["anyOf"]
+    choices.remove({"$ref": "#/$defs/BuilderModel"})
+    del definitions["BuilderModel"]
+    for name in builder_names():
+        own = copy.deepcopy(json_schema(builder_type(name)))
+        definitions |= own.pop("$defs", {})
+        definitions[f"builder_{name}"] = own
+        choices.append({"$ref": f"#/$defs/builder_{name}"})
+    return schema
+
+
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
     {
-        "workload": lambda: _with_names(WorkloadFile),
+        "workload": _workload,
         "hardware": hardware.file_schema,
         "scheme": lambda: _with_names(CompressionSpec),
     }

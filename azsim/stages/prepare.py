@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from azsim.compression.compress import compress
 from azsim.compression.scheme import ResolvedRule, resolve
-from azsim.errors import ConfigError, InputError
+from azsim.errors import ConfigError
 from azsim.evaluate import activation_statistics
-from azsim.frontend.inline import build_inline
-from azsim.frontend.onnx_import import input_names_and_shapes, load_onnx
 from azsim.frontend.workload import Workload
-from azsim.frontend.workload_file import GraphModel
 from azsim.frontend.workload_file import Stream as StreamSpec
-from azsim.frontend.workload_inputs import calibration_arrays, check_files, input_arrays, onnx_path
-from azsim.ir import CompressedGraph, Graph, TensorType
+from azsim.frontend.workload_inputs import (
+    calibration_arrays,
+    check_files,
+    input_arrays,
+    onnx_path,
+    weights_path,
+)
+from azsim.ir import CompressedGraph
 from azsim.isa.program import Stream
+from azsim.models import Model
 from azsim.ops.build import weight_matrices
+from azsim.stages.model import load_model
 
 if TYPE_CHECKING:
     from azsim.inputs.spec import FrontEndRun, Inputs
 
-__all__ = ["Prepared", "compress_workload", "load_graph", "prepare"]
+__all__ = ["Prepared", "compress_workload", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,12 @@ class Prepared:
     Attributes
     ----------
     compressed : CompressedGraph
-        One frame's graph with its weights compressed.
+        The graph of one frame, or of one chunk of frames, with its weights compressed.
     frames : mapping of str to ndarray of shape (T, ...)
-        Inputs that are not state, one entry a frame; T is 1 without a stream.
+        Inputs that are not state, one entry a frame or chunk; T is 1 without a stream.
     state : mapping of str to str
         Carried tensors: graph input to graph output.
     initial_state : mapping of str to ndarray
-        Zeros.
     stream : Stream
     files : mapping of str to str
         sha256 of every file that was read.
@@ -63,53 +67,13 @@ class Prepared:
     front_end: FrontEndRun | None = None
 
 
-def load_graph(workload: Workload) -> Graph:
-    """Read the workload's model, bound to one frame."""
-    if isinstance(workload.model, GraphModel):
-        return build_inline(
-            workload.model.graph,
-            str(workload.source.path),
-            name=workload.name,
-            folder=workload.folder,
-            place=workload.place,
-        )
-    path = onnx_path(workload)
-    assert path is not None
-    with _at_model(workload):
-        return _read_onnx(path.read_bytes(), path.name, workload.stream)
-
-
-@contextmanager
-def _at_model(workload: Workload) -> Iterator[None]:
-    """Name the place of the model in front of each thing that is wrong with its file."""
-    try:
-        yield
-    except InputError as error:
-        sentences = [f"$.model.onnx: {sentence}" for sentence in str(error).splitlines()]
-        located = workload.located(ConfigError(sentences))
-        raise type(error)("\n".join(located.problems)) from None
-
-
-def _read_onnx(data: bytes, where: str, stream: StreamSpec | None) -> Graph:
-    shapes = {}
-    for name, shape in input_names_and_shapes(data, where).items():
-        axis = stream.time_axis.get(name) if stream else None
-        if axis is not None and axis < len(shape) and isinstance(shape[axis], str):
-            shapes[name] = tuple(1 if i == axis else n for i, n in enumerate(shape))
-    bound = {
-        name: tuple(int(length) for length in shape)
-        for name, shape in shapes.items()
-        if all(isinstance(length, int) for length in shape)
-    }
-    return load_onnx(data, bound, where)
-
-
 def compress_workload(workload: Workload) -> CompressedGraph:
     """Read the model, prune and quantize its weights."""
-    return _compress(workload, load_graph(workload))
+    return _compress(workload, load_model(workload))
 
 
-def _compress(workload: Workload, graph: Graph) -> CompressedGraph:
+def _compress(workload: Workload, model: Model) -> CompressedGraph:
+    graph = model.graph
     matrices = weight_matrices(graph)
     try:
         rules = resolve(workload.compression, list(matrices))
@@ -117,12 +81,10 @@ def _compress(workload: Workload, graph: Graph) -> CompressedGraph:
         raise workload.located(error) from None
     maxima = powers = None
     if workload.calibration is not None and any(map(_is_calibrated, rules.values())):
-        inputs = calibration_arrays(workload, graph.inputs)
+        inputs = calibration_arrays(workload, graph.inputs, _stream_of(workload, model))
         if inputs is not None:
-            state = _state(workload, graph)
-            maxima, powers = activation_statistics(
-                graph, _frames(workload, graph, inputs), state, _zeros(graph, state)
-            )
+            frames = _frames(model, inputs)
+            maxima, powers = activation_statistics(graph, frames, model.state, model.initial_state)
     return CompressedGraph(graph, compress(matrices, rules, maxima, powers))
 
 
@@ -134,14 +96,13 @@ def _is_calibrated(rule: ResolvedRule) -> bool:
 def prepare(workload: Workload) -> Prepared:
     """Do everything that does not depend on the hardware."""
     check_files(workload)
-    graph = load_graph(workload)
-    state = _state(workload, graph)
-    inputs = input_arrays(workload, graph.inputs)
-    frames = _frames(workload, graph, inputs)
+    model = load_model(workload)
+    inputs = input_arrays(workload, model.graph.inputs, _stream_of(workload, model))
+    frames = _frames(model, inputs)
     count = len(next(iter(frames.values()))) if frames else 1
     stream = Stream(
         frames=count,
-        period_s=inputs.period_s if workload.stream else None,
+        period_s=_period_s(workload, model, inputs),
         paced=workload.stream is not None and workload.stream.arrival == "paced",
     )
     if stream.paced and stream.period_s is None:
@@ -151,64 +112,72 @@ def prepare(workload: Workload) -> Prepared:
             )
         )
     files = {**workload.source.schemes, **inputs.files}
-    if (path := onnx_path(workload)) is not None:
+    for path in filter(None, (onnx_path(workload), weights_path(workload))):
         files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return Prepared(
-        _compress(workload, graph),
+        _compress(workload, model),
         frames,
-        state,
-        _zeros(graph, state),
+        model.state,
+        model.initial_state,
         stream,
         files,
-        inputs.notes,
+        (*inputs.notes, *_fillings(model, inputs)),
         inputs.front_end,
     )
 
 
-def _state(workload: Workload, graph: Graph) -> dict[str, str]:
-    stream = workload.stream
-    if stream is None:
-        return {}
-    problems = []
-    if stream.chunk_frames != 1:
-        problems.append(
-            f"$.stream.chunk_frames: found {stream.chunk_frames}, allowed: 1; scales are computed "
-            "for one frame, never across frames"
-        )
-    problems += [
-        f"$.stream.state.{source}: '{target}' is no graph output; outputs: "
-        + ", ".join(graph.outputs)
-        for source, target in stream.state.items()
-        if target not in graph.outputs
-    ]
-    problems += [
-        f"$.stream.state.{source}: {graph.types[source]} cannot take {graph.types[target]}"
-        for source, target in stream.state.items()
-        if source in graph.types
-        and target in graph.outputs
-        and graph.types[source].num_elements != graph.types[target].num_elements
-    ]
-    if problems:
-        raise workload.located(ConfigError(problems))
-    return dict(stream.state)
+def _stream_of(workload: Workload, model: Model) -> StreamSpec:
+    """Section ``stream``, with what the model says of time and state."""
+    stream = workload.stream or StreamSpec()
+    return replace(stream, time_axis=dict(model.time_axis), state=dict(model.state))
 
 
-def _zeros(graph: Graph, state: Mapping[str, str]) -> dict[str, np.ndarray]:
-    return {name: np.zeros(graph.inputs[name].shape, graph.inputs[name].dtype) for name in state}
+def _period_s(workload: Workload, model: Model, inputs: Inputs) -> float | None:
+    """Time from one frame, or chunk, to the next."""
+    if inputs.period_s is None:
+        return model.chunk_period_s
+    if model.chunk_period_s is None:
+        return inputs.period_s if workload.stream else None
+    lengths = [model.graph.inputs[name].shape[axis] for name, axis in model.time_axis.items()]
+    return inputs.period_s * lengths[0] if lengths else None
 
 
-def _frames(workload: Workload, graph: Graph, inputs: Inputs) -> dict[str, np.ndarray]:
-    """Cut inputs along their time axis: (T, ...) with one frame in each entry."""
-    axes = workload.stream.time_axis if workload.stream else {}
+def _frames(model: Model, inputs: Inputs) -> dict[str, np.ndarray]:
+    """Cut inputs along their time axis: (T, ...) with one frame, or chunk, in each entry.
+
+    A last chunk that is not full is filled up with zeros.
+    """
     frames = {}
     for name, array in inputs.arrays.items():
-        kind: TensorType = graph.inputs[name]
-        if name in axes:
-            frames[name] = np.moveaxis(array, axes[name], 0).reshape(-1, *kind.shape)
+        shape = model.graph.inputs[name].shape
+        if name in model.time_axis:
+            frames[name] = _chunks(array, model.time_axis[name], shape)
         else:
-            frames[name] = array.reshape(1, *kind.shape)
+            frames[name] = array.reshape(1, *shape)
     count = max((len(array) for array in frames.values()), default=1)
     return {
         name: array if len(array) == count else np.repeat(array, count, axis=0)
         for name, array in frames.items()
     }
+
+
+def _fillings(model: Model, inputs: Inputs) -> Iterator[str]:
+    """Yield a sentence for each input whose last chunk is not full."""
+    for name, axis in model.time_axis.items():
+        length, found = model.graph.inputs[name].shape[axis], inputs.arrays[name].shape[axis]
+        if found % length:
+            yield (
+                f"{name}: {found} frames are no whole number of chunks of {length}; "
+                f"{-found % length} frames of zeros follow"
+            )
+
+
+def _chunks(array: np.ndarray, axis: int, shape: tuple[int, ...]) -> np.ndarray:
+    moved = np.moveaxis(array, axis, 0)
+    length = shape[axis]
+    count = math.ceil(len(moved) / length)
+    missing = count * length - len(moved)
+    if missing:
+        moved = np.concatenate([moved, np.zeros((missing, *moved.shape[1:]), moved.dtype)])
+    chunks = moved.reshape(count, length, *moved.shape[1:])
+    return np.ascontiguousarray(np.moveaxis(chunks, 1, axis + 1)).reshape(-1, *shape)

@@ -18,7 +18,7 @@ from azsim.frontend.workload_inputs import onnx_path
 from azsim.inputs.fetch import fetch
 from azsim.inputs.tensors import read_safetensors
 from azsim.ops.build import weight_matrices
-from azsim.stages.prepare import load_graph
+from azsim.stages.model import load_graph
 from azsim.survey.tensors import CodeMatrix
 
 __all__ = [

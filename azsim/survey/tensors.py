@@ -17,7 +17,8 @@ from azsim.frontend.onnx_import import read_initializers
 from azsim.frontend.workload import Workload
 from azsim.inputs.tensors import read_npz, read_safetensors
 from azsim.ops.build import weight_matrices
-from azsim.stages.prepare import compress_workload, load_graph
+from azsim.stages.model import load_graph
+from azsim.stages.prepare import compress_workload
 
 __all__ = ["LEAST_WEIGHTS", "CodeMatrix", "TensorSet", "as_matrix", "read_file", "read_workload"]
 

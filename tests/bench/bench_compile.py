@@ -20,7 +20,8 @@ from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
 from azsim.inputs import fetch
 from azsim.pipeline import compile_workload
-from azsim.stages.prepare import load_graph, prepare
+from azsim.stages.model import load_graph
+from azsim.stages.prepare import prepare
 from transducer import Sizes, transducer_workload, write_workload
 
 
