@@ -175,6 +175,7 @@ class _Orderer:
                 "dst": part(step.dst, row, block[0], col, block[1]),
                 "src": scale,
                 "scale": part(step.other_scale, 0, 1, col, block[1]),
+                "accumulate": int(step.accumulate),
             }
             items += [Item("mac_matmul", layer, operands), Item("mac_drain", layer, drained)]
         return items

@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from azsim.ir import Node
 from azsim.ops.lowering import Access, Copy, Lowering, TensorView, collapse
 
-__all__ = ["alias_or_copy", "broadcast", "part", "permuted", "reshaped", "row_of", "sliced"]
+__all__ = [
+    "alias_or_copy",
+    "broadcast",
+    "part",
+    "permuted",
+    "reshaped",
+    "row_of",
+    "sliced",
+    "transposed",
+]
 
 
 def sliced(
@@ -67,6 +76,12 @@ def reshaped(view: TensorView, shape: tuple[int, ...]) -> TensorView | None:
         for axis, stride in zip(reversed(run), inner, strict=False):
             strides[axis] = stride
     return TensorView(view.buffer, view.offset, shape, tuple(strides))
+
+
+def transposed(view: TensorView) -> TensorView:
+    """Swap the last two axes."""
+    rank = len(view.shape)
+    return permuted(view, (*range(rank - 2), rank - 1, rank - 2))
 
 
 def alias_or_copy(node: Node, lowering: Lowering, source: TensorView) -> None:

@@ -15,7 +15,7 @@ from azsim.ir import CompressedGraph, Graph, Node, TensorType
 from azsim.ops.linear import FloatLinear
 from azsim.ops.lowering import Lowering, chip_dtype
 
-__all__ = ["build_graph", "lower_graph", "operators", "weight_matrices"]
+__all__ = ["build_graph", "computed_products", "lower_graph", "operators", "weight_matrices"]
 
 _REQUIRED = ("OP", "INPUTS", "ATTRIBUTES", "infer", "reference")
 _NO_OPERATORS = ("build", "linear", "lowering", "steps")
@@ -34,6 +34,7 @@ def operators() -> Mapping[str, ModuleType]:
     - ``lower(node, lowering)``: missing where only constants can be computed,
     - ``TYPES``: optional, element types that tensors of it may have at run time besides float32,
     - ``fold(node, types) -> arrays``: optional, where the types alone give the result,
+    - ``is_product(node, constants)``: optional, whether it multiplies two computed tensors,
     - ``weight_inputs(node)``, ``to_matrix(node, index, array)`` and
       ``from_matrix(node, index, matrix, shape)``: where inputs are weight matrices.
     """
@@ -320,6 +321,17 @@ def _weight_inputs(node: Node, constants: Collection[str]) -> tuple[int, ...]:
     if not hasattr(module, "weight_inputs"):
         return ()
     return tuple(index for index in module.weight_inputs(node) if node.inputs[index] in constants)
+
+
+def computed_products(graph: Graph) -> list[str]:
+    """Names of the nodes that multiply two computed tensors, in order."""
+    table = operators()
+    return [
+        node.name
+        for node in graph.nodes
+        if hasattr(table[node.op], "is_product")
+        and table[node.op].is_product(node, graph.initializers)
+    ]
 
 
 def weight_matrices(graph: Graph) -> dict[str, np.ndarray]:

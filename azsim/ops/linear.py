@@ -11,7 +11,7 @@ other one codes of 8 bits, each row with its own scale::
     y    = term in the first segment, y + term in later ones      # float32
 
 A segment has as many columns as an int32 can sum up whatever the codes are (`inner_segments`):
-all of them at 8 bits.
+65,536 at 8 bits, 512 at 16.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _FLOAT32_EXACT = 1 << 24
 _INT32_MAX = (1 << 31) - 1
 _OTHER_BITS = 8
 _SEGMENT_STEP = 64
+_MAX_COLUMNS = 65_536  # of a view
 
 
 def product_bits(products: Mapping[str, int], node: str) -> int:
@@ -47,7 +48,7 @@ def inner_segments(inner: int, bits: int) -> list[tuple[int, int]]:
     bits : int
         Of the left one's codes.
     """
-    most = _INT32_MAX // (arith.code_limit(bits) << (_OTHER_BITS - 1))
+    most = min(_MAX_COLUMNS, _INT32_MAX // (arith.code_limit(bits) << (_OTHER_BITS - 1)))
     if inner <= most:
         return [(0, inner)]
     step = most // _SEGMENT_STEP * _SEGMENT_STEP

@@ -164,6 +164,8 @@ class Product:
         One column of float32 with M rows, or with one.
     other_scale : Access
         One row of float32 with N columns; a stride of 0 repeats one.
+    accumulate : bool
+        Add to what dst holds.
     """
 
     dst: Access
@@ -171,6 +173,7 @@ class Product:
     scale: Access
     other: Access
     other_scale: Access
+    accumulate: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,7 +247,7 @@ def reads(step: Step) -> Iterator[Access]:
             yield from reads(inner)
         return
     is_kept = isinstance(step, Vector) and step.mnemonic == "vector_scatter"
-    is_kept |= isinstance(step, Matmul) and step.accumulate
+    is_kept |= isinstance(step, Matmul | Product) and step.accumulate
     written = written_operands(step)
     for name, window in windows(step).items():
         if name not in written or (is_kept and name == "dst"):

@@ -132,9 +132,13 @@ def _step_lines(step: Step, depth: int) -> Iterator[tuple[int, str]]:
             yield depth, f"{_window(dst)} = quantize({_window(src)}), {how} {_window(scale)}"
         case Matmul():
             yield depth, _product(step)
-        case Product(dst, codes, scale, other, other_scale):
+        case Product(dst, codes, scale, other, other_scale, accumulate):
             scales = f"{_window(scale)} x {_window(other_scale)}"
-            yield depth, f"{_window(dst)} = {_window(codes)} x {_window(other)}, scales {scales}"
+            sign = "+=" if accumulate else "="
+            yield (
+                depth,
+                f"{_window(dst)} {sign} {_window(codes)} x {_window(other)}, scales {scales}",
+            )
         case Vector(mnemonic, operands):
             listed = ", ".join(
                 f"{name} {_window(value) if isinstance(value, Access) else value}"

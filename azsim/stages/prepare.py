@@ -26,7 +26,7 @@ from azsim.frontend.workload_inputs import (
 from azsim.ir import CompressedGraph
 from azsim.isa.program import Stream
 from azsim.models import Model
-from azsim.ops.build import weight_matrices
+from azsim.ops.build import computed_products, weight_matrices
 from azsim.stages.model import load_model
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ def compress_workload(workload: Workload) -> CompressedGraph:
 
 def _compress(workload: Workload, model: Model) -> CompressedGraph:
     graph = model.graph
-    matrices = weight_matrices(graph)
+    matrices, products = weight_matrices(graph), computed_products(graph)
     try:
-        rules = resolve(workload.compression, list(matrices))
+        rules = resolve(workload.compression, [*matrices, *products])
     except ConfigError as error:
         raise workload.located(error) from None
     maxima = powers = None
@@ -85,7 +85,8 @@ def _compress(workload: Workload, model: Model) -> CompressedGraph:
         if inputs is not None:
             frames = _frames(model, inputs)
             maxima, powers = activation_statistics(graph, frames, model.state, model.initial_state)
-    return CompressedGraph(graph, compress(matrices, rules, maxima, powers))
+    weights = compress(matrices, rules, maxima, powers)
+    return CompressedGraph(graph, weights, {name: rules[name].activation_bits for name in products})
 
 
 def _is_calibrated(rule: ResolvedRule) -> bool:
