@@ -29,6 +29,7 @@ from graphs import (
 from step_interpreter import StepInterpreter
 
 FOLDED_ONLY = {"Constant", "ConstantOfShape", "Shape"}
+WEIGHTED = {"Conv", "Gemm", "LSTM", "MatMul", "ProjectionLSTM"}
 STATE_SPACE = {"DiagonalScan", "LinearAttention", "SelectiveScan"}
 """Operators that tests/test_state_space_ops.py has random cases of."""
 ATTENTION = {"MatMulCodes", "QuantizeRows", "RingWindow", "RotaryEmbedding", "TensorScatter"}
@@ -68,12 +69,13 @@ def test_one_file_an_operator() -> None:
         assert hasattr(module, "lower") != (op in FOLDED_ONLY)
         assert list(module.ATTRIBUTES) == sorted(module.ATTRIBUTES) or op in ("Shape", "Cast")
         weighted = [hasattr(module, n) for n in ("weight_inputs", "to_matrix", "from_matrix")]
-        assert all(weighted) == any(weighted) == (op in ("Conv", "Gemm", "LSTM", "MatMul"))
+        assert all(weighted) == any(weighted) == (op in WEIGHTED)
 
 
 def test_random_graphs_hold_every_operator() -> None:
     count = collections.Counter(node.op for seed in range(400) for node in random_graph(seed).nodes)
-    assert set(operators()) - set(count) <= FOLDED_ONLY | STATE_SPACE | ATTENTION | {"Cast"}
+    elsewhere = STATE_SPACE | ATTENTION | {"Cast", "ProjectionLSTM"}
+    assert set(operators()) - set(count) <= FOLDED_ONLY | elsewhere
 
 
 @given(seed=st.integers(0, 1 << 32))

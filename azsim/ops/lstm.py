@@ -20,17 +20,21 @@ from azsim.arith import sigmoid, tanh
 from azsim.errors import UnsupportedError
 from azsim.ir import Node, TensorType
 from azsim.ops._checks import attribute_is, given, is_float32, is_weight
+from azsim.ops._lstm import (
+    activate_gates,
+    add_recurrent,
+    initial_state,
+    takes_state_first,
+    update_cell,
+)
 from azsim.ops._matrix import matrix_rows
-from azsim.ops._views import row_of
 from azsim.ops.linear import Linear
 from azsim.ops.lowering import (
     Access,
     Binary,
     Copy,
-    Fill,
     Lowering,
     Matmul,
-    Quantize,
     TensorView,
     Unary,
     contiguous_strides,
@@ -160,14 +164,14 @@ def lower(node: Node, lowering: Lowering) -> None:
     rows = Access(gates, 0, steps, 4 * hidden, 4 * hidden, 1)
     recurrent = lowering.weight(node.inputs[2])
     product = Matmul(weight.name, rows, codes, scale)
-    state_first = steps == 1 and len(weight.segments) == len(recurrent.segments) == 2
+    state_first = takes_state_first(steps, weight, recurrent)
     if not state_first:
         lowering.emit(product)
 
     h = lowering.buffer(f"{node.name}#h", "f32", (steps + (steps > 1)) * hidden)
     c = lowering.buffer(f"{node.name}#c", "f32", hidden)
-    old_h, new_h = _initial(node, lowering, _INITIAL_H, hidden), Access(h, 0, 1, hidden, 0, 1)
-    old_c, new_c = _initial(node, lowering, _INITIAL_C, hidden), Access(c, 0, 1, hidden, 0, 1)
+    old_h, new_h = initial_state(node, lowering, _INITIAL_H, hidden), Access(h, 0, 1, hidden, 0, 1)
+    old_c, new_c = initial_state(node, lowering, _INITIAL_C, hidden), Access(c, 0, 1, hidden, 0, 1)
     if steps > 1:
         lowering.emit(Copy(new_h, old_h))
         lowering.emit(Copy(new_c, old_c))
@@ -196,14 +200,6 @@ def lower(node: Node, lowering: Lowering) -> None:
             lowering.alias(output, view)
 
 
-def _initial(node: Node, lowering: Lowering, index: int, hidden: int) -> Access:
-    if len(node.inputs) > index and node.inputs[index]:
-        return row_of(lowering.view(node.inputs[index]))
-    zeros = Access(lowering.buffer(f"{node.name}#zero", "f32", hidden), 0, 1, hidden, 0, 1)
-    lowering.emit(Fill(zeros, 0))
-    return zeros
-
-
 def _step(
     node: Node,
     lowering: Lowering,
@@ -216,45 +212,12 @@ def _step(
 
     `gates` holds W x[t] before, unless that product comes `later`, after R h.
     """
-    weight = lowering.weight(node.inputs[2])
-    hidden = gates.cols // 4
+    recurrent = lowering.weight(node.inputs[2])
     constant = node.inputs[3] if len(node.inputs) > 3 else ""
     total = _bias(lowering.compressed.graph.initializers[constant]) if constant else None
     bias = None if total is None else lowering.constant_row(f"{node.name}#bias", total)
-    codes = Access(lowering.codes_buffer(f"{node.name}#h", weight, hidden), 0, 1, hidden, 0, 1)
-    scale = lowering.scales(f"{node.name}#h", weight, 1)
-    lowering.emit(Quantize(codes, h[0], scale, weight.activation_scale is not None))
-    if later is not None:
-        lowering.emit(Matmul(weight.name, gates, codes, scale))
-        lowering.emit(replace(later, bias=bias))
-    elif len(weight.segments) == 2:
-        lowering.emit(Matmul(weight.name, gates, codes, scale, bias, accumulate=True))
-    else:
-        # The segments' terms are added up before W x[t] is: the sum needs a place of its own.
-        _add_product(node, lowering, gates, codes, scale, bias)
-    parts = [moved(gates, offset=gates.offset + index * hidden, cols=hidden) for index in range(4)]
-    i, o, f, g = parts
-    sigmoids = moved(gates, cols=3 * hidden)
-    lowering.emit(Unary("sigmoid", sigmoids, sigmoids))
-    lowering.emit(Unary("tanh", g, g))
-    lowering.emit(Binary("mul", f, f, c[0]))
-    lowering.emit(Binary("mul", i, i, g))
-    lowering.emit(Binary("add", c[1], f, i))
+    add_recurrent(node, lowering, recurrent, gates, h[0], bias, later)
+    i, o, f, g = activate_gates(lowering, gates)
+    update_cell(lowering, i, f, g, *c)
     lowering.emit(Unary("tanh", g, c[1]))
     lowering.emit(Binary("mul", h[1], o, g))
-
-
-def _add_product(
-    node: Node,
-    lowering: Lowering,
-    gates: Access,
-    codes: Access,
-    scale: Access,
-    bias: Access | None,
-) -> None:
-    buffer = lowering.buffer(f"{node.name}#product", "f32", gates.cols)
-    product = Access(buffer, 0, 1, gates.cols, 0, 1)
-    lowering.emit(Matmul(node.inputs[2], product, codes, scale))
-    lowering.emit(Binary("add", gates, gates, product))
-    if bias is not None:
-        lowering.emit(Binary("add", gates, gates, bias))
