@@ -162,3 +162,37 @@ def test_parts_that_nothing_uses_together_come_and_go_alone() -> None:
         ("load", (1, 30_000)),
         ("store", (1, 30_000)),
     ]
+
+
+@pytest.mark.parametrize(("activation_bytes", "spilled"), [(49_152, 0), (40_960, 2), (36_864, 3)])
+def test_constants_come_when_they_are_used(activation_bytes: int, spilled: int) -> None:
+    rng = np.random.default_rng(4)
+    constants = {
+        f"c{n}": rng.standard_normal((1, size)).astype(np.float32)
+        for n, size in enumerate((1024, 2048, 3072))
+    }
+    parts = {f"s{n}": np.array([size], np.int64) for n, size in enumerate((1024, 2048, 3072))}
+    nodes = []
+    for n in range(3):
+        nodes.append(Node(f"part{n}", "Slice", ("x", "zero", f"s{n}", "axis"), (f"p{n}",)))
+        nodes.append(Node(f"mul{n}", "Mul", (f"p{n}", f"c{n}"), (f"y{n}",)))
+    whole = {"zero": np.array([0], np.int64), "axis": np.array([1], np.int64)}
+    outputs = [f"y{n}" for n in range(3)]
+    inputs = {"x": type_of(1, 3072)}
+    graph = build_graph("constants", inputs, {**constants, **parts, **whole}, nodes, outputs, "t")
+    frames = {"x": rng.standard_normal((3, 1, 3072)).astype(np.float32)}
+    hardware = chip(activation_sram__bytes=activation_bytes)
+    ran = execute_graph(CompressedGraph(graph, {}), hardware, frames)
+    for name, array in evaluate_stream(graph, frames, {}, {})[0].items():
+        if name in outputs:
+            assert ran.execution.outputs[name].tobytes() == array.tobytes()
+    assert ran.compiled.allocation.peak_bytes["activation"] <= activation_bytes
+    loaded = {
+        operand.buffer
+        for item in walk(ran.compiled.schedule.body)
+        if item.mnemonic == "load" and isinstance(operand := item.operands["src"], Access)
+    }
+    names = [f"c{n}#dram" for n in (2, 1, 0)]  # the largest first
+    assert sorted(loaded - {"input x"}) == sorted(names[:spilled])
+    verdicts = check_program(ran.compiled.program, hardware)
+    assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)

@@ -1,19 +1,21 @@
-"""Spill: carried state that activation SRAM has no room for lives in DRAM.
+"""Spill: carried state and constants that activation SRAM has no room for live in DRAM.
 
-Contract: takes a schedule in which all state stays on the chip, gives one in which every item works
-on the same bytes.  As many states stay as fit beside what else lives, the smallest first: each
-saves the same traffic per byte, and a short transfer costs more per byte than a long one.
+Contract: takes a schedule in which all of them stay on the chip, gives one in which every item
+works on the same bytes.  As many stay as fit beside what else lives, those first that save the most
+traffic per byte: states, which come and go, before constants, which only come, and small ones
+before large ones, as a short transfer costs more per byte than a long one.
 
-A state that does not stay is cut where the program's windows into it cut it.  Each piece is loaded
-before its first use in a frame and stored behind its last one; where a loop walks over the state,
-each round loads and stores what it works on.  A result that is only copied to the state's place is
-stored from where it was made.  Input and output port of such a state are the same bytes of DRAM.
+What does not stay is cut where the program's windows into it cut it.  Each piece is loaded before
+its first use in a frame and, if it was written, stored behind its last one; where a loop walks over
+it, each round loads and stores what it works on.  A result that is only copied to a state's place
+is stored from where it was made.  Input and output port of such a state are the same bytes of DRAM.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from azsim.compiler.allocate import fits
 from azsim.compiler.schedule import (
@@ -34,6 +36,9 @@ __all__ = ["spill"]
 
 _Items = tuple[Item | Repeat, ...]
 
+_TRANSFER_BYTES = 320
+"""What a transfer costs beside its bytes: about az1's latency of DRAM and a burst."""
+
 
 def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> Schedule:
     """Move states to DRAM until the rest fits activation SRAM.
@@ -50,11 +55,11 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     Schedule
         With `spilled`: state by input name, to the output that it takes from the frame before.
     """
-    if not state or fits(schedule, hardware):
+    if fits(schedule, hardware):
         return schedule
     found = [_State.of(schedule, source, target) for source, target in state.items()]
-    movable = [one for one in found if one is not None]
-    movable.sort(key=lambda one: schedule.storages[one.buffer].size_bytes)
+    movable = [*(one for one in found if one is not None), *_constants(schedule)]
+    movable.sort(key=lambda one: one.traffic_per_byte(schedule), reverse=True)
     # The first `low` fit, the first `high` do not.
     low, high = 0, len(movable)
     while high - low > 1:
@@ -66,40 +71,55 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     return _without(schedule, movable[low:])
 
 
-def _without(schedule: Schedule, states: Sequence[_State]) -> Schedule:
-    for one in states:
+def _without(schedule: Schedule, movable: Sequence[_Movable]) -> Schedule:
+    for one in movable:
         schedule = _spilled(schedule, one)
     return schedule
 
 
 @dataclass(frozen=True)
-class _State:
-    """A state and the items that fill and save it."""
+class _Movable:
+    """What may live in DRAM: a constant, or a state with more to it.
+
+    Attributes
+    ----------
+    buffer : str
+        Its place on the chip.
+    port : str
+        Its storage in DRAM.
+    load : Item
+        What fills it at the start.
+    """
+
+    buffer: str
+    port: str
+    load: Item
+
+    directions: ClassVar[int] = 1
+    """How often a frame moves it."""
+
+    def traffic_per_byte(self, schedule: Schedule) -> float:
+        """What keeping it on the chip saves in a frame, in bytes' time per byte."""
+        size_bytes = schedule.storages[self.buffer].size_bytes
+        return self.directions * (1 + _TRANSFER_BYTES / size_bytes)
+
+
+@dataclass(frozen=True)
+class _State(_Movable):
+    """A state, and the items that save it at the end."""
 
     source: str
     target: str
-    buffer: str
-    load: Item
     stores: tuple[Item, ...]
 
-    @property
-    def port(self) -> str:
-        """Its storage in DRAM."""
-        return f"input {self.source}"
+    directions: ClassVar[int] = 2
 
     @classmethod
     def of(cls, schedule: Schedule, source: str, target: str) -> _State | None:
         """Find a state's items; None where it shares a buffer, or is not saved from it."""
-        loads = [
-            item
-            for item in walk(schedule.startup)
-            if any(access.buffer == f"input {source}" for _, access in accesses(item))
-        ]
-        stores = [
-            item
-            for item in walk(schedule.finish)
-            if any(access.buffer == f"output {target}" for _, access in accesses(item))
-        ]
+        port = f"input {source}"
+        loads = [item for item in walk(schedule.startup) if _touches(item, port)]
+        stores = [item for item in walk(schedule.finish) if _touches(item, f"output {target}")]
         if len(loads) != 1 or len(stores) != 1:
             return None
         window, saved = loads[0].operands["dst"], stores[0].operands["src"]
@@ -107,7 +127,23 @@ class _State:
         assert isinstance(saved, Access)
         if window.offset or saved.buffer != window.buffer:
             return None
-        return cls(source, target, window.buffer, loads[0], tuple(stores))
+        return cls(window.buffer, port, loads[0], source, target, tuple(stores))
+
+
+def _touches(item: Item, buffer: str) -> bool:
+    return any(access.buffer == buffer for _, access in accesses(item))
+
+
+def _constants(schedule: Schedule) -> Iterator[_Movable]:
+    """Constants in activation SRAM, which the program's start loads."""
+    for item in walk(schedule.startup):
+        target, source = item.operands.get("dst"), item.operands.get("src")
+        if item.mnemonic != "load" or not isinstance(target, Access):
+            continue
+        assert isinstance(source, Access)
+        is_constant = source.buffer == f"{target.buffer}#dram"
+        if is_constant and schedule.storages[target.buffer].space == "activation":
+            yield _Movable(target.buffer, source.buffer, item)
 
 
 @dataclass
@@ -160,46 +196,50 @@ def _pieces(body: _Items, buffer: str) -> list[_Piece]:
     return sorted(found, key=lambda piece: piece.low)
 
 
-def _spilled(schedule: Schedule, state: _State) -> Schedule:
-    """Schedule in which one state lives in DRAM."""
+def _spilled(schedule: Schedule, moved: _Movable) -> Schedule:
+    """Schedule in which one state or constant lives in DRAM."""
     storages = dict(schedule.storages)
-    element_bytes = ELEMENT_BYTES[storages[state.buffer].dtype]
-    del storages[state.buffer]
-    storages.pop(f"output {state.target}")
-    storages[state.port] = replace(storages[state.port], is_shared=True)
-    body = [_stored_at_once(item, state) for item in schedule.body]
+    element_bytes = ELEMENT_BYTES[storages[moved.buffer].dtype]
+    del storages[moved.buffer]
+    body, finish, spilled = list(schedule.body), schedule.finish, schedule.spilled
+    if isinstance(moved, _State):
+        del storages[f"output {moved.target}"]
+        storages[moved.port] = replace(storages[moved.port], is_shared=True)
+        body = [_stored_at_once(item, moved) for item in body]
+        finish = tuple(item for item in finish if item not in moved.stores)
+        spilled = {**spilled, moved.source: moved.target}
     before: dict[int, list[Item]] = {}
     behind: dict[int, list[Item]] = {}
-    for number, piece in enumerate(_pieces(tuple(body), state.buffer)):
-        name = f"{state.buffer}#{number}"
+    for number, piece in enumerate(_pieces(tuple(body), moved.buffer)):
+        name = f"{moved.buffer}#{number}"
         first, last = piece.items[0], piece.items[-1]
         only = body[first]
-        step = _step_of_loop(only, state.buffer) if len(piece.items) == 1 else 0
+        step = _step_of_loop(only, moved.buffer) if len(piece.items) == 1 else 0
         size = piece.high - piece.low
         layer = next(walk((only,))).layer
         if step and isinstance(only, Repeat):
             size -= (only.count - 1) * step
             moves = {only.number: step}
-            loads = list(_transfers("load", state.port, name, piece.low, size, layer, moves))
-            inner = _moved(only.body, state.buffer, name, piece.low, only.number)
+            loads = list(_transfers("load", moved.port, name, piece.low, size, layer, moves))
+            inner = _moved(only.body, moved.buffer, name, piece.low, only.number)
             if _is_written(inner, name):
                 inner = (
                     *inner,
-                    *_transfers("store", state.port, name, piece.low, size, layer, moves),
+                    *_transfers("store", moved.port, name, piece.low, size, layer, moves),
                 )
             body[first] = replace(only, body=(*loads, *inner))
         else:
             for index in piece.items:
-                (body[index],) = _moved((body[index],), state.buffer, name, piece.low)
+                (body[index],) = _moved((body[index],), moved.buffer, name, piece.low)
             touching = tuple(body[index] for index in piece.items)
             before.setdefault(first, []).extend(
-                _transfers("load", state.port, name, piece.low, size, layer)
+                _transfers("load", moved.port, name, piece.low, size, layer)
             )
             if _is_written(touching, name):
                 behind.setdefault(last, []).extend(
-                    _transfers("store", state.port, name, piece.low, size, layer)
+                    _transfers("store", moved.port, name, piece.low, size, layer)
                 )
-        dtype = schedule.storages[state.buffer].dtype
+        dtype = schedule.storages[moved.buffer].dtype
         storages[name] = Storage(name, "activation", dtype, size * element_bytes)
     whole = [
         entry
@@ -208,11 +248,11 @@ def _spilled(schedule: Schedule, state: _State) -> Schedule:
     ]
     return replace(
         schedule,
-        startup=tuple(item for item in schedule.startup if item is not state.load),
+        startup=tuple(item for item in schedule.startup if item is not moved.load),
         body=tuple(whole),
-        finish=tuple(item for item in schedule.finish if item not in state.stores),
+        finish=finish,
         storages=storages,
-        spilled={**schedule.spilled, state.source: state.target},
+        spilled=spilled,
     )
 
 
