@@ -455,6 +455,19 @@ def test_densities_that_are_none(tmp_path: Path) -> None:
         assert problems(tmp_path, text) == [sentence]
 
 
+def test_random_whole_numbers(tmp_path: Path) -> None:
+    workload = load(tmp_path, SMALL, "input.random={seed: 2, below: 7}")
+    found = input_arrays(workload, {"x": TensorType("float32", (3, 50))}).arrays["x"]
+    expected = np.random.default_rng(2).integers(7, size=(3, 50)).astype(np.float32)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.float32
+    for other in ("scale: 2.0", "activation_density: 0.5"):
+        name = other.partition(":")[0]
+        text = SMALL.replace("random: {}", f"random: {{below: 7, {other}}}")
+        sentence = f"whole numbers have no {name}, found 'below' and '{name}', allowed: one of them"
+        assert problems(tmp_path, text) == [f"3:25: $.input.random.below: {sentence}"]
+
+
 def test_random_frames_and_calibration(tmp_path: Path) -> None:
     text = SMALL + "calibration: {random: {seed: 1, frames: 5}, period_s: 0.5}\n"
     workload = load(tmp_path, text, "stream.time_axis.x=0")

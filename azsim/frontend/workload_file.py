@@ -259,6 +259,15 @@ def _input_rules(key: str, spec: InputSpec) -> Iterator[tuple[DocumentPath, str]
         yield from _audio_rules(key, spec)
     elif isinstance(spec, NpzInput):
         yield from _reference_rules((key, "npz"), spec.npz, spec.sha256)
+    elif spec.random.below is not None:
+        numbers = spec.random
+        for name, is_given in (
+            ("scale", numbers.scale != 1),
+            ("activation_density", numbers.activation_density is not None),
+        ):
+            if is_given:
+                found = f"found 'below' and '{name}', allowed: one of them"
+                yield (key, "random", "below"), f"whole numbers have no {name}, {found}"
 
 
 def _audio_rules(key: str, spec: AudioInput) -> Iterator[tuple[DocumentPath, str]]:

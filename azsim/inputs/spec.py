@@ -104,6 +104,7 @@ class RandomNumbers:
     """Normally distributed numbers: ``default_rng(seed).standard_normal(shape) * scale``.
 
     With `activation_density`: `azsim.inputs.patterns.sparse_activations`, from one generator.
+    With `below`: ``default_rng(seed).integers(below, size=shape)``, numbers of tokens for instance.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -116,6 +117,8 @@ class RandomNumbers:
     activation_density: Density | dict[str, Density] | None = None
     """Share of elements that are not zero, exactly: of every graph input, or by its name. Inputs
     that are not named have no zeros."""
+    below: Annotated[int | None, Field(ge=1, le=1 << 24)] = None
+    """Whole numbers from 0 to one less than this, each as likely, instead of normal ones."""
 
 
 @dataclass(frozen=True)
@@ -356,6 +359,9 @@ def _make_random(
         if numbers.frames is not None and name in time_axis:
             shape[time_axis[name]] = numbers.frames
         check_size(math.prod(shape), f"input {name}", "random array", 8)
+        if numbers.below is not None:
+            arrays[name] = generator.integers(numbers.below, size=shape).astype(np.float32)
+            continue
         if densities is None:
             arrays[name] = (generator.standard_normal(shape) * numbers.scale).astype(np.float32)
             continue
