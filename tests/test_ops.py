@@ -32,7 +32,14 @@ FOLDED_ONLY = {"Constant", "ConstantOfShape", "Shape"}
 WEIGHTED = {"Conv", "Gemm", "LSTM", "MatMul", "ProjectionLSTM"}
 STATE_SPACE = {"DiagonalScan", "LinearAttention", "SelectiveScan"}
 """Operators that tests/test_state_space_ops.py has random cases of."""
-ATTENTION = {"MatMulCodes", "QuantizeRows", "RingWindow", "RotaryEmbedding", "TensorScatter"}
+ATTENTION = {
+    "Gather",
+    "MatMulCodes",
+    "QuantizeRows",
+    "RingWindow",
+    "RotaryEmbedding",
+    "TensorScatter",
+}
 """Operators of tests/test_products.py and tests/test_attention_ops.py."""
 
 

@@ -40,7 +40,7 @@ from azsim.ir import CompressedGraph
 from azsim.isa.encode import decode_words, encode_program
 from azsim.isa.program import DramImage, Port, Program, Stream, Tap
 from azsim.ops.lowering import Lowering, chip_dtype
-from azsim.ops.steps import ELEMENT_BYTES
+from azsim.ops.steps import ELEMENT_BYTES, writes
 
 __all__ = ["PASSES", "Compiled", "Observe", "WeightStorage", "compile_graph", "necessary_steps"]
 
@@ -285,6 +285,8 @@ def _taps(
 ) -> tuple[Tap, ...]:
     """Where each tensor is complete; carried inputs are seen as the outputs they come from."""
     taps = []
+    inputs = lowering.compressed.graph.inputs
+    written = {access.buffer for _, step in lowering.steps for access in writes(step)}
     carried = {lowering.views[name].buffer for name in state}  # holds the next frame's at the end
     for tensor, view in lowering.views.items():
         index = last_write.get(view.buffer)
@@ -292,6 +294,8 @@ def _taps(
         is_constant = buffer.constant is not None
         if index is None or view.buffer in carried or is_constant or tensor in lowering.fused:
             continue
+        if tensor in inputs and view.buffer in written:
+            continue  # written over in place
         size = ELEMENT_BYTES[buffer.dtype]
         taps.append(
             Tap(

@@ -79,6 +79,8 @@ class Estimator:
             return self._computed_product(item, storages)
         if item.mnemonic == "mac_matmul":
             return self._rough_product(item) if roughly else self._product(item)
+        if item.mnemonic == "load_gather":
+            return self._gather(item, storages)
         if item.mnemonic in ("load", "store", "weight_load"):
             return self._transfer(item, storages, roughly=roughly)
         site = Site(
@@ -173,6 +175,14 @@ class Estimator:
             return self._of_load(window.buffer.removesuffix(BLOCK_SUFFIX))[0]
         latency = self._hardware.dram.latency_ns * 1e-9 * self._hardware.clock_hz
         return self._dram_cycles(window.rows * window.cols * bits // 8) + math.ceil(latency)
+
+    def _gather(self, item: Item, storages: Mapping[str, Storage]) -> int:
+        """Cycles of a gather from DRAM, each row of which lies somewhere else."""
+        window, dram = item.operands["dst"], self._hardware.dram
+        assert isinstance(window, Access)
+        row_bytes = window.cols * ELEMENT_BITS[storages[window.buffer].dtype] // 8
+        waits = (dram.latency_ns + window.rows * dram.row_miss_ns) * 1e-9 * self._hardware.clock_hz
+        return window.rows * self._dram_cycles(row_bytes) + math.ceil(waits)
 
     def _dram_cycles(self, num_bytes: int) -> int:
         """Cycles of bytes that lie together, from the first burst on."""

@@ -42,7 +42,7 @@ def build_image(
     if parameters.values.size:
         put(f"{PARAMETERS}#dram", parameters.values.astype("<f4").tobytes())
     for buffer in lowering.buffers.values():
-        name = f"{buffer.name}#dram"
+        name = buffer.name if buffer.space == "dram" else f"{buffer.name}#dram"
         if buffer.constant is not None and name in allocation.addresses:
             put(name, np.ascontiguousarray(buffer.constant, _DTYPES[buffer.dtype]).tobytes())
     return DramImage(data)

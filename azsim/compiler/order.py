@@ -88,7 +88,7 @@ class _Orderer:
             if buffer.name not in self._bias_buffers:
                 self.storages[buffer.name] = Storage(
                     buffer.name,
-                    "activation",
+                    buffer.space,
                     buffer.dtype,
                     buffer.num_elements * ELEMENT_BYTES[buffer.dtype],
                     buffer.persistent,
@@ -292,7 +292,8 @@ class _Orderer:
             source = replace(window, buffer=f"{PARAMETERS}#dram")
             items.append(Item("load", STARTUP, {"dst": window, "src": source}))
         for buffer in self.lowering.buffers.values():
-            if buffer.constant is not None and buffer.name not in self._bias_buffers:
+            is_loaded = buffer.constant is not None and buffer.space == "activation"
+            if is_loaded and buffer.name not in self._bias_buffers:
                 self._round_up(buffer.name, buffer.num_elements)
                 window = contiguous(buffer.name, buffer.num_elements)
                 source = self._dram(

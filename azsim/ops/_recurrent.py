@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -111,12 +112,11 @@ def carried_state(
     if old is not None and source in graph.inputs and _is_only_read_here(node, lowering, source):
         place = old
     else:
-        size = int(np.prod(shape, dtype=np.int64))
-        buffer = lowering.buffer(tensor or f"{node.name}#state", "f32", size)
-        place = TensorView(buffer, 0, shape, contiguous_strides(shape))
+        dtype = "f32" if old is None else lowering.dtype(old)
+        place = lowering.scratch(tensor or f"{node.name}#state", shape, dtype)
         if old is None:
-            cols = size // shape[0]
-            lowering.emit(Fill(Access(buffer, 0, shape[0], cols, cols, 1), 0))
+            cols = math.prod(shape[1:])
+            lowering.emit(Fill(Access(place.buffer, 0, shape[0], cols, cols, 1), 0))
         else:
             lowering.elementwise(Copy, place, old)
     if tensor:

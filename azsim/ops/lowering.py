@@ -8,7 +8,7 @@ memory address, which tile, which instruction: that is the compiler's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -154,6 +154,7 @@ class Lowering:
         self.layer = ""
         self._open: list[list[Step]] = []
         self._num_loops = 0
+        self._made: dict[tuple[Hashable, ...], TensorView] = {}
         self._codes: dict[tuple[str, ...], tuple[Access, Access]] = {}
         self._numbers: dict[str, TensorView] = {}
 
@@ -199,6 +200,15 @@ class Lowering:
         """Type of the elements of a view."""
         return self.buffers[view.buffer].dtype
 
+    def table(self, tensor: str) -> Access:
+        """Rows of a constant float32 matrix, which stays in DRAM for ``load_gather``."""
+        name = f"{tensor}#table"
+        array = np.ascontiguousarray(self.compressed.graph.initializers[tensor], np.float32)
+        if name not in self.buffers:
+            self.buffers[name] = Buffer(name, "f32", array.size, array, True, "dram")
+        rows, cols = array.shape
+        return Access(name, 0, rows, cols, cols, 1)
+
     def alias(self, tensor: str, view: TensorView) -> None:
         """Name an existing window as a tensor."""
         self.views[tensor] = view
@@ -228,6 +238,14 @@ class Lowering:
         return TensorView(buffer, 0, shape, contiguous_strides(shape))
 
     # ---- steps
+
+    def once(self, key: tuple[Hashable, ...], make: Callable[[], TensorView]) -> TensorView:
+        """Make something that several nodes use; inside a loop each makes its own."""
+        if self._open:
+            return make()
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def emit(self, step: Step) -> None:
         """Append a step to the innermost open loop, or to the program."""

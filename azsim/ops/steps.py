@@ -40,7 +40,7 @@ ELEMENT_BYTES = {"u8": 1, "i8": 1, "i16": 2, "i32": 4, "f32": 4}
 
 @dataclass(frozen=True)
 class Buffer:
-    """Storage in activation SRAM.
+    """Storage in activation SRAM, or a table in DRAM.
 
     Attributes
     ----------
@@ -52,6 +52,8 @@ class Buffer:
         Contents of a constant, which live from start to end.
     persistent : bool
         Keeps its contents from one frame to the next (constants, state).
+    space : str
+        ``activation``; or ``dram`` for a constant table of which ``load_gather`` takes rows.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Buffer:
     num_elements: int
     constant: np.ndarray | None = None
     persistent: bool = False
+    space: str = "activation"
 
 
 @dataclass(frozen=True)
