@@ -64,6 +64,13 @@ class Network:
         yield
         self._prefix = before
 
+    def inner(self, name: str) -> Network:
+        """Begin a graph for an attribute, whose trained tensors and constants are this one's."""
+        network = Network(name)
+        network.tensors, network._constants = self.tensors, self._constants
+        network._names, network._prefix = self._names, self._prefix
+        return network
+
     def _new(self, name: str) -> str:
         """Name with its scope; a number is appended to one that is taken."""
         full = unique = f"{self._prefix}{name}"
