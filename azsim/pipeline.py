@@ -209,7 +209,7 @@ def run(
             fast_cycles = timing.cycles
             timing = replay_exact(execution.trace, compiled.program, chip)
     with stage("measure"):
-        statistics = measure(execution.trace, timing, compiled.program, chip)
+        statistics = measure(execution.trace, timing, compiled.program, chip, prepared.chunks)
     with stage("bound"):
         bounds, layer_bounds = _bounds(
             compiled,

@@ -98,7 +98,8 @@ class Stream:
     state: dict[str, str] = field(default_factory=dict)
     """For a graph input, the graph output that it takes up a step later; zero at the start."""
     chunk_frames: Annotated[int, Field(ge=1, le=65_536)] = 1
-    """Frames that are computed together."""
+    """Frames that are computed together.  A builder makes its graph for as many; a graph from a
+    file, or written out, takes what it takes, and a frame is that part of it."""
     arrival: Literal["paced", "asap"] = "asap"
     """`paced`: a frame cannot be computed before it was recorded; `asap`: all are there."""
 

@@ -110,6 +110,11 @@ def _time_rows(result: RunResult) -> list[_Row]:
         frame = {name: duration(seconds) for name, seconds in stats.frame_latency_s.items()}
         others = ", ".join(f"{name} {frame[name]}" for name in ("p95", "p99", "max"))
         rows.append(("frame latency", f"p50 {frame['p50']}", others))
+    if stats.chunk_latency_s is not None and stats.chunk_frames > 1:
+        worst = duration(stats.chunk_latency_s["max"])
+        together = f"{stats.chunk_frames} frames at a time, from the arrival of the last"
+        p50 = duration(stats.chunk_latency_s["p50"])
+        rows.append(("chunk latency", f"p50 {p50}", f"max {worst}; {together}"))
     if stats.real_time_factor is not None:
         factor = stats.real_time_factor
         remark = "busy time per time of input"
@@ -119,8 +124,9 @@ def _time_rows(result: RunResult) -> list[_Row]:
         rows.append(("real-time factor", f"{factor:.4g}", remark))
     if stats.deadline_misses is not None:
         style = "red" if stats.deadline_misses else ""
-        misses = Text(counted(stats.deadline_misses, "frame"), style)
-        rows.append(("deadline misses", misses, "slower than the time between frames"))
+        what = "frame" if stats.chunk_frames == 1 else "chunk"
+        misses = Text(counted(stats.deadline_misses, what), style)
+        rows.append(("deadline misses", misses, f"slower than the time between {what}s"))
     if result.front_end is not None:
         rows.append(_front_end_row(result.front_end))
     return rows
@@ -196,6 +202,9 @@ def _memory_rows(result: RunResult) -> list[_Row]:
             f"{ratio}{figures['bits_per_weight']:.2f} bits per weight with scales and headers",
         ),
     ]
+    if stats.weight_reuse is not None:
+        reuse = f"{stats.weight_reuse:,.1f} MACs per byte"
+        rows.append(("weight reuse", reuse, "of weights read from DRAM"))
     for memory, peak in result.sram_peak_bytes.items():
         capacity = result.sram_capacity_bytes[memory]
         remark = f"{percent(peak, capacity)} of {byte_count(capacity)}"

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from azsim.hardware.description import Hardware
-from azsim.isa.program import Program
+from azsim.isa.program import Program, Stream
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.machine.trace import Trace
 from azsim.sim.stalls import STALL_REASONS, engine_gaps
 from azsim.sim.timing import Timing
 
-__all__ = ["LayerStatistics", "Statistics", "measure"]
+__all__ = ["Chunks", "LayerStatistics", "Statistics", "measure"]
 
 _FENCE = 5
 _WEIGHT, _LOAD, _STORE, _MAC, _VECTOR = range(5)
@@ -65,6 +65,22 @@ class LayerStatistics:
 
 
 @dataclass(frozen=True)
+class Chunks:
+    """How the frames of a stream lie in chunks; the program runs once a chunk.
+
+    Attributes
+    ----------
+    frames : int
+        Of the input; zeros that fill up the last chunk are none.
+    chunk_frames : int
+        Frames of a whole chunk.
+    """
+
+    frames: int
+    chunk_frames: int = 1
+
+
+@dataclass(frozen=True)
 class Statistics:
     """A run in numbers; keys as in ``summary.json``."""
 
@@ -89,10 +105,30 @@ class Statistics:
     stall_cycles: Mapping[str, Mapping[str, int]]
     layers: tuple[LayerStatistics, ...]
     weight_read_bytes: int = 0
+    weight_reuse: float | None = None
+    frames: int = 1
+    chunk_frames: int = 1
+    chunk_latency_s: Mapping[str, float] | None = None
 
 
-def measure(trace: Trace, timing: Timing, program: Program, hardware: Hardware) -> Statistics:
-    """Compute every figure of a run."""
+def measure(
+    trace: Trace,
+    timing: Timing,
+    program: Program,
+    hardware: Hardware,
+    chunks: Chunks | None = None,
+) -> Statistics:
+    """Compute every figure of a run.
+
+    Parameters
+    ----------
+    trace : Trace
+    timing : Timing
+    program : Program
+    hardware : Hardware
+    chunks : Chunks, optional
+        Frames that the program's own frame stands for; without it, that is one frame.
+    """
     cycles_of = timing.without_idle
     start, end = cycles_of(timing.start), cycles_of(timing.end)
     cycles = timing.cycles
@@ -108,7 +144,11 @@ def measure(trace: Trace, timing: Timing, program: Program, hardware: Hardware) 
     frames = _frames(trace, timing, program, layer_of)
     seconds = cycles / hardware.clock_hz
     period = program.stream.period_s
-    latency = _frame_latency(frames, timing, hardware)
+    chunks = chunks or Chunks(program.stream.frames)
+    frame_period = None if period is None else period / chunks.chunk_frames
+    latency = _chunk_latency(frames, timing, hardware)
+    weight_reads = int(traffic[timing.engine == _WEIGHT].sum())
+    weight_macs = int(products.macs[_takes_weights(trace)[timing.site]].sum())
     busy, stalls = _engines(trace, timing, hardware, start, end, cycles)
     layers = _layers(program, timing, layer_of, end, peak, hardware, traffic, is_store)
     startup = [layer.cycles for layer in layers if layer.name == "(startup)"]
@@ -117,22 +157,21 @@ def measure(trace: Trace, timing: Timing, program: Program, hardware: Hardware) 
         startup_cycles=sum(startup),
         idle_cycles=timing.end_cycles - cycles,
         latency_s=timing.end_cycles / hardware.clock_hz,
+        frames=chunks.frames,
+        chunk_frames=chunks.chunk_frames,
         frame_latency_s=None
         if latency is None
-        else {
-            "p50": float(np.percentile(latency, 50)),
-            "p95": float(np.percentile(latency, 95)),
-            "p99": float(np.percentile(latency, 99)),
-            "max": float(latency.max()),
-        },
-        real_time_factor=None if period is None else seconds / (program.stream.frames * period),
+        else _distribution(_frame_latency(latency, program.stream, chunks)),
+        chunk_latency_s=None if latency is None else _distribution(latency),
+        real_time_factor=None if frame_period is None else seconds / (chunks.frames * frame_period),
         deadline_misses=None
         if latency is None or period is None or not program.stream.paced
         else int((latency > period).sum()),
         dram_read_bytes=reads,
         dram_write_bytes=writes,
         dram_useful_bytes=int(timing.useful_bytes.sum()),
-        weight_read_bytes=int(traffic[timing.engine == _WEIGHT].sum()),
+        weight_read_bytes=weight_reads,
+        weight_reuse=weight_macs / weight_reads if weight_reads else None,
         dram_bytes_per_s=(reads + writes) / seconds if seconds else 0.0,
         dram_row_misses=timing.row_misses,
         macs=macs,
@@ -164,7 +203,7 @@ def _peaks(trace: Trace, timing: Timing, hardware: Hardware) -> np.ndarray:
 def _frames(
     trace: Trace, timing: Timing, program: Program, layer_of: np.ndarray
 ) -> list[tuple[int, int]]:
-    """Instruction ranges of the frames: from each paced load to the one before the next."""
+    """Instruction ranges of the chunks: from each paced load to the one before the next."""
     paced = np.array([site.paced for site in trace.sites], bool)[timing.site]
     first = np.flatnonzero(paced)
     state = program.layers.index("(state)") if "(state)" in program.layers else -2
@@ -182,10 +221,10 @@ def _frames(
     return ranges
 
 
-def _frame_latency(
+def _chunk_latency(
     frames: list[tuple[int, int]], timing: Timing, hardware: Hardware
 ) -> np.ndarray | None:
-    """Seconds from a frame's arrival (or the start of its load) to its last retirement."""
+    """Seconds from a chunk's arrival (or the start of its load) to its last retirement."""
     if not frames:
         return None
     # Loads of weights that nothing in the frame waits for are the next one's.
@@ -193,6 +232,35 @@ def _frame_latency(
     ends = np.array([timing.end[a:b][~weight[a:b]].max() for a, b in frames])
     begins = np.array([timing.arrival[a] or timing.start[a] for a, _ in frames])
     return (ends - begins) / hardware.clock_hz
+
+
+def _frame_latency(latency: np.ndarray, stream: Stream, chunks: Chunks) -> np.ndarray:
+    """Seconds from each frame's own arrival: that of its chunk, and what it waited for the rest."""
+    period_s = stream.period_s if stream.paced and stream.period_s is not None else 0.0
+    later = np.arange(chunks.chunk_frames)[::-1]  # frames of the chunk that come after it
+    rest = later * (period_s / chunks.chunk_frames)
+    return (latency[:, None] + rest).reshape(-1)[: chunks.frames]
+
+
+def _distribution(seconds: np.ndarray) -> dict[str, float]:
+    """What is told of latencies."""
+    return {
+        "p50": float(np.percentile(seconds, 50)),
+        "p95": float(np.percentile(seconds, 95)),
+        "p99": float(np.percentile(seconds, 99)),
+        "max": float(seconds.max()),
+    }
+
+
+def _takes_weights(trace: Trace) -> np.ndarray:
+    """For each site, whether it multiplies by weights, not by what was computed."""
+    return np.array(
+        [
+            site.mnemonic == "mac_matmul" and site.views["src2"].space == "weight"
+            for site in trace.sites
+        ],
+        bool,
+    )
 
 
 def _engines(

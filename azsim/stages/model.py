@@ -119,15 +119,25 @@ def _read_onnx(data: bytes, where: str, stream: Stream | None) -> Graph:
     return load_onnx(data, bound, where)
 
 
+def _length(graph: Graph, name: str, axis: int) -> int:
+    """Steps of time in one run of the graph; 1 where the time axis is wrong, as is said later."""
+    shape = graph.inputs[name].shape if name in graph.inputs else ()
+    return shape[axis] if axis < len(shape) else 1
+
+
 def _state(workload: Workload, graph: Graph) -> dict[str, str]:
     stream = workload.stream
     if stream is None:
         return {}
     problems = []
-    if stream.chunk_frames != 1:
+    steps = {name: _length(graph, name, axis) for name, axis in stream.time_axis.items()}
+    if stream.chunk_frames != 1 and (
+        not steps or any(length % stream.chunk_frames for length in steps.values())
+    ):
+        taken = ", ".join(f"{length} of {name}" for name, length in steps.items())
         problems.append(
-            f"$.stream.chunk_frames: found {stream.chunk_frames}, allowed: 1; scales are computed "
-            "for one frame, never across frames"
+            f"$.stream.chunk_frames: found {stream.chunk_frames}, allowed: what divides the steps "
+            f"of time that the graph takes at once: {taken or 'none'}"
         )
     problems += [
         f"$.stream.state.{source}: '{target}' is no graph output; outputs: "

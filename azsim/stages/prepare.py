@@ -27,6 +27,7 @@ from azsim.ir import CompressedGraph
 from azsim.isa.program import Stream
 from azsim.models import Model
 from azsim.ops.build import computed_products, weight_matrices
+from azsim.sim.statistics import Chunks
 from azsim.stages.model import load_model
 
 if TYPE_CHECKING:
@@ -49,6 +50,9 @@ class Prepared:
         Carried tensors: graph input to graph output.
     initial_state : mapping of str to ndarray
     stream : Stream
+        Its frames are chunks.
+    chunks : Chunks
+        How many frames they hold.
     files : mapping of str to str
         sha256 of every file that was read.
     notes : tuple of str
@@ -62,6 +66,7 @@ class Prepared:
     state: Mapping[str, str]
     initial_state: Mapping[str, np.ndarray]
     stream: Stream
+    chunks: Chunks
     files: Mapping[str, str]
     notes: tuple[str, ...] = ()
     front_end: FrontEndRun | None = None
@@ -121,6 +126,7 @@ def prepare(workload: Workload) -> Prepared:
         model.state,
         model.initial_state,
         stream,
+        _chunking(workload, model, inputs, count),
         files,
         (*inputs.notes, *_fillings(model, inputs)),
         inputs.front_end,
@@ -134,13 +140,24 @@ def _stream_of(workload: Workload, model: Model) -> StreamSpec:
 
 
 def _period_s(workload: Workload, model: Model, inputs: Inputs) -> float | None:
-    """Time from one frame, or chunk, to the next."""
+    """Time from one chunk to the next; an input's own is that of one step of its time axis."""
     if inputs.period_s is None:
         return model.chunk_period_s
-    if model.chunk_period_s is None:
-        return inputs.period_s if workload.stream else None
+    if workload.stream is None and model.chunk_period_s is None:
+        return None
     lengths = [model.graph.inputs[name].shape[axis] for name, axis in model.time_axis.items()]
-    return inputs.period_s * lengths[0] if lengths else None
+    return inputs.period_s * (lengths[0] if lengths else 1)
+
+
+def _chunking(workload: Workload, model: Model, inputs: Inputs, count: int) -> Chunks:
+    """Frames in `count` chunks; a frame of which the input has a part is one."""
+    chunk_frames = workload.stream.chunk_frames if workload.stream else 1
+    found = [
+        math.ceil(inputs.arrays[name].shape[axis] * chunk_frames / shape[axis])
+        for name, axis in model.time_axis.items()
+        for shape in [model.graph.inputs[name].shape]
+    ]
+    return Chunks(max(found, default=count * chunk_frames), chunk_frames)
 
 
 def _frames(model: Model, inputs: Inputs) -> dict[str, np.ndarray]:
