@@ -96,7 +96,7 @@ class NpzInput:
     sha256: Sha256 | None = None
     archive_sha256: Sha256 | None = None
     period_s: Period | None = None
-    """Time from one frame to the next."""
+    """Time from one step of the time axis to the next."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class RandomInput:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     random: RandomNumbers
     period_s: Period | None = None
-    """Time from one frame to the next."""
+    """Time from one step of the time axis to the next."""
 
 
 InputSpec = AudioInput | NpzInput | RandomInput
