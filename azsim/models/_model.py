@@ -40,6 +40,8 @@ class Model:
     num_matrix_weights : int
         Those of them in weight matrices, kernels and embeddings: all but biases, norms and the
         like.
+    max_chunks : int or None
+        How long a stream may be, such as one whose positions are a table; None: as long as it is.
     macs : mapping of str to int
         Multiply-accumulates of the dense shapes, by what they are spent on, such as ``chunk``.
     """
@@ -50,6 +52,7 @@ class Model:
     initial_state: Mapping[str, np.ndarray] = field(default_factory=lambda: _NONE)
     chunk_period_s: float | None = None
     features: str = ""
+    max_chunks: int | None = None
     num_parameters: int = 0
     num_matrix_weights: int = 0
     macs: Mapping[str, int] = field(default_factory=lambda: _NONE)

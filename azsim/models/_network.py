@@ -201,6 +201,7 @@ class Network:
         *,
         chunk_period_s: float | None = None,
         features: str = "",
+        max_chunks: int | None = None,
         macs: Mapping[str, int] | None = None,
     ) -> Model:
         """Make the arrays and the graph.
@@ -211,7 +212,7 @@ class Network:
             Graph outputs: the name that each gets, and its tensor.  New states follow them.
         weights : WeightSource, optional
             ``RandomWeights(0)`` by default.
-        chunk_period_s, features, macs
+        chunk_period_s, features, max_chunks, macs
             As in `Model`.
 
         Raises
@@ -255,6 +256,7 @@ class Network:
             self._initial,
             chunk_period_s,
             features,
+            max_chunks,
             num_parameters=sum(size for size, _ in sizes),
             num_matrix_weights=sum(size for size, is_matrix in sizes if is_matrix),
             macs=dict(macs or {}),

@@ -106,6 +106,8 @@ def prepare(workload: Workload) -> Prepared:
     inputs = input_arrays(workload, model.graph.inputs, _stream_of(workload, model))
     frames = _frames(model, inputs)
     count = len(next(iter(frames.values()))) if frames else 1
+    if model.max_chunks is not None and count > model.max_chunks:
+        raise workload.located(ConfigError([_too_long(count, model)]))
     stream = Stream(
         frames=count,
         period_s=_period_s(workload, model, inputs),
@@ -130,6 +132,17 @@ def prepare(workload: Workload) -> Prepared:
         files,
         (*inputs.notes, *_fillings(model, inputs)),
         inputs.front_end,
+    )
+
+
+def _too_long(count: int, model: Model) -> str:
+    """What is wrong with an input of too many chunks."""
+    lengths = [model.graph.inputs[name].shape[axis] for name, axis in model.time_axis.items()]
+    frames = lengths[0] if lengths else 1
+    assert model.max_chunks is not None
+    return (
+        f"$.input: too long for the model, found {count * frames} frames in chunks of {frames}, "
+        f"allowed: {model.max_chunks * frames}"
     )
 
 
