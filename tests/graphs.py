@@ -56,6 +56,11 @@ def type_of(*shape: int) -> TensorType:
     return TensorType("float32", shape)
 
 
+def held(array: np.ndarray) -> np.ndarray:
+    """A tensor as the chip holds it: integers in 32 bits, truth values as 1.0 and 0.0."""
+    return array.astype({"int64": np.int32, "bool": np.float32}.get(array.dtype.name, array.dtype))
+
+
 def compress(
     graph: Graph,
     bits: int = 8,
@@ -90,7 +95,12 @@ def compress(
     return CompressedGraph(graph, weights)
 
 
-_MORE_OUTPUTS = {"LSTM": ("h", "c"), "Split": ("rest",)}
+_MORE_OUTPUTS = {
+    "LSTM": ("h", "c"),
+    "Split": ("rest",),
+    "TopK": ("places",),
+    "CausalConvWithState": ("state",),
+}
 
 
 class RandomGraph:
@@ -126,13 +136,15 @@ class RandomGraph:
         """Random integer from `low` to `high`, both included."""
         return int(self.rng.integers(low, high + 1))
 
-    def append(self, op: str, inputs: Sequence[str], **attributes: Attribute) -> None:
+    def append(self, op: str, inputs: Sequence[str], **attributes: Attribute) -> str:
         output = f"t{len(self.nodes)}"
         outputs = (output, *(f"{output}_{name}" for name in _MORE_OUTPUTS.get(op, ())))
         self.nodes.append(Node(f"n{len(self.nodes)}", op, tuple(inputs), outputs, attributes))
         graph = self.build(outputs)
-        self.shapes[output] = graph.types[output].shape
-        self.last = output
+        if graph.types[output].dtype == "float32":  # others only as operands of a next node
+            self.shapes[output] = graph.types[output].shape
+            self.last = output
+        return output
 
     def build(self, outputs: tuple[str, ...]) -> Graph:
         return build_graph("g", self.inputs, self.initializers, self.nodes, outputs, "test")
@@ -145,7 +157,8 @@ class RandomGraph:
         options.append(self._reshape)
         if shape:
             options += [self._slice, self._concat, self._pad, self._mat_mul, self._transpose]
-            options += [self._softmax, self._norm]
+            options += [self._softmax, self._norm, self._reduce, self._cum_sum, self._choose]
+            options += [self._gather, self._top_k, self._expand]
         if max(shape, default=1) > 1:
             options.append(self._split)
         if 1 in shape and len(shape) > 1:
@@ -153,13 +166,14 @@ class RandomGraph:
         if len(shape) == 2:
             options += [self._gemm] * 2
         if len(shape) == 3:
-            options += [self._conv] * 3
+            options += [self._conv] * 3 + [self._depthwise, self._causal_conv]
             if shape[1] == 1:
                 options += [self._lstm] * 6
         options[int(self.rng.integers(len(options)))](source, shape)
 
     def _unary(self, source: str, shape: tuple[int, ...]) -> None:
-        self.append(self.choose((*UNARY, "Relu", "Identity", "Flatten")), [source])
+        more = ("Relu", "Identity", "Flatten") if shape else ()
+        self.append(self.choose((*UNARY, *more)), [source])
 
     def _binary(self, source: str, shape: tuple[int, ...]) -> None:
         same = [name for name, other in self.shapes.items() if other == shape]
@@ -195,6 +209,79 @@ class RandomGraph:
         op = self.choose(("LayerNormalization", "RMSNormalization"))
         bias = [self.floats(*row[1:])] if op[0] == "L" and self.rng.random() < 0.5 else []
         self.append(op, [source, self.floats(*row), *bias], axis=axis, epsilon=0.0625)
+
+    def _reduce(self, source: str, shape: tuple[int, ...]) -> None:
+        axes = self.rng.permutation(len(shape))[: self.integer(1, len(shape))]
+        op = self.choose(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin"))
+        chosen = self.whole(*(int(axis) for axis in axes))
+        self.append(op, [source, chosen], keepdims=self.integer(0, 1))
+
+    def _cum_sum(self, source: str, shape: tuple[int, ...]) -> None:
+        axis = self.constant(np.array(self.integer(0, len(shape) - 1)))
+        flags = {"exclusive": self.integer(0, 1), "reverse": self.integer(0, 1)}
+        self.append("CumSum", [source, axis], **flags)
+
+    def _choose(self, source: str, shape: tuple[int, ...]) -> None:
+        """Compare, choose by that; or clip; or round to whole numbers and back."""
+        kind = self.integer(0, 3)
+        if kind == 0:
+            op = self.choose(("Less", "LessOrEqual", "Equal", "Greater", "GreaterOrEqual"))
+            holds = self.append(op, [source, self.choose([self.floats(*shape[1:]), source])])
+            self.append("Where", [holds, source, self.floats()])
+        elif kind == 1:
+            bounds = [self.constant(np.array(bound, np.float32)) for bound in (-0.5, 0.75)]
+            self.append("Clip", [source, *bounds][: self.integer(1, 3)])
+        else:
+            number = 9 if kind == 2 else self.integer(6, 7)
+            self.append("Cast", [self.append("Cast", [source], to=number)], to=1)
+
+    def _gather(self, source: str, shape: tuple[int, ...]) -> None:
+        """Take by constants, or take from a constant (or itself) the places of what is largest."""
+        axis = self.integer(0, len(shape) - 1)
+        if self.rng.random() < 0.5:
+            lengths = [self.integer(1, 3) for _ in range(self.integer(0, 2))]
+            numbers = self.rng.integers(-shape[axis], shape[axis], lengths)
+            self.append("Gather", [source, self.constant(np.asarray(numbers))], axis=axis)
+            return
+        op = self.choose(("ArgMax", "ArgMin"))
+        places = self.append(op, [source], axis=axis, keepdims=self.integer(0, 1))
+        if self.rng.random() < 0.5:
+            table = self.floats(self.integer(1, 2), shape[axis], self.integer(1, 3))
+            self.append("Gather", [table, places], axis=1)
+        else:
+            self.append("Gather", [source, places], axis=axis)
+
+    def _top_k(self, source: str, shape: tuple[int, ...]) -> None:
+        axis = self.integer(0, len(shape) - 1)
+        self.append("TopK", [source, self.whole(self.integer(1, shape[axis]))], axis=axis)
+
+    def _expand(self, source: str, shape: tuple[int, ...]) -> None:
+        first = [self.integer(1, 2)] if len(shape) < 4 else []
+        lengths = [self.integer(1, 3) if length == 1 else length for length in shape]
+        self.append("Expand", [source, self.whole(*first, *lengths)])
+
+    def _depthwise(self, source: str, shape: tuple[int, ...]) -> None:
+        pads = (self.integer(0, 2), self.integer(0, 2))
+        kernel = self.integer(1, min(4, shape[2] + sum(pads)))
+        inputs = [source, self.floats(shape[1], 1, kernel)]
+        if self.rng.random() < 0.7:
+            inputs.append(self.floats(shape[1]))
+        strides = (self.integer(1, 3),)
+        self.append("Conv", inputs, group=shape[1], pads=pads, strides=strides)
+
+    def _causal_conv(self, source: str, shape: tuple[int, ...]) -> None:
+        batch, channels, _ = shape
+        taps = self.integer(2, 5)
+        bias = self.floats(channels) if self.rng.random() < 0.5 else ""
+        inputs = [source, self.floats(channels, 1, taps), bias, ""]
+        kind = self.integer(0, 2)
+        if kind == 1:
+            inputs[3] = self.floats(batch, channels, taps - 1)
+        elif kind == 2:
+            inputs[3] = f"line{len(self.inputs)}"
+            self.inputs[inputs[3]] = type_of(batch, channels, taps - 1)
+        activation = self.choose(("none", "silu"))
+        self.append("CausalConvWithState", inputs, activation=activation)
 
     def _slice(self, source: str, shape: tuple[int, ...]) -> None:
         axis = self.integer(0, len(shape) - 1)
@@ -302,12 +389,15 @@ def onnx_bytes(
     nodes: Sequence[Node],
     outputs: Sequence[str],
     opset: int = 17,
+    types: Mapping[str, TensorType] | None = None,
 ) -> bytes:
-    """An ONNX model of the same network."""
-    from onnx import TensorProto, ValueInfoProto, helper, numpy_helper
+    """An ONNX model of the same network; outputs are float32 unless `types` says otherwise."""
+    from onnx import ValueInfoProto, helper, numpy_helper
 
     def value(name: str, shape: Sequence[int | str] | None) -> ValueInfoProto:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        kind = types[name].dtype if types and name in types else "float32"
+        number = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+        return helper.make_tensor_value_info(name, number, shape)
 
     def given(attribute: Attribute) -> Any:
         return (

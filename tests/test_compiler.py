@@ -23,6 +23,7 @@ from azsim.hardware.description import Hardware
 from azsim.ir import CodecChoice, CompressedGraph, CompressedWeight, Graph
 from azsim.isa.program import Stream
 from azsim.ops.build import lower_graph, weight_matrices
+from azsim.ops.steps import writes
 from azsim.sim.races import check_races
 from compiled import (
     AZ1,
@@ -38,7 +39,7 @@ from compiled import (
     pruned,
     with_codec,
 )
-from graphs import compress, random_graph
+from graphs import compress, held, random_graph
 
 F = np.float32
 
@@ -64,13 +65,13 @@ def _check(
         compressed.graph, dict(frames), dict(state), dict(initial), compressed
     )
     for name, seen in ran.execution.tapped.items():
-        assert _same(np.stack(seen), tensors[name]), name
+        assert _same(np.stack(seen), held(tensors[name])), name
     source_of = {target: source for source, target in state.items()}
     for name, found in ran.execution.outputs.items():
         if name in source_of:
             assert _same(found.reshape(-1), final[source_of[name]].reshape(-1)), name
         else:
-            assert _same(found, tensors[name]), name
+            assert _same(found, held(tensors[name])), name
     missing = set(tensors) - set(ran.execution.tapped) - set(ran.compiled.fused)
     assert missing <= _without_place(ran.compiled, compressed.graph, state)
     assert check_races(ran.compiled.program, ran.execution.trace) == []
@@ -78,13 +79,15 @@ def _check(
 
 
 def _without_place(compiled: Compiled, graph: Graph, state: Mapping[str, str]) -> set[str]:
-    """Tensors that no frame writes: constants, and windows of carried state."""
-    views = lower_graph(CompressedGraph(graph, compiled.compressed.weights)).views
+    """Tensors that no frame leaves: constants, windows of carried state, inputs written over."""
+    lowering = lower_graph(CompressedGraph(graph, compiled.compressed.weights))
+    views = lowering.views
+    written = {access.buffer for _, step in lowering.steps for access in writes(step)}
     carried = {views[name].buffer for name in state}
     constants = set(graph.initializers)
     return {
         name for name, view in views.items() if view.buffer in carried | constants
-    } | constants  # fmt: skip
+    } | constants | {name for name in graph.inputs if views[name].buffer in written}  # fmt: skip
 
 
 # --------------------------------------------------------------------- bits, on any hardware

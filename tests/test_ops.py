@@ -19,6 +19,7 @@ from azsim.ops.build import build_graph, lower_graph, operators, weight_matrices
 from azsim.ops.lowering import Access, Fill, Loop, Matmul, Quantize, TensorView
 from graphs import (
     compress,
+    held,
     known_frame,
     onnx_bytes,
     random_graph,
@@ -42,6 +43,9 @@ ATTENTION = {
 }
 """Operators of tests/test_products.py and tests/test_attention_ops.py."""
 
+NOT_IN_ONNXRUNTIME = {"CausalConvWithState"}
+"""Operators that tests/test_onnx_nodes.py compares with ONNX's own examples."""
+
 
 def _same_bits(found: np.ndarray, expected: np.ndarray) -> bool:
     """Equal bits; one NaN is as good as another."""
@@ -62,8 +66,8 @@ def _check_lowering(compressed: CompressedGraph, inputs: dict[str, np.ndarray]) 
     for name, expected in results.items():
         if name in lowering.fused:
             assert name not in found
-        else:
-            assert _same_bits(found[name], expected), name
+        elif name not in compressed.graph.inputs:  # a state may be updated in place
+            assert _same_bits(found[name], held(expected)), name
 
 
 # ------------------------------------------------------------------------------ the operators
@@ -89,12 +93,13 @@ def test_random_graphs_hold_every_operator() -> None:
 def test_float_results_are_those_of_onnxruntime(seed: int) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     graph = random_graph(seed, 1)
+    assume(graph.nodes[0].op not in NOT_IN_ONNXRUNTIME)
     if graph.nodes[0].op in ("Div", "Exp", "Log", "Pow", "Sqrt"):
         inputs = {name: np.abs(array) + 0.5 for name, array in random_inputs(graph, seed).items()}
     else:
         inputs = random_inputs(graph, seed)
     shapes = {name: found.shape for name, found in graph.inputs.items()}
-    model = onnx_bytes(shapes, graph.initializers, graph.nodes, graph.outputs, 24)
+    model = onnx_bytes(shapes, graph.initializers, graph.nodes, graph.outputs, 24, graph.types)
     expected = onnxruntime.InferenceSession(model).run(None, inputs)
     results = evaluate(graph, inputs)
     for name, array in zip(graph.outputs, expected, strict=True):
@@ -481,10 +486,13 @@ W, LSTM_WEIGHTS = (5, 4, 3), {"w": (1, 8, 3), "r": (1, 8, 2)}
             "output y is float32[0, 3]; only constants may be empty",
         ),
         (
-            [Node("n", "Cast", ("x",), ("y",), {"to": 7})],
+            [Node("n", "Cast", ("x",), ("y",), {"to": 2})],
             (4, 3),
             {},
-            "output y is int64[4, 3]; only constants may be of another type than float32",
+            (
+                "output y is uint8[4, 3]; "
+                "only constants may be of another type than float32 or int32 or int64 or bool"
+            ),
         ),
         (
             [Node("n", "ConstantOfShape", ("s",), ("y",))],

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from azsim.errors import InputError
 from azsim.ir import Node
 from azsim.ops._rows import rows_along, whole_rows
+from azsim.ops._views import permuted
 from azsim.ops.lowering import Access, Lowering, TensorView, Vector
 
 __all__ = ["column", "gathered", "take_rows"]
@@ -37,16 +36,19 @@ def column(lowering: Lowering, view: TensorView, name: str) -> Access:
     return rows_along(lowering, as_column, 1, name)
 
 
-def gathered(lowering: Lowering, data: str, indices: TensorView, name: str) -> TensorView:
-    """Rows of a matrix, (indices..., columns): a constant stays in DRAM, where they are fetched.
+def gathered(
+    lowering: Lowering, data: str, indices: TensorView, name: str, axis: int = 0
+) -> TensorView:
+    """Positions of an axis as rows, (indices..., all other axes in one).
 
-    What was fetched by the same numbers before is not fetched again.
+    A constant stays in DRAM, from where they are fetched; what was fetched by the same numbers
+    before is not fetched again.
     """
     numbers = column(lowering, indices, name)
 
     def make() -> TensorView:
         is_table = data in lowering.compressed.graph.initializers
-        source = lowering.table(data) if is_table else _matrix(lowering, data, name)
+        source = lowering.table(data, axis) if is_table else _matrix(lowering, data, axis, name)
         dtype = lowering.buffers[source.buffer].dtype
         target = lowering.scratch(name, (*indices.shape, source.cols), dtype)
         mnemonic = "load_gather" if is_table else "vector_gather"
@@ -55,12 +57,12 @@ def gathered(lowering: Lowering, data: str, indices: TensorView, name: str) -> T
         lowering.emit(Vector(mnemonic, operands))
         return target
 
-    return lowering.once((data, repr(numbers), indices.shape), make)
+    return lowering.once((data, repr(numbers), indices.shape, axis), make)
 
 
-def _matrix(lowering: Lowering, data: str, name: str) -> Access:
-    """See a computed tensor as rows along its first axis."""
+def _matrix(lowering: Lowering, data: str, axis: int, name: str) -> Access:
+    """See a computed tensor as rows along an axis."""
     view = lowering.view(data)
-    rows = rows_along(lowering, view, len(view.shape) - 1, name)
-    assert rows.rows * rows.cols == math.prod(view.shape)
-    return rows
+    rank = len(view.shape)
+    first = permuted(view, [axis, *(other for other in range(rank) if other != axis)])
+    return rows_along(lowering, first, rank - 1, name)

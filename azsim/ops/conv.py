@@ -1,8 +1,11 @@
-"""Conv in one dimension: dilation 1, one group, any stride and (non-negative) zero padding.
+"""Conv in one dimension: dilation 1, any stride and (non-negative) zero padding.
+
+Of groups there is one, or one for each channel.
 
 The feature map (channels C by length L) of one batch item is quantized with one scale, before
 padding.  Position p of the output multiplies the k * C codes from position p * stride on, in the
-order (kernel position, channel), by each row of the (Cout, k * C) matrix.
+order (kernel position, channel), by each row of the (Cout, k * C) matrix.  With a group for each
+channel the vector engine works in float32, see `azsim.ops._depthwise`.
 """
 
 from __future__ import annotations
@@ -14,13 +17,19 @@ import numpy as np
 from azsim.errors import UnsupportedError
 from azsim.ir import Node, TensorType
 from azsim.ops._checks import attribute_is, given, is_float32, is_weight
+from azsim.ops._depthwise import convolve, convolve_lines
 from azsim.ops._matrix import bias_row, result
+from azsim.ops._views import part, permuted
 from azsim.ops.linear import Linear
-from azsim.ops.lowering import Access, Fill, Lowering, Matmul, Quantize
+from azsim.ops.lowering import Access, Copy, Fill, Lowering, Matmul, Quantize
 
 OP = "Conv"
 INPUTS = (2, 3)
 ATTRIBUTES = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+
+
+def _is_depthwise(node: Node) -> bool:
+    return node.attributes.get("group", 1) != 1
 
 
 def _geometry(node: Node) -> tuple[int, int, int]:
@@ -44,10 +53,10 @@ def infer(
         )
     (batch, channels, length), (outputs, expected, kernel) = data.shape, weight.shape
     attribute_is(node, "auto_pad", "NOTSET", "VALID")
-    attribute_is(node, "group", 1)
+    attribute_is(node, "group", *((1, channels) if outputs == channels > 1 else (1,)))
     attribute_is(node, "dilations", (1,))
     attribute_is(node, "kernel_shape", (kernel,))
-    if channels != expected:
+    if channels != expected * (channels if _is_depthwise(node) else 1):
         raise UnsupportedError(f"input has {channels} channels and the weight {expected}")
     if len(inputs) > 2 and inputs[2] is not None and inputs[2].shape != (outputs,):
         raise UnsupportedError(f"bias has shape {list(inputs[2].shape)}, not [{outputs}]")
@@ -64,8 +73,8 @@ def infer(
 
 
 def weight_inputs(node: Node) -> tuple[int, ...]:
-    """Input 1 holds weights."""
-    return (1,)
+    """Input 1 holds weights, unless each channel is convolved on its own."""
+    return () if _is_depthwise(node) else (1,)
 
 
 def to_matrix(node: Node, index: int, array: np.ndarray) -> np.ndarray:
@@ -87,6 +96,10 @@ def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.n
     name = node.inputs[1]
     (batch, channels, length), kernel = data.shape, weight.shape[2]
     stride, before, after = _geometry(node)
+    if _is_depthwise(node):
+        padded_data = np.pad(data, ((0, 0), (0, 0), (before, after)))
+        items = [convolve(item.T, weight, bias, stride).T for item in padded_data]
+        return [np.stack(items)]
     codes, scales = linear.quantize(name, data.reshape(batch, channels * length))
     padded = length + before + after
     num_positions = (padded - kernel) // stride + 1
@@ -104,6 +117,9 @@ def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.n
 
 def lower(node: Node, lowering: Lowering) -> None:
     """Quantize into a padded (position, channel) buffer; one matmul over overlapping rows."""
+    if _is_depthwise(node):
+        _lower_depthwise(node, lowering)
+        return
     source = lowering.view(node.inputs[0])
     weight = lowering.weight(node.inputs[1])
     kernel = lowering.compressed.graph.initializers[node.inputs[1]].shape[2]
@@ -135,10 +151,28 @@ def lower(node: Node, lowering: Lowering) -> None:
         item(({number: source.strides[0]}, {number: outputs * positions}))
 
 
+def _lower_depthwise(node: Node, lowering: Lowering) -> None:
+    """Put positions in rows between rows of zeros, and convolve each channel."""
+    source = lowering.view(node.inputs[0])
+    weight = lowering.compressed.graph.initializers[node.inputs[1]]
+    bias = lowering.view(node.inputs[2]) if len(node.inputs) > 2 else None
+    (batch, channels, length), (stride, before, after) = source.shape, _geometry(node)
+    positions = lowering.compressed.graph.types[node.outputs[0]].shape[2]
+    target = lowering.scratch(node.outputs[0], (batch, positions, channels))
+    for item in range(batch):
+        lines = lowering.scratch(f"{node.name}#line", (before + length + after, channels))
+        _fill_padding(lowering, lines.buffer, channels, length, before, after)
+        rows = permuted(source.item(0, item), (1, 0))
+        lowering.elementwise(Copy, part(lines, 0, before, length), rows)
+        result = target.item(0, item)
+        convolve_lines(lowering, node.name, lines, weight, bias, result, stride)
+    lowering.alias(node.outputs[0], permuted(target, (0, 2, 1)))
+
+
 def _fill_padding(
     lowering: Lowering, codes: str, channels: int, length: int, before: int, after: int
 ) -> None:
-    """Set the codes around the feature map to 0; later items leave them untouched."""
+    """Set what is around the feature map to 0; later items leave it untouched."""
     end = (before + length) * channels
     if before == after > 0:
         lowering.emit(Fill(Access(codes, 0, 2, before * channels, end, 1), 0))

@@ -106,18 +106,22 @@ def collapse(
     )
 
 
-_DTYPES = {"float32": "f32", "int32": "i32", "int16": "i16", "int8": "i8"}
-_AS_INT32 = ("int64", "bool")
+_DTYPES = {
+    "float32": "f32", "bool": "f32", "int64": "i32", "int32": "i32", "int16": "i16", "int8": "i8"
+}  # fmt: skip
 
 
 def chip_dtype(dtype: str) -> str:
-    """Element type in which the chip holds a graph's tensor; integers of 64 bits take 32."""
-    return "i32" if dtype in _AS_INT32 else _DTYPES[dtype]
+    """Element type in which the chip holds a graph's tensor.
+
+    Integers of 64 bits take 32, and a truth value is 1.0 or 0.0.
+    """
+    return _DTYPES[dtype]
 
 
 def _constant(tensor: str, array: np.ndarray) -> np.ndarray:
-    """Constant as the chip holds it: integers of 64 bits and booleans as int32."""
-    if array.dtype.name in _AS_INT32:
+    """Constant as the chip holds it."""
+    if array.dtype == np.int64:
         narrow = array.astype(np.int32)
         if not np.array_equal(narrow, array):
             raise UnsupportedError(f"{tensor}: values beyond int32 as a run-time operand")
@@ -127,7 +131,7 @@ def _constant(tensor: str, array: np.ndarray) -> np.ndarray:
             f"{tensor}: {array.dtype} constant as a run-time operand; "
             "float32, int8, int16, int32, int64 and bool are supported"
         )
-    return array
+    return array.astype(np.float32) if array.dtype == np.bool_ else array
 
 
 class Lowering:
@@ -200,14 +204,17 @@ class Lowering:
         """Type of the elements of a view."""
         return self.buffers[view.buffer].dtype
 
-    def table(self, tensor: str) -> Access:
-        """Rows of a constant float32 matrix, which stays in DRAM for ``load_gather``."""
-        name = f"{tensor}#table"
-        array = np.ascontiguousarray(self.compressed.graph.initializers[tensor], np.float32)
+    def table(self, tensor: str, axis: int = 0) -> Access:
+        """Positions along a constant's axis as rows, which stay in DRAM for ``load_gather``."""
+        name = f"{tensor}#table{axis or ''}"
+        array = _constant(tensor, self.compressed.graph.initializers[tensor])
+        length = array.shape[axis]
         if name not in self.buffers:
-            self.buffers[name] = Buffer(name, "f32", array.size, array, True, "dram")
-        rows, cols = array.shape
-        return Access(name, 0, rows, cols, cols, 1)
+            rows = np.ascontiguousarray(np.moveaxis(array, axis, 0))
+            dtype = _DTYPES[array.dtype.name]
+            self.buffers[name] = Buffer(name, dtype, array.size, rows, True, "dram")
+        cols = array.size // length
+        return Access(name, 0, length, cols, cols, 1)
 
     def alias(self, tensor: str, view: TensorView) -> None:
         """Name an existing window as a tensor."""
@@ -267,7 +274,7 @@ class Lowering:
 
     def elementwise(
         self,
-        make: type[Copy] | type[Unary] | type[Binary],
+        make: Callable[..., Step],
         dst: TensorView,
         *sources: TensorView,
         function: str | None = None,
