@@ -77,7 +77,7 @@ def test_frames_are_features(tmp_path: Path) -> None:
 )
 def test_a_preset_and_what_replaces_it(tmp_path: Path, section: str, expected: Features) -> None:
     content = TEXT.replace("features: {preset: mlperf, normalize: running}", section)
-    spec = load_workload(written(tmp_path, content)).input
+    spec = load_workload(written(tmp_path, content), ["stream.arrival=asap"]).input
     assert isinstance(spec, AudioInput)
     assert spec.features == expected
 
@@ -106,7 +106,7 @@ def test_another_sample_rate_is_said(tmp_path: Path) -> None:
         ),
         (
             400,
-            "input.features.normalize=utterance",
+            "stream.arrival=asap, input.features.normalize=utterance",
             (
                 "a.wav: features: normalize: utterance needs 2 frames, found 1; "
                 "allowed: a longer recording, or normalize: running or none"
@@ -126,7 +126,7 @@ def test_recordings_that_do_not_do(
     tmp_path: Path, num_samples: int, override: str, sentence: str
 ) -> None:
     write_wav(tmp_path / "a.wav", num_samples)
-    workload = load_workload(written(tmp_path), [override] if override else [])
+    workload = load_workload(written(tmp_path), override.split(", ") if override else [])
     with pytest.raises(InputError) as caught:
         input_arrays(workload, FRAME)
     assert str(caught.value) == sentence
@@ -141,16 +141,20 @@ WRONG = {
         "50: $.input.features.normalise: unknown key 'normalise', did you mean 'normalize'? "
         f"allowed: {KEYS}"
     ),
-    "features: {high_hz: 9000}": (
+    "features: {normalize: utterance}": (
+        "45: $.input.features.normalize: paced arrival cannot wait for the whole utterance, "
+        "found utterance, allowed: 'running' or 'none'"
+    ),
+    "features: {high_hz: 9000, normalize: none}": (
         "43: $.input.features.high_hz: above half the sample rate, found 9000, allowed: up to 8000"
     ),
-    "framing: {window: 4, hop: 2}, features: mlperf": (
+    "framing: {window: 4, hop: 2}, features: google": (
         "8: $.input: audio needs 'framing' or 'features', found both, allowed: one of them"
     ),
     "sample_rate_hz: 16000": (
         "8: $.input: audio needs 'framing' or 'features', found neither, allowed: one of them"
     ),
-    "sample_rate_hz: 8000, features: mlperf": (
+    "sample_rate_hz: 8000, features: google": (
         "39: $.input.sample_rate_hz: two sample rates, found 8000, "
         "the features have 16000; give it in 'features'"
     ),
@@ -191,4 +195,62 @@ def test_a_run_says_what_the_host_did(tmp_path: Path) -> None:
     (line,) = (line for line in shown.splitlines() if "front end" in line)
     assert "on the host, in no figure above: mlperf features, 7 frames of 240" in line
     assert f"Note: {note}." in shown
+    assert result.statistics.deadline_misses == 0
+
+
+SMALL_RNNT = """
+name: small
+model: {builder: rnnt_mlperf, hidden: 16, prediction: 8, joint: 8, pre_layers: 1, post_layers: 1}
+input: {audio: a.wav, features: {preset: mlperf, normalize: running}}
+stream: {chunk_frames: 1, arrival: paced}
+"""
+
+
+def test_speech_through_a_model_in_chunks(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", 16_000)  # 34 feature frames, 17 frames of 60 ms
+    encoded = {}
+    for chunk_frames in (1, 4, 17):
+        workload = load_workload(
+            written(tmp_path, SMALL_RNNT), [f"stream.chunk_frames={chunk_frames}"]
+        )
+        result = run(workload, verify=True, timeline=False)
+        assert result.comparison is not None
+        assert result.comparison.bit_exact
+        assert result.statistics.frames == 17
+        filled = "features: 34 frames are no whole number of chunks of 8; 6 frames of zeros follow"
+        assert result.notes == ((filled,) if chunk_frames == 4 else ())
+        latency = result.statistics.frame_latency_s
+        assert latency is not None
+        assert 0 < latency["max"] - (chunk_frames - 1) * 0.06 < 1e-3
+        encoded[chunk_frames] = result.outputs["encoded"].reshape(-1, 8)[:17]
+    np.testing.assert_array_equal(encoded[4], encoded[1])
+    np.testing.assert_array_equal(encoded[17], encoded[1])
+
+
+def test_features_of_another_reference(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", 16_000)
+    path = written(tmp_path, SMALL_RNNT)
+    given = {"preset": "google", "left_frames": 2, "edges": "reflect"}
+    overrides = [f"input.features.{key}={value}" for key, value in given.items()]
+    result = run(load_workload(path, overrides), timeline=False)
+    assert result.notes == ("the model takes mlperf features, it was given google",)
+    slow = load_workload(path, ["input.features.hop=240"])
+    with pytest.raises(ConfigError) as caught:
+        run(slow)
+    assert caught.value.problems == (
+        (
+            f"{path}:4:33: $.input.features: frames at the wrong rate, found one every 45 ms "
+            "(mlperf), the model takes one every 30 ms (mlperf)"
+        ),
+    )
+
+
+@pytest.mark.fetch
+def test_recorded_speech_through_the_front_end() -> None:
+    result = run("speech_rnnt_audio", verify=True, timeline=False)
+    assert result.comparison is not None
+    assert result.comparison.bit_exact
+    assert result.front_end is not None
+    assert result.front_end.frames == 34
+    assert result.statistics.frames == 17
     assert result.statistics.deadline_misses == 0

@@ -205,6 +205,10 @@ def find_conflicts(value: WorkloadFile, folder: Path) -> Iterator[tuple[Document
     if is_paced and not has_period:
         sentence = "paced arrival needs a time between frames, found none; give input.period_s"
         yield ("stream", "arrival"), sentence
+    features = value.input.features if isinstance(value.input, AudioInput) else None
+    if is_paced and features is not None and features.normalize == "utterance":
+        sentence = "paced arrival cannot wait for the whole utterance, found utterance"
+        yield ("input", "features", "normalize"), f"{sentence}, allowed: 'running' or 'none'"
     yield from _compression_rules(value)
     if value.hardware not in preset_names() and not (folder / value.hardware).is_file():
         sentence = unknown("hardware", value.hardware, preset_names())

@@ -104,6 +104,7 @@ def prepare(workload: Workload) -> Prepared:
     check_files(workload)
     model = load_model(workload)
     inputs = input_arrays(workload, model.graph.inputs, _stream_of(workload, model))
+    _check_features(workload, model, inputs)
     frames = _frames(model, inputs)
     count = len(next(iter(frames.values()))) if frames else 1
     if model.max_chunks is not None and count > model.max_chunks:
@@ -130,7 +131,7 @@ def prepare(workload: Workload) -> Prepared:
         stream,
         _chunking(workload, model, inputs, count),
         files,
-        (*inputs.notes, *_fillings(model, inputs)),
+        (*inputs.notes, *_other_features(model, inputs), *_fillings(model, inputs)),
         inputs.front_end,
     )
 
@@ -144,6 +145,27 @@ def _too_long(count: int, model: Model) -> str:
         f"$.input: too long for the model, found {count * frames} frames in chunks of {frames}, "
         f"allowed: {model.max_chunks * frames}"
     )
+
+
+def _check_features(workload: Workload, model: Model, inputs: Inputs) -> None:
+    """Refuse features that come at another rate than those that the model takes."""
+    front_end = inputs.front_end
+    if front_end is None or model.chunk_period_s is None:
+        return
+    steps = [model.graph.inputs[name].shape[axis] for name, axis in model.time_axis.items()]
+    wanted_s = model.chunk_period_s / max(steps, default=1)
+    if not math.isclose(front_end.period_s, wanted_s, rel_tol=1e-6):
+        found = f"found one every {1000 * front_end.period_s:g} ms ({front_end.features})"
+        takes = f"the model takes one every {1000 * wanted_s:g} ms ({model.features})"
+        sentence = f"$.input.features: frames at the wrong rate, {found}, {takes}"
+        raise workload.located(ConfigError([sentence]))
+
+
+def _other_features(model: Model, inputs: Inputs) -> Iterator[str]:
+    """Yield a sentence where the features are not those of the model's reference."""
+    front_end = inputs.front_end
+    if front_end is not None and model.features and front_end.features != model.features:
+        yield f"the model takes {model.features} features, it was given {front_end.features}"
 
 
 def _stream_of(workload: Workload, model: Model) -> StreamSpec:
