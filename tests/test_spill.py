@@ -196,3 +196,20 @@ def test_constants_come_when_they_are_used(activation_bytes: int, spilled: int) 
     assert sorted(loaded - {"input x"}) == sorted(names[:spilled])
     verdicts = check_program(ran.compiled.program, hardware)
     assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
+
+
+def test_an_output_leaves_piece_by_piece() -> None:
+    rng = np.random.default_rng(6)
+    weights = {"w": rng.standard_normal((3000, 16)).astype(np.float32)}
+    nodes = [Node("gemm", "Gemm", ("x", "w"), ("y",), {"transB": 1})]
+    graph = build_graph("wide", {"x": type_of(1, 16)}, weights, nodes, ["y"], "test")
+    frames = {"x": rng.standard_normal((3, 1, 16)).astype(np.float32)}
+    small = chip(activation_sram__bytes=4096, weight_sram__bytes=32_768)
+    ran = execute_graph(compress(graph), small, frames)
+    expected = evaluate_stream(graph, frames, {}, {}, compress(graph))[0]["y"]
+    assert ran.execution.outputs["y"].tobytes() == expected.tobytes()
+    stores = [item for item in walk(ran.compiled.schedule.body) if item.mnemonic == "store"]
+    assert len(stores) > 3
+    assert ran.compiled.allocation.peak_bytes["activation"] <= 4096
+    verdicts = check_program(ran.compiled.program, small)
+    assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)

@@ -1,21 +1,22 @@
-"""Spill: carried state and constants that activation SRAM has no room for live in DRAM.
+"""Spill: state, constants and outputs that activation SRAM has no room for live in DRAM.
 
-Contract: takes a schedule in which all of them stay on the chip, gives one in which every item
-works on the same bytes.  As many stay as fit beside what else lives, those first that save the most
-traffic per byte: states, which come and go, before constants, which only come, and small ones
-before large ones, as a short transfer costs more per byte than a long one.
+Contract: takes a schedule in which all of them stay on the chip as a whole, gives one in which
+every item works on the same bytes.  As many stay as fit beside what else lives, those first that
+save the most traffic per byte: states, which come and go, before constants, which only come, before
+outputs, which go anyway, and small ones before large ones, as a short transfer costs more per byte
+than a long one.
 
 What does not stay is cut where the program's windows into it cut it.  Each piece is loaded before
 its first use in a frame and, if it was written, stored behind its last one; where a loop walks over
 it, each round loads and stores what it works on.  A result that is only copied to a state's place
 is stored from where it was made.  Input and output port of such a state are the same bytes of DRAM.
+Of an output each piece is stored as soon as it is complete.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from azsim.compiler.allocate import fits
 from azsim.compiler.schedule import (
@@ -59,6 +60,7 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
         return schedule
     found = [_State.of(schedule, source, target) for source, target in state.items()]
     movable = [*(one for one in found if one is not None), *_constants(schedule)]
+    movable += _outputs(schedule, {one.buffer for one in movable})
     movable.sort(key=lambda one: one.traffic_per_byte(schedule), reverse=True)
     # The first `low` fit, the first `high` do not.
     low, high = 0, len(movable)
@@ -72,14 +74,15 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
 
 
 def _without(schedule: Schedule, movable: Sequence[_Movable]) -> Schedule:
+    rewriting = _Rewriting(schedule)
     for one in movable:
-        schedule = _spilled(schedule, one)
-    return schedule
+        rewriting.move(one)
+    return rewriting.schedule()
 
 
 @dataclass(frozen=True)
 class _Movable:
-    """What may live in DRAM: a constant, or a state with more to it.
+    """What may live in DRAM.
 
     Attributes
     ----------
@@ -87,32 +90,51 @@ class _Movable:
         Its place on the chip.
     port : str
         Its storage in DRAM.
-    load : Item
-        What fills it at the start.
     """
 
     buffer: str
     port: str
-    load: Item
-
-    directions: ClassVar[int] = 1
-    """How often a frame moves it."""
 
     def traffic_per_byte(self, schedule: Schedule) -> float:
         """What keeping it on the chip saves in a frame, in bytes' time per byte."""
-        size_bytes = schedule.storages[self.buffer].size_bytes
-        return self.directions * (1 + _TRANSFER_BYTES / size_bytes)
+        return 1 + self._more(schedule)
+
+    def _more(self, schedule: Schedule) -> float:
+        """What a transfer costs beside its bytes, per byte."""
+        return _TRANSFER_BYTES / schedule.storages[self.buffer].size_bytes
+
+
+@dataclass(frozen=True)
+class _Constant(_Movable):
+    """A constant, and the item that loads it at the start."""
+
+    load: Item
+
+
+@dataclass(frozen=True)
+class _Output(_Movable):
+    """An output, and the number of the item that stores it."""
+
+    number: int
+    store: Item
+
+    def traffic_per_byte(self, schedule: Schedule) -> float:
+        """It is stored in any case, if not in pieces."""
+        return self._more(schedule)
 
 
 @dataclass(frozen=True)
 class _State(_Movable):
-    """A state, and the items that save it at the end."""
+    """A state, and the items that load it at the start and save it at the end."""
 
+    load: Item
     source: str
     target: str
     stores: tuple[Item, ...]
 
-    directions: ClassVar[int] = 2
+    def traffic_per_byte(self, schedule: Schedule) -> float:
+        """It comes and goes."""
+        return 2 * super().traffic_per_byte(schedule)
 
     @classmethod
     def of(cls, schedule: Schedule, source: str, target: str) -> _State | None:
@@ -143,7 +165,28 @@ def _constants(schedule: Schedule) -> Iterator[_Movable]:
         assert isinstance(source, Access)
         is_constant = source.buffer == f"{target.buffer}#dram"
         if is_constant and schedule.storages[target.buffer].space == "activation":
-            yield _Movable(target.buffer, source.buffer, item)
+            yield _Constant(target.buffer, source.buffer, item)
+
+
+def _outputs(schedule: Schedule, taken: Collection[str]) -> Iterator[_Output]:
+    """Outputs that are stored as they lie, from a buffer that holds nothing else."""
+    for number, item in enumerate(schedule.body):
+        if isinstance(item, Repeat) or item.mnemonic != "store":
+            continue
+        source, target = item.operands["src"], item.operands["dst"]
+        assert isinstance(source, Access)
+        assert isinstance(target, Access)
+        storage = schedule.storages[source.buffer]
+        size_bytes = source.rows * source.cols * ELEMENT_BYTES[storage.dtype]
+        is_whole = source.offset == 0 and _is_row_major(source) and _is_row_major(target)
+        if is_whole and size_bytes == storage.size_bytes and source.buffer not in taken:
+            yield _Output(source.buffer, target.buffer, number, item)
+
+
+def _is_row_major(window: Access) -> bool:
+    return (window.cols == 1 or window.col_stride == 1) and (
+        window.rows == 1 or window.row_stride == window.cols
+    )
 
 
 @dataclass
@@ -178,82 +221,120 @@ def _windows(
             yield _extent(access, loops)
 
 
-def _pieces(body: _Items, buffer: str) -> list[_Piece]:
-    """Parts of a state that no item touches together."""
+def _pieces(body: Mapping[int, Item | Repeat], numbers: Iterable[int], buffer: str) -> list[_Piece]:
+    """Parts of a buffer that no item touches together, out of the items that touch it."""
     found: list[_Piece] = []
-    for number, item in enumerate(body):
-        for low, high in _windows(item, buffer, {}):
+    for number in numbers:
+        for low, high in _windows(body[number], buffer, {}):
             touched = [piece for piece in found if piece.low < high and low < piece.high]
-            found = [piece for piece in found if piece not in touched]
-            numbers = {number, *(n for piece in touched for n in piece.items)}
+            if touched:
+                found = [piece for piece in found if piece not in touched]
+            together = {number, *(n for piece in touched for n in piece.items)}
             found.append(
                 _Piece(
                     min([low, *(piece.low for piece in touched)]),
                     max([high, *(piece.high for piece in touched)]),
-                    sorted(numbers),
+                    sorted(together),
                 )
             )
     return sorted(found, key=lambda piece: piece.low)
 
 
-def _spilled(schedule: Schedule, moved: _Movable) -> Schedule:
-    """Schedule in which one state or constant lives in DRAM."""
-    storages = dict(schedule.storages)
-    element_bytes = ELEMENT_BYTES[storages[moved.buffer].dtype]
-    del storages[moved.buffer]
-    body, finish, spilled = list(schedule.body), schedule.finish, schedule.spilled
-    if isinstance(moved, _State):
-        del storages[f"output {moved.target}"]
-        storages[moved.port] = replace(storages[moved.port], is_shared=True)
-        body = [_stored_at_once(item, moved) for item in body]
-        finish = tuple(item for item in finish if item not in moved.stores)
-        spilled = {**spilled, moved.source: moved.target}
-    before: dict[int, list[Item]] = {}
-    behind: dict[int, list[Item]] = {}
-    for number, piece in enumerate(_pieces(tuple(body), moved.buffer)):
-        name = f"{moved.buffer}#{number}"
+class _Rewriting:
+    """A schedule, and what has been moved out of activation SRAM so far."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._old = schedule
+        self._storages = dict(schedule.storages)
+        self._body: list[Item | Repeat | None] = list(schedule.body)
+        self._gone: set[int] = set()
+        """Items of the start and the end, by identity."""
+        self._spilled = dict(schedule.spilled)
+        self._before: dict[int, list[Item]] = {}
+        self._behind: dict[int, list[Item]] = {}
+        self._touching: dict[str, list[int]] = {}
+        for number, item in enumerate(schedule.body):
+            buffers = {access.buffer for inner in walk((item,)) for _, access in accesses(inner)}
+            for buffer in buffers:
+                self._touching.setdefault(buffer, []).append(number)
+
+    def move(self, moved: _Movable) -> None:
+        """Let a state, a constant or an output live in DRAM."""
+        if isinstance(moved, _State):
+            del self._storages[f"output {moved.target}"]
+            port = self._storages[moved.port]
+            self._storages[moved.port] = replace(port, is_shared=True)
+            for number in self._touching.get(moved.buffer, ()):
+                self._body[number] = _stored_at_once(self._at(number), moved)
+            self._gone |= {id(item) for item in (moved.load, *moved.stores)}
+            self._spilled[moved.source] = moved.target
+        elif isinstance(moved, _Constant):
+            self._gone.add(id(moved.load))
+        elif isinstance(moved, _Output):
+            self._body[moved.number] = None
+        storage = self._storages.pop(moved.buffer)
+        numbers = [n for n in self._touching.get(moved.buffer, ()) if self._body[n] is not None]
+        body = {number: self._at(number) for number in numbers}
+        for count, piece in enumerate(_pieces(body, numbers, moved.buffer)):
+            name = f"{moved.buffer}#{count}"
+            size = self._piece(moved, piece, name)
+            size_bytes = size * ELEMENT_BYTES[storage.dtype]
+            self._storages[name] = Storage(name, "activation", storage.dtype, size_bytes)
+
+    def _at(self, number: int) -> Item | Repeat:
+        item = self._body[number]
+        assert item is not None
+        return item
+
+    def _piece(self, moved: _Movable, piece: _Piece, name: str) -> int:
+        """Transfer one piece where it is used; returns how many of its elements are there."""
         first, last = piece.items[0], piece.items[-1]
-        only = body[first]
+        only = self._at(first)
         step = _step_of_loop(only, moved.buffer) if len(piece.items) == 1 else 0
         size = piece.high - piece.low
         layer = next(walk((only,))).layer
+        moves: dict[int, int] = {}
+        if isinstance(moved, _Output):
+            target = moved.store.operands["dst"]
+            assert isinstance(target, Access)
+            moves |= target.advance
         if step and isinstance(only, Repeat):
             size -= (only.count - 1) * step
-            moves = {only.number: step}
-            loads = list(_transfers("load", moved.port, name, piece.low, size, layer, moves))
+            moves[only.number] = step
             inner = _moved(only.body, moved.buffer, name, piece.low, only.number)
-            if _is_written(inner, name):
-                inner = (
-                    *inner,
-                    *_transfers("store", moved.port, name, piece.low, size, layer, moves),
-                )
-            body[first] = replace(only, body=(*loads, *inner))
+            self._body[first] = replace(only, body=inner)
         else:
-            for index in piece.items:
-                (body[index],) = _moved((body[index],), moved.buffer, name, piece.low)
-            touching = tuple(body[index] for index in piece.items)
-            before.setdefault(first, []).extend(
-                _transfers("load", moved.port, name, piece.low, size, layer)
-            )
-            if _is_written(touching, name):
-                behind.setdefault(last, []).extend(
-                    _transfers("store", moved.port, name, piece.low, size, layer)
-                )
-        dtype = schedule.storages[moved.buffer].dtype
-        storages[name] = Storage(name, "activation", dtype, size * element_bytes)
-    whole = [
-        entry
-        for number, item in enumerate(body)
-        for entry in (*before.get(number, ()), item, *behind.get(number, ()))
-    ]
-    return replace(
-        schedule,
-        startup=tuple(item for item in schedule.startup if item is not moved.load),
-        body=tuple(whole),
-        finish=finish,
-        storages=storages,
-        spilled=spilled,
-    )
+            for number in piece.items:
+                (self._body[number],) = _moved((self._at(number),), moved.buffer, name, piece.low)
+        touching = tuple(self._at(number) for number in piece.items)
+        place = moved.port, name, piece.low, size, layer, moves
+        loads = [] if isinstance(moved, _Output) else list(_transfers("load", *place))
+        stores = list(_transfers("store", *place)) if _is_written(touching, name) else []
+        if step and isinstance(only, Repeat):
+            loop = touching[0]
+            assert isinstance(loop, Repeat)
+            self._body[first] = replace(loop, body=(*loads, *loop.body, *stores))
+        else:
+            self._before.setdefault(first, []).extend(loads)
+            self._behind.setdefault(last, []).extend(stores)
+        return size
+
+    def schedule(self) -> Schedule:
+        """Put everything together."""
+        body = [
+            entry
+            for number, item in enumerate(self._body)
+            for entry in (*self._before.get(number, ()), item, *self._behind.get(number, ()))
+            if entry is not None
+        ]
+        return replace(
+            self._old,
+            startup=tuple(item for item in self._old.startup if id(item) not in self._gone),
+            body=tuple(body),
+            finish=tuple(item for item in self._old.finish if id(item) not in self._gone),
+            storages=self._storages,
+            spilled=self._spilled,
+        )
 
 
 def _is_written(items: _Items, buffer: str) -> bool:
@@ -331,12 +412,9 @@ def _stored_at_once(item: Item | Repeat, state: _State) -> Item | Repeat:
     target, source = item.operands["dst"], item.operands["src"]
     assert isinstance(target, Access)
     assert isinstance(source, Access)
-    is_row_major = (target.cols == 1 or target.col_stride == 1) and (
-        target.rows == 1 or target.row_stride == target.cols
-    )
     is_plain = source.cols == 1 or source.col_stride == 1
     if target.buffer != state.buffer or source.buffer == state.buffer:
         return item
-    if not (is_row_major and is_plain) or target.advance or source.advance:
+    if not (_is_row_major(target) and is_plain) or target.advance or source.advance:
         return item
     return Item("store", item.layer, {"dst": replace(target, buffer=state.port), "src": source})
