@@ -16,7 +16,7 @@ import numpy as np
 
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import Compiled, Observe, compile_graph, necessary_steps
-from azsim.compiler.parameters import place_parameters
+from azsim.compiler.parameters import parameter_room_bytes, place_parameters
 from azsim.errors import CodecError, CompileError, ConfigError, MachineError
 from azsim.frontend.workload import Workload, load_workload
 from azsim.hardware import load_hardware
@@ -380,7 +380,7 @@ def _bounds(
         hardware,
         prepared.stream,
         prepared.state,
-        4 * place_parameters(lowering).values.size,
+        4 * place_parameters(lowering, parameter_room_bytes(planned)).values.size,
         array_cycles,
         frames_are_apart=prepared.stream.paced and statistics.deadline_misses == 0,
     )

@@ -363,7 +363,7 @@ def test_codecs_with_lanes_get_those_of_the_chip() -> None:
 def test_too_small_a_memory_says_what_is_needed() -> None:
     compressed = compressed_of(sparse_codes(300, 200, 0.2))
     with pytest.raises(CompileError, match=r"at least (\d+) bytes are needed") as caught:
-        execute_graph(compressed, reader(weight_sram__bytes=1280), frames_for(compressed.graph, 1))
+        execute_graph(compressed, reader(weight_sram__bytes=192), frames_for(compressed.graph, 1))
     least = int(str(caught.value).split("at least ")[1].split()[0])
     run_and_compare(compressed, reader(weight_sram__bytes=least))
     with pytest.raises(CompileError):

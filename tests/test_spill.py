@@ -213,3 +213,32 @@ def test_an_output_leaves_piece_by_piece() -> None:
     assert ran.compiled.allocation.peak_bytes["activation"] <= 4096
     verdicts = check_program(ran.compiled.program, small)
     assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
+
+
+def test_scales_and_biases_beyond_half_of_weight_sram_come_when_they_are_used() -> None:
+    rng = np.random.default_rng(8)
+    sizes = {"small": 100, "large": 2000}
+    weights = {
+        f"{kind}_{name}": rng.standard_normal((size, 16) if kind == "w" else size)
+        for name, size in sizes.items()
+        for kind in "wb"
+    }
+    constants = {name: array.astype(np.float32) for name, array in weights.items()}
+    nodes = [
+        Node(name, "Gemm", ("x", f"w_{name}", f"b_{name}"), (name,), {"transB": 1})
+        for name in sizes
+    ]
+    graph = build_graph("two", {"x": type_of(2, 16)}, constants, nodes, [*sizes], "test")
+    frames = {"x": rng.standard_normal((3, 2, 16)).astype(np.float32)}
+    for activation_bytes in (65_536, 24_576):
+        small = chip(activation_sram__bytes=activation_bytes, weight_sram__bytes=8192)
+        ran = execute_graph(compress(graph), small, frames)
+        expected = evaluate_stream(graph, frames, {}, {}, compress(graph))[0]
+        for name in sizes:
+            assert ran.execution.outputs[name].tobytes() == expected[name].tobytes()
+        storages = ran.compiled.schedule.storages
+        assert storages["(parameters)"].size_bytes == 4 * 2 * 100  # scales and bias of the small
+        in_pieces = "w_large#scales" not in storages and "b_large" not in storages
+        assert in_pieces == (activation_bytes < 65_536)
+        verdicts = check_program(ran.compiled.program, small)
+        assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)

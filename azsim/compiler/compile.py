@@ -22,7 +22,7 @@ from azsim.compiler.lower import lower
 from azsim.compiler.narrow import narrow
 from azsim.compiler.order import order
 from azsim.compiler.overlap import overlap
-from azsim.compiler.parameters import place_parameters
+from azsim.compiler.parameters import parameter_room_bytes, place_parameters
 from azsim.compiler.prefetch import prefetch
 from azsim.compiler.residency import choose_residents
 from azsim.compiler.schedule import Schedule, check_windows
@@ -180,7 +180,8 @@ def compile_graph(
     lowering = after("fuse", fuse(lowering, hardware))
     lowering = after("narrow", narrow(lowering))
     lowering = after("trim", trim(lowering))
-    parameters = after("parameters", place_parameters(lowering))
+    placed = place_parameters(lowering, parameter_room_bytes(hardware))
+    parameters = after("parameters", placed)
     cuts = after("tile", cut_tiles(lowering, hardware, 4 * parameters.values.size))
     plan = after("residency", choose_residents(cuts, hardware, stream.frames))
     compressed = after("select", select_codecs(folded.compressed, plan, hardware))

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from azsim.compiler.critical_path import flat_steps
-from azsim.compiler.parameters import PARAMETERS, Parameters, has_one_scale, matmuls
+from azsim.compiler.parameters import PARAMETERS, Parameters, has_one_scale, matmuls, scales_of
 from azsim.compiler.schedule import (
     BLOCK_SUFFIX,
     FRAME_LOOP,
@@ -82,7 +82,12 @@ class _Orderer:
         self._bias_buffers = {
             step.bias.buffer
             for step in matmuls(step for _, step in lowering.steps)
-            if step.bias is not None
+            if step.bias is not None and step.bias.buffer in parameters.offset_of
+        }
+        used = {step.weight for step in matmuls(step for _, step in lowering.steps)}
+        self._scales = {
+            weight: _scale_buffer(lowering, weight)
+            for weight in sorted(used - parameters.offset_of.keys())
         }
         for buffer in lowering.buffers.values():
             if buffer.name not in self._bias_buffers:
@@ -255,12 +260,13 @@ class _Orderer:
         weight = self.lowering.compressed.weights[step.weight]
         first, last, function = span
         cols = last - first
-        offset = self.parameters.offset_of[step.weight]
+        buffer = self._scales.get(step.weight, PARAMETERS)
+        offset = self.parameters.offset_of.get(step.weight, 0)
         if has_one_scale(weight):
-            scale = Access(PARAMETERS, offset, 1, cols, 0, 0)
+            scale = Access(buffer, offset, 1, cols, 0, 0)
         else:
             start = offset + tile.segment * weight.codes.shape[0] + first
-            scale = Access(PARAMETERS, start, 1, cols, 0, 1)
+            scale = Access(buffer, start, 1, cols, 0, 1)
         one_scale = step.scale.rows == 1
         operands: dict[str, Access | int | float | str] = {
             "dst": part(step.dst, row, rows, first, cols),
@@ -271,8 +277,10 @@ class _Orderer:
         if tile.segment == len(weight.segments) - 2:
             operands["function"] = function
             if step.bias is not None:
-                start = self.parameters.offset_of[step.bias.buffer] + step.bias.offset + first
-                operands["bias"] = Access(PARAMETERS, start, 1, cols, 0, step.bias.col_stride)
+                place = self.parameters.offset_of.get(step.bias.buffer)
+                start = (place or 0) + step.bias.offset + first
+                buffer = step.bias.buffer if place is None else PARAMETERS
+                operands["bias"] = Access(buffer, start, 1, cols, 0, step.bias.col_stride)
                 operands["use_bias"] = 1
         if step.code_scale is not None:
             operands |= {"code_scale": step.code_scale, "requantize": 1}
@@ -392,6 +400,12 @@ class _Orderer:
         steps = [step for _, step in self.lowering.steps[before:]]
         del self.lowering.steps[before:]
         return [item for step in steps for item in self.step(step, layer)]
+
+
+def _scale_buffer(lowering: Lowering, weight: str) -> str:
+    """Place the scales of a weight that have no place among the parameters, as a constant."""
+    scales = scales_of(lowering.compressed.weights[weight]).reshape(-1)
+    return lowering.buffer(f"{weight}#scales", "f32", scales.size, constant=scales)
 
 
 def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

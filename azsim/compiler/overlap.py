@@ -293,9 +293,11 @@ def _units(items: Sequence[Item]) -> tuple[list[tuple[Item, ...]], bool]:
         if item.mnemonic != "mac_drain":
             continue
         of_array = [inner for inner in group if engine_of(inner) == "mac"]
-        others = [(inner,) for inner in group if engine_of(inner) != "mac"]
-        if len(of_array) == 2 or not others:
-            units += [tuple(of_array), *others]
+        rest = [inner for inner in group if engine_of(inner) != "mac"]
+        ahead = [(inner,) for inner in rest if inner.mnemonic == "load"]  # what the drain reads
+        others = [(inner,) for inner in rest if inner.mnemonic != "load"]
+        if len(of_array) == 2 or not rest:
+            units += [*ahead, tuple(of_array), *others]
         else:
             is_fixed = True
             units += [(inner,) for inner in group]

@@ -1,11 +1,14 @@
 """Parameters: the float32 constants that live in weight SRAM, gathered into one piece.
 
-Contract: takes lowered steps, gives one array with the scales of every weight and every bias row
-that a product adds, each once, and where each begins.
+Contract: takes lowered steps, gives one array with the scales of weights and the bias rows that
+products add, each once, and where each begins.  They take at most half of weight SRAM, the smallest
+first; the others are constants like any, in activation SRAM or where `azsim.compiler.spill` puts
+them.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,10 +16,19 @@ import numpy as np
 
 from azsim.compiler.schedule import rows_and_cols
 from azsim.errors import CompileError
+from azsim.hardware.description import Hardware
 from azsim.ir import CompressedWeight
 from azsim.ops.lowering import Loop, Lowering, Matmul, Step
 
-__all__ = ["PARAMETERS", "Parameters", "has_one_scale", "matmuls", "place_parameters"]
+__all__ = [
+    "PARAMETERS",
+    "Parameters",
+    "has_one_scale",
+    "matmuls",
+    "parameter_room_bytes",
+    "place_parameters",
+    "scales_of",
+]
 
 PARAMETERS = "(parameters)"
 """Name of the buffer that holds them."""
@@ -30,7 +42,7 @@ class Parameters:
     ----------
     values : ndarray of float32
     offset_of : mapping of str to int
-        Element offset by weight name (scales) or bias buffer name.
+        Element offset by weight name (scales) or bias buffer name, of all that have a place here.
     scale_count : int
         How many of the values are scales.
     """
@@ -49,35 +61,61 @@ def matmuls(steps: Iterable[Step]) -> Iterator[Matmul]:
             yield step
 
 
-def place_parameters(lowering: Lowering) -> Parameters:
-    """Gather the scales of all weights, then the bias rows."""
-    pieces: list[np.ndarray] = []
-    offset_of: dict[str, int] = {}
-    size = 0
-    used = list(matmuls(step for _, step in lowering.steps))
+def parameter_room_bytes(hardware: Hardware) -> int:
+    """Most bytes of weight SRAM that parameters take."""
+    return hardware.weight_sram.bytes // 2
 
-    def place(name: str, values: np.ndarray) -> None:
-        nonlocal size
-        if name not in offset_of:
-            offset_of[name] = size
-            pieces.append(np.ascontiguousarray(values, np.float32).reshape(-1))
-            size += pieces[-1].size
 
-    for step in used:
+def place_parameters(lowering: Lowering, room_bytes: int | None = None) -> Parameters:
+    """Gather the scales of all weights, then the bias rows.
+
+    Parameters
+    ----------
+    lowering : Lowering
+    room_bytes : int, optional
+        Most that they take; no limit unless told.
+    """
+    scales: dict[str, np.ndarray] = {}
+    biases: dict[str, np.ndarray] = {}
+    for step in matmuls(step for _, step in lowering.steps):
         weight = lowering.compressed.weights[step.weight]
-        place(step.weight, weight.scales[:1, :1] if has_one_scale(weight) else weight.scales)
-    scale_count = size
-    for step in used:
+        scales[step.weight] = scales_of(weight)
         if step.bias is not None:
             constant = lowering.buffers[step.bias.buffer].constant
             if constant is None:
                 raise CompileError(f"{step.weight}: the bias is not a constant")
-            place(step.bias.buffer, constant)
+            biases.setdefault(step.bias.buffer, constant)
+    staying = _smallest({**scales, **biases}, room_bytes)
+    pieces: list[np.ndarray] = []
+    offset_of: dict[str, int] = {}
+    counts = []
+    size = 0
+    for group in (scales, biases):
+        for name, values in group.items():
+            if name in staying:
+                offset_of[name] = size
+                pieces.append(np.ascontiguousarray(values, np.float32).reshape(-1))
+                size += pieces[-1].size
+        counts.append(size)
     if size:  # one window shows them all
         rows, cols = rows_and_cols(size)
         pieces.append(np.zeros(rows * cols - size, np.float32))
     values = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
-    return Parameters(values, offset_of, scale_count)
+    return Parameters(values, offset_of, counts[0])
+
+
+def _smallest(arrays: Mapping[str, np.ndarray], room_bytes: int | None) -> set[str]:
+    """Names of as many arrays as there is room for."""
+    if room_bytes is None:
+        return set(arrays)
+    ends = itertools.accumulate(sorted(4 * array.size for array in arrays.values()))
+    count = sum(end <= room_bytes for end in ends)
+    return set(sorted(arrays, key=lambda name: arrays[name].size)[:count])
+
+
+def scales_of(weight: CompressedWeight) -> np.ndarray:
+    """Scales as they are stored, (segments, N) or one."""
+    return weight.scales[:1, :1] if has_one_scale(weight) else weight.scales
 
 
 def has_one_scale(weight: CompressedWeight) -> bool:

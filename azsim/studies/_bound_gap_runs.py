@@ -169,7 +169,7 @@ def _bounds(
     from azsim.compiler.bounds import engine_bounds
     from azsim.compiler.compile import necessary_steps
     from azsim.compiler.order import STARTUP
-    from azsim.compiler.parameters import place_parameters
+    from azsim.compiler.parameters import parameter_room_bytes, place_parameters
     from azsim.stages.record import array_cycles
 
     lowering = necessary_steps(compiled.compressed, hardware)
@@ -184,7 +184,7 @@ def _bounds(
             hardware,
             replace(stream, frames=frames),
             prepared.state,
-            4 * place_parameters(lowering).values.size,
+            4 * place_parameters(lowering, parameter_room_bytes(hardware)).values.size,
             {name: cycles * share for name, cycles in measured.items()},
             frames_are_apart=apart,
         )
