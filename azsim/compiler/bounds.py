@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -297,22 +297,25 @@ def _num_bytes(kind: TensorType) -> int:
     return kind.num_elements * ELEMENT_BYTES[chip_dtype(kind.dtype)]
 
 
-def _runs(steps: Sequence[Step], times: int) -> list[tuple[str, int]]:
-    """Weights in order of use and how often each has to be there anew; neighbours are one."""
+def _runs(steps: Sequence[Step], times: int, large: Set[str]) -> list[tuple[str, int]]:
+    """Weights in order of use and how often each has to be there anew; neighbours are one.
+
+    But not those of a weight that is `large`, as its end takes the place of its beginning.
+    """
     runs: list[tuple[str, int]] = []
     for step in steps:
         if isinstance(step, Matmul):
             more = [(step.weight, 1)]
         else:
-            more = _runs(step.body, step.count) if isinstance(step, Loop) else []
-        if runs and more and runs[-1][0] == more[0][0]:
+            more = _runs(step.body, step.count, large) if isinstance(step, Loop) else []
+        if runs and more and runs[-1][0] == more[0][0] and runs[-1][0] not in large:
             runs[-1] = (runs[-1][0], runs[-1][1] + more[0][1] - 1)
             more = more[1:]
         runs += more
-    if len(runs) == 1 and runs[0][1] == 1:
+    if len(runs) == 1 and runs[0][1] == 1 and runs[0][0] not in large:
         return runs
     repeated = [(name, count * times) for name, count in runs]
-    if len(runs) > 1 and runs[0][0] == runs[-1][0]:
+    if len(runs) > 1 and runs[0][0] == runs[-1][0] and runs[0][0] not in large:
         repeated[-1] = (repeated[-1][0], repeated[-1][1] - times + 1)
     return repeated
 
@@ -327,7 +330,9 @@ def _add_weights(
 ) -> None:
     """Bytes and decoder cycles of the weight reads that no choice of pinned tiles can avoid."""
     uses: dict[str, int] = {}
-    for name, times in _runs([step for _, step in lowering.steps], frames):
+    room = float(hardware.weight_sram.bytes - parameter_bytes)
+    large = {name for name in plan.tiles if _held_bytes(name, lowering, plan) > room}
+    for name, times in _runs([step for _, step in lowering.steps], frames, large):
         uses[name] = uses.get(name, 0) + times
     layer_of: dict[str, str] = {}
     for layer, outer in lowering.steps:
@@ -359,7 +364,6 @@ def _add_weights(
                 size, cycles = reads_bytes[-1][0], reads_cycles[-1][0]
                 entry = (layer_of[name], size, cycles, held, all_times - times)
                 again.setdefault(loop_of[name], []).append(entry)
-    room = float(hardware.weight_sram.bytes - parameter_bytes)
     for layer, (kept, streamed), (_, _, times) in zip(
         layers, _least(reads_bytes, room), reads_bytes, strict=True
     ):
@@ -375,6 +379,14 @@ def _add_weights(
             of(entry[0]).dram_bytes += streamed * entry[-1] / (entry[-1] + 1)  # seen before
         for entry, (_, streamed) in zip(entries, _least(in_cycles, room), strict=True):
             of(entry[0]).decoder_cycles += streamed * entry[-1] / (entry[-1] + 1)
+
+
+def _held_bytes(name: str, lowering: Lowering, plan: Plan) -> int:
+    """Bytes of a weight in weight SRAM; what is read as blocks counts as none."""
+    if name in plan.read:
+        return 0
+    width = element_width(lowering.compressed.weights[name].bits)
+    return sum(packed_bytes(t.n1 - t.n0, t.k1 - t.k0, width) for t in plan.tiles[name])
 
 
 def _only_loops(lowering: Lowering) -> dict[str, int]:
