@@ -92,8 +92,7 @@ def evaluate(
     inputs : mapping of str to ndarray, float32
         Every graph input, in its shape.
     compressed : CompressedGraph, optional
-        Without it the original float32 weights are used, and codes of what is computed are the
-        values themselves.
+        Without it the original float32 weights are used, and nothing is rounded to codes.
 
     Returns
     -------
@@ -160,7 +159,7 @@ def evaluate_stream(
     if keep is None:
         keep = [name for name in graph.types if name not in graph.initializers]
     kinds = {name: graph.types[name].dtype for name in keep}
-    if compressed is None:  # codes are the values themselves
+    if compressed is None:  # codes are not rounded
         kinds = {name: "float32" if kind == "int8" else kind for name, kind in kinds.items()}
     return _stream(graph, plan, frames, state, initial_state, kinds)
 

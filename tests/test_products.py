@@ -262,13 +262,15 @@ def test_a_row_of_zeros_has_a_scale_of_1() -> None:
     assert not found["y"].any()
 
 
-def test_without_compression_codes_are_the_values() -> None:
+def test_without_compression_codes_are_not_rounded() -> None:
     graph = graph_of({"x": (2, 3)}, {}, [node("QuantizeRows", ["x"], ("y", "s"))], ("y", "s"))
     inputs = values_for(graph)
     frames = {"x": inputs["x"][None]}
     tensors, _ = evaluate_stream(graph, frames, {}, {})
-    assert tensors["y"].tobytes() == inputs["x"].tobytes()
-    assert tensors["s"].tolist() == [[1, 1]]
+    codes, scales = tensors["y"][0], tensors["s"][0]
+    assert scales.tobytes() == (np.abs(inputs["x"]).max(axis=1) / F(127)).tobytes()
+    assert codes.dtype == np.float32
+    np.testing.assert_allclose(codes * scales[:, None], inputs["x"], rtol=1e-6)
 
 
 def test_a_product_of_two_computed_tensors_names_its_node() -> None:

@@ -29,6 +29,7 @@ __all__ = ["FloatLinear", "Linear", "QuantizedLinear", "inner_segments", "produc
 _FLOAT32_EXACT = 1 << 24
 _INT32_MAX = (1 << 31) - 1
 _OTHER_BITS = 8
+_OTHER_LIMIT = 127
 _SEGMENT_STEP = 64
 _MAX_COLUMNS = 65_536  # of a view
 
@@ -78,6 +79,10 @@ class Linear(Protocol):
         """Codes of 8 bits and scales of items (n, size)."""
         ...
 
+    def codes_to_keep(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes of 8 bits and scales of items (n, size), such as a cache holds."""
+        ...
+
     def multiply_computed(
         self,
         node: str,
@@ -120,6 +125,12 @@ class FloatLinear:
     def quantize_right(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the items, with scales of 1."""
         return items, np.ones(len(items), items.dtype)
+
+    def codes_to_keep(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what codes would be, not rounded, with their scales."""
+        scales = np.abs(items).max(axis=1, initial=0) / items.dtype.type(_OTHER_LIMIT)
+        scales = np.where(scales == 0, items.dtype.type(1), scales)
+        return items / scales[:, None], scales
 
     def multiply_computed(
         self,
@@ -185,6 +196,10 @@ class QuantizedLinear:
         """Quantize each item with its own scale."""
         codes, scales = arith.quantize_rows(items, _OTHER_BITS)
         return codes.astype(np.int8), scales
+
+    def codes_to_keep(self, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Quantize each item with its own scale."""
+        return self.quantize_right(items)
 
     def multiply_computed(
         self,

@@ -1,8 +1,7 @@
 """QuantizeRows: codes of 8 bits, with a scale for each row along the last axis.
 
 Not one of ONNX's.  ``codes = clip(round_half_even(x / scale), -127, 127)`` with the scale
-``max |x| / 127`` of the row, 1 where that is 0.  Without compression the codes are the values
-themselves, and the scales 1.
+``max |x| / 127`` of the row, 1 where that is 0.  Without compression codes are not rounded.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def infer(
 def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.ndarray]:
     """Quantize row by row."""
     (data,) = inputs
-    codes, scales = linear.quantize_right(data.reshape(-1, data.shape[-1]))
+    codes, scales = linear.codes_to_keep(data.reshape(-1, data.shape[-1]))
     return [codes.reshape(data.shape), scales.reshape(data.shape[:-1])]
 
 

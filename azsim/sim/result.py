@@ -100,13 +100,12 @@ class OutputCheck:
         Over C-order little-endian data: float32, or codes.
     sqnr_db : float or None
         10 log10(signal power / error power); None if there is no error.
-    max_abs_error : float or None
-        None for codes, which the float model does not have.
+    max_abs_error : float
     """
 
     sha256: str
     sqnr_db: float | None
-    max_abs_error: float | None
+    max_abs_error: float
 
 
 @dataclass(frozen=True)

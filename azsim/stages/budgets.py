@@ -20,8 +20,9 @@ def check_expectations(workload: Workload, result: RunResult) -> list[str]:
     summary = dict(result.summary)
     ratios = [c.sqnr_db for c in result.output_checks.values() if c.sqnr_db is not None]
     summary["output_sqnr_db"] = min(ratios, default=math.inf)
-    errors = [check.max_abs_error for check in result.output_checks.values()]
-    summary["output_max_abs_error"] = max((e for e in errors if e is not None), default=0.0)
+    summary["output_max_abs_error"] = max(
+        (check.max_abs_error for check in result.output_checks.values()), default=0.0
+    )
     broken = []
     for key, bound in expect.bounds().items():
         value = summary[key]

@@ -35,10 +35,6 @@ def check_outputs(outputs: Mapping[str, np.ndarray], prepared: Prepared) -> dict
     checks = {}
     for name, array in outputs.items():
         stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        if array.dtype.kind != "f":  # codes, which the float model has not
-            digest = hashlib.sha256(stored.tobytes()).hexdigest()
-            checks[name] = OutputCheck(sha256=digest, sqnr_db=None, max_abs_error=None)
-            continue
         signal = wanted[name].astype(np.float64)
         error = array.astype(np.float64) - signal
         noise, power = float((error**2).sum()), float((signal**2).sum())
