@@ -269,9 +269,9 @@ def test_wrong_model_files_are_named_at_their_place(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2, 3]) for name in "xy"
     ]
     nodes = [
-        onnx.helper.make_node("Gelu", ["x"], ["a"], "first"),
+        onnx.helper.make_node("Celu", ["x"], ["a"], "first"),
         onnx.helper.make_node("Transpose", ["x"], ["b"], "second", perm=[1]),
-        onnx.helper.make_node("Softmax", ["b"], ["c"], "third"),
+        onnx.helper.make_node("Hardmax", ["b"], ["c"], "third"),
         onnx.helper.make_node("Sum", ["a", "c"], ["y"], "fourth"),
     ]
     graph = onnx.helper.make_graph(nodes, "g", values[:1], values[1:])
@@ -280,8 +280,8 @@ def test_wrong_model_files_are_named_at_their_place(
         lines = error_of(capsys, command, small).splitlines()
         assert len(lines) == 2
         assert lines[0].startswith(
-            f"{place}3 nodes use operators that azsim does not support: Gelu (first), "
-            "Softmax (third), Sum (fourth); supported: "
+            f"{place}3 nodes use operators that azsim does not support: Celu (first), "
+            "Hardmax (third), Sum (fourth); supported: "
         )
         assert lines[1].startswith(f"{place[:-8]}m.onnx: node second (Transpose): ")
 
