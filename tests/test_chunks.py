@@ -13,6 +13,7 @@ import azsim
 from azsim.errors import ConfigError
 from azsim.isa.program import Stream
 from azsim.report import tables, text
+from azsim.report.files import run_document
 from azsim.sim.result import RunResult
 from azsim.sim.statistics import Chunks, measure
 from azsim.sim.timing import replay
@@ -70,6 +71,8 @@ def test_a_frame_waits_for_its_chunk(tmp_path: Path) -> None:
     # 21 rows, two a frame: 11 frames, three chunks of 8 rows; a frame takes 2 ms.
     assert (summary["frames"], summary["chunk_frames"]) == (11, 4)
     assert result.outputs["y"].shape == (3, 8, 48)
+    document = run_document(result)
+    assert [document[key] for key in ("frames", "chunk_frames", "chunks")] == [11, 4, 3]
     assert result.notes == (
         "x: 21 frames are no whole number of chunks of 8; 3 frames of zeros follow",
     )

@@ -129,7 +129,8 @@ def provenance(
         # Timing keys that have other values here than those that the compiler took.
         "planned_with": {key: value for key, (value, _) in changed_keys(planned, hardware).items()},
         "files_sha256": dict(prepared.files),
-        "frames": prepared.stream.frames,
+        **asdict(prepared.chunks),
+        "chunks": prepared.stream.frames,
         "front_end": prepared.front_end and asdict(prepared.front_end),
         "program_instructions": len(compiled.program.instructions),
         "dram_image_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
