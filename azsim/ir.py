@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,7 +24,9 @@ __all__ = [
     "same_graph",
 ]
 
-Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | np.ndarray
+Attribute: TypeAlias = (
+    "int | float | str | tuple[int, ...] | tuple[float, ...] | np.ndarray | Graph"
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Node:
     outputs : tuple of str
         Tensor names; ``""`` for an output that nobody asked for.
     attributes : mapping
-        ONNX attributes, lists as tuples.
+        ONNX attributes, lists as tuples.  A graph among them has no constants of its own: the
+        node's inputs name those that it uses.
     """
 
     name: str
@@ -101,6 +105,8 @@ class Graph:
 
 
 def _same_attribute(left: Attribute, right: Attribute) -> bool:
+    if isinstance(left, Graph) and isinstance(right, Graph):
+        return same_graph(left, right)
     if isinstance(left, np.ndarray) or isinstance(right, np.ndarray):
         return np.array_equal(np.asarray(left), np.asarray(right))
     return left == right

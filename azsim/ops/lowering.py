@@ -22,6 +22,7 @@ from azsim.ops.steps import (
     Buffer,
     Copy,
     Fill,
+    Leave,
     Loop,
     Matmul,
     Product,
@@ -32,7 +33,7 @@ from azsim.ops.steps import (
 )
 
 if TYPE_CHECKING:
-    from azsim.ir import CompressedGraph, CompressedWeight
+    from azsim.ir import CompressedGraph, CompressedWeight, Graph
 
 __all__ = [
     "Access",
@@ -40,6 +41,7 @@ __all__ = [
     "Buffer",
     "Copy",
     "Fill",
+    "Leave",
     "Loop",
     "Lowering",
     "Matmul",
@@ -262,15 +264,32 @@ class Lowering:
             self.steps.append((self.layer, step))
 
     @contextmanager
-    def loop(self, count: int) -> Iterator[int]:
-        """Open a loop; yields the number that `Access.advance` refers to."""
+    def loop(self, count: int, rounds: float | None = None) -> Iterator[int]:
+        """Open a loop; yields the number that `Access.advance` refers to.
+
+        `rounds` is an estimate where a `Leave` may end it.
+        """
         self._num_loops += 1
         number = self._num_loops
         self._open.append([])
         yield number
         body = tuple(self._open.pop())
         if body:
-            self.emit(Loop(number, count, body))
+            self.emit(Loop(number, count, body, rounds))
+
+    @contextmanager
+    def inside(self, graph: Graph) -> Iterator[None]:
+        """Lower the nodes of a graph that is an operator's attribute.
+
+        Its tensors have their types meanwhile, and are no tensors of the whole graph afterwards.
+        """
+        outer, views = self.compressed, self.views
+        types = {**outer.graph.types, **graph.types}
+        within = replace(graph, initializers=outer.graph.initializers, types=types)
+        self.compressed, self.views = replace(outer, graph=within), dict(views)
+        yield
+        constants = {name: view for name, view in self.views.items() if name in within.initializers}
+        self.compressed, self.views = outer, {**views, **constants}
 
     def elementwise(
         self,

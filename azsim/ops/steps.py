@@ -21,6 +21,7 @@ __all__ = [
     "Buffer",
     "Copy",
     "Fill",
+    "Leave",
     "Loop",
     "Matmul",
     "Product",
@@ -28,6 +29,7 @@ __all__ = [
     "Step",
     "Unary",
     "Vector",
+    "is_region",
     "moved_windows",
     "reads",
     "windows",
@@ -203,16 +205,64 @@ class Vector:
 
 @dataclass(frozen=True)
 class Loop:
-    """Run `body` `count` times; `number` is what `Access.advance` refers to."""
+    """Run `body` `count` times; `number` is what `Access.advance` refers to.
+
+    Attributes
+    ----------
+    number, count : int
+    body : tuple of Step
+    rounds : float or None
+        Where a `Leave` may end it before: how many rounds it begins, on average.  An estimate of
+        the operator's, or what was counted in a run.
+    """
 
     number: int
     count: int
     body: tuple[Step, ...]
+    rounds: float | None = None
+
+    @property
+    def mean_rounds(self) -> float:
+        """How many rounds it begins, on average."""
+        return self.count if self.rounds is None else self.rounds
 
 
-Step = Copy | Fill | Unary | Binary | Quantize | Matmul | Product | Vector | Loop
+@dataclass(frozen=True)
+class Leave:
+    """End the loop right around it if one i32 is a number, or if it is not.
+
+    It stands in the body of the loop itself, which no window advances with.  A loop of one round
+    that begins with it is a body that runs on a condition.  The outermost loop around it is a
+    *region*: data decides what comes next in it, so that no step moves into it or out of it, or
+    from one side of a `Leave` to the other.
+
+    Attributes
+    ----------
+    word : Access
+        The i32, 1 x 1, in activation SRAM.
+    number : int
+    unless : bool
+        Leave if the word is *not* the number.
+    stays : float
+        Share of the times that the loop goes on, as `Loop.rounds` estimated or counted.
+    """
+
+    word: Access
+    number: int
+    unless: bool = False
+    stays: float = 1.0
+
+
+Step = Copy | Fill | Unary | Binary | Quantize | Matmul | Product | Vector | Loop | Leave
 
 _Step = TypeVar("_Step", bound=Step)
+
+
+def is_region(step: Step) -> bool:
+    """Whether data decides what comes next in a step: a loop with a `Leave` in it."""
+    return isinstance(step, Loop) and any(
+        isinstance(inner, Leave) or is_region(inner) for inner in step.body
+    )
 
 
 def windows(step: Step) -> Mapping[str, Access]:
@@ -223,6 +273,8 @@ def windows(step: Step) -> Mapping[str, Access]:
 
 def written_operands(step: Step) -> tuple[str, ...]:
     """Operands of a step, which is no loop, that it writes."""
+    if isinstance(step, Leave):
+        return ()
     if isinstance(step, Vector):
         named = instruction_set().instructions[step.mnemonic].writes
         return tuple(name for name in named if name in step.operands)
