@@ -17,6 +17,7 @@ import numpy as np
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import Compiled, Observe, compile_graph, necessary_steps
 from azsim.compiler.parameters import parameter_room_bytes, place_parameters
+from azsim.compiler.regions import Passed, passed_leaves
 from azsim.errors import CodecError, CompileError, ConfigError, MachineError
 from azsim.frontend.workload import Workload, load_workload
 from azsim.hardware import load_hardware
@@ -218,6 +219,7 @@ def run(
             planned,
             statistics,
             record.array_cycles(execution.trace, timing, compiled, chip),
+            passed_leaves(compiled.leaves, execution.trace),
         )
     with stage("check outputs"):
         outputs = named_outputs(execution, prepared)
@@ -373,6 +375,7 @@ def _bounds(
     planned: Hardware,
     statistics: Statistics,
     array_cycles: Mapping[str, float],
+    passed: Mapping[int, Passed],
 ) -> tuple[Bounds, dict[str, Bounds]]:
     lowering = necessary_steps(compiled.compressed, planned)
     bounds, layers = engine_bounds(
@@ -383,5 +386,6 @@ def _bounds(
         4 * place_parameters(lowering, parameter_room_bytes(planned)).values.size,
         array_cycles,
         frames_are_apart=prepared.stream.paced and statistics.deadline_misses == 0,
+        passed=passed,
     )
     return Bounds(**asdict(bounds)), {name: Bounds(**asdict(part)) for name, part in layers.items()}

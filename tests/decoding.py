@@ -18,7 +18,7 @@ STATE = {"started": "started_next", "g": "g_next", "h": "h_next", "c": "c_next"}
 
 @dataclass(frozen=True)
 class Transducer:
-    """A joint network over frames that are there, with an LSTM to predict."""
+    """Greedy decoding over frames `f`, which are there or come from an encoder."""
 
     graph: Graph
     blank: int
@@ -42,8 +42,12 @@ def transducer(
     blank_bias: float = 0.0,
     activation: str = "relu",
     blank: int | None = None,
+    features: int = 0,
 ) -> Transducer:
-    """A random one; a larger bias of the blank gives fewer symbols."""
+    """A random one; a larger bias of the blank gives fewer symbols.
+
+    With `features` an LSTM and the encoder's half of the joint network come before.
+    """
     rng = np.random.default_rng(seed)
 
     def floats(*shape: int) -> np.ndarray:
@@ -82,10 +86,26 @@ def transducer(
         ("symbols", "counts", *STATE.values()),
         {"predict": predict, "max_symbols": limit, "activation": activation, "blank": blank},
     )
-    shapes = {"f": (frames, joint), "started": (1, 1), "g": (1, joint), "h": state, "c": state}
+    nodes, before = [greedy], {"f": (frames, joint)}
+    if features:
+        before = {"x": (frames, 1, features)}
+        initializers |= {
+            "enc_w": floats(1, 4 * features, features),
+            "enc_r": floats(1, 4 * features, features),
+            "enc_shape": np.array([frames, features], np.int64),
+            "f_w": floats(joint, features),
+            "f_b": floats(joint),
+        }
+        nodes = [
+            Node("lstm", "LSTM", ("x", "enc_w", "enc_r"), ("y",), {"hidden_size": features}),
+            Node("rows", "Reshape", ("y", "enc_shape"), ("encoded",)),
+            Node("half", "Gemm", ("encoded", "f_w", "f_b"), ("f",), {"transB": 1}),
+            greedy,
+        ]
+    shapes = {**before, "started": (1, 1), "g": (1, joint), "h": state, "c": state}
     inputs = {name: TensorType("float32", shape) for name, shape in shapes.items()}
     outputs = ("symbols", "counts", *STATE.values())
-    graph = build_graph("transducer", inputs, initializers, [greedy], outputs, "test")
+    graph = build_graph("transducer", inputs, initializers, nodes, outputs, "test")
     return Transducer(graph, blank, limit, activation)
 
 

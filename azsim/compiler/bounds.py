@@ -42,6 +42,7 @@ from azsim.compiler.critical_path import (
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.loading import load_cycles
 from azsim.compiler.order import INPUT, OUTPUT, STARTUP, STATE
+from azsim.compiler.regions import Passed, certain, counted
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.residency import plan_weights
 from azsim.compiler.stored import used_codec
@@ -133,6 +134,7 @@ def engine_bounds(
     measured_array_cycles: Mapping[str, float],
     *,
     frames_are_apart: bool = False,
+    passed: Mapping[int, Passed] | None = None,
 ) -> tuple[EngineBounds, dict[str, EngineBounds]]:
     """Bounds of a run of `stream.frames` frames.
 
@@ -150,6 +152,8 @@ def engine_bounds(
         activations are skipped, as that time is a matter of the data.
     frames_are_apart : bool
         Whether every frame was over before the next one arrived.
+    passed : mapping of int to Passed, optional
+        What data decided in the run, see `azsim.compiler.regions`.
 
     Returns
     -------
@@ -165,6 +169,7 @@ def engine_bounds(
         return work.setdefault(layer, _Work())
 
     plan = plan_weights(lowering, hardware, parameter_bytes, stream.frames)
+    lowering = counted(lowering, passed or {}, stream.frames)
     of(STARTUP).add_bytes(parameter_bytes)
     _add_ports(of, lowering.compressed, stream, state)
     _add_state(of, lowering, hardware, stream, state)
@@ -332,13 +337,15 @@ def _add_weights(
     uses: dict[str, int] = {}
     room = float(hardware.weight_sram.bytes - parameter_bytes)
     large = {name for name in plan.tiles if _held_bytes(name, lowering, plan) > room}
-    for name, times in _runs([step for _, step in lowering.steps], frames, large):
+    for name, times in _runs(certain(step for _, step in lowering.steps), frames, large):
         uses[name] = uses.get(name, 0) + times
     layer_of: dict[str, str] = {}
     for layer, outer in lowering.steps:
-        for step, _ in flat_steps([outer], 1):
+        for step, times in flat_steps([outer], 1):
             if isinstance(step, Matmul):
                 layer_of.setdefault(step.weight, layer)
+                if times:  # what data has made run has to be there once at least
+                    uses.setdefault(step.weight, 1)
     blocks = encode_tiles(lowering.compressed, plan, hardware)
     layers, reads_bytes, reads_cycles = [], [], []
     loop_of = _only_loops(lowering)

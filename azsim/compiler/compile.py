@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from azsim.compiler.allocate import Allocation, allocate
@@ -123,6 +123,8 @@ class Compiled:
         With the codecs that were selected for this chip.
     weight_traffic : WeightTraffic
         What the run will read from DRAM.
+    leaves : mapping of int to int
+        Branches that end loops by data, see `azsim.compiler.regions`.
     """
 
     program: Program
@@ -134,6 +136,7 @@ class Compiled:
     allocation: Allocation
     compressed: CompressedGraph
     weight_traffic: WeightTraffic
+    leaves: Mapping[int, int] = field(default_factory=dict)
 
 
 def compile_graph(
@@ -214,6 +217,7 @@ def compile_graph(
         allocation,
         compressed,
         weight_traffic(schedule, allocation, hardware),
+        emitted.leaves,
     )
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from azsim.arith import TABLE_FUNCTIONS
+from azsim.compiler.regions import certain
 from azsim.compiler.tile import element_width
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
@@ -27,6 +28,7 @@ from azsim.ops.lowering import (
     Binary,
     Copy,
     Fill,
+    Leave,
     Loop,
     Lowering,
     Matmul,
@@ -52,13 +54,15 @@ __all__ = [
 _MAX_CHAIN_STEPS = 200_000
 
 
-def flat_steps(steps: Sequence[Step], times: int) -> Iterator[tuple[Step, int]]:
-    """Steps inside loops, with how often they run."""
+def flat_steps(steps: Sequence[Step], times: float) -> Iterator[tuple[Step, float]]:
+    """Steps inside loops, with how often they run; where data decides that, on average."""
     for step in steps:
         if isinstance(step, Loop):
-            yield from flat_steps(step.body, times * step.count)
-        else:
-            yield step, times
+            yield from flat_steps(step.body, times * step.mean_rounds)
+            continue
+        yield step, times
+        if isinstance(step, Leave):
+            times *= step.stays
 
 
 def group_cycles(step: Step, hardware: Hardware) -> int:
@@ -107,7 +111,7 @@ def _instruction_cycles(
 
 def step_elements(step: Step) -> int:
     """Elements that the vector engine goes through in each pass of a step; 0 for other engines."""
-    if isinstance(step, Loop | Matmul | Product):
+    if isinstance(step, Loop | Leave | Matmul | Product):
         return 0
     source = step.operands.get("src") if isinstance(step, Vector) else None
     if not isinstance(source, Access) or (isinstance(step, Vector) and "indices" in step.operands):
@@ -159,7 +163,8 @@ def _extent(access: Access) -> tuple[int, int]:
 
 
 def _unrolled(steps: Sequence[Step], at: Mapping[int, int]) -> Iterator[Step]:
-    for step in steps:
+    """Every step that surely runs, in all rounds of loops."""
+    for step in certain(steps):
         if isinstance(step, Loop):
             for iteration in range(step.count):
                 yield from _unrolled(step.body, {**at, step.number: iteration})
@@ -289,7 +294,7 @@ class _Frame:
             through = 2 * mac.pipeline_cycles
             least = _least_cycles(step, self._lowering.compressed, self._hardware)
             return _When(begin + least, max(ready + through + 2, begin + through + work))
-        assert not isinstance(step, Loop)
+        assert not isinstance(step, Loop | Leave)
         if isinstance(step, Quantize) and not step.static:
             # A scale of its own needs its row; one that all share needs all, the last to come last.
             has_own = step.scale.rows > 1

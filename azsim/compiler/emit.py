@@ -11,6 +11,10 @@ it where it began.
 
 A loop with items that its last round leaves out counts its rounds down in a scalar register, and
 branches around them when it is 0: s31 for the outermost loop, s30 for one inside it, and so on.
+
+In a region (`azsim.compiler.regions`) fences stand where a loop that data may end begins, in front
+of the ``scalar_read`` that decides, and where a round ends: nothing is under way wherever control
+can go two ways.  A loop of one round, a body on a condition, needs no loop instruction.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from dataclasses import dataclass, field
 
 from azsim.compiler.allocate import Allocation
 from azsim.compiler.schedule import (
+    DATA_SCALAR,
     FRAME_LOOP,
     Item,
     Repeat,
@@ -40,6 +45,7 @@ __all__ = ["Emitted", "emit", "resolve"]
 _NUM_VIEWS = 256
 _LAST_SCALAR = 31
 _CONTROL = ("end_loop", "view_step", "scalar", "branch")
+_COMPARED = 2  # scalar register with the number that is compared
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Emitted:
     regions : tuple of Region
     last_write : dict of str to int
         Instruction after which a buffer is not written any more (in a frame).
+    leaves : dict of int to int
+        By number of a loop that data may end, the branch that ends it.
     """
 
     instructions: tuple[Instruction, ...]
@@ -63,6 +71,7 @@ class Emitted:
     region_of_view: dict[int, str]
     regions: tuple[Region, ...]
     last_write: dict[str, int]
+    leaves: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,9 @@ class _Emitter:
     depth: int = 0
     left_out: set[int] = field(default_factory=set)
     """Instructions that some round leaves out."""
+    leaves: dict[int, int] = field(default_factory=dict)
+    around: list[int] = field(default_factory=list)
+    """Numbers of the regions' loops that are being emitted."""
 
     def register(self, access: Access) -> _Register:
         """What a window needs in a view register."""
@@ -231,7 +243,58 @@ class _Emitter:
                     self.last_write[operand.buffer] = index
             else:
                 operands[name] = operand
-        self.put(item.mnemonic, item.layer, **operands)
+        if item.leave is not None:
+            self.leave(item, operands)
+        else:
+            self.put(item.mnemonic, item.layer, **operands)
+
+    def leave(self, item: Item, operands: dict[str, int | float | str]) -> None:
+        """Read a number when nothing is under way, and branch out of the loop by it."""
+        assert item.leave is not None
+        self.fence()
+        self.put("scalar_read", item.layer, **operands)
+        if item.leave.number:
+            self.put("scalar", item.layer, to=_COMPARED, number=item.leave.number)
+        branch = self.put(
+            "branch",
+            item.layer,
+            left=DATA_SCALAR,
+            right=_COMPARED if item.leave.number else 0,
+            condition="not_equal" if item.leave.unless else "equal",
+        )
+        self.leaves[self.around[-1]] = branch  # its target comes when the loop is over
+
+    def fence(self) -> None:
+        """Let everything come to its end, unless it just did."""
+        if not self.instructions or self.instructions[-1].mnemonic != "fence":
+            self.put("fence")
+
+    def region(self, repeat: Repeat, held: Mapping[_Register, None], free: list[int]) -> None:
+        """Emit a loop of a region."""
+        self.fence()
+        start = len(self.instructions) - 1
+        is_loop = repeat.count > 1
+        if is_loop:
+            self.begin_loop(repeat.count, repeat.body)
+        self.around.append(repeat.number)
+        self.items(repeat.body, held, free)
+        self.around.pop()
+        self.fence()
+        end = len(self.instructions) - 1
+        moving = self.moving(repeat.body, repeat.number) if is_loop else []
+        if is_loop:
+            self.end_loop(repeat.body, moving)
+        if repeat.number in self.leaves:
+            self.aim(self.leaves[repeat.number])
+        for number, step in moving:
+            self.put("view_step", view=number, step=-step * repeat.count)
+        self._touch_all(repeat.body, start, end, end)
+
+    def aim(self, branch: int) -> None:
+        """Let a branch lead to the instruction that comes next."""
+        entry = self.instructions[branch]
+        target = {"target": len(self.instructions)}
+        self.instructions[branch] = Instruction("branch", {**entry.operands, **target})
 
     def _touch(self, buffer: str, index: int) -> None:
         span = self.spans.setdefault(buffer, _Span(index, index))
@@ -239,21 +302,28 @@ class _Emitter:
 
     def repeat(self, repeat: Repeat, held: Mapping[_Register, None], free: list[int]) -> None:
         """Emit an inner loop with its steps; what is not held is set in each round."""
+        if repeat.is_region:
+            self.region(repeat, held, free)
+            return
         start = self.begin_loop(repeat.count, repeat.body)
         self.items(repeat.body, held, free)
         moving = self.moving(repeat.body, repeat.number)
         end = self.end_loop(repeat.body, moving)
         for number, step in moving:
             self.put("view_step", view=number, step=-step * repeat.count)
-        for item in walk(repeat.body):
+        self._touch_all(repeat.body, start, end, self.last_of_every_round(end))
+
+    def _touch_all(
+        self, body: tuple[Item | Repeat, ...], start: int, end: int, last_write: int
+    ) -> None:
+        """Note that what a loop's body touches is in use from its begin to its end."""
+        for item in walk(body):
             for _, access in accesses(item):
                 self._touch(access.buffer, start)
                 self._touch(access.buffer, end)
                 if access.buffer in self.last_write:
-                    self.last_write[access.buffer] = max(
-                        self.last_write[access.buffer],
-                        self.last_of_every_round(end),
-                    )
+                    found = max(self.last_write[access.buffer], last_write)
+                    self.last_write[access.buffer] = found
 
     def last_of_every_round(self, end: int) -> int:
         """Index of the last instruction of a loop's body that an engine always executes."""
@@ -361,4 +431,5 @@ def emit(schedule: Schedule, allocation: Allocation) -> Emitted:
         emitter.region_of_view,
         regions,
         emitter.last_write,
+        emitter.leaves,
     )

@@ -27,6 +27,7 @@ from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.ops.lowering import (
     Access,
     Binary,
+    Leave,
     Loop,
     Lowering,
     Matmul,
@@ -34,7 +35,7 @@ from azsim.ops.lowering import (
     Step,
     Unary,
 )
-from azsim.ops.steps import windows
+from azsim.ops.steps import is_region, windows
 
 __all__ = ["array_cycles", "fuse", "vector_cycles"]
 
@@ -134,6 +135,8 @@ class _Fuser:
         touched: set[str] = set()
         for number in range(position + 1, len(steps)):
             step = steps[number][1]
+            if isinstance(step, Leave) or is_region(step):
+                return None
             buffers = {access.buffer for access in all_windows(step)}
             if product.dst.buffer in buffers:
                 fused = self._absorbed(product, step)

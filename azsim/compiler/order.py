@@ -17,6 +17,7 @@ from azsim.compiler.critical_path import flat_steps
 from azsim.compiler.parameters import PARAMETERS, Parameters, has_one_scale, matmuls, scales_of
 from azsim.compiler.schedule import (
     BLOCK_SUFFIX,
+    DATA_SCALAR,
     FRAME_LOOP,
     Item,
     Repeat,
@@ -32,6 +33,7 @@ from azsim.ops.lowering import (
     Binary,
     Copy,
     Fill,
+    Leave,
     Loop,
     Lowering,
     Matmul,
@@ -137,11 +139,14 @@ class _Orderer:
     def step(self, step: Step, layer: str) -> list[Item | Repeat]:
         """Items of one step."""
         match step:
-            case Loop(number, count, body):
+            case Leave(word):
+                operands = {"src": word, "to": DATA_SCALAR}
+                return [Item("scalar_read", layer, operands, leave=step)]
+            case Loop(number, count, body, rounds):
                 inner = [item for inner in body for item in self.step(inner, layer)]
                 held = (t for t in self._tiles() if self.plan.held.get(t.name) == number)
                 loads = [self._load_tile(tile, layer) for tile in held]
-                return [*loads, Repeat(number, count, tuple(inner))]
+                return [*loads, Repeat(number, count, tuple(inner), rounds)]
             case Copy(dst, src):
                 return [Item("vector_copy", layer, {"dst": dst, "src": src})]
             case Fill(dst, value):

@@ -14,6 +14,9 @@ layers, loops and frames.
 - A slot that holds the tile already is not loaded again; a loop over one or two tiles loads them
   once.
 
+- In a region (`azsim.compiler.regions`) each part loads what it multiplies by, at its begin and
+  behind its products, and what follows the region is loaded behind it.
+
 With an odd number of uses in a round, the next round's first tile has to wait for the last product
 of this one.
 """
@@ -30,6 +33,7 @@ from azsim.ops.lowering import Access
 __all__ = ["Prefetcher", "prefetch"]
 
 _NUM_SLOTS = 2
+_NO_LOOP = -1
 _Items = tuple[Item | Repeat, ...]
 
 
@@ -53,6 +57,10 @@ class _Tile:
 
     name: str
     layer: str
+
+
+_ANYTHING = _Tile("", "")
+"""What a slot holds where data decided that."""
 
 
 @dataclass
@@ -100,8 +108,34 @@ class Prefetcher:
     ) -> tuple[_Items, _Items]:
         """Insert the loads; gives startup and body."""
         placed = self._sequence(body, 0, FRAME_LOOP, frames)
-        heads = [self._load(tile, slot) for slot, tile in enumerate(placed.enters)]
-        return (*startup, *heads), placed.items
+        return (*startup, *self._heads(placed)), placed.items
+
+    def _heads(self, placed: _Placed) -> list[Item]:
+        """Loads of what has to be there before."""
+        entering = enumerate(placed.enters)
+        return [self._load(tile, slot) for slot, tile in entering if tile is not _ANYTHING]
+
+    def _parts(self, items: Sequence[Item | Repeat]) -> _Items:
+        """Items of a region's loop; each part loads what it multiplies by."""
+        result: list[Item | Repeat] = []
+        part: list[Item | Repeat] = []
+
+        def end_part() -> None:
+            placed = self._sequence(part, 0, _NO_LOOP, 1)
+            result.extend((*self._heads(placed), *placed.items))
+            part.clear()
+
+        for item in items:
+            if isinstance(item, Repeat) and item.is_region:
+                end_part()
+                result.append(replace(item, body=self._parts(item.body)))
+            elif isinstance(item, Item) and item.leave is not None:
+                end_part()
+                result.append(item)
+            else:
+                part.append(item)
+        end_part()
+        return tuple(result)
 
     def _sequence(
         self, items: Sequence[Item | Repeat], turn: int, loop: int, count: int
@@ -111,6 +145,10 @@ class Prefetcher:
         result: list[Item | Repeat] = []
         for index, item in enumerate(items):
             found = {tile.name: tile for tile in self._streamed(item)}
+            if found and isinstance(item, Repeat) and item.is_region:
+                result.append(replace(item, body=self._parts(item.body)))
+                uses += [_Use(_ANYTHING, _ANYTHING, index) for _ in range(_NUM_SLOTS)]
+                continue
             if len(found) > 1:
                 assert isinstance(item, Repeat)
                 inner = self._sequence(
@@ -133,13 +171,13 @@ class Prefetcher:
         loads: dict[int, list[Item]] = {}
         for number in range(_NUM_SLOTS, len(uses)):
             before, use = uses[number - _NUM_SLOTS], uses[number]
-            if before.leaves.name != use.enters.name:
+            if use.enters is not _ANYTHING and before.leaves.name != use.enters.name:
                 item = self._load(use.enters, (turn + number) % _NUM_SLOTS)
                 loads.setdefault(before.last, []).append(item)
         last_of_slot = {number % _NUM_SLOTS: use for number, use in enumerate(uses)}
         for number, use in enumerate(uses[:_NUM_SLOTS] if count > 1 else ()):
             before = last_of_slot[number]
-            if before.leaves.name != use.enters.name:
+            if use.enters is not _ANYTHING and before.leaves.name != use.enters.name:
                 item = self._load(use.enters, (turn + number) % _NUM_SLOTS)
                 loads.setdefault(before.last, []).append(replace(item, but_last=loop))
         return _Placed(

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from azsim.errors import CompileError
 from azsim.isa.spec import instruction_set
-from azsim.ops.lowering import Access
+from azsim.ops.lowering import Access, Leave
 
 __all__ = [
     "BLOCK_SUFFIX",
+    "DATA_SCALAR",
     "FRAME_LOOP",
     "MAX_EXTENT",
     "Item",
@@ -31,6 +32,8 @@ MAX_EXTENT = 65_536
 """Most rows, and most columns, of a view; see isa/formats.yaml."""
 BLOCK_SUFFIX = "#block"
 """After a tile's name: its compressed block in DRAM."""
+DATA_SCALAR = 1
+"""Scalar register that takes the number by which data decides."""
 FRAME_LOOP = 0
 """Number of the loop over frames in `Access.advance`; operators' loops count from 1."""
 
@@ -68,21 +71,34 @@ class Item:
     """An instruction whose operands are still windows into named buffers.
 
     `but_last` is the number of the loop right around it in whose last round it is left out.
+    With `leave` it is a ``scalar_read``, and its number may end the loop right around it.
     """
 
     mnemonic: str
     layer: str
     operands: Mapping[str, Access | int | float | str] = field(default_factory=dict)
     but_last: int | None = None
+    leave: Leave | None = None
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """A hardware loop."""
+    """A hardware loop; `rounds` is how many it begins, on average, where data may end it before."""
 
     number: int
     count: int
     body: tuple[Item | Repeat, ...]
+    rounds: float | None = None
+
+    @property
+    def mean_rounds(self) -> float:
+        """How many rounds it begins, on average."""
+        return self.count if self.rounds is None else self.rounds
+
+    @property
+    def is_region(self) -> bool:
+        """Whether data decides what comes next in it, see `azsim.compiler.regions`."""
+        return any(item.leave is not None for item in walk(self.body))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ The program is walked as the sequencer would walk it.  A loop in which nothing b
 moves (the frame loop) is cut to three rounds, the first two and the last: in SRAM every round
 touches the same bytes, so that every dependence between neighbouring rounds shows up.  Scalar
 registers, which count rounds, go on as if none had been left out.  Other loops run in full, as a
-later reader may take what any one of their rounds has written.  For each instruction and each other
+later reader may take what any one of their rounds has written.  Where data decides, a fence has let
+everything come to its end (`azsim.compiler.regions`): a branch by data is passed by, so that each
+part between two fences is walked, and nothing before a fence is waited for behind it.  For each instruction and each other
 engine, the latest conflicting instruction gives the distance of the wait; an instruction that is
 met several times keeps the smallest one.
 """
@@ -28,6 +30,8 @@ from azsim.machine.view import Range, View
 
 __all__ = ["synchronize"]
 
+_Scalars = dict[int, int | None]
+"""Scalar registers; None for one that data has set."""
 _ROUNDS = 3
 _MAX_WAIT = 15
 _MARK_BYTES = {"dram": 64, "weight": 1, "activation": 1}  # storages in DRAM begin at 64 bytes
@@ -41,7 +45,7 @@ class _Loop:
     left: int
     skipped: int
     moved_bytes: dict[int, int]
-    scalars: dict[int, int] = field(default_factory=dict)
+    scalars: _Scalars = field(default_factory=dict)
     """Scalar registers at the start of the round."""
 
 
@@ -83,23 +87,25 @@ def _begin(index: int, count: int, moved: dict[int, int], views: dict[int, View]
     return _Loop(index + 1, count, 0, moved)
 
 
-def _skip(loop: _Loop, views: dict[int, View], scalars: dict[int, int]) -> None:
+def _skip(loop: _Loop, views: dict[int, View], scalars: _Scalars) -> None:
     """Move views and counters by the rounds that are left out."""
     for number, step_bytes in loop.moved_bytes.items():
         views[number] = views[number].stepped(loop.skipped * step_bytes)
     for number, value in scalars.items():
-        scalars[number] = value + loop.skipped * (value - loop.scalars.get(number, value))
+        before = loop.scalars.get(number, value)
+        if value is not None and before is not None:
+            scalars[number] = value + loop.skipped * (value - before)
 
 
 def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
-    """Indices of engine instructions in execution order with the views at that moment.
+    """Indices of engine instructions and fences in execution order with the views at that moment.
 
-    Scalar registers only count rounds in a compiled program: they are set and added to, and
-    branches compare them for equality.
+    Scalar registers count rounds in a compiled program, where they are set and added to, or hold
+    what was read; branches compare them, and those that are known for equality.
     """
     views: dict[int, View] = {}
     windows: dict[int, View | None] = {}
-    scalars: dict[int, int] = {}
+    scalars: _Scalars = {}
     loops: list[_Loop] = []
     moves = _moves(program)
     index = 0
@@ -119,11 +125,14 @@ def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
                 views[number] = views[number].stepped(int(operands.get("step", 0)))
             case "scalar":
                 left, right, number = (int(operands.get(n, 0)) for n in ("left", "right", "number"))
-                total = scalars.get(left, 0) + scalars.get(right, 0) + number
+                one, other = scalars.get(left, 0), scalars.get(right, 0)
+                total = None if one is None or other is None else one + other + number
                 scalars[int(operands.get("to", 0))] = total
+            case "scalar_read":
+                scalars[int(operands.get("to", 0))] = None
             case "branch":
                 left, right = (scalars.get(int(operands.get(n, 0)), 0) for n in ("left", "right"))
-                if left == right:
+                if left == right is not None:
                     index = int(operands.get("target", 0))
                     continue
             case "loop":
@@ -141,6 +150,8 @@ def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
                 loops.pop()
             case "halt":
                 return
+            case "fence":
+                yield index, views
             case mnemonic if engines[mnemonic].engine in ENGINES:
                 yield index, views
         index += 1
@@ -231,6 +242,9 @@ def synchronize(program: Program) -> Program:
     waits: dict[int, dict[int, int]] = {}
     footprints = _Footprints(program)
     for index, views in _executed(program):
+        if program.instructions[index].mnemonic == "fence":
+            seen = _Accesses()
+            continue
         engine = engine_of[program.instructions[index].mnemonic]
         ranges = footprints.of(index, views)
         mine = waits.setdefault(index, {})

@@ -22,7 +22,7 @@ from azsim.compiler.stored import estimated_bits, used_codec
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
-from azsim.ops.lowering import Loop, Lowering, Matmul, Step
+from azsim.ops.lowering import Leave, Loop, Lowering, Matmul, Step
 
 __all__ = [
     "ALIGN_BYTES",
@@ -101,7 +101,7 @@ class Use:
     weight: CompressedWeight
     hardware: Hardware
     rows: int
-    times: int
+    times: float
     sizes: BlockSizes | None
     """Sizes of its blocks, where they lie in weight SRAM as they are."""
 
@@ -148,7 +148,7 @@ class Visit:
     loop : int
         Number of the outermost operator's loop around it, -1 for none.
     times : float
-        How often it comes in a frame.  Products in a loop of many rounds are there for each of two
+        How often it comes in a frame, on average where data decides that.  Products in a loop of many rounds are there for each of two
         rounds, and come half as often as the loop has rounds.
     """
 
@@ -194,12 +194,14 @@ def _uses(
     steps: Sequence[Step],
     compressed: CompressedGraph,
     hardware: Hardware,
-    times: int,
+    times: float,
     found: dict[str, Use],
 ) -> None:
     for step in steps:
         if isinstance(step, Loop):
-            _uses(step.body, compressed, hardware, times * step.count, found)
+            _uses(step.body, compressed, hardware, times * step.mean_rounds, found)
+        elif isinstance(step, Leave):
+            times *= step.stays
         elif isinstance(step, Matmul) and step.weight in found:
             known = found[step.weight]
             rows = max(step.codes.rows, known.rows)
@@ -338,15 +340,19 @@ def cut_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -> C
 
 
 def _visits(steps: Sequence[Step]) -> Iterator[Visit]:
+    times = 1.0
     for step in steps:
         if isinstance(step, Matmul):
-            yield Visit(step.weight, -1, 1.0)
+            yield Visit(step.weight, -1, times)
+        elif isinstance(step, Leave):
+            times *= step.stays
         elif isinstance(step, Loop):
             rounds = min(step.count, _SHOWN_ROUNDS)
             inside = list(_visits(step.body))
             for _ in range(rounds):
                 for visit in inside:
-                    yield Visit(visit.weight, step.number, visit.times * step.count / rounds)
+                    share = step.mean_rounds / rounds
+                    yield Visit(visit.weight, step.number, times * visit.times * share)
 
 
 def _least_slot(use: Use, accumulators: int, lanes: int) -> int:

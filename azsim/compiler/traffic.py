@@ -1,7 +1,8 @@
 """Traffic: the weight bytes that a run will read from DRAM, told before it runs.
 
 Contract: takes the schedule and its addresses, gives the bytes that the weight channel reads, in
-whole bursts and asked for; a run reads exactly as many.
+whole bursts and asked for; a run reads exactly as many.  Where data decides how often something is
+loaded (`azsim.compiler.regions`) it is an estimate.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def weight_traffic(schedule: Schedule, allocation: Allocation, hardware: Hardwar
     """Count the bytes of every weight load as often as it comes."""
     burst_bytes = hardware.dram.burst_bytes
 
-    def counted(items: Sequence[tuple[Item, int]]) -> tuple[int, int]:
-        bursts = useful = 0
+    def counted(items: Sequence[tuple[Item, float]]) -> tuple[float, float]:
+        bursts = useful = 0.0
         for item, times in items:
             source = dict(accesses(item))["src"]
             size = source.rows * source.cols
@@ -61,16 +62,18 @@ def weight_traffic(schedule: Schedule, allocation: Allocation, hardware: Hardwar
         first + per_frame * (frames - 1) + at_last + after
         for first, per_frame, at_last, after in zip(startup, frame, last, finish, strict=True)
     )
-    return WeightTraffic(startup[0], frame[0], total, useful)
+    return WeightTraffic(*map(round, (startup[0], frame[0], total, useful)))
 
 
 def _loads(
-    items: Sequence[Item | Repeat], times: int, count: int = 1
-) -> Iterator[tuple[Item, int]]:
+    items: Sequence[Item | Repeat], times: float, count: int = 1
+) -> Iterator[tuple[Item, float]]:
     """Weight loads, and how often each is carried out; those of the frame loop as in its middle."""
     for item in items:
         if isinstance(item, Repeat):
-            yield from _loads(item.body, times * item.count, item.count)
+            yield from _loads(item.body, times * item.mean_rounds, item.count)
+        elif item.leave is not None:
+            times *= item.leave.stays
         elif item.mnemonic == "weight_load":
             is_left_out = item.but_last not in (None, FRAME_LOOP)
             yield item, times - (times // count if is_left_out else 0)

@@ -20,13 +20,14 @@ from azsim.compiler.fold import Folded
 from azsim.compiler.parameters import Parameters, matmuls
 from azsim.compiler.schedule import Schedule, accesses, walk
 from azsim.compiler.tile import Plan
+from azsim.compiler.windows import all_windows
 from azsim.compression.scheme import AUTO
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
 from azsim.isa.program import DramImage, Program
 from azsim.isa.spec import instruction_set
-from azsim.ops.lowering import Access, Loop, Lowering, Matmul, Product, Step, Vector
+from azsim.ops.lowering import Access, Leave, Loop, Lowering, Matmul, Product, Step, Vector
 from azsim.ops.steps import windows, writes, written_operands
 
 __all__ = ["check_pass"]
@@ -122,9 +123,12 @@ def _step(
     step: Step, lowering: Lowering, loops: Mapping[int, int], written: set[str]
 ) -> Iterator[str]:
     if isinstance(step, Loop):
+        yield from _leaves(step)
         for inner in step.body:
             yield from _step(inner, lowering, {**loops, step.number: step.count}, written)
         return
+    if isinstance(step, Leave) and not loops:
+        yield "Leave stands in no loop"
     written_here = written_operands(step)
     title = step.mnemonic if isinstance(step, Vector) else type(step).__name__
     for name, access in windows(step).items():
@@ -145,6 +149,16 @@ def _step(
         yield from _product(step, lowering)
     if isinstance(step, Product):
         yield from _computed_product(step)
+
+
+def _leaves(loop: Loop) -> Iterator[str]:
+    """What would be wrong of a loop that data may end."""
+    count = sum(isinstance(step, Leave) for step in loop.body)
+    if count > 1:
+        yield f"loop {loop.number} may be left in {count} places; one is allowed"
+    moving = (window for window in all_windows(loop) if window.advance.get(loop.number))
+    if count and (window := next(moving, None)):
+        yield f"{window.buffer} moves with loop {loop.number}, which may be left"
 
 
 def _product(step: Matmul, lowering: Lowering) -> Iterator[str]:

@@ -22,6 +22,7 @@ from azsim.ops.lowering import (
     Binary,
     Copy,
     Fill,
+    Leave,
     Loop,
     Lowering,
     Matmul,
@@ -115,8 +116,12 @@ def _steps(title: str, value: Lowering) -> list[Listing]:
 
 def _step_lines(step: Step, depth: int) -> Iterator[tuple[int, str]]:
     match step:
+        case Leave(word, number, unless, stays):
+            relation = "is not" if unless else "is"
+            sentence = f"leave the loop if {_window(word)} {relation} {number}"
+            yield depth, f"{sentence}; goes on in {stays:.0%}"
         case Loop(number, count, body):
-            yield depth, f"{count} times (loop {number}):"
+            yield depth, _times(number, count, step.rounds)
             for inner in body:
                 yield from _step_lines(inner, depth + 1)
         case Copy(dst, src):
@@ -146,6 +151,12 @@ def _step_lines(step: Step, depth: int) -> Iterator[tuple[int, str]]:
                 if name != "dst"
             )
             yield depth, f"{_window(step.dst)} = {mnemonic}({listed})"
+
+
+def _times(number: int, count: int, rounds: float | None) -> str:
+    """How often a loop's body runs."""
+    often = f"{count} times" if rounds is None else f"at most {count} times, about {rounds:g}"
+    return f"{often} (loop {number}):"
 
 
 def _product(step: Matmul) -> str:
@@ -261,7 +272,7 @@ def _schedule(title: str, value: Schedule) -> list[Listing]:
 def _item_lines(items: Iterable[Item | Repeat], depth: int) -> Iterator[tuple[str, str, int, str]]:
     for item in items:
         if isinstance(item, Repeat):
-            yield "", "", depth, f"{item.count} times (loop {item.number}):"
+            yield "", "", depth, _times(item.number, item.count, item.rounds)
             yield from _item_lines(item.body, depth + 1)
         else:
             operands = ", ".join(
@@ -270,6 +281,9 @@ def _item_lines(items: Iterable[Item | Repeat], depth: int) -> Iterator[tuple[st
             )
             engine = instruction_set().instructions[item.mnemonic].engine
             rest = "" if item.but_last is None else "; not in the last round"
+            if item.leave is not None:
+                relation = "is not" if item.leave.unless else "is"
+                rest += f"; leave the loop if it {relation} {item.leave.number}"
             yield item.layer, engine, depth, f"{item.mnemonic} {operands}{rest}"
 
 

@@ -217,6 +217,8 @@ def execute(
                 if len(recorder.sequence) - frame_begin > _MAX_FRAME_INSTRUCTIONS:
                     found = f"{_MAX_FRAME_INSTRUCTIONS} instructions without a paced load"
                     raise _endless(op, found)
+                if watch is not None and op.mnemonic == "fence":
+                    watch.keep(machine, index, frame)
                 index = sequencer.next_index(op)
                 continue
             control = 0

@@ -252,38 +252,43 @@ def _with_reasons(places: Sequence[TensorPlace], room: WeightRoom) -> Iterator[T
 
 def _loads(schedule: Schedule) -> Counter[str]:
     """How often the run loads each tile."""
-    found: Counter[str] = Counter()
+    found: dict[str, float] = {}
 
-    def visit(items: Iterable[Item | Repeat], times: int, count: int) -> None:
+    def visit(items: Iterable[Item | Repeat], times: float, count: int) -> None:
         for item in items:
             if isinstance(item, Repeat):
-                visit(item.body, times * item.count, item.count)
+                visit(item.body, times * item.mean_rounds, item.count)
+            elif item.leave is not None:
+                times *= item.leave.stays
             elif item.mnemonic == "weight_load":
                 left_out = 0 if item.but_last is None else times // count
-                target = dict(accesses(item))["dst"]
-                found[target.buffer.partition("@")[0]] += times - left_out
+                name = dict(accesses(item))["dst"].buffer.partition("@")[0]
+                found[name] = found.get(name, 0) + times - left_out
 
     visit(schedule.startup, 1, 1)
     visit(schedule.body, schedule.frames, schedule.frames)
     visit(schedule.finish, 1, 1)
-    return found
+    return Counter({name: round(times) for name, times in found.items()})
 
 
 def _uses(schedule: Schedule) -> Counter[str]:
     """How often each tile comes round; products one after another with one tile are one use."""
 
-    def visit(items: Iterable[Item | Repeat]) -> list[tuple[str, int]]:
-        runs: list[tuple[str, int]] = []
+    def visit(items: Iterable[Item | Repeat]) -> list[tuple[str, float]]:
+        runs: list[tuple[str, float]] = []
+        share = 1.0
         for item in items:
             if isinstance(item, Repeat):
                 more = visit(item.body)
-                times = item.count if len(more) > 1 else 1
+                times = item.mean_rounds if len(more) > 1 else 1
                 more = [(tile, count * times) for tile, count in more]
             elif is_weight_product(item, schedule.storages):
                 windows = dict(accesses(item))
                 more = [(windows["src2"].buffer.partition("@")[0], 1)]
             else:
+                share *= item.leave.stays if item.leave is not None else 1
                 continue
+            more = [(tile, count * share) for tile, count in more]
             if runs and more and runs[-1][0] == more[0][0]:
                 more = more[1:]
             runs += more
@@ -291,10 +296,10 @@ def _uses(schedule: Schedule) -> Counter[str]:
 
     frame = visit(schedule.body)
     times = schedule.frames if len(frame) > 1 else 1
-    found: Counter[str] = Counter()
+    found: dict[str, float] = {}
     for tile, count in frame:
-        found[tile] += count * times
-    return found
+        found[tile] = found.get(tile, 0) + count * times
+    return Counter({tile: round(count) for tile, count in found.items()})
 
 
 def _why(place: TensorPlace, room: WeightRoom) -> str:

@@ -1,0 +1,107 @@
+"""Regions: loops in which data decides what comes next, and what the passes may do about them.
+
+A region is an outermost loop with a `Leave` somewhere in it; a loop has at most one of its own.
+The *parts* of a region are what stands between its begin, its leaves, the ends of the bodies that
+hold them, and its end.  The contract that makes it work:
+
+- a part begins and ends with a fence, so that every engine is idle wherever control can go two
+  ways; waits inside a part are relative to completions counted from its fence, and no wait names
+  anything in another part (`azsim.compiler.emit`, `azsim.compiler.synchronize`);
+- nothing moves into a region, out of it, or from one part to another (`fuse`, `narrow`, `overlap`);
+- buffers that a region touches live over all of it (`allocate`);
+- weights that do not stay are loaded inside each part that multiplies by them, as nobody knows what
+  a slot holds (`prefetch`); those that the region alone uses may be held while it runs;
+- how often a part runs is estimated by the operator (`Loop.rounds`, `Leave.stays`) where a choice
+  depends on it (`tile`, `residency`, `traffic`), and counted in the run where a bound does
+  (`counted`); a path of dependent work counts what surely runs (`certain`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from azsim.machine.trace import Trace
+from azsim.ops.lowering import Leave, Loop, Lowering, Step
+from azsim.ops.steps import is_region
+
+__all__ = ["Passed", "certain", "counted", "passed_leaves"]
+
+
+@dataclass(frozen=True)
+class Passed:
+    """How often a run came to the `Leave` of a loop, and how often it went on behind it."""
+
+    reached: int
+    went_on: int
+
+
+def passed_leaves(leaves: Mapping[int, int], trace: Trace) -> dict[int, Passed]:
+    """Count a run's decisions.
+
+    Parameters
+    ----------
+    leaves : mapping of int to int
+        By number of a loop, the branch that may end it, as `azsim.compiler.emit` has placed it.
+    trace : Trace
+
+    Returns
+    -------
+    dict of int to Passed
+        By number of the loop.
+    """
+    if not leaves:
+        return {}
+    index_of = np.array([site.index for site in trace.sites])
+    times = np.bincount(np.asarray(trace.sequence), minlength=len(index_of))
+    executed = np.bincount(index_of, weights=times, minlength=max(leaves.values()) + 2)
+    return {
+        loop: Passed(int(executed[branch]), int(executed[branch + 1]))
+        for loop, branch in leaves.items()
+    }
+
+
+def counted(lowering: Lowering, passed: Mapping[int, Passed], frames: int) -> Lowering:
+    """The same steps with the counts of a run in the place of estimates."""
+    if not passed:
+        return lowering
+    found = copy.copy(lowering)
+    found.steps = [
+        (layer, one) for layer, step in lowering.steps for one in _counted([step], passed, frames)
+    ]
+    return found
+
+
+def _counted(
+    steps: Iterable[Step], passed: Mapping[int, Passed], times: float, own: Passed | None = None
+) -> tuple[Step, ...]:
+    """Steps that begin `times` times in a run; `own` is what was counted of the loop around."""
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, Leave) and own is not None:
+            step = replace(step, stays=own.went_on / own.reached if own.reached else 0.0)
+            times *= step.stays
+        elif isinstance(step, Loop) and is_region(step):
+            inner = passed.get(step.number)
+            begun = times * step.count if inner is None else inner.reached
+            rounds = None if inner is None else begun / times if times else 0.0
+            step = replace(step, body=_counted(step.body, passed, begun, inner), rounds=rounds)
+        found.append(step)
+    return tuple(found)
+
+
+def certain(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Steps without what only some data makes run: a loop that may be left begins one round."""
+    found: list[Step] = []
+    for step in steps:
+        if isinstance(step, Leave):
+            break
+        if isinstance(step, Loop) and is_region(step):
+            is_left = any(isinstance(inner, Leave) for inner in step.body)
+            count = 1 if is_left else step.count
+            step = replace(step, count=count, body=certain(step.body), rounds=None)
+        found.append(step)
+    return tuple(found)
