@@ -251,11 +251,11 @@ def _weight_cycles(
             lambda weight: _row_cycles(weight, plan, lowering.compressed, hardware)
         )
         return lambda step: float(step.codes.rows * row_cycles(step.weight))
-    rows: dict[str, int] = {}
+    rows: dict[str, float] = {}
     for step, times in flat_steps([step for _, step in lowering.steps], frames):
         if isinstance(step, Matmul):
             rows[step.weight] = rows.get(step.weight, 0) + step.codes.rows * times
-    return lambda step: measured.get(step.weight, 0.0) * step.codes.rows / rows[step.weight]
+    return lambda step: measured.get(step.weight, 0.0) * step.codes.rows / (rows[step.weight] or 1)
 
 
 def _add_ports(

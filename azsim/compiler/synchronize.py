@@ -9,9 +9,9 @@ touches the same bytes, so that every dependence between neighbouring rounds sho
 registers, which count rounds, go on as if none had been left out.  Other loops run in full, as a
 later reader may take what any one of their rounds has written.  Where data decides, a fence has let
 everything come to its end (`azsim.compiler.regions`): a branch by data is passed by, so that each
-part between two fences is walked, and nothing before a fence is waited for behind it.  For each instruction and each other
-engine, the latest conflicting instruction gives the distance of the wait; an instruction that is
-met several times keeps the smallest one.
+part between two fences is walked, and nothing before a fence is waited for behind it.  For each
+instruction and each other engine, the latest conflicting instruction gives the distance of the
+wait; an instruction that is met several times keeps the smallest one.
 """
 
 from __future__ import annotations
@@ -97,6 +97,15 @@ def _skip(loop: _Loop, views: dict[int, View], scalars: _Scalars) -> None:
             scalars[number] = value + loop.skipped * (value - before)
 
 
+def _scalar(instruction: Instruction, scalars: _Scalars) -> int | None:
+    """What an instruction puts in a scalar register."""
+    operands = instruction.operands
+    left, right = (scalars.get(int(operands.get(name, 0)), 0) for name in ("left", "right"))
+    if instruction.mnemonic == "scalar_read" or left is None or right is None:
+        return None
+    return left + right + int(operands.get("number", 0))
+
+
 def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
     """Indices of engine instructions and fences in execution order with the views at that moment.
 
@@ -123,13 +132,8 @@ def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
             case "view_step":
                 number = int(operands.get("view", 0))
                 views[number] = views[number].stepped(int(operands.get("step", 0)))
-            case "scalar":
-                left, right, number = (int(operands.get(n, 0)) for n in ("left", "right", "number"))
-                one, other = scalars.get(left, 0), scalars.get(right, 0)
-                total = None if one is None or other is None else one + other + number
-                scalars[int(operands.get("to", 0))] = total
-            case "scalar_read":
-                scalars[int(operands.get("to", 0))] = None
+            case "scalar" | "scalar_read":
+                scalars[int(operands.get("to", 0))] = _scalar(instruction, scalars)
             case "branch":
                 left, right = (scalars.get(int(operands.get(n, 0)), 0) for n in ("left", "right"))
                 if left == right is not None:

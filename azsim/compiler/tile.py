@@ -148,8 +148,8 @@ class Visit:
     loop : int
         Number of the outermost operator's loop around it, -1 for none.
     times : float
-        How often it comes in a frame, on average where data decides that.  Products in a loop of many rounds are there for each of two
-        rounds, and come half as often as the loop has rounds.
+        How often it comes in a frame, on average where data decides that.  Products in a loop of
+        many rounds are there for each of two rounds, and come half as often as the loop has rounds.
     """
 
     weight: str

@@ -72,8 +72,8 @@ def weight_uses(graph: Graph) -> Iterator[tuple[str, Node, int]]:
     """Constants that are weight matrices: the name, the inner node and which input of it."""
     table = operators()
     for node in graph.nodes:
-        module = table.get(node.op)
-        for index in module.weight_inputs(node) if hasattr(module, "weight_inputs") else ():
+        of_node = getattr(table.get(node.op), "weight_inputs", None)
+        for index in of_node(node) if of_node is not None else ():
             yield node.inputs[index], node, index
 
 

@@ -5,6 +5,9 @@ Such a register is set to a constant or moved by one, so that what a branch comp
 constant from round to round.  As long as no difference changes its sign, rounds are alike; where
 one does, the loop is cut in two.  What is left is the program as it runs, with loops and without
 branches; its length depends on how often signs change, not on how many rounds there are.
+
+Where data decides between two fences (`azsim.sim.checks._regions`), what stands there is kept as it
+is, branches and all.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from azsim.isa.program import Instruction, Program
+from azsim.sim.checks._regions import fenced_regions
 
-__all__ = ["Rounds", "chosen_instructions", "resolved", "rounds_of"]
+__all__ = ["Entry", "Kept", "Rounds", "chosen_instructions", "resolved", "rounds_of"]
 
 _MAX_INSTRUCTIONS = 1_000_000
 _Scalars = dict[int, int | None]
@@ -29,7 +33,15 @@ _HOLDS = {
 
 
 class _NotStaticError(Exception):
-    """A branch depends on data, or goes back."""
+    """A branch depends on data outside of regions, or goes back."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A region as it is written, from its first fence to the instruction before its last one."""
+
+    first: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -39,21 +51,24 @@ class Rounds:
     loop: int
     end: int
     count: int
-    body: tuple[int | Rounds, ...]
+    body: tuple[Entry, ...]
+
+
+Entry = int | Rounds | Kept
 
 
 @dataclass
 class _Round:
     """One way through a loop's body, with the differences that its branches looked at."""
 
-    body: list[int | Rounds]
+    body: list[Entry]
     after: _Scalars
     next_index: int
     differences: list[int]
     assigned: frozenset[int]
 
 
-def rounds_of(program: Program, *, passes_by: bool = False) -> tuple[int | Rounds, ...] | None:
+def rounds_of(program: Program, *, passes_by: bool = False) -> tuple[Entry, ...] | None:
     """The order in which a program's instructions run, with loops and without branches.
 
     Parameters
@@ -65,9 +80,9 @@ def rounds_of(program: Program, *, passes_by: bool = False) -> tuple[int | Round
 
     Returns
     -------
-    tuple of int or Rounds, or None
-        Instruction indices, and rounds of loops that are alike.  None where a branch depends on
-        data or goes back.
+    tuple of int, Rounds or Kept, or None
+        Instruction indices, rounds of loops that are alike, and regions.  None where a branch
+        depends on data outside of regions, or goes back.
     """
     if not any(entry.mnemonic == "branch" for entry in program.instructions):
         return _as_written(program.instructions)
@@ -79,8 +94,8 @@ def rounds_of(program: Program, *, passes_by: bool = False) -> tuple[int | Round
     return tuple(straight.body)
 
 
-def _as_written(instructions: Sequence[Instruction]) -> tuple[int | Rounds, ...]:
-    around: list[list[int | Rounds]] = [[]]
+def _as_written(instructions: Sequence[Instruction]) -> tuple[Entry, ...]:
+    around: list[list[Entry]] = [[]]
     loops: list[int] = []
     for index, instruction in enumerate(instructions):
         if instruction.mnemonic == "loop":
@@ -97,23 +112,35 @@ def _as_written(instructions: Sequence[Instruction]) -> tuple[int | Rounds, ...]
     return tuple(around[0])
 
 
-def resolved(program: Program, rounds: Sequence[int | Rounds]) -> tuple[Program, list[int]]:
+def resolved(program: Program, rounds: Sequence[Entry]) -> tuple[Program, list[int]]:
     """Write a program as it runs; gives also where each of its instructions comes from."""
     where: list[int] = []
-    loops: dict[int, Instruction] = {}
+    changed: dict[int, Instruction] = {}
 
-    def write(items: Sequence[int | Rounds]) -> None:
+    def keep(region: Kept) -> None:
+        moved = len(where) - region.first
+        for index in range(region.first, region.end):
+            entry = program.instructions[index]
+            if entry.mnemonic == "branch":
+                target = {"target": int(entry.operands.get("target", 0)) + moved}
+                changed[len(where)] = Instruction("branch", {**entry.operands, **target})
+            where.append(index)
+
+    def write(items: Sequence[Entry]) -> None:
         for item in items:
             if isinstance(item, int):
                 where.append(item)
                 continue
-            loops[len(where)] = Instruction("loop", {"count": item.count})
+            if isinstance(item, Kept):
+                keep(item)
+                continue
+            changed[len(where)] = Instruction("loop", {"count": item.count})
             where.append(item.loop)
             write(item.body)
             where.append(item.end)
 
     write(rounds)
-    return chosen_instructions(program, where, loops), where
+    return chosen_instructions(program, where, changed), where
 
 
 def chosen_instructions(
@@ -148,6 +175,7 @@ def chosen_instructions(
 class _Resolver:
     def __init__(self, instructions: Sequence[Instruction], *, passes_by: bool) -> None:
         self._instructions, self._passes_by = instructions, passes_by
+        self._regions = {} if passes_by else fenced_regions(instructions)
         self._end_of: dict[int, int] = {}
         self._steps = 0
         open_loops: list[int] = []
@@ -184,6 +212,9 @@ class _Resolver:
                             raise _NotStaticError
                         index = target
                         continue
+                case "fence" if self._regions.get(index, end) < end:
+                    index = self._keep(index, now, found, assigned)
+                    continue
                 case "scalar" | "scalar_read":
                     _assign(instruction, now, assigned)
                     found.body.append(index)
@@ -206,6 +237,17 @@ class _Resolver:
             difference = left - right
             found.differences.append(difference)
         return _sign(difference) in _HOLDS[str(branch.operands.get("condition", "equal"))]
+
+    def _keep(self, first: int, now: _Scalars, found: _Round, assigned: set[int]) -> int:
+        """Pass over a region: what it sets is a matter of data; gives its last fence."""
+        last = self._regions[first]
+        found.body.append(Kept(first, last))
+        for entry in self._instructions[first:last]:
+            to = int(entry.operands.get("to", 0))
+            if entry.mnemonic in ("scalar", "scalar_read") and to:
+                now[to] = None
+                assigned.add(to)
+        return last
 
     def _loop(self, loop: int, now: _Scalars, found: _Round, assigned: set[int]) -> int:
         """Go round a loop, alike rounds at once; gives where control goes on."""
@@ -262,7 +304,7 @@ class _Resolver:
         return alike, after
 
 
-def _append(body: list[int | Rounds], rounds: Rounds, *, begins: bool) -> None:
+def _append(body: list[Entry], rounds: Rounds, *, begins: bool) -> None:
     """Append rounds of a loop; to those before them if they are alike."""
     last = body[-1] if body else None
     if not begins and isinstance(last, Rounds) and last.body == rounds.body:

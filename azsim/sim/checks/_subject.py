@@ -18,7 +18,7 @@ from azsim.machine.state import Operation
 from azsim.machine.view import Range, View, overlaps
 from azsim.sim.checks._flow import AT_ENTRY, Effect, State, Value, flow, moved_by_rounds
 from azsim.sim.checks._registers import view_effects
-from azsim.sim.checks._resolve import Rounds, resolved, rounds_of
+from azsim.sim.checks._resolve import Entry, resolved, rounds_of
 from azsim.sim.checks._verdict import Finding
 from azsim.sim.checks._windows import Access, Window, combinations, touched_views
 
@@ -72,7 +72,7 @@ class Subject:
         return self.program.instructions[index].mnemonic
 
     @functools.cached_property
-    def rounds(self) -> tuple[int | Rounds, ...] | None:
+    def rounds(self) -> tuple[Entry, ...] | None:
         """What runs in which order; None where that depends on data."""
         return rounds_of(self.program)
 
@@ -93,7 +93,7 @@ class Subject:
         rounds = rounds_of(self.program, passes_by=True)
         return None if rounds is None else self._along(rounds)
 
-    def _along(self, rounds: Sequence[int | Rounds]) -> Subject:
+    def _along(self, rounds: Sequence[Entry]) -> Subject:
         program, where = resolved(self.program, rounds)
         return Subject(program, self.hardware, self.image, [self.where[index] for index in where])
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 from bisect import bisect_left
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from azsim.isa.program import Instruction, Program
 from azsim.machine.engines.clock import ENGINES
-from azsim.machine.view import Range, View
+from azsim.machine.view import Range
 from azsim.sim.checks._every_way import pending_on_any_way
+from azsim.sim.checks._meetings import Pair, finding_of, meeting
 from azsim.sim.checks._order import Loop, Step, Touch, unordered
 from azsim.sim.checks._order_fast import is_ordered
-from azsim.sim.checks._resolve import Rounds, chosen_instructions
+from azsim.sim.checks._resolve import Entry, Kept, Rounds, chosen_instructions
 from azsim.sim.checks._subject import Subject
 from azsim.sim.checks._verdict import Finding, Verdict, verdict
 from azsim.sim.checks._windows import Access, touched_views
@@ -34,6 +32,29 @@ def check(subject: Subject) -> Verdict:
     looked_at = f"accesses: {count}, instructions: {len(subject.accesses)}"
     if subject.rounds is None:
         return _on_every_way(subject, looked_at)
+    inside = [_in_region(subject, region) for region in _regions(subject.rounds)]
+    around = _around_regions(subject, looked_at)
+    return verdict(
+        "races",
+        looked_at,
+        [*around.findings, *(finding for one in inside for finding in one.findings)],
+        [*around.unproved, *(finding for one in inside for finding in one.unproved)],
+    )
+
+
+def _regions(rounds: Sequence[Entry]) -> dict[Kept, None]:
+    """Regions of a program, see `azsim.sim.checks._regions`; each once."""
+    found: dict[Kept, None] = {}
+    for item in rounds:
+        if isinstance(item, Kept):
+            found[item] = None
+        elif isinstance(item, Rounds):
+            found |= _regions(item.body)
+    return found
+
+
+def _around_regions(subject: Subject, looked_at: str) -> Verdict:
+    """Races of a program in which data decides nothing, or only in regions, which are fences."""
     if _is_ordered(subject):
         return Verdict("races", looked_at)
     pairs = list(_pairs(subject))
@@ -49,7 +70,7 @@ def check(subject: Subject) -> Verdict:
         found = unproved if pair.moves else findings
         key = subject.where[pair.late], subject.where[pair.early]
         if key not in found:
-            found[key] = _finding(subject, pair)
+            found[key] = finding_of(subject, pair)
     return verdict("races", looked_at, findings.values(), unproved.values())
 
 
@@ -57,101 +78,86 @@ def _on_every_way(subject: Subject, looked_at: str) -> Verdict:
     """Where data decides: races of one way, and pairs that may be unordered on another."""
     way = subject.passing_branches_by
     findings = () if way is None else check(way).findings
-    known = {(finding.index, *finding.others) for finding in findings}
-    numbers = dict(enumerate(subject.engine_of))
-    engines = {
-        index: ENGINES.index(name) if name in ENGINES else -1
-        for index, name in numbers.items()
-        if name in ENGINES or index in subject.accesses
-    }
-    unproved = []
-    every = pending_on_any_way(subject.program.instructions, engines)
-    if every is None:
-        sentence = "too many ways lead through the program to tell the order on each"
-        unproved.append(subject.find(subject.branches[0], sentence))
-    for late, pending in (every or {}).items():
-        for engine, earlier in enumerate(pending):
-            if engine == engines[late]:
-                continue
-            for early in sorted(earlier):
-                pair = _meeting(subject, late, early)
-                key = (subject.where[late], subject.where[early])
-                if pair is not None and key not in known:
-                    known.add(key)
-                    unproved.append(_finding(subject, pair, "which may be under way still"))
+    unproved = _on_any_way(subject, Kept(0, len(subject.program.instructions)), findings)
     return verdict("races", looked_at, findings, unproved)
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """Two instructions whose accesses meet and that nothing orders."""
+def _in_region(subject: Subject, region: Kept) -> Verdict:
+    """Races between two fences, where data decides what comes next."""
+    unproved = _on_any_way(subject, region, ())
+    if not unproved:
+        return Verdict("races", "")
+    way = subject.passing_branches_by
+    inside = {subject.where[index] for index in range(region.first, region.end)}
+    findings = [
+        finding
+        for finding in (() if way is None else check(way).findings)
+        if finding.index in inside
+    ]
+    known = {(finding.index, *finding.others) for finding in findings}
+    rest = [finding for finding in unproved if (finding.index, *finding.others) not in known]
+    return verdict("races", "", findings, rest)
 
-    late: int
-    early: int
-    access: Access  # of the late one
-    other: Access
 
-    @property
-    def moves(self) -> bool:
-        """Whether one of them has a window of which only the hull over all rounds is known."""
-        return not (self.access.views and self.other.views)
+def _on_any_way(subject: Subject, region: Kept, findings: Sequence[Finding]) -> list[Finding]:
+    """Pairs of a stretch of the program that may be unordered on some way, but for findings.
+
+    Nothing is under way where the stretch begins.
+    """
+    known = {(finding.index, *finding.others) for finding in findings}
+    first = region.first
+    engines = {
+        index - first: ENGINES.index(name) if name in ENGINES else -1
+        for index, name in enumerate(subject.engine_of)
+        if first <= index < region.end and (name in ENGINES or index in subject.accesses)
+    }
+    unproved: list[Finding] = []
+    found = pending_on_any_way(_stretch(subject, region), engines)
+    if found is None:
+        sentence = "too many ways lead through the program to tell the order on each"
+        unproved.append(subject.find(subject.branches[0], sentence))
+    every = {
+        late + first: [{early + first for early in earlier} for earlier in pending]
+        for late, pending in (found or {}).items()
+    }
+    for late, pending in every.items():
+        for engine, earlier in enumerate(pending):
+            if engine == engines[late - first]:
+                continue
+            for early in sorted(earlier):
+                pair = meeting(subject, late, early)
+                key = (subject.where[late], subject.where[early])
+                if pair is not None and key not in known:
+                    known.add(key)
+                    unproved.append(finding_of(subject, pair, "which may be under way still"))
+    return unproved
 
 
-def _finding(subject: Subject, pair: _Pair, why: str = "") -> Finding:
-    access, other = pair.access, pair.other
-    low, high = max(access.span.low, other.span.low), min(access.span.high, other.span.high)
-    if not why:
-        why = "and may share bytes in some round" if pair.moves else "and no wait orders the two"
-    of_tensor = f" of '{access.region}'" if access.region else ""
-    as_other = f" as '{other.region}'" if other.region and other.region != access.region else ""
-    return subject.find(
-        pair.late,
-        f"{'writes' if access.span.is_write else 'reads'} {access.span.space} bytes "
-        f"[{low:#x}, {high:#x}){of_tensor} that {subject.name(pair.early)} "
-        f"{'writes' if other.span.is_write else 'reads'}{as_other}, {why}",
-        pair.early,
-    )
+def _stretch(subject: Subject, region: Kept) -> list[Instruction]:
+    """Instructions of a region, with branches that count from its begin."""
+    return [
+        Instruction(
+            "branch",
+            {**entry.operands, "target": int(entry.operands.get("target", 0)) - region.first},
+        )
+        if entry.mnemonic == "branch"
+        else entry
+        for entry in subject.program.instructions[region.first : region.end]
+    ]
 
 
 # ----------------------------------------------------------------------------------- the order
 
 
-def _pairs(subject: Subject) -> Iterator[_Pair]:
+def _pairs(subject: Subject) -> Iterator[Pair]:
     """Unordered pairs of a program whose windows move in no loop, or are hulls."""
     places = _Places(subject)
     assert subject.rounds is not None
     steps = places.steps(subject.rounds)
     for found in unordered(steps, places.num_pieces):
-        pair = _meeting(subject, found.late.index, found.early.index)
+        pair = meeting(subject, found.late.index, found.early.index)
         if pair is not None:
             yield pair
-
-
-def _meeting(subject: Subject, late: int, early: int) -> _Pair | None:
-    """The first accesses of two instructions that meet."""
-    for access in subject.accesses.get(late, ()):
-        for other in subject.accesses.get(early, ()):
-            if _meet(access, other):
-                return _Pair(late, early, access, other)
-    return None
-
-
-def _meet(left: Access, right: Access) -> bool:
-    a, b = left.span, right.span
-    if a.space != b.space or not (a.is_write or b.is_write):
-        return False
-    if a.low >= b.high or b.low >= a.high:
-        return False
-    if not (left.views and right.views):
-        return True
-    bytes_of = _touched(left.views[0]), _touched(right.views[0])
-    if isinstance(bytes_of[0], slice) and isinstance(bytes_of[1], slice):
-        return True
-    return np.intersect1d(_array(bytes_of[0]), _array(bytes_of[1])).size > 0
-
-
-def _array(found: slice | np.ndarray) -> np.ndarray:
-    return np.arange(found.start, found.stop) if isinstance(found, slice) else found
 
 
 def _is_ordered(subject: Subject) -> bool:
@@ -175,10 +181,10 @@ def _is_ordered(subject: Subject) -> bool:
     return is_ordered(places.steps(rounds), places.num_pieces)
 
 
-def _written_length(rounds: Sequence[int | Rounds], loops: Container[int]) -> int:
+def _written_length(rounds: Sequence[Entry], loops: Container[int]) -> int:
     return sum(
         1
-        if isinstance(item, int)
+        if isinstance(item, int | Kept)
         else _written_length(item.body, loops) * (item.count if item.loop in loops else 1)
         for item in rounds
     )
@@ -213,7 +219,7 @@ class _Places:
         self._steps: dict[tuple[int, _At], Step | None] = {}
         self.num_pieces = 0
 
-    def steps(self, rounds: Sequence[int | Rounds]) -> tuple[Step | Loop, ...]:
+    def steps(self, rounds: Sequence[Entry]) -> tuple[Step | Loop, ...]:
         """The program as the walk wants it."""
         ordered = self._in_order(rounds, ())
         ends: dict[str, set[int]] = {}
@@ -226,13 +232,13 @@ class _Places:
             self.num_pieces += len(found)
         return self._made(ordered)
 
-    def _in_order(self, rounds: Sequence[int | Rounds], at: _At) -> list[Any]:
+    def _in_order(self, rounds: Sequence[Entry], at: _At) -> list[Any]:
         """Instructions with the rounds they run in, and loops as (count, list)."""
         found: list[Any] = []
         loop, done = -1, 0
         for item in rounds:
-            if isinstance(item, int):
-                found.append(self._key(item, at))
+            if isinstance(item, int | Kept):  # a region is a fence to what is around it
+                found.append(self._key(item if isinstance(item, int) else item.first, at))
                 continue
             done = done if item.loop == loop else 0
             loop = item.loop
@@ -310,7 +316,7 @@ class _Places:
 # -------------------------------------------------------------------------- loops written out
 
 
-def _moving_loops(subject: Subject, pairs: Sequence[_Pair]) -> set[int]:
+def _moving_loops(subject: Subject, pairs: Sequence[Pair]) -> set[int]:
     """Loops that move a window of an unordered pair, by index of the ``loop``."""
     instructions = subject.program.instructions
     found: set[int] = set()
@@ -330,10 +336,11 @@ def _moving_loops(subject: Subject, pairs: Sequence[_Pair]) -> set[int]:
 def _written_out(subject: Subject, loops: set[int]) -> Subject | None:
     """The program with some loops written out; None if that is too long.
 
-    None as well where it branches: targets would be those of the program as it was.
+    None as well where it branches outside of regions, of which no loop is written out.
     """
     program = subject.program
-    if any(instruction.mnemonic == "branch" for instruction in program.instructions):
+    regions = _regions(subject.rounds or ())
+    if any(not any(r.first < index < r.end for r in regions) for index in subject.branches):
         return None
     kept: list[int] = []
     open_loops: list[tuple[int, int]] = []  # the loop, where its body begins in `kept`
@@ -355,36 +362,19 @@ def _written_out(subject: Subject, loops: set[int]) -> Subject | None:
         else:
             kept.append(index)
     return Subject(
-        chosen_instructions(program, kept),
+        chosen_instructions(program, kept, _aimed(program, kept)),
         subject.hardware,
         subject.image,
         [subject.where[index] for index in kept],
     )
 
 
-# ------------------------------------------------------------------------------------- bytes
-
-
-def _touched(view: View) -> slice | np.ndarray:
-    """Bytes that a view shows; a slice where they follow one another."""
-    shape = (view.rows, view.cols, view.row_stride, view.col_stride, view.element_bits)
-    offsets = _offsets(*shape)
-    if isinstance(offsets, slice):
-        return slice(view.addr + offsets.start, view.addr + offsets.stop)
-    return offsets + view.addr
-
-
-@functools.lru_cache(maxsize=4096)
-def _offsets(
-    rows: int, cols: int, row_stride: int, col_stride: int, bits: int
-) -> slice | np.ndarray:
-    row_bytes = -(-cols * bits // 8)
-    pitch = row_stride * bits // 8
-    if (cols == 1 or col_stride == 1) and (rows == 1 or pitch == row_bytes):
-        return slice(0, rows * row_bytes)
-    size = max(1, bits // 8)
-    width = row_bytes if bits < 8 or col_stride == 1 else cols
-    step = 1 if bits < 8 or col_stride == 1 else col_stride * size
-    first = np.add.outer(np.arange(rows) * pitch, np.arange(width) * step)
-    wide = 1 if step == 1 else size
-    return np.unique(np.add.outer(first, np.arange(wide)))
+def _aimed(program: Program, kept: Sequence[int]) -> dict[int, Instruction]:
+    """Branches by position, leading as far ahead as they did where they were."""
+    changed: dict[int, Instruction] = {}
+    for position, index in enumerate(kept):
+        entry = program.instructions[index]
+        if entry.mnemonic == "branch":
+            target = int(entry.operands.get("target", 0)) - index + position
+            changed[position] = Instruction("branch", {**entry.operands, "target": target})
+    return changed
