@@ -32,7 +32,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from azsim.arith import ARG_FUNCTIONS, relu, tanh
+from azsim.arith import ARG_FUNCTIONS, relu, tanh, to_integer
 from azsim.errors import UnsupportedError
 from azsim.ir import Graph, Node, TensorType
 from azsim.ops._checks import attribute_is, given, is_float32, is_weight
@@ -231,7 +231,7 @@ def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.n
     name, limit = node.inputs[_WEIGHT], _max_symbols(node)
     blank = _number(node, "blank", inputs[_WEIGHT].shape[0] - 1)
     activation = _ACTIVATIONS[_activation(node)]
-    if started[0, 0] == 0:
+    if to_integer(started)[0, 0] == 0:
         zeros = np.zeros((1, embedding.shape[1]), embedding.dtype)
         half, *states = evaluated(graph, [zeros, *states], constants, linear)
     symbols = np.full((len(frames), limit), -1, np.int32)
