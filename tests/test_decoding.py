@@ -356,10 +356,10 @@ def test_passes_print_decisions() -> None:
     model = transducer(2, limit=3)
     seen = {}
     compile_graph(compress(model.graph), AZ1, Stream(1, None, False), STATE, "t", seen.__setitem__)
-    steps = [row[-1].strip() for row in pass_tables("lower", seen["lower"])[0].rows]
+    steps = [str(row[-1]).strip() for row in pass_tables("lower", seen["lower"])[0].rows]
     assert "leave the loop if decode#symbol[0: 1 x 1] is 4; goes on in 50%" in steps
     assert "at most 3 times, about 2 (loop 4):" in steps
-    items = [row[-1].strip() for row in pass_tables("order", seen["order"])[0].rows]
+    items = [str(row[-1]).strip() for row in pass_tables("order", seen["order"])[0].rows]
     assert "scalar_read src decode#symbol[0: 1 x 1], to 1; leave the loop if it is 4" in items
 
 
