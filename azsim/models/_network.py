@@ -15,7 +15,7 @@ Names of trained tensors are what compression rules and weight files refer to: t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, overload
 
@@ -30,6 +30,8 @@ from azsim.ops.build import build_graph
 __all__ = ["Network"]
 
 _MAX_BYTES = 1 << 31
+
+_Compute = Callable[..., np.ndarray]
 
 
 class Network:
@@ -48,6 +50,7 @@ class Network:
         self.name = name
         self.tensors: dict[str, Tensor] = {}
         """Trained tensors, used or not: all of them count as parameters."""
+        self._derived: dict[str, tuple[_Compute, tuple[str, ...]]] = {}
         self._inputs: dict[str, TensorType] = {}
         self._time_axis: dict[str, int] = {}
         self._state: dict[str, str] = {}
@@ -125,6 +128,15 @@ class Network:
     def parameter(self, name: str, values: np.ndarray) -> str:
         """Declare parameters that start from known values, such as the gain of a norm."""
         return self._declare(name, Tensor(np.shape(values), values=values))
+
+    def derived(self, name: str, compute: _Compute, *tensors: str) -> str:
+        """Declare a constant that is computed from trained tensors, which alone are parameters.
+
+        `compute` takes their float32 arrays; its result is rounded to float32.
+        """
+        name = self._new(name)
+        self._derived[name] = compute, tensors
+        return name
 
     def constant(self, values: Any, name: str = "constant") -> str:
         """Place numbers that are not trained: float32, or int64 where they are integers."""
@@ -239,11 +251,17 @@ class Network:
         state = {name: called[tensor] for name, tensor in self._state.items()}
         used = {tensor for node in nodes for tensor in node.inputs}
         source = weights or RandomWeights()
+        derived = {name: found for name, found in self._derived.items() if name in used}
+        used |= {tensor for _, tensors in derived.values() for tensor in tensors}
         arrays = source.arrays(self.tensors, [name for name in self.tensors if name in used])
+        computed = {
+            name: np.asarray(compute(*(arrays[tensor] for tensor in tensors)), np.float32)
+            for name, (compute, tensors) in derived.items()
+        }
         graph = build_graph(
             self.name,
             self._inputs,
-            {**self._constants, **arrays},
+            {**self._constants, **arrays, **computed},
             nodes,
             tuple(dict.fromkeys((*outputs, *state.values()))),
             self.name,
