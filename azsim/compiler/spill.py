@@ -6,7 +6,8 @@ save the most traffic per byte: states, which come and go, before constants, whi
 outputs, which go anyway, and small ones before large ones, as a short transfer costs more per byte
 than a long one.
 
-What does not stay is cut where the program's windows into it cut it.  Each piece is loaded before
+What does not stay is cut where the program's windows into it cut it; small pieces that are used one
+after another are one.  Each piece is loaded before
 its first use in a frame and, if it was written, stored behind its last one; where a loop walks over
 it, each round loads and stores what it works on.  A result that is only copied to a state's place
 is stored from where it was made.  Input and output port of such a state are the same bytes of DRAM.
@@ -40,6 +41,9 @@ _Items = tuple[Item | Repeat, ...]
 _TRANSFER_BYTES = 320
 """What a transfer costs beside its bytes: about az1's latency of DRAM and a burst."""
 
+_JOINED_SHARE = 16
+"""Pieces that are used in a row come together up to this part of activation SRAM."""
+
 
 def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> Schedule:
     """Move states to DRAM until the rest fits activation SRAM.
@@ -66,15 +70,15 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     low, high = 0, len(movable)
     while high - low > 1:
         middle = (low + high) // 2
-        if fits(_without(schedule, movable[middle:]), hardware):
+        if fits(_without(schedule, movable[middle:], hardware), hardware):
             low = middle
         else:
             high = middle
-    return _without(schedule, movable[low:])
+    return _without(schedule, movable[low:], hardware)
 
 
-def _without(schedule: Schedule, movable: Sequence[_Movable]) -> Schedule:
-    rewriting = _Rewriting(schedule)
+def _without(schedule: Schedule, movable: Sequence[_Movable], hardware: Hardware) -> Schedule:
+    rewriting = _Rewriting(schedule, hardware.activation_sram.bytes // _JOINED_SHARE)
     for one in movable:
         rewriting.move(one)
     return rewriting.schedule()
@@ -240,11 +244,30 @@ def _pieces(body: Mapping[int, Item | Repeat], numbers: Iterable[int], buffer: s
     return sorted(found, key=lambda piece: piece.low)
 
 
+def _joined(pieces: Sequence[_Piece], body: Mapping[int, Item | Repeat], most: int) -> list[_Piece]:
+    """Pieces with neighbours of up to `most` elements made one, where they are used in a row."""
+    found: list[_Piece] = []
+    for piece in pieces:
+        before = found[-1] if found else None
+        if (
+            before is not None
+            and piece.high - before.low <= most
+            and before.items[-1] <= piece.items[0]
+            and not any(isinstance(body[n], Repeat) for n in (*before.items, *piece.items))
+        ):
+            numbers = sorted({*before.items, *piece.items})
+            found[-1] = _Piece(before.low, piece.high, numbers)
+        else:
+            found.append(piece)
+    return found
+
+
 class _Rewriting:
     """A schedule, and what has been moved out of activation SRAM so far."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, joined_bytes: int) -> None:
         self._old = schedule
+        self._joined_bytes = joined_bytes
         self._storages = dict(schedule.storages)
         self._body: list[Item | Repeat | None] = list(schedule.body)
         self._gone: set[int] = set()
@@ -275,7 +298,9 @@ class _Rewriting:
         storage = self._storages.pop(moved.buffer)
         numbers = [n for n in self._touching.get(moved.buffer, ()) if self._body[n] is not None]
         body = {number: self._at(number) for number in numbers}
-        for count, piece in enumerate(_pieces(body, numbers, moved.buffer)):
+        most = self._joined_bytes // ELEMENT_BYTES[storage.dtype]
+        pieces = _joined(_pieces(body, numbers, moved.buffer), body, most)
+        for count, piece in enumerate(pieces):
             name = f"{moved.buffer}#{count}"
             size = self._piece(moved, piece, name)
             size_bytes = size * ELEMENT_BYTES[storage.dtype]
