@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azsim.errors import AzsimError, InputError, MachineError, UnsupportedError
+from azsim.errors import InputError, MachineError, UnsupportedError
 from azsim.evaluate import evaluate, evaluate_stream
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, Graph, Node, TensorType
@@ -18,6 +18,7 @@ from azsim.ops.build import build_graph
 from azsim.sim.races import check_races
 from azsim.stages.prove import prove
 from compiled import AZ1, VARIANTS, execute_graph, node
+from onnx_definitions import onnx_reference
 
 pytestmark = pytest.mark.kernels
 
@@ -59,26 +60,6 @@ def check_stream(
     assert check_races(ran.compiled.program, ran.execution.trace) == []
     prove(ran.compiled, hardware)
     return expected
-
-
-def onnx_reference(op: str, arrays: Sequence[np.ndarray | None], **attributes: Any) -> np.ndarray:
-    """What ONNX's own definition gives."""
-    onnx = pytest.importorskip("onnx")
-    from onnx import helper, reference
-
-    given_names = [f"i{n}" if array is not None else "" for n, array in enumerate(arrays)]
-    found = {
-        name: array for name, array in zip(given_names, arrays, strict=True) if array is not None
-    }
-    infos = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-        for name, a in found.items()
-    ]
-    made = helper.make_node(op, given_names, ["y"], **attributes)
-    graph = helper.make_graph([made], "g", infos, [onnx.ValueInfoProto(name="y")])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 24)])
-    (result,) = reference.ReferenceEvaluator(model).run(None, found)
-    return np.asarray(result)
 
 
 def problem(graph_of_it: Any) -> str:
@@ -469,4 +450,3 @@ def test_gathers_that_the_chip_cannot_do_are_said() -> None:
     assert problem(
         lambda: graph_with({"x": (2, 3)}, {"i": np.array([0, 3])}, nodes, ("y",))
     ) == "indices hold 3, allowed are -3 to 2"  # fmt: skip
-    assert issubclass(UnsupportedError, AzsimError)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from azsim import pipeline
 from azsim.errors import ConfigError
@@ -116,6 +118,47 @@ def test_a_prefill_has_the_bits_of_its_steps(chunk: int, cache: Cache) -> None:
     p, x = replace(SMALL, cache=cache), tokens(TOKENS)
     steps = evaluated(p, 1, x)
     assert evaluated(p, chunk, x).tobytes() == steps.tobytes()
+
+
+@settings(max_examples=12)
+@given(
+    kv_heads=st.integers(1, 3),
+    group=st.sampled_from([1, 2, 4]),
+    head_size=st.sampled_from([2, 4, 6]),
+    window=st.integers(1, 9),
+    chunk=st.integers(1, 4),
+    spare=st.integers(0, 3),
+    feed_forward=st.sampled_from([0, 9]),
+    cache=st.sampled_from(["int8", "float32"]),
+    hardware=st.sampled_from(preset_names()),
+)
+def test_any_dimensions_stream_with_the_evaluators_bits(
+    kv_heads: int,
+    group: int,
+    head_size: int,
+    window: int,
+    chunk: int,
+    spare: int,
+    feed_forward: int,
+    cache: Cache,
+    hardware: str,
+) -> None:
+    p = Parameters(
+        d_model=12,
+        layers=1,
+        heads=kv_heads * group,
+        kv_heads=kv_heads,
+        head_size=head_size,
+        window=window,
+        cache_length=window + chunk - 1 + spare,
+        feed_forward=feed_forward,
+        cache=cache,
+        max_positions=16,
+    )
+    x = tokens(3 * chunk, 12)
+    found = run_on(p, chunk, x, load_hardware(hardware)).execution.outputs["y"]
+    assert found.tobytes() == evaluated(p, chunk, x).tobytes()
+    assert found.tobytes() == evaluated(p, 1, x).tobytes()
 
 
 def test_a_prefill_has_the_bits_of_its_steps_on_the_chip() -> None:

@@ -34,6 +34,7 @@ WEIGHTED = {"Conv", "Gemm", "LSTM", "MatMul", "ProjectionLSTM"}
 STATE_SPACE = {"DiagonalScan", "LinearAttention", "SelectiveScan"}
 """Operators that tests/test_state_space_ops.py has random cases of."""
 ATTENTION = {
+    "Attention",
     "Gather",
     "MatMulCodes",
     "QuantizeRows",
@@ -41,7 +42,7 @@ ATTENTION = {
     "RotaryEmbedding",
     "TensorScatter",
 }
-"""Operators of tests/test_products.py and tests/test_attention_ops.py."""
+"""Operators of tests/test_products.py and tests/test_attention*.py."""
 
 NOT_IN_ONNXRUNTIME = {"CausalConvWithState"}
 """Operators that tests/test_onnx_nodes.py compares with ONNX's own examples."""
