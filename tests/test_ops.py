@@ -30,7 +30,7 @@ from graphs import (
 from step_interpreter import StepInterpreter
 
 FOLDED_ONLY = {"Constant", "ConstantOfShape", "Shape"}
-WEIGHTED = {"Conv", "Gemm", "LSTM", "MatMul", "ProjectionLSTM"}
+WEIGHTED = {"Conv", "Gemm", "LSTM", "MatMul", "ProjectionLSTM", "TransducerGreedy"}
 STATE_SPACE = {"DiagonalScan", "LinearAttention", "SelectiveScan"}
 """Operators that tests/test_state_space_ops.py has random cases of."""
 ATTENTION = {
@@ -86,7 +86,7 @@ def test_one_file_an_operator() -> None:
 
 def test_random_graphs_hold_every_operator() -> None:
     count = collections.Counter(node.op for seed in range(400) for node in random_graph(seed).nodes)
-    elsewhere = STATE_SPACE | ATTENTION | {"Cast", "ProjectionLSTM"}
+    elsewhere = STATE_SPACE | ATTENTION | {"Cast", "ProjectionLSTM", "TransducerGreedy"}
     assert set(operators()) - set(count) <= FOLDED_ONLY | elsewhere
 
 
