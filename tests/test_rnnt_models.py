@@ -15,18 +15,29 @@ from azsim.evaluate import evaluate_stream
 from azsim.frontend.workload import load_workload
 from azsim.models import Model, builder
 from azsim.models._weights import Tensor
+from azsim.ops.build import weight_matrices
 from graphs import compress
 
 SMALL = {
-    "rnnt_mlperf": {"features": 24, "hidden": 16, "prediction": 12, "joint": 20, "symbols": 9},
+    "rnnt_mlperf": {
+        "features": 24,
+        "hidden": 24,
+        "prediction": 12,
+        "joint": 32,
+        "symbols": 17,
+        "max_symbols": 3,
+        "blank_bias": 1.0,
+    },
     "rnnt_google": {
         "features": 24,
         "cells": 16,
         "units": 12,
         "layers": 4,
-        "symbols": 9,
+        "symbols": 17,
         "embedding": 8,
-        "joint": 20,
+        "joint": 32,
+        "max_symbols": 3,
+        "blank_bias": 2.0,
     },
     "lstm_cell": {"inputs": 24, "hidden": 16},
 }
@@ -46,6 +57,10 @@ def build(name: str, chunk_frames: int = 1, weights: Any = None, **parameters: A
     return module.build(module.Parameters(**parameters), chunk_frames, weights)
 
 
+def state_size(model: Model, part: str) -> int:
+    return sum(array.size for name, array in model.initial_state.items() if name.startswith(part))
+
+
 # -------------------------------------------------------------------------------------- counts
 
 
@@ -60,8 +75,10 @@ def test_rnnt_mlperf_has_the_published_size() -> None:
     }
     assert model.chunk_period_s == pytest.approx(0.06)
     assert model.graph.inputs["features"].shape == (2, 240)
-    state = sum(array.size for name, array in model.initial_state.items() if "encoder" in name)
-    assert state == 10_240
+    assert state_size(model, "encoder") == 10_240
+    assert state_size(model, "prediction") == 1_280
+    multiplied = sum(matrix.size for matrix in weight_matrices(model.graph).values())
+    assert multiplied == 45_276_416 - 28 * 320  # all but the embedding, which is looked up
 
 
 @pytest.mark.parametrize(
@@ -80,8 +97,10 @@ def test_rnnt_google_has_the_published_size(parameters: dict[str, Any], count: i
     assert model.macs["chunk"] == 2 * 20_971_520 + 76_021_760 + 640 * 640
     assert model.macs["symbol"] == 19_398_656 + 640 * 640
     assert model.macs["evaluation"] + 2 * 640 * 640 == 3_440_640 or "symbols" in parameters
-    state = sum(array.size for name, array in model.initial_state.items() if "encoder" in name)
-    assert state == 8 * (2048 + 640)
+    assert state_size(model, "encoder") + state_size(model, "prediction") == 26_880
+    multiplied = sum(matrix.size for matrix in weight_matrices(model.graph).values())
+    embedding = parameters.get("symbols", 4096) * 128
+    assert multiplied == model.num_matrix_weights - embedding
 
 
 def test_names_of_tensors_stay() -> None:
@@ -122,6 +141,7 @@ def test_chunks_give_the_bits_of_one_shot(name: str) -> None:
     for chunk_frames in (1, 3, 4):
         found = stream(build(name, chunk_frames, **SMALL[name]), data)
         assert found.keys() == whole.keys()
+        assert name == "lstm_cell" or 0 < whole["counts"].sum() < 3 * len(whole["counts"])
         for tensor, array in found.items():
             assert array.tobytes() == whole[tensor].tobytes(), tensor
 
@@ -129,7 +149,7 @@ def test_chunks_give_the_bits_of_one_shot(name: str) -> None:
 # ------------------------------------------------------------------------------------ the chip
 
 
-def workload_file(folder: Path, name: str, frames: int = 6, **parameters: Any) -> Path:
+def workload_file(folder: Path, name: str, frames: int = 12, **parameters: Any) -> Path:
     keys = {"builder": name, **SMALL[name], **parameters}
     text = ", ".join(f"{key}: {str(value).lower()}" for key, value in keys.items())
     path = folder / "small.yaml"
@@ -166,8 +186,14 @@ def test_every_preset_is_bit_exact(
     assert found.comparison.first_difference is None
     assert found.comparison.bit_exact
     model = pipeline.load_model(workload)
-    frames = 6 if name == "lstm_cell" else 3
-    assert found.statistics.macs == model.macs["chunk"] * frames // chunk_frames
+    macs = model.macs["chunk"] * (12 if name == "lstm_cell" else 6) // chunk_frames
+    if name != "lstm_cell":
+        counts = found.outputs["counts"]
+        symbols = int(counts.sum())
+        assert 0 < symbols < 3 * counts.size
+        evaluations = counts.size + symbols - int((counts == 3).sum())
+        macs += (1 + symbols) * model.macs["symbol"] + evaluations * model.macs["evaluation"]
+    assert found.statistics.macs == macs
 
 
 def test_norms_and_projections_run_bit_exact(tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from azsim.errors import InputError
-from azsim.ir import Attribute, Node, TensorType
+from azsim.ir import Attribute, Graph, Node, TensorType
 from azsim.models._model import Model
 from azsim.models._weights import RandomWeights, Tensor, WeightSource
+from azsim.ops._subgraph import inner_graph
 from azsim.ops.build import build_graph
 
 __all__ = ["Network"]
@@ -74,6 +75,11 @@ class Network:
         network._names, network._prefix = self._names, self._prefix
         return network
 
+    def graph(self, outputs: Sequence[str]) -> Graph:
+        """Graph for an attribute, of an inner network."""
+        shapes = {name: kind.shape for name, kind in self._inputs.items()}
+        return inner_graph(self.name, shapes, self._nodes, outputs)
+
     def _new(self, name: str) -> str:
         """Name with its scope; a number is appended to one that is taken."""
         full = unique = f"{self._prefix}{name}"
@@ -117,13 +123,20 @@ class Network:
 
     # ---- trained tensors and constants
 
-    def weight(self, name: str, shape: tuple[int, ...], fan_in: int) -> str:
+    def weight(self, name: str, shape: tuple[int, ...], fan_in: int, gain: float = 1.0) -> str:
         """Declare a weight matrix, a kernel or an embedding."""
-        return self._declare(name, Tensor(shape, fan_in, is_matrix=True))
+        return self._declare(name, Tensor(shape, fan_in, gain, is_matrix=True))
 
-    def bias(self, name: str, shape: tuple[int, ...], fan_in: int) -> str:
-        """Declare random parameters that are no matrix."""
-        return self._declare(name, Tensor(shape, fan_in))
+    def bias(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        fan_in: int,
+        gain: float = 1.0,
+        offset: np.ndarray | None = None,
+    ) -> str:
+        """Declare random parameters that are no matrix; `offset` is added to random ones."""
+        return self._declare(name, Tensor(shape, fan_in, gain, offset))
 
     def parameter(self, name: str, values: np.ndarray) -> str:
         """Declare parameters that start from known values, such as the gain of a norm."""
@@ -189,13 +202,21 @@ class Network:
         return results[0] if outputs == 1 else results
 
     def linear(
-        self, name: str, data: str, num_inputs: int, num_outputs: int, *, bias: bool = True
+        self,
+        name: str,
+        data: str,
+        num_inputs: int,
+        num_outputs: int,
+        *,
+        bias: bool = True,
+        gain: float = 1.0,
     ) -> str:
         """``data W^T + b`` for every row of data (M, num_inputs); W is (num_outputs, num_inputs).
 
         The tensors are called ``name.W`` and ``name.b``.
         """
-        operands = [data, self.weight(f"{name}.W", (num_outputs, num_inputs), num_inputs)]
+        weight = self.weight(f"{name}.W", (num_outputs, num_inputs), num_inputs, gain)
+        operands = [data, weight]
         if bias:
             operands.append(self.bias(f"{name}.b", (num_outputs,), num_inputs))
         return self.node("Gemm", *operands, name=name, transB=1)

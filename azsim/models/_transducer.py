@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from azsim.models._network import Network
 from azsim.models._recurrent import Sizes, lstm_macs, lstm_step, states_of
+from azsim.ops._subgraph import captured
+
+_ENCODER_GAIN = 8.0
+"""Of random weights: what is heard decides more than what was said before, else a random model
+falls silent for good, or says the same for ever."""
 
 __all__ = ["Decoder", "decode", "decoder_macs", "encoder_half"]
 
@@ -34,6 +41,10 @@ class Decoder:
         Outputs, the blank among them; it is the last one.
     activation : str
         ``relu`` or ``tanh``.
+    max_symbols : int
+        That a frame gives at most.
+    blank_bias : float
+        Added to the blank's random bias: more of it, fewer symbols.
     """
 
     encoded: int
@@ -43,19 +54,46 @@ class Decoder:
     joint: int
     symbols: int
     activation: str
+    max_symbols: int
+    blank_bias: float
 
 
 def encoder_half(net: Network, data: str, decoder: Decoder) -> str:
     """``W_e f + b`` for every frame of (frames, encoded)."""
-    return net.linear("joint.encoder", data, decoder.encoded, decoder.joint)
+    sizes = decoder.encoded, decoder.joint
+    return net.linear("joint.encoder", data, *sizes, gain=_ENCODER_GAIN)
 
 
-def decode(net: Network, decoder: Decoder) -> None:
-    """Declare what decoding needs: the prediction network and the output layer."""
-    net.weight("prediction.embedding", (decoder.rows, decoder.embedding), 1)
-    _prediction(net.inner("prediction"), decoder)
-    net.weight("joint.output.W", (decoder.symbols, decoder.joint), decoder.joint)
-    net.bias("joint.output.b", (decoder.symbols,), decoder.joint)
+def decode(net: Network, half: str, decoder: Decoder) -> dict[str, str]:
+    """Decode greedily from the encoder's half (frames, joint); gives symbols and their counts.
+
+    The prediction network's tensors are called ``prediction.embedding``, ``prediction.0.W`` and so
+    on, the joint network's ``joint.prediction.W``, ``joint.output.W`` and ``joint.output.b``.
+    """
+    width, joint = decoder.embedding, decoder.joint
+    embedding = net.weight("prediction.embedding", (decoder.rows, width), 1)
+    inner = net.inner("prediction")
+    predict = inner.graph(_prediction(inner, decoder))
+    weight = net.weight("joint.output.W", (decoder.symbols, joint), joint)
+    offset = np.zeros(decoder.symbols)
+    offset[-1] = decoder.blank_bias
+    bias = net.bias("joint.output.b", (decoder.symbols,), joint, offset=offset)
+    states = [net.state("decoder.started", (1, 1)), net.state("decoder.g", (1, joint))]
+    for number, sizes in enumerate(decoder.layers):
+        shapes = states_of(sizes)
+        states += [net.state(f"prediction.{number}.{key}", shape) for key, shape in shapes]
+    symbols, counts, *after = net.node(
+        "TransducerGreedy",
+        *(half, embedding, weight, bias, *states, *captured(predict)),
+        outputs=2 + len(states),
+        name="decoder",
+        predict=predict,
+        activation=decoder.activation,
+        max_symbols=decoder.max_symbols,
+    )
+    for state, tensor in zip(states, after, strict=True):
+        net.update(state, tensor)
+    return {"symbols": symbols, "counts": counts}
 
 
 def _prediction(net: Network, decoder: Decoder) -> list[str]:

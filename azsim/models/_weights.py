@@ -1,11 +1,12 @@
 """Where a builder's tensors come from: seeded random numbers, or arrays of a file.
 
 Random weights are Student's t with 6 degrees of freedom, scaled to a standard deviation of
-``1 / sqrt(fan_in)``, so that activations keep their size from layer to layer, and clipped at 12 of
-these.  Trained weights have more outliers than normal ones, and outliers set the scales, hence how
-small most codes are and how few bits a codec needs: the excess kurtosis is 1.9 and 3.0 in the two
-matrices of Silero VAD's LSTM, whose largest weights are 7 and 11 standard deviations, 3 here
-(clipped a little less), as of Laplace's distribution, and 0 of normal numbers.
+``gain / sqrt(fan_in)``, so that activations keep their size from layer to layer (the gain is 1 but
+where a builder says why not), and clipped at 12 standard deviations.  Trained weights have more
+outliers than normal numbers, and outliers set the scales, hence how small most codes are and how
+few bits a codec needs.  The excess kurtosis is 3 here (a little less with the clip), as of
+Laplace's distribution; it is 0 of normal numbers, and 1.9 and 3.0 in the two matrices of Silero
+VAD's LSTM, whose largest weights are 7 and 11 standard deviations.
 
 A value of t is ``z / sqrt((e1 + e2 + e3) / 3)`` with a normal z and three exponential numbers, in
 float32.  Each tensor has a stream of its own, ``default_rng([seed, *SHA-256 of its name])``, so
@@ -41,6 +42,10 @@ class Tensor:
     shape : tuple of int
     fan_in : int
         How many products one output adds up; sets the size of random weights.
+    gain : float
+        Standard deviation of random weights, times ``sqrt(fan_in)``.
+    offset : ndarray or None
+        Added to random weights.
     values : ndarray or None
         What it is where no file says otherwise, instead of random numbers.
     is_matrix : bool
@@ -49,6 +54,8 @@ class Tensor:
 
     shape: tuple[int, ...]
     fan_in: int = 1
+    gain: float = 1.0
+    offset: np.ndarray | None = None
     values: np.ndarray | None = None
     is_matrix: bool = False
 
@@ -114,8 +121,11 @@ class RandomWeights:
         words = np.frombuffer(digest, "<u4").tolist()
         generator = np.random.default_rng([self.seed, *words])
         array = student_t(generator, tensor.num_elements)
-        array *= np.float32(1 / math.sqrt(tensor.fan_in))
-        return array.reshape(tensor.shape)
+        array *= np.float32(tensor.gain / math.sqrt(tensor.fan_in))
+        array = array.reshape(tensor.shape)
+        if tensor.offset is not None:
+            array += tensor.offset.astype(np.float32)
+        return array
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,10 @@ class Parameters:
     prediction_layers: Count = 2
     joint: Dimension = 640
     """Width of the joint network."""
+    max_symbols: Count = 30
+    """Symbols that one frame gives at most; our assumption."""
+    blank_bias: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
+    """Added to the blank's random bias: more of it, fewer symbols."""
 
 
 def find_conflicts(parameters: Parameters, chunk_frames: int) -> Iterator[tuple[str, str]]:
@@ -92,11 +96,13 @@ def build(parameters: Parameters, chunk_frames: int, weights: WeightSource | Non
         joint=p.joint,
         symbols=p.symbols,
         activation="tanh",
+        max_symbols=p.max_symbols,
+        blank_bias=p.blank_bias,
     )
     half = encoder_half(net, data, decoder)
-    decode(net, decoder)
+    outputs = decode(net, half, decoder)
     return net.finish(
-        {"encoded": half},
+        {**outputs, "encoded": half},
         weights,
         chunk_period_s=chunk_frames * p.reduction * p.feature_period_s,
         features="google",

@@ -47,6 +47,10 @@ class Parameters:
     prediction_layers: Count = 2
     joint: Dimension = 512
     """Width of the joint network."""
+    max_symbols: Count = 30
+    """Symbols that one frame gives at most."""
+    blank_bias: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
+    """Added to the blank's random bias: more of it, fewer symbols."""
 
 
 def build(parameters: Parameters, chunk_frames: int, weights: WeightSource | None = None) -> Model:
@@ -63,6 +67,8 @@ def build(parameters: Parameters, chunk_frames: int, weights: WeightSource | Non
         joint=p.joint,
         symbols=p.symbols,
         activation="relu",
+        max_symbols=p.max_symbols,
+        blank_bias=p.blank_bias,
     )
     net = Network("rnnt_mlperf")
     feature_frames = chunk_frames * p.stack
@@ -74,10 +80,10 @@ def build(parameters: Parameters, chunk_frames: int, weights: WeightSource | Non
         for number, sizes in enumerate(post):
             data = lstm(net, f"post.{number}", data, sizes, chunk_frames)
     half = encoder_half(net, data, decoder)
-    decode(net, decoder)
+    outputs = decode(net, half, decoder)
     frame_macs = p.stack * sum(map(lstm_macs, pre)) + sum(map(lstm_macs, post))
     return net.finish(
-        {"encoded": half},
+        {**outputs, "encoded": half},
         weights,
         chunk_period_s=feature_frames * p.feature_period_s,
         features="mlperf",

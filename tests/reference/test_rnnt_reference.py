@@ -9,11 +9,19 @@ import pytest
 
 from azsim.evaluate import evaluate_stream
 from azsim.models import Model, builder
+from azsim.models._weights import RandomWeights
 
 torch = pytest.importorskip("torch")
 
 SMALL = {
-    "rnnt_mlperf": {"features": 24, "hidden": 48, "prediction": 20, "joint": 40, "symbols": 9},
+    "rnnt_mlperf": {
+        "features": 24,
+        "hidden": 48,
+        "prediction": 20,
+        "joint": 40,
+        "symbols": 29,
+        "max_symbols": 4,
+    },
     "rnnt_google": {
         "features": 24,
         "cells": 48,
@@ -21,7 +29,8 @@ SMALL = {
         "layers": 4,
         "embedding": 8,
         "joint": 40,
-        "symbols": 9,
+        "symbols": 29,
+        "max_symbols": 4,
     },
 }
 
@@ -134,3 +143,53 @@ def test_rnnt_google_is_pytorchs(layer_norm: bool) -> None:
 def test_rnnt_google_at_full_size_is_pytorchs() -> None:
     model, data = build("rnnt_google", layer_norm=False), features(6, 320)
     check(encoded(model, data), reference(model, data, list("01234567"), 2, torch_lstm))
+
+
+def greedy(
+    model: Model, halves: np.ndarray, names: list[str], activation: str, limit: int
+) -> list[Any]:
+    """Symbols of each frame by MLPerf's rule; `names` are the prediction network's layers."""
+    weights = dict(model.graph.initializers)
+    embedding = torch.from_numpy(weights["prediction.embedding"]).double()
+    W, b = (torch.from_numpy(weights[f"joint.output.{part}"]).double() for part in "Wb")
+    half = torch.from_numpy(weights["joint.prediction.W"]).double()
+    function = torch.relu if activation == "relu" else torch.tanh
+    layers = [torch_lstm(weights, f"prediction.{name}") for name in names]
+
+    def predict(symbols: list[int]) -> Any:
+        """From the start anew each time: no state is carried that could be wrong."""
+        rows = [torch.zeros(1, embedding.shape[1]).double(), *(embedding[k][None] for k in symbols)]
+        x = torch.cat(rows)
+        for run in layers:
+            x = run(x)
+        return x[-1] @ half.T
+
+    history: list[int] = []
+    found = []
+    with torch.no_grad():
+        for f in torch.from_numpy(halves).double():
+            frame: list[int] = []
+            while len(frame) < limit:
+                k = int((function(f + predict(history)) @ W.T + b).argmax())
+                if k == len(b) - 1:
+                    break
+                frame.append(k)
+                history.append(k)
+            found.append(frame)
+    return found
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_decoded_symbols_are_pytorchs(name: str) -> None:
+    module, data = builder(name), {"features": features(24, 24).reshape(12, 2, 24)}
+    norm = {} if name == "rnnt_mlperf" else {"layer_norm": False}
+    activation = "relu" if name == "rnnt_mlperf" else "tanh"
+    lengths: set[int] = set()
+    for seed in range(6):
+        parameters = module.Parameters(**SMALL[name], **norm, blank_bias=1.0 + seed / 4)
+        model = module.build(parameters, 1, RandomWeights(seed))
+        found, _ = evaluate_stream(model.graph, data, model.state, model.initial_state)
+        symbols = [[int(k) for k in row if k >= 0] for row in found["symbols"][:, 0]]
+        assert symbols == greedy(model, found["encoded"][:, 0], ["0", "1"], activation, 4)
+        lengths |= {len(frame) for frame in symbols}
+    assert {0, 4} <= lengths  # silence, and the limit
