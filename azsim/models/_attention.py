@@ -34,8 +34,9 @@ class Ring:
         Tokens of a chunk.
     length : int
         Places of a ring.
-    mask, first, positions : str
-        Tensors: (rows, length) added to scores, (1) place of the first token, (rows) numbers.
+    mask, first, positions, ages : str
+        Tensors: (rows, length) added to scores, (1) place of the first token, (rows) numbers,
+        (rows, length) how long ago what is at a place was written, as far as the window goes.
     """
 
     rows: int
@@ -43,16 +44,17 @@ class Ring:
     mask: str
     first: str
     positions: str
+    ages: str = ""
 
 
-def new_ring(net: Network, rows: int, window: int, length: int) -> Ring:
+def new_ring(net: Network, rows: int, window: int, length: int, *, with_ages: bool = False) -> Ring:
     """Count tokens and places from chunk to chunk."""
     position, place = net.state("position", (1,)), net.state("place", (1,))
-    mask, positions, first, next_position, next_place = net.node(
+    mask, positions, first, next_position, next_place, *ages = net.node(
         "RingWindow",
         position,
         place,
-        outputs=5,
+        outputs=6 if with_ages else 5,
         name="window",
         rows=rows,
         length=length,
@@ -60,7 +62,7 @@ def new_ring(net: Network, rows: int, window: int, length: int) -> Ring:
     )
     net.update(position, next_position)
     net.update(place, next_place)
-    return Ring(rows, length, mask, first, positions)
+    return Ring(rows, length, mask, first, positions, *ages)
 
 
 def rotary_tables(net: Network, positions: int, head_size: int, base: float) -> tuple[str, str]:
@@ -92,7 +94,9 @@ class Attention:
         """Columns of all keys, and of all values."""
         return self.kv_heads * self.head_size
 
-    def attend(self, net: Network, ring: Ring, queries: str, keys: str, values: str) -> str:
+    def attend(
+        self, net: Network, ring: Ring, queries: str, keys: str, values: str, added: str = ""
+    ) -> str:
         """Attend from a chunk's queries to the ring with its keys and values in it.
 
         Parameters
@@ -103,6 +107,8 @@ class Attention:
             (..., rows * heads * head_size elements), not scaled yet.
         keys, values : str
             Of rows * kv_heads * head_size elements.
+        added : str
+            (kv_heads, heads / kv_heads, rows, length), added to the scores, or nothing.
 
         Returns
         -------
@@ -119,6 +125,8 @@ class Attention:
         value_codes, value_scales = self._cached(net, ring, "values", values)
         columns = net.node("Transpose", key_codes, perm=(1, 2, 3, 0))
         scores = net.node("MatMulCodes", rows, columns, key_scales, name="scores")
+        if added:
+            scores = net.node("Add", scores, added, name="scores_and")
         masked = net.node("Add", scores, ring.mask, name="masked")
         weights = net.node("Softmax", masked, name="weights", axis=-1)
         weighted = net.node("Mul", weights, value_scales, name="weighted")

@@ -9,7 +9,8 @@ Outputs:
 - mask (rows, length): 0 where a token attends to what is at a place of the ring, -1e30 elsewhere;
 - the tokens' numbers (rows), int64;
 - the first one's place (1), int64;
-- number and place of the next chunk's first token, for it to be carried.
+- number and place of the next chunk's first token, for it to be carried;
+- ages (rows, length), int64: what the mask is made of, at most ``window - 1``.
 
 A place's *age*, seen from a token, is how many tokens ago it was written, round the ring.  A token
 attends to ages below `window`, and not before the first token of all.  With the whole chunk in the
@@ -63,6 +64,7 @@ def infer(
         TensorType("int64", (1,)),
         TensorType("float32", (1,)),
         TensorType("float32", (1,)),
+        TensorType("int64", (rows, length)),
     ]
 
 
@@ -83,6 +85,7 @@ def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.n
         places[:1].astype(np.int64),
         numbers[rows:],
         places[rows:],
+        np.minimum(age, window - 1).astype(np.int64),
     ]
 
 
@@ -90,7 +93,7 @@ def lower(node: Node, lowering: Lowering) -> None:
     """Few instructions, of which six see the whole mask."""
     rows, length, _ = _sizes(node)
     names: dict[str, str] = dict(
-        zip(("mask", "ids", "first", "position", "place"), node.outputs, strict=False)
+        zip(("mask", "ids", "first", "position", "place", "ages"), node.outputs, strict=False)
     )
     numbers = count_from(lowering, lowering.view(node.inputs[0]), rows + 1, f"{node.name}#number")
     places = count_from(lowering, lowering.view(node.inputs[1]), rows + 1, f"{node.name}#place")
@@ -101,12 +104,19 @@ def lower(node: Node, lowering: Lowering) -> None:
     for kind, row in (("position", numbers), ("place", places)):
         if name := names.get(kind):
             lowering.alias(name, TensorView(row.buffer, rows, (1,), (1,)))
-    if name := names.get("mask"):
-        _mask(node, lowering, numbers, places, lowering.new(name, (rows, length)))
+    ages = lowering.new(name, (rows, length), "i32") if (name := names.get("ages")) else None
+    mask = names.get("mask") or (f"{node.name}#mask" if ages else "")
+    if mask:
+        _mask(node, lowering, numbers, places, lowering.new(mask, (rows, length)), ages)
 
 
 def _mask(
-    node: Node, lowering: Lowering, numbers: Access, places: Access, mask: TensorView
+    node: Node,
+    lowering: Lowering,
+    numbers: Access,
+    places: Access,
+    mask: TensorView,
+    ages: TensorView | None,
 ) -> None:
     """Ages in the mask's own place, and what becomes of them."""
     rows, length, window = _sizes(node)
@@ -126,6 +136,10 @@ def _mask(
     emit("vector_compare", dst=holds, src=age, src2=repeated(lowering, 0, age), comparison="less")
     lowering.emit(Binary("add", older, age, repeated(lowering, length, age)))
     emit("vector_select", dst=age, src=holds, src2=older, other=age)
+    if ages is not None:
+        most = repeated(lowering, window - 1, age)
+        lowering.emit(Binary("min", older, age, most))
+        emit("vector_convert", dst=Access(ages.buffer, 0, rows, length, length, 1), src=older)
     row = Access(oldest.buffer, 0, 1, rows, 0, 1)
     numbers = Access(numbers.buffer, 0, 1, rows, 0, 1)
     lowering.emit(Binary("min", row, numbers, repeated(lowering, window - 1, row)))
