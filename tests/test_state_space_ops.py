@@ -224,6 +224,23 @@ def test_linear_attention_is_onnx_s_and_the_chip_has_its_bits(
     _check_bits(graph, frames, "s0", inputs["s0"], variant)
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_linear_attention_works_in_parts_that_the_bits_do_not_show(rule: str) -> None:
+    heads, keys, values, steps = 2, 130, 70, 2
+    inputs = _numbers(
+        2, q=(1, steps, heads * keys), k=(1, steps, heads * keys), v=(1, steps, heads * values),
+        s0=(1, heads, keys, values), decay=(1, steps, heads), beta=(1, steps, heads),
+    )  # fmt: skip
+    inputs["k"] /= F(keys)
+    if "gated" not in rule:
+        del inputs["decay"]
+    if "delta" not in rule:
+        del inputs["beta"]
+    graph = _attention_graph(inputs, rule, heads, 1, 1.0)
+    frames = {name: array[None] for name, array in inputs.items() if name != "s0"}
+    _check_bits(graph, frames, "s0", inputs["s0"], "az1")
+
+
 def test_without_a_state_zeros_are_the_beginning() -> None:
     inputs = _attention(1, "linear", 2, 2, 1, False)
     zeros = np.zeros_like(inputs.pop("s0"))

@@ -37,6 +37,8 @@ INPUTS = (3, 6)
 ATTRIBUTES = ("chunk_size", "kv_num_heads", "q_num_heads", "scale", "update_rule")
 
 _QUERY, _KEY, _VALUE, _STATE, _DECAY, _BETA = range(6)
+_PART_ELEMENTS = 4096
+"""State that is worked on at a time, at most."""
 _RULES = ("gated_delta", "linear", "gated", "delta")
 
 
@@ -141,49 +143,51 @@ def _read(state: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def lower(node: Node, lowering: Lowering) -> None:
-    """Loop over the heads, in each over the steps, on whole (K, V) windows.
+    """Loop over the heads, in each over the steps, on (K, V) windows or parts of all keys.
 
-    The state is updated in place; one more matrix of a head is all that comes to it.
+    The state is updated in place; one more matrix of a part is all that comes to it.
     """
     names = (*node.inputs, *[""] * (6 - len(node.inputs)))
     query, key, value = (lowering.view(name) for name in names[:_STATE])
     steps, heads, queries, keys, values = _sizes(node, query.shape, value.shape)
-    shape = keys, values
     state = carried_state(node, lowering, _STATE, 1, (1, heads, keys, values))
     output = lowering.new(node.outputs[0], (1, steps, heads * queries * values))
-    term = scratch(node, lowering, "term", shape)
+    most = min(values, max(1, _PART_ELEMENTS // keys))
+    term = scratch(node, lowering, "term", (keys, most))
     factors = _factors(node, lowering, names[_DECAY])
     beta = lowering.view(names[_BETA]) if names[_BETA] else None
-    written = scratch(node, lowering, "written", (1, values))
+    written = scratch(node, lowering, "written", (1, most))
     for place in places(lowering, steps, heads, 1):
-        s = place.window(state, shape, (values, 1), keys * values)
-        terms, turned = (
-            place.window(term, shape, (values, 1)),
-            place.window(term, (values, keys), (1, values)),
-        )
-        if factors is not None:
-            is_of_keys = factors.shape[2] == heads * keys
-            factor = (_of_keys if is_of_keys else _of_head)(place, factors, shape)
-            lowering.emit(Binary("mul", s, s, factor))
-        key_rows = _of_keys(place, key, shape)
-        step, each = value.strides[1:]
-        row = place.window(value, (1, values), (0, each), values * each, step)
-        if beta is not None:
-            corrected = place.window(written, (1, values), (0, 1))
-            lowering.emit(Binary("mul", terms, s, key_rows))
-            sum_rows(lowering, place.window(written, (values, 1), (1, 1)), turned)
-            lowering.emit(Binary("sub", corrected, row, corrected))
-            factor = _of_head(place, beta, corrected.shape)
-            lowering.emit(Binary("mul", corrected, factor, corrected))
-            row = corrected
-        lowering.emit(Binary("mul", terms, key_rows, moved(row, rows=keys)))
-        lowering.emit(Binary("add", s, s, terms))
-        for number in range(queries):
-            asked = part(query, 2, number * keys, keys)
-            lowering.emit(Binary("mul", terms, s, _of_keys(place, asked, shape, queries)))
-            of_query = part(output, 2, number * values, values)
-            moves = queries * values, heads * queries * values
-            sum_rows(lowering, place.window(of_query, (values, 1), (1, 1), *moves), turned)
+        for first in range(0, values, most):
+            count = min(most, values - first)
+            shape = keys, count
+            s = place.window(part(state, 3, first, count), shape, (values, 1), keys * values)
+            terms = place.window(term, shape, (most, 1))
+            turned = place.window(term, (count, keys), (1, most))
+            if factors is not None:
+                is_of_keys = factors.shape[2] == heads * keys
+                factor = (_of_keys if is_of_keys else _of_head)(place, factors, shape)
+                lowering.emit(Binary("mul", s, s, factor))
+            key_rows = _of_keys(place, key, shape)
+            step, each = value.strides[1:]
+            of_part = part(value, 2, first, count)
+            row = place.window(of_part, (1, count), (0, each), values * each, step)
+            if beta is not None:
+                corrected = place.window(written, (1, count), (0, 1))
+                lowering.emit(Binary("mul", terms, s, key_rows))
+                sum_rows(lowering, place.window(written, (count, 1), (1, 1)), turned)
+                lowering.emit(Binary("sub", corrected, row, corrected))
+                factor = _of_head(place, beta, corrected.shape)
+                lowering.emit(Binary("mul", corrected, factor, corrected))
+                row = corrected
+            lowering.emit(Binary("mul", terms, key_rows, moved(row, rows=keys)))
+            lowering.emit(Binary("add", s, s, terms))
+            for number in range(queries):
+                asked = part(query, 2, number * keys, keys)
+                lowering.emit(Binary("mul", terms, s, _of_keys(place, asked, shape, queries)))
+                of_query = part(output, 2, number * values + first, count)
+                moves = queries * values, heads * queries * values
+                sum_rows(lowering, place.window(of_query, (count, 1), (1, 1), *moves), turned)
     if (scale := _scale(node, keys)) != 1:
         constant = lowering.constant_row(f"{node.name}#scale", np.array([scale]))
         everywhere = TensorView(constant.buffer, 0, output.shape, (0, 0, 0))
