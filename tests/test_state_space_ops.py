@@ -101,7 +101,7 @@ def test_selective_scan_works_in_parts_that_the_bits_do_not_show() -> None:
     expected = evaluate(graph, {name: inputs[name] for name in graph.inputs})
     assert ran.execution.outputs["y"][0].tobytes() == expected["y"].tobytes()
     sizes = {name: s.size_bytes for name, s in ran.compiled.schedule.storages.items()}
-    assert max(size for name, size in sizes.items() if "#" in name and "dram" not in name) <= 16384
+    assert max(size for name, size in sizes.items() if "#" in name and "dram" not in name) <= 8192
     assert not any(name.startswith("h.") or name == "h" for name in sizes)  # h0 is updated in place
 
 
@@ -317,3 +317,18 @@ def test_what_linear_attention_cannot_do_is_said() -> None:
         "query has shape [2, 2, 8] and value [2, 2, 6]; [1, steps, heads x size] (a batch of 1) "
         "is needed"
     )
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_a_wide_convolution_works_in_parts_that_the_bits_do_not_show(with_bias: bool) -> None:
+    channels, taps = 700, 4
+    inputs = _numbers(
+        9, x=(1, channels, 1), w=(channels, 1, taps), b=(channels,), s0=(1, channels, taps - 1)
+    )
+    names = ["x", "w", "b" if with_bias else "", "s0"]
+    shapes = {name: inputs[name].shape for name in ("x", "s0")}
+    constants = {name: inputs[name] for name in ("w", "b") if name in names}
+    one = node("CausalConvWithState", names, ("y", "h"), activation="silu")
+    graph = graph_of(shapes, constants, [one], ("y", "h"))
+    frames = {"x": np.stack([inputs["x"], inputs["x"] * F(0.5)])}
+    _check_bits(graph, frames, "s0", inputs["s0"], "az1")

@@ -13,6 +13,9 @@ from azsim.ops.lowering import Access, Binary, Copy, Lowering, TensorView, Vecto
 
 __all__ = ["convolve", "convolve_lines"]
 
+_PART_ELEMENTS = 2048
+"""Products of one position that are made at a time, at most."""
+
 
 def convolve(
     lines: np.ndarray, weight: np.ndarray, bias: np.ndarray | None, stride: int = 1
@@ -49,31 +52,49 @@ def convolve_lines(
     stride: int = 1,
 ) -> None:
     """Emit the steps of `convolve`; the lines are contiguous, `target` is (positions, channels)."""
+    if target.shape[0] == 1 and weight.shape[2] > 2:
+        _one_position(lowering, name, lines, weight, bias, target)
+        return
     taps, channels = weight.shape[2], lines.shape[1]
     rows = lowering.constant_row(f"{name}#taps", weight[:, 0].T)
     kernel = Access(rows.buffer, 0, taps, channels, channels, 1)
     result = Access(target.buffer, target.offset, target.shape[0], channels, channels, 1)
-    whole = Access(lines.buffer, lines.offset, taps, channels, channels, 1)
-    if target.shape[0] == 1 and taps > 2:
-        sums = _one_position(lowering, name, whole, kernel)
-    else:
-        window = moved(whole, rows=target.shape[0], row_stride=stride * channels)
-        _many_positions(lowering, name, window, kernel, result)
-        sums = result
+    whole = Access(lines.buffer, lines.offset, target.shape[0], channels, stride * channels, 1)
+    _many_positions(lowering, name, whole, kernel, result)
     if bias is not None:
         spread = Access(bias.buffer, bias.offset, target.shape[0], channels, 0, bias.strides[0])
-        lowering.emit(Binary("add", result, sums, spread))
-    elif sums != result:
-        lowering.emit(Copy(result, sums))
+        lowering.emit(Binary("add", result, result, spread))
 
 
-def _one_position(lowering: Lowering, name: str, lines: Access, kernel: Access) -> Access:
-    """All products in one step; a running sum down the taps adds them in order."""
-    buffer = lowering.buffer(f"{name}#terms", "f32", lines.rows * lines.cols)
-    terms = moved(lines, buffer=buffer, offset=0)
-    lowering.emit(Binary("mul", terms, lines, kernel))
-    lowering.emit(Vector("vector_cumulative_sum", {"dst": terms, "src": terms}))
-    return moved(terms, rows=1, offset=(lines.rows - 1) * lines.cols)
+def _one_position(
+    lowering: Lowering,
+    name: str,
+    lines: TensorView,
+    weight: np.ndarray,
+    bias: TensorView | None,
+    target: TensorView,
+) -> None:
+    """All products of some channels in one step; a running sum down the taps adds them in order."""
+    channels, _, taps = weight.shape
+    most = min(channels, max(1, _PART_ELEMENTS // taps))
+    buffer = lowering.buffer(f"{name}#terms", "f32", taps * most)
+    for first in range(0, channels, most):
+        count = min(most, channels - first)
+        kernel = lowering.constant_row(f"{name}#taps", weight[first : first + count, 0].T)
+        terms = Access(buffer, 0, taps, count, count, 1)
+        some = Access(lines.buffer, lines.offset + first, taps, count, channels, 1)
+        lowering.emit(
+            Binary("mul", terms, some, moved(kernel, rows=taps, cols=count, row_stride=count))
+        )
+        lowering.emit(Vector("vector_cumulative_sum", {"dst": terms, "src": terms}))
+        sums = moved(terms, rows=1, offset=(taps - 1) * count)
+        result = Access(target.buffer, target.offset + first, 1, count, count, 1)
+        if bias is None:
+            lowering.emit(Copy(result, sums))
+        else:
+            place = bias.offset + first * bias.strides[0]
+            row = Access(bias.buffer, place, 1, count, 0, bias.strides[0])
+            lowering.emit(Binary("add", result, sums, row))
 
 
 def _many_positions(

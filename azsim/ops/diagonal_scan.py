@@ -34,7 +34,7 @@ ATTRIBUTES = ()
 
 _U, _A, _B, _C, _D, _STATE = range(6)
 _NAMES = ("u", "A", "B", "C", "D", "state")
-_PART_ELEMENTS = 4096
+_PART_ELEMENTS = 2048
 """State that is worked on at a time, at most."""
 
 

@@ -31,7 +31,7 @@ ATTRIBUTES = ()
 
 _U, _DELTA, _A, _B, _C, _D, _STATE = range(7)
 _NAMES = ("u", "delta", "A", "B", "C", "D", "state")
-_PART_ELEMENTS = 4096
+_PART_ELEMENTS = 2048
 """State that is worked on at a time, at most: what each of two temporaries holds."""
 
 
