@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from azsim.errors import CompileError
@@ -21,11 +21,13 @@ __all__ = [
     "accesses",
     "check_windows",
     "contiguous",
+    "extent",
     "is_weight_product",
     "is_written",
     "part",
     "rows_and_cols",
     "walk",
+    "window_extents",
 ]
 
 MAX_EXTENT = 65_536
@@ -204,3 +206,30 @@ def is_weight_product(item: Item, storages: Mapping[str, Storage]) -> bool:
     window = item.operands["src2"]
     assert isinstance(window, Access)
     return storages[window.buffer].space == "weight"
+
+
+def extent(access: Access, loops: Mapping[int, int]) -> tuple[int, int]:
+    """First element and one past the last that a window reaches in all rounds of loops."""
+    steps = [
+        (access.rows - 1) * access.row_stride,
+        (access.cols - 1) * access.col_stride,
+        *((loops.get(loop, 1) - 1) * step for loop, step in access.advance.items()),
+    ]
+    low = access.offset + sum(step for step in steps if step < 0)
+    return low, access.offset + sum(step for step in steps if step > 0) + 1
+
+
+def window_extents(
+    item: Item | Repeat,
+    buffer: str,
+    loops: Mapping[int, int],
+    is_wanted: Callable[[Item, str], bool] | None = None,
+) -> Iterator[tuple[int, int]]:
+    """`extent` of each window of an item into a buffer, or of those wanted by item and operand."""
+    if isinstance(item, Repeat):
+        for inner in item.body:
+            yield from window_extents(inner, buffer, {**loops, item.number: item.count}, is_wanted)
+        return
+    for name, access in accesses(item):
+        if access.buffer == buffer and (is_wanted is None or is_wanted(item, name)):
+            yield extent(access, loops)

@@ -1,4 +1,4 @@
-"""Spill: state, constants and outputs that activation SRAM has no room for live in DRAM.
+"""Spill: what activation SRAM has no room for lives in DRAM: state, constants, outputs, scratch.
 
 Contract: takes a schedule in which all of them stay on the chip as a whole, gives one in which
 every item works on the same bytes.  As many stay as fit beside what else lives, those first that
@@ -11,7 +11,8 @@ after another are one.  Each piece is loaded before
 its first use in a frame and, if it was written, stored behind its last one; where a loop walks over
 it, each round loads and stores what it works on.  A result that is only copied to a state's place
 is stored from where it was made.  Input and output port of such a state are the same bytes of DRAM.
-Of an output each piece is stored as soon as it is complete.
+Of an output each piece is stored as soon as it is complete.  Large intermediate tensors come and go
+item by item (`azsim.compiler.scratch`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ from azsim.compiler.schedule import (
     accesses,
     is_written,
     walk,
+    window_extents,
 )
+from azsim.compiler.scratch import Scratch, in_dram
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import Access
 from azsim.ops.steps import ELEMENT_BYTES
@@ -40,6 +43,8 @@ _Items = tuple[Item | Repeat, ...]
 
 _TRANSFER_BYTES = 320
 """What a transfer costs beside its bytes: about az1's latency of DRAM and a burst."""
+_LEAST_SHARE = 16
+"""Part of activation SRAM from which on an intermediate tensor is large."""
 
 _JOINED_SHARE = 16
 """Pieces that are used in a row come together up to this part of activation SRAM."""
@@ -65,6 +70,8 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     found = [_State.of(schedule, source, target) for source, target in state.items()]
     movable = [*(one for one in found if one is not None), *_constants(schedule)]
     movable += _outputs(schedule, {one.buffer for one in movable})
+    taken = {one.buffer for one in movable}
+    movable += _scratch(schedule, taken, hardware.activation_sram.bytes)
     movable.sort(key=lambda one: one.traffic_per_byte(schedule), reverse=True)
     # The first `low` fit, the first `high` do not.
     low, high = 0, len(movable)
@@ -156,6 +163,33 @@ class _State(_Movable):
         return cls(window.buffer, port, loads[0], source, target, tuple(stores))
 
 
+@dataclass(frozen=True)
+class _Scratch(_Movable):
+    """An intermediate tensor, and how often its bytes would come or go in a frame."""
+
+    scratch: Scratch
+    times: float
+
+    def traffic_per_byte(self, schedule: Schedule) -> float:
+        """As often as work uses it."""
+        return self.times * super().traffic_per_byte(schedule)
+
+
+def _scratch(schedule: Schedule, taken: Collection[str], room_bytes: int) -> Iterator[_Scratch]:
+    """Large tensors that live within a frame, if all that uses them can be transferred."""
+    for name, storage in schedule.storages.items():
+        if storage.space != "activation" or storage.persistent or name in taken:
+            continue
+        if storage.dtype != "f32" or storage.size_bytes * _LEAST_SHARE < room_bytes:
+            continue
+        port = f"{name}#dram"
+        scratch = Scratch(storage, port, room_bytes // _LEAST_SHARE)
+        found = in_dram(schedule.body, scratch)
+        if found is not None:
+            moved = sum(place.size_bytes for place in found[1])
+            yield _Scratch(name, port, scratch, max(2.0, moved / storage.size_bytes))
+
+
 def _touches(item: Item, buffer: str) -> bool:
     return any(access.buffer == buffer for _, access in accesses(item))
 
@@ -202,34 +236,11 @@ class _Piece:
     items: list[int]
 
 
-def _extent(access: Access, loops: Mapping[int, int]) -> tuple[int, int]:
-    """First element and one past the last that a window reaches in all rounds of loops."""
-    steps = [
-        (access.rows - 1) * access.row_stride,
-        (access.cols - 1) * access.col_stride,
-        *((loops.get(loop, 1) - 1) * step for loop, step in access.advance.items()),
-    ]
-    low = access.offset + sum(step for step in steps if step < 0)
-    return low, access.offset + sum(step for step in steps if step > 0) + 1
-
-
-def _windows(
-    item: Item | Repeat, buffer: str, loops: Mapping[int, int]
-) -> Iterator[tuple[int, int]]:
-    if isinstance(item, Repeat):
-        for inner in item.body:
-            yield from _windows(inner, buffer, {**loops, item.number: item.count})
-        return
-    for _, access in accesses(item):
-        if access.buffer == buffer:
-            yield _extent(access, loops)
-
-
 def _pieces(body: Mapping[int, Item | Repeat], numbers: Iterable[int], buffer: str) -> list[_Piece]:
     """Parts of a buffer that no item touches together, out of the items that touch it."""
     found: list[_Piece] = []
     for number in numbers:
-        for low, high in _windows(body[number], buffer, {}):
+        for low, high in window_extents(body[number], buffer, {}):
             touched = [piece for piece in found if piece.low < high and low < piece.high]
             if touched:
                 found = [piece for piece in found if piece not in touched]
@@ -275,6 +286,7 @@ class _Rewriting:
         self._spilled = dict(schedule.spilled)
         self._before: dict[int, list[Item]] = {}
         self._behind: dict[int, list[Item]] = {}
+        self._scratch: list[Scratch] = []
         self._touching: dict[str, list[int]] = {}
         for number, item in enumerate(schedule.body):
             buffers = {access.buffer for inner in walk((item,)) for _, access in accesses(inner)}
@@ -295,6 +307,9 @@ class _Rewriting:
             self._gone.add(id(moved.load))
         elif isinstance(moved, _Output):
             self._body[moved.number] = None
+        elif isinstance(moved, _Scratch):
+            self._scratch.append(moved.scratch)
+            return
         storage = self._storages.pop(moved.buffer)
         numbers = [n for n in self._touching.get(moved.buffer, ()) if self._body[n] is not None]
         body = {number: self._at(number) for number in numbers}
@@ -352,12 +367,23 @@ class _Rewriting:
             for entry in (*self._before.get(number, ()), item, *self._behind.get(number, ()))
             if entry is not None
         ]
+        storages = dict(self._storages)
+        for scratch in self._scratch:
+            found = in_dram(body, scratch)
+            assert found is not None
+            body, places = found
+            del storages[scratch.name]
+            storages |= {place.name: place for place in places}
+            size_bytes = scratch.storage.size_bytes
+            storages[scratch.port] = Storage(
+                scratch.port, "dram", scratch.storage.dtype, size_bytes, True, is_shared=True
+            )
         return replace(
             self._old,
             startup=tuple(item for item in self._old.startup if id(item) not in self._gone),
             body=tuple(body),
             finish=tuple(item for item in self._old.finish if id(item) not in self._gone),
-            storages=self._storages,
+            storages=storages,
             spilled=self._spilled,
         )
 
@@ -383,7 +409,7 @@ def _step_of_loop(item: Item | Repeat, buffer: str) -> int:
     if len(steps) != 1:
         return 0
     (step,) = steps
-    extents = [extent for inner in item.body for extent in _windows(inner, buffer, {})]
+    extents = [extent for inner in item.body for extent in window_extents(inner, buffer, {})]
     span = max(high for _, high in extents) - min(low for low, _ in extents)
     return step if 0 < span <= step else 0
 

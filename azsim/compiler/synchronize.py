@@ -3,8 +3,8 @@
 Contract: takes a program without waits, gives the same program in which every two instructions on
 different engines that touch the same bytes, at least one of them writing, are ordered by a wait.
 
-The program is walked as the sequencer would walk it.  A loop in which nothing but windows into DRAM
-moves (the frame loop) is cut to three rounds, the first two and the last: in SRAM every round
+The program is walked as the sequencer would walk it.  The frame loop, in which nothing but windows
+into DRAM moves, is cut to three rounds, the first two and the last: in SRAM every round
 touches the same bytes, so that every dependence between neighbouring rounds shows up.  Scalar
 registers, which count rounds, go on as if none had been left out.  Other loops run in full, as a
 later reader may take what any one of their rounds has written.  Where data decides, a fence has let
@@ -81,8 +81,10 @@ def _moves(program: Program) -> dict[int, dict[int, int]]:
     return found
 
 
-def _begin(index: int, count: int, moved: dict[int, int], views: dict[int, View]) -> _Loop:
-    if all(views[number].space == "dram" for number in moved):
+def _begin(
+    index: int, count: int, moved: dict[int, int], views: dict[int, View], *, is_frame: bool
+) -> _Loop:
+    if is_frame and all(views[number].space == "dram" for number in moved):
         return _Loop(index + 1, min(_ROUNDS, count), max(0, count - _ROUNDS), moved)
     return _Loop(index + 1, count, 0, moved)
 
@@ -140,7 +142,9 @@ def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
                     index = int(operands.get("target", 0))
                     continue
             case "loop":
-                loops.append(_begin(index, int(operands.get("count", 1)), moves[index], views))
+                count = int(operands.get("count", 1))
+                is_frame = not loops and program.stream.frames > 1
+                loops.append(_begin(index, count, moves[index], views, is_frame=is_frame))
                 loops[-1].scalars = dict(scalars)
             case "end_loop":
                 loop = loops[-1]

@@ -1,0 +1,139 @@
+"""Intermediate tensors that activation SRAM has no room for: the same bits, in DRAM."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+
+from azsim.compiler.schedule import Item, Repeat, Storage, walk
+from azsim.compiler.scratch import Scratch, in_dram
+from azsim.evaluate import evaluate_stream
+from azsim.hardware.description import Hardware
+from azsim.ir import CompressedGraph, Node
+from azsim.ops.build import build_graph
+from azsim.ops.lowering import Access
+from azsim.sim.checks import check_program
+from compiled import chip, execute_graph
+from graphs import compress, type_of
+
+HIDDEN, LAYERS, STEPS, CHUNKS = 64, 3, 12, 3
+STATE = {f"{kind}{layer}": f"{kind}n{layer}" for layer in range(LAYERS) for kind in "hc"}
+
+
+@functools.cache
+def stack() -> CompressedGraph:
+    """Three LSTM layers over chunks of twelve steps, a softmax of each step behind them."""
+    rng = np.random.default_rng(0)
+
+    def random(*shape: int) -> np.ndarray:
+        return (rng.standard_normal(shape) * 0.1).astype(np.float32)
+
+    constants = {"shape": np.array([STEPS, 1, HIDDEN], np.int64)}
+    nodes, tensor = [], "x"
+    for layer in range(LAYERS):
+        constants[f"W{layer}"] = random(1, 4 * HIDDEN, HIDDEN)
+        constants[f"R{layer}"] = random(1, 4 * HIDDEN, HIDDEN)
+        constants[f"B{layer}"] = random(1, 8 * HIDDEN)
+        sources = (f"W{layer}", f"R{layer}", f"B{layer}", "", f"h{layer}", f"c{layer}")
+        results = (f"y{layer}", f"hn{layer}", f"cn{layer}")
+        nodes.append(
+            Node(f"lstm{layer}", "LSTM", (tensor, *sources), results, {"hidden_size": HIDDEN})
+        )
+        tensor = f"z{layer}"
+        nodes.append(Node(f"rows{layer}", "Reshape", (f"y{layer}", "shape"), (tensor,)))
+    nodes.append(Node("softmax", "Softmax", (tensor,), ("p",), {"axis": 2}))
+    inputs = {"x": type_of(STEPS, 1, HIDDEN), **{name: type_of(1, 1, HIDDEN) for name in STATE}}
+    return compress(build_graph("stack", inputs, constants, nodes, ["p", *STATE.values()], "test"))
+
+
+CHIPS = {
+    "all fits": (chip(), 0),
+    "half": (chip(activation_sram__bytes=16_384, mac__accumulators=1024), 1),
+    "a quarter": (chip(activation_sram__bytes=8_192, mac__accumulators=512), 6),
+    "little": (chip(activation_sram__bytes=6_144, mac__accumulators=256, mac__lanes=16), 6),
+}
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_no_bit_depends_on_where_tensors_live(name: str) -> None:
+    hardware: Hardware
+    hardware, least = CHIPS[name]
+    graph = stack()
+    frames = {"x": np.random.default_rng(1).standard_normal((CHUNKS, STEPS, 1, HIDDEN))}
+    frames = {key: array.astype(np.float32) for key, array in frames.items()}
+    zeros = {key: np.zeros((1, 1, HIDDEN), np.float32) for key in STATE}
+    ran = execute_graph(graph, hardware, frames, STATE, zeros)
+    tensors, final = evaluate_stream(graph.graph, frames, STATE, zeros, graph)
+    assert np.array_equal(ran.execution.outputs["p"], tensors["p"])
+    for source, target in STATE.items():
+        found = ran.execution.outputs[target].reshape(-1)
+        assert np.array_equal(found, final[source].reshape(-1)), target
+    shared = [storage for storage in ran.compiled.schedule.storages.values() if storage.is_shared]
+    assert bool(shared) == bool(least)
+    assert len(shared) >= least
+    assert ran.compiled.allocation.peak_bytes["activation"] <= hardware.activation_sram.bytes
+    verdicts = check_program(ran.compiled.program, hardware)
+    assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
+
+
+def scratch(rows: int, cols: int, most_bytes: int = 1 << 20) -> Scratch:
+    storage = Storage("t", "activation", "f32", 4 * rows * cols)
+    return Scratch(storage, "t#dram", most_bytes)
+
+
+def unary(dst: Access, src: Access) -> Item:
+    return Item("vector_unary", "layer", {"dst": dst, "src": src, "function": "neg"})
+
+
+def whole(buffer: str, rows: int, cols: int) -> Access:
+    return Access(buffer, 0, rows, cols, cols, 1)
+
+
+def moves(items: list[Item | Repeat]) -> list[str]:
+    return [item.mnemonic for item in walk(tuple(items))]
+
+
+def test_rows_come_and_go_a_few_at_a_time() -> None:
+    items = [
+        unary(whole("t", 8, 16), whole("x", 8, 16)),
+        unary(whole("y", 8, 16), whole("t", 8, 16)),
+    ]
+    found = in_dram(items, scratch(8, 16, most_bytes=4 * 16 * 3))
+    assert found is not None
+    assert moves(found[0]) == ["vector_unary", "store"] * 3 + ["load", "vector_unary"] * 3
+    assert [place.size_bytes // 64 for place in found[1]] == [3, 3, 2] * 2
+
+
+def test_what_nobody_reads_is_not_stored() -> None:
+    items = [
+        unary(whole("t", 2, 16), whole("x", 2, 16)),
+        unary(whole("t", 2, 16), whole("t", 2, 16)),
+    ]
+    found = in_dram(items, scratch(2, 16))
+    assert found is not None
+    assert moves(found[0]) == ["vector_unary", "store", "load", "vector_unary"]
+
+
+def test_a_round_of_a_loop_reads_one_row_and_writes_the_next() -> None:
+    row = Access("t", 0, 1, 16, 0, 1, {3: 16})
+    following = Access("t", 16, 1, 16, 0, 1, {3: 16})
+    found = in_dram([Repeat(3, 7, (unary(following, row),))], scratch(8, 16))
+    assert found is not None
+    (loop,) = found[0]
+    assert isinstance(loop, Repeat)
+    load, work, store = loop.body
+    assert isinstance(load, Item)
+    assert isinstance(work, Item)
+    assert isinstance(store, Item)
+    assert load.operands["src"] == Access("t#dram", 0, 1, 16, 0, 1, {3: 16})
+    assert store.operands["dst"] == Access("t#dram", 16, 1, 16, 0, 1, {3: 16})
+    assert work.operands["src"] == load.operands["dst"]
+    assert work.operands["dst"] == store.operands["src"]
+
+
+def test_windows_that_cannot_be_transferred_stay() -> None:
+    """Two windows share elements and move apart."""
+    one, other = (Access("t", 0, 1, 16, 0, 1, {3: step}) for step in (16, 8))
+    assert in_dram([Repeat(3, 4, (unary(one, other),))], scratch(8, 16)) is None
