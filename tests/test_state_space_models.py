@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from azsim import pipeline
 from azsim.errors import ConfigError
 from azsim.evaluate import evaluate_stream
 from azsim.frontend.workload import load_workload
@@ -278,6 +279,18 @@ def _check_bits(model: Model, variant: str) -> None:
         assert stored.tobytes() == final[source].reshape(-1).tobytes(), target
     output = model.graph.outputs[0]
     assert ran.execution.outputs[output].tobytes() == found[output].tobytes()
+
+
+@pytest.mark.parametrize("preset", ["az1", "az2", "dense_npu"])
+@pytest.mark.parametrize("name", ["mamba_xs", "mamba2_small", "s4d"])
+def test_small_workloads_are_bit_exact_on_presets(name: str, preset: str) -> None:
+    workload = load_workload(f"ssm_{name}", ["input.random.frames=16"])
+    found = pipeline.run(workload, preset, verify=True, timeline=False)
+    assert found.comparison is not None
+    assert found.comparison.bit_exact
+    if name == "mamba_xs":
+        assert found.statistics.macs == 16 * (4 * 29_696 + 16_384)
+        assert sum(weight.weights for weight in found.weights) == 4 * 29_696 + 16_384
 
 
 # -------------------------------------------------------------------------------------- errors
