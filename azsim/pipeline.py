@@ -269,6 +269,7 @@ def run(
         sram_map=record.sram_map(compiled),
         outputs=outputs,
         output_checks=checks,
+        carried=tuple(prepared.state.values()),
         comparison=comparison,
         provenance=record.provenance(workload, chip, planned, prepared, compiled, seconds),
         notes=record.notes(prepared, compiled, chip, planned),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -46,6 +46,7 @@ LEGEND = (
 _MAP_ROWS = 16
 _BAR_CELLS = 40
 _BUSY_SHOWN = 2
+_MOST_STATES = 2
 
 
 def run_report(result: RunResult) -> list[RenderableType]:
@@ -237,14 +238,32 @@ def _arithmetic_rows(result: RunResult) -> list[_Row]:
 
 def _output_rows(result: RunResult) -> list[_Row]:
     rows: list[_Row] = [("bit exact", *_verdict(result.comparison))]
-    for name, check in result.output_checks.items():
+    states = [name for name in result.carried if name in result.output_checks]
+    shown = [name for name in result.output_checks if name not in states]
+    if len(states) <= _MOST_STATES:
+        shown += states
+    for name in shown:
+        check = result.output_checks[name]
         if check.sqnr_db is None:
             figure = "no error" if check.max_abs_error == 0 else "no signal"
         else:
             figure = f"SQNR {decibels(check.sqnr_db)}"
         remark = f"largest error {check.max_abs_error:.3g}, against the float model"
         rows.append((_short(name), figure, remark))
+    if len(states) > _MOST_STATES:
+        rows.append(("carried state", counted(len(states), "tensor"), _worst(result, states)))
     return rows
+
+
+def _worst(result: RunResult, states: Sequence[str]) -> str:
+    """The state that is furthest from the float model's."""
+    ratios = {
+        name: ratio for name in states if (ratio := result.output_checks[name].sqnr_db) is not None
+    }
+    if not ratios:
+        return "no error in any; summary.json has each"
+    name = min(ratios, key=ratios.__getitem__)
+    return f"worst SQNR {decibels(ratios[name])}: {name}; summary.json has each"
 
 
 def _verdict(comparison: Comparison | None) -> tuple[Text, str]:

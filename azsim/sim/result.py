@@ -198,6 +198,8 @@ class RunResult:
     output_checks : mapping of str to OutputCheck
     comparison : Comparison or None
         None unless the evaluator ran.
+    carried : tuple of str
+        Outputs that are the state that the last frame leaves.
     provenance : mapping
         Inputs' hashes, versions, seed: what ``run.json`` holds.
     notes : tuple of str
@@ -231,6 +233,7 @@ class RunResult:
     fast_cycles: int | None = None
     explanation: Explanation | None = field(default=None, repr=False)
     weight_read_bytes_planned: int | None = None
+    carried: tuple[str, ...] = ()
     front_end: FrontEndFigures | None = None
 
     @property
