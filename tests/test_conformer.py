@@ -21,8 +21,10 @@ from graphs import compress
 F = np.float32
 SMALL = {
     "features": 12, "blocks": 2, "d_model": 16, "heads": 2, "feed_forward": 24, "kernel": 5,
-    "window": 6, "symbols": 9, "prediction": 10, "joint": 14,
+    "window": 6, "symbols": 17, "prediction": 10, "joint": 32,
+    "max_symbols": 3, "blank_bias": 2.0,
 }  # fmt: skip
+OUTPUTS = ("encoded", "symbols", "counts")
 
 
 def model_of(chunk_frames: int = 1, **parameters: Any) -> Model:
@@ -59,15 +61,16 @@ def streamed(model: Model, data: np.ndarray, bits: int = 6) -> dict[str, np.ndar
     products = dict.fromkeys(computed_products(model.graph), 8)
     compressed = replace(compress(model.graph, bits), products=products)
     found, final = evaluate_stream(
-        model.graph, frames, model.state, model.initial_state, compressed, ["encoded"]
+        model.graph, frames, model.state, model.initial_state, compressed, list(OUTPUTS)
     )
-    return {"encoded": found["encoded"].reshape(-1, SMALL["joint"])} | final
+    return {name: found[name].reshape(-1, *found[name].shape[2:]) for name in OUTPUTS} | final
 
 
 @pytest.mark.parametrize("cache", ["int8", "float32"])
 def test_chunks_give_the_bits_of_one_shot(cache: str) -> None:
     data = np.random.default_rng(5).standard_normal((4 * 12, 12)).astype(F)
     whole = streamed(model_of(12, cache=cache, cache_length=20), data)
+    assert 0 < whole["counts"].sum() < 3 * 12
     for chunk_frames in (1, 3, 4):
         found = streamed(model_of(chunk_frames, cache=cache, cache_length=20), data)
         assert found.keys() == whole.keys()
@@ -126,8 +129,12 @@ def test_every_preset_is_bit_exact(
     assert found.comparison is not None
     assert found.comparison.first_difference is None
     assert found.comparison.bit_exact
-    model = pipeline.load_model(workload)
-    assert found.statistics.macs == model.macs["chunk"] * 12 // chunk_frames
+    model, counts = pipeline.load_model(workload), found.outputs["counts"]
+    symbols = int(counts.sum())
+    evaluations = counts.size + symbols - int((counts == 3).sum())
+    macs = model.macs["chunk"] * 12 // chunk_frames
+    macs += (1 + symbols) * model.macs["symbol"] + evaluations * model.macs["evaluation"]
+    assert found.statistics.macs == macs
 
 
 def test_impossible_dimensions_are_all_named(tmp_path: Path) -> None:
@@ -139,7 +146,9 @@ def test_impossible_dimensions_are_all_named(tmp_path: Path) -> None:
         [
             ".model.kernel: out of range, found 1, allowed: an integer from 2 to 1024",
             ".model.heads: found 3, allowed: a divisor of the 16 columns",
-            ".model.cache_length: found 4, allowed: "
-            "at least 6 for a window of 6 and chunks of 1, or 0",
+            (
+                ".model.cache_length: found 4, allowed: "
+                "at least 6 for a window of 6 and chunks of 1, or 0"
+            ),
         ]
     )

@@ -65,6 +65,10 @@ class Parameters:
     """Length of a symbol's embedding, and cells of the prediction network's LSTM."""
     joint: Dimension = 320
     """Width of the joint network."""
+    max_symbols: Count = 30
+    """Symbols that one frame gives at most."""
+    blank_bias: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
+    """Added to the blank's random bias: more of it, fewer symbols."""
     epsilon: Annotated[float, Field(gt=0)] = 1e-5
     """Of the norms."""
 
@@ -98,6 +102,8 @@ def build(parameters: Parameters, chunk_frames: int, weights: WeightSource | Non
         joint=p.joint,
         symbols=p.symbols,
         activation="tanh",
+        max_symbols=p.max_symbols,
+        blank_bias=p.blank_bias,
     )
     net = Network("conformer_rnnt_small")
     feature_frames = _REDUCTION * chunk_frames
@@ -110,10 +116,10 @@ def build(parameters: Parameters, chunk_frames: int, weights: WeightSource | Non
             with net.scope(f"blocks.{number}"):
                 x = _block(net, p, ring, x)
     half = encoder_half(net, x, decoder)
-    decode(net, decoder)
+    outputs = decode(net, half, decoder)
     frame_macs = sum(frame_parts(p, length).values()) + p.d_model * p.joint
     return net.finish(
-        {"encoded": half},
+        {**outputs, "encoded": half},
         weights,
         chunk_period_s=feature_frames * p.feature_period_s,
         features="conformer",

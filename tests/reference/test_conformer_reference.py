@@ -15,7 +15,7 @@ from azsim.models.conformer_rnnt_small import Parameters
 torch = pytest.importorskip("torch")
 
 SMALL = Parameters(
-    features=16, blocks=2, d_model=24, heads=3, feed_forward=40, kernel=5, window=7, symbols=9,
+    features=16, blocks=2, d_model=24, heads=3, feed_forward=40, kernel=5, window=7, symbols=29,
     prediction=12, joint=20,
 )  # fmt: skip
 
