@@ -15,7 +15,8 @@ from azsim.isa.spec import instruction_set
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.engines.mac import geometry, matmul_cycles
 from azsim.machine.instructions import instructions
-from azsim.machine.state import Machine, pack, unpack
+from azsim.machine.state import Machine
+from azsim.machine.tile import pack, unpack
 from azsim.machine.view import View
 from azsim.sim.execute import execute, read_port, write_inputs
 from azsim.sim.timing import replay

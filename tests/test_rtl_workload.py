@@ -16,7 +16,7 @@ from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
 from azsim.machine.engines.exact_mac import INNER_OFFSET
 from azsim.machine.engines.mac import Geometry
-from azsim.machine.state import Tile
+from azsim.machine.tile import Tile
 from azsim.sim.execute import execute, write_inputs
 from rtl import decoder_cases, mac_cases
 from rtl.agreement import check_agreement, distribution

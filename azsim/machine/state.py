@@ -9,14 +9,14 @@ the block's bytes.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from azsim.codecs import (
-    block_bytes,
     block_codec,
     block_column_entries,
     decode_block,
@@ -25,12 +25,22 @@ from azsim.errors import CodecError, MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Program, Region
 from azsim.isa.spec import instruction_set
-from azsim.machine.engines.decoder import DecoderSizes, block_times
+from azsim.machine.tile import Tile, digest_of, one_block, pack, unpack
 from azsim.machine.view import View
 
-__all__ = ["NUMPY_TYPES", "NUM_SCALARS", "NUM_VIEWS", "Machine", "Operation", "Tile"]
+__all__ = [
+    "NUMPY_TYPES",
+    "NUM_SCALARS",
+    "NUM_VIEWS",
+    "Machine",
+    "Operation",
+    "Resident",
+    "Window",
+    "place",
+]
 
 NUM_VIEWS = 256
+_ALIGNED = 64
 NUM_SCALARS = 32
 NUMPY_TYPES = {
     "u8": np.uint8,
@@ -42,50 +52,50 @@ NUMPY_TYPES = {
 _CHOICES = ("function", "comparison", "reduction", "rank", "norm", "condition", "operation")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Tile:
-    """A decoded block.
+@dataclass(slots=True)
+class Resident:
+    """A tile that weight SRAM is known to hold, in bytes [low, high).
 
     Attributes
     ----------
-    codes : ndarray of shape (N, K), int8
-    digest : str
-        Hash of shape and codes: the tile's identity in traces and caches.
-    encoded : bytes
-        The block as it lies in DRAM, for the decoder's timing.
+    view : View
+    tile : Tile
+    low, high : int
+    is_pending : bool
+        Whether its bytes have still to be written: nothing has asked for them so far.
     """
-
-    codes: np.ndarray
-    digest: str
-    encoded: bytes
-
-    def burst_times(self, sizes: DecoderSizes, offset_bytes: int, bursts: int) -> np.ndarray:
-        """What the decoder makes of each burst of a transfer of this block.
-
-        Parameters
-        ----------
-        sizes : DecoderSizes
-        offset_bytes : int
-            Where in its first burst the block begins.
-        bursts : int
-            Bursts of the transfer.
-
-        Returns
-        -------
-        ndarray of shape (bursts, 4), int64
-            See `azsim.machine.engines.decoder`.
-        """
-        return block_times(self.encoded, sizes, 8 * offset_bytes, bursts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Resident:
-    """A tile that weight SRAM is known to hold, in bytes [low, high)."""
 
     view: View
     tile: Tile
     low: int
     high: int
+    is_pending: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """What a ``view`` instruction puts into a register.
+
+    Attributes
+    ----------
+    view : View
+    region : Region or None
+    shape : int
+        A number for the view with its region: equal numbers, equal windows.
+    """
+
+    view: View
+    region: Region | None
+    shape: int
+
+
+class _Shown(NamedTuple):
+    """A window that has moved: its view, and its memory if it lies inside the region."""
+
+    window: Window
+    offset_bytes: int
+    view: View
+    array: np.ndarray | None
 
 
 class Operation:
@@ -94,32 +104,24 @@ class Operation:
     `function` is the one choice that an instruction has, whatever its operand is called.
     """
 
-    __slots__ = (
-        "acc", "accumulate", "bias", "buckets", "code_scale", "count", "dst", "epoch", "execute",
-        "function", "index", "indices", "initial", "left", "mnemonic", "number", "other", "paced",
-        "peak", "requantize", "right", "scale", "site", "src", "src2", "static", "step", "target",
-        "to", "use_bias", "use_peak", "value", "view", "window",
-    )  # fmt: skip
+    acc = accumulate = bias = code_scale = dst = indices = initial = left = number = other = 0
+    paced = peak = requantize = right = scale = src = src2 = static = step = target = to = 0
+    use_bias = use_peak = view = 0
+    count = buckets = 1
+    value = 0.0
+    epoch = site = -1
+    window: View | None = None
+    execute: Callable[..., None] | None = None
 
     def __init__(
         self, index: int, mnemonic: str, operands: Mapping[str, int | float | str]
     ) -> None:
+        self.__dict__.update(operands)
         self.index = index
         self.mnemonic = mnemonic
-        for name in (
-            "acc", "accumulate", "bias", "code_scale", "count", "dst", "indices", "initial",
-            "left", "number", "other", "paced", "peak", "requantize", "right", "scale", "src",
-            "src2", "static", "step", "target", "to", "use_bias", "use_peak", "view",
-        ):  # fmt: skip
-            setattr(self, name, operands.get(name, 0))
-        self.count = int(operands.get("count", 1))
-        self.buckets = int(operands.get("buckets", 1))
-        fields = instruction_set().instructions[mnemonic].operands
-        choice = next((name for name in _CHOICES if name in fields), None)
-        default = fields[choice].default if choice else "none"
-        self.function = str(operands.get(choice, default) if choice else "none")
         self.value = float(operands.get("value", 0.0))
-        self.window: View | None = None
+        choice, default = _choice(mnemonic)
+        self.function = str(operands.get(choice, default))
         if mnemonic == "view":
             self.window = View(
                 space=str(operands.get("space", "dram")),
@@ -130,8 +132,14 @@ class Operation:
                 row_stride=int(operands.get("row_stride", 0)),
                 col_stride=int(operands.get("col_stride", 0)),
             )
-        self.epoch = -1
-        self.site = -1
+
+
+@functools.cache
+def _choice(mnemonic: str) -> tuple[str, str]:
+    """Operand of an instruction that chooses what it does, and its default."""
+    fields = instruction_set().instructions[mnemonic].operands
+    name = next((name for name in _CHOICES if name in fields), None)
+    return ("", "none") if name is None else (name, str(fields[name].default))
 
 
 class Machine:
@@ -139,43 +147,58 @@ class Machine:
 
     Attributes
     ----------
+    arena : ndarray of uint8
+        All memories, one after another.
+    base : dict of str to int
+        Where each memory begins in the arena; a multiple of 64.
     memory : dict of str to ndarray of uint8
         ``dram``, ``weight``, ``activation``.
     accumulators : ndarray of int32
-    views : list of View or None
-    arrays : list of ndarray or None
-        The numpy window of each view (None for packed types).
-    shapes : list of int
-        A number for each view as it was set, with its region: equal numbers, equal windows.
+    windows : list of Window or None
+        What each view register was set to.
+    offsets : list of int
+        Bytes by which each register has moved since.
     scalars : list of int
         int32 registers of the sequencer; the first one stays 0.
     epoch : int
         Counts ``view`` instructions: while it stands still, views only moved.
+    blocks_version : int
+        Counts stores to bytes of blocks that were decoded.
+    resident : dict
+        Tiles that weight SRAM is known to hold, by `place`.
     """
 
     def __init__(self, program: Program, image: DramImage, hardware: Hardware) -> None:
-        self.memory = {
-            "dram": image.data.copy(),
-            "weight": np.zeros(hardware.weight_sram.bytes, np.uint8),
-            "activation": np.zeros(hardware.activation_sram.bytes, np.uint8),
+        sizes = {
+            "dram": image.data.size,
+            "weight": hardware.weight_sram.bytes,
+            "activation": hardware.activation_sram.bytes,
         }
+        starts = np.cumsum([0, *(-(-size // _ALIGNED) * _ALIGNED for size in sizes.values())])
+        self.arena = np.zeros(starts[-1], np.uint8)
+        self.base = dict(zip(sizes, starts.tolist(), strict=False))
+        self.memory = {
+            name: self.arena[self.base[name] : self.base[name] + size]
+            for name, size in sizes.items()
+        }
+        self.memory["dram"][:] = image.data
         self.accumulators = np.zeros(hardware.mac.accumulators, np.int32)
-        self.views: list[View | None] = [None] * NUM_VIEWS
-        self.arrays: list[np.ndarray | None] = [None] * NUM_VIEWS
-        self.regions: list[Region | None] = [None] * NUM_VIEWS
-        self.shapes = [-1] * NUM_VIEWS
+        self.windows: list[Window | None] = [None] * NUM_VIEWS
+        self.offsets = [0] * NUM_VIEWS
+        self._shown: list[_Shown | None] = [None] * NUM_VIEWS
         self.scalars = [0] * NUM_SCALARS
-        self._origin = [0] * NUM_VIEWS
         self.epoch = 0
+        self.blocks_version = 0
         self.codecs = frozenset(hardware.decoder.codecs)
         self._reads_blocks = hardware.decoder.at == "read"
         self._lanes = hardware.mac.lanes
         self._region_by_name = {region.name: region for region in program.regions}
         self._region_of_view = program.region_of_view
         self._decoded: dict[tuple[int, int, int, int, int], Tile] = {}
-        self._resident: dict[tuple[int, int, int], _Resident] = {}
+        self.resident: dict[tuple[int, int, int], Resident] = {}
+        self._has_pending = False
         self._read: dict[bytes, Tile] = {}
-        self._set: dict[int, tuple[View, np.ndarray | None, Region | None, int]] = {}
+        self._set: dict[int, tuple[View, _Shown]] = {}
         self._shape_number: dict[tuple[View, str | None], int] = {}
 
     # ---- views
@@ -183,44 +206,48 @@ class Machine:
     def set_view(self, number: int, view: View, index: int) -> None:
         """Execute a ``view`` instruction at `index`."""
         self.epoch += 1
-        self._origin[number] = view.addr
+        shown = self._first_shown(number, view, index)
+        self.windows[number], self.offsets[number] = shown.window, 0
+        self._shown[number] = shown
+
+    def window_of(self, number: int, view: View, index: int) -> Window:
+        """What a ``view`` instruction at `index` puts into a register."""
+        return self._first_shown(number, view, index).window
+
+    def _first_shown(self, number: int, view: View, index: int) -> _Shown:
         known = self._set.get(index)
         if known is not None and known[0] is view:
-            self.views[number], self.arrays[number], self.regions[number] = known[:3]
-            self.shapes[number] = known[3]
-            return
+            return known[1]
         name = self._region_of_view.get(index)
-        if name is None:
-            self.regions[number] = None
-        elif name in self._region_by_name:
-            self.regions[number] = self._region_by_name[name]
-        else:
+        if name is not None and name not in self._region_by_name:
             raise MachineError(f"instruction {index}: view v{number}: no region is named '{name}'")
-        self._resolve(number, view, index)
-        self.shapes[number] = self._shape_number.setdefault((view, name), len(self._shape_number))
-        self._set[index] = view, self.arrays[number], self.regions[number], self.shapes[number]
+        region = None if name is None else self._region_by_name[name]
+        shape = self._shape_number.setdefault((view, name), len(self._shape_number))
+        shown = self._show(number, Window(view, region, shape), 0, index)
+        self._set[index] = view, shown
+        return shown
 
     def place_view(self, number: int, offset_bytes: int, index: int) -> int:
         """Execute a ``view_at`` instruction at `index`; returns the address."""
-        view, origin = self.view(number, index), self._origin[number]
-        self._resolve(number, view.stepped(origin + offset_bytes - view.addr), index)
-        return origin + offset_bytes
+        self.view(number, index)
+        self.offsets[number] = offset_bytes
+        return self.view(number, index).addr
 
     def step_view(self, number: int, step_bytes: int, index: int) -> None:
         """Execute a ``view_step`` instruction at `index`."""
-        self._resolve(number, self.view(number, index).stepped(step_bytes), index)
+        self.view(number, index)
+        self.offsets[number] += step_bytes
+        self.view(number, index)
 
-    def _resolve(self, number: int, view: View, index: int) -> None:
+    def _show(self, number: int, window: Window, offset_bytes: int, index: int) -> _Shown:
+        view = window.view.stepped(offset_bytes) if offset_bytes else window.view
         memory = self.memory[view.space]
         low, high = view.extent()
-        region = self.regions[number]
         # A view may step one stride past its region at the end of a loop; only using it there is
         # an error, so out-of-range windows have no array.
-        start, stop = 0, len(memory)
-        if region is not None:
-            start, stop = region.start_bytes, region.start_bytes + region.size_bytes
-        if low < start or high > min(stop, len(memory)):
-            self.arrays[number] = None
+        start, stop = self.limits(window)
+        if low < start or high > stop:
+            array = None
         elif view.element_bits >= 8:
             size = view.element_bits // 8
             if view.addr % size:
@@ -228,7 +255,7 @@ class Machine:
                     f"instruction {index}: view v{number}: address {view.addr:#x} is not aligned "
                     f"to {size} bytes"
                 )
-            self.arrays[number] = np.ndarray(
+            array = np.ndarray(
                 (view.rows, view.cols),
                 NUMPY_TYPES[view.dtype],
                 memory.data,
@@ -236,23 +263,42 @@ class Machine:
                 (view.row_stride * size, view.col_stride * size),
             )
         else:
-            self.arrays[number] = memory[low:high]
-        self.views[number] = view
+            array = memory[low:high]
+        return _Shown(window, offset_bytes, view, array)
+
+    def limits(self, window: Window) -> tuple[int, int]:
+        """First byte, and one past the last, that a window may touch."""
+        size, region = len(self.memory[window.view.space]), window.region
+        if region is None:
+            return 0, size
+        return region.start_bytes, min(region.start_bytes + region.size_bytes, size)
+
+    def _now(self, number: int, index: int) -> _Shown:
+        """What a register shows, with the bytes that it has moved."""
+        window, offset_bytes = self.windows[number], self.offsets[number]
+        if window is None:
+            raise MachineError(f"instruction {index}: view v{number} was never set")
+        shown = self._shown[number]
+        if shown is None or shown.window is not window or shown.offset_bytes != offset_bytes:
+            shown = self._shown[number] = self._show(number, window, offset_bytes, index)
+        return shown
 
     def view(self, number: int, index: int) -> View:
         """Return the view that a register holds."""
-        view = self.views[number]
-        if view is None:
-            raise MachineError(f"instruction {index}: view v{number} was never set")
-        return view
+        return self._now(number, index).view
 
     def array(self, number: int, index: int) -> np.ndarray:
         """Return the memory that a view shows."""
-        array = self.arrays[number]
+        array = self._inside(number, index)
+        if self._has_pending and self.view(number, index).space == "weight":
+            self._settle()
+        return array
+
+    def _inside(self, number: int, index: int) -> np.ndarray:
+        window, _, view, array = self._now(number, index)
         if array is None:
-            view = self.view(number, index)
             low, high = view.extent()
-            region = self.regions[number]
+            region = window.region
             limit = (
                 f"region '{region.name}' [{region.start_bytes:#x}, "
                 f"{region.start_bytes + region.size_bytes:#x})"
@@ -267,7 +313,8 @@ class Machine:
 
     def check_live(self, number: int, index: int) -> None:
         """Raise if the view's region is not alive at an instruction."""
-        region = self.regions[number]
+        window = self.windows[number]
+        region = None if window is None else window.region
         if region is not None and not region.first <= index <= region.last:
             raise MachineError(
                 f"instruction {index}: region '{region.name}' is used, but lives from instruction "
@@ -284,7 +331,7 @@ class Machine:
         if tile is None:
             window = self.memory["dram"][source.addr : source.addr + size].tobytes()
             try:
-                encoded = _one_block(window)
+                encoded = one_block(window)
                 codes, bits = decode_block(encoded)
                 codec = block_codec(encoded)
             except CodecError as error:
@@ -312,33 +359,66 @@ class Machine:
                     f"its view {target.rows} x {target.cols}"
                 )
             matrix = np.ascontiguousarray(codes.reshape(target.rows, target.cols), np.int8)
-            tile = self._decoded[key] = Tile(matrix, _digest(matrix), encoded)
+            tile = self._decoded[key] = Tile(matrix, digest_of(matrix), encoded)
         return tile
 
     def place_tile(self, target: View, tile: Tile, number: int, index: int) -> None:
-        """Write a decoded tile, packed, into weight SRAM."""
-        array = self.array(number, index)
-        packed = pack(tile.codes, target.element_bits)
-        if target.element_bits >= 8:
-            array[...] = packed
-        else:
-            pitch = target.row_stride * target.element_bits // 8
-            for row in range(target.rows):
-                array[row * pitch : row * pitch + packed.shape[1]] = packed[row]
-        low, high = target.extent()
-        self.forget("weight", low, high)
-        self._resident[_place(target)] = _Resident(target, tile, low, high)
+        """Put a decoded tile into weight SRAM; its packed bytes are written when they are read."""
+        self._inside(number, index)
+        self.keep(Resident(target, tile, *target.extent(), is_pending=True))
+
+    def keep(self, entry: Resident) -> None:
+        """Remember a tile that was put into weight SRAM."""
+        if entry.view.num_bytes != entry.high - entry.low:
+            self._settle()  # between its rows something else may lie
+        self.forget("weight", entry.low, entry.high)
+        self.resident[place(entry.view)] = entry
+        self._has_pending |= entry.is_pending
+
+    def _settle(self) -> None:
+        """Write the bytes of all tiles that were only remembered so far."""
+        self._has_pending = False
+        for entry in self.resident.values():
+            self._write(entry)
+
+    def settle(self, low: int, high: int) -> None:
+        """Make sure that bytes of weight SRAM are written that lie in [low, high)."""
+        if self._has_pending and any(
+            entry.is_pending and entry.low < high and low < entry.high
+            for entry in self.resident.values()
+        ):
+            self._settle()
+
+    def _write(self, entry: Resident) -> None:
+        if not entry.is_pending:
+            return
+        entry.is_pending = False
+        view, memory = entry.view, self.memory["weight"]
+        packed = pack(entry.tile.codes, view.element_bits)
+        if view.element_bits >= 8:
+            strides = (view.row_stride, view.col_stride)
+            np.ndarray(packed.shape, np.int8, memory.data, view.addr, strides)[...] = packed
+            return
+        pitch = view.row_stride * view.element_bits // 8
+        for row, line in enumerate(packed):
+            begin = view.addr + row * pitch
+            memory[begin : begin + len(line)] = line
 
     def resident_tile(self, source: View, number: int, index: int) -> Tile:
         """Return the tile that a weight view shows, unpacked from SRAM if need be."""
-        array = self.array(number, index)
-        known = self._resident.get(_place(source))
-        if known is not None and (known.view is source or known.view == source):
-            return known.tile
-        codes = unpack(array, source)
-        tile = Tile(codes, _digest(codes), b"")
-        self._resident[_place(source)] = _Resident(source, tile, *source.extent())
+        known = self.known_tile(source)
+        if known is not None:
+            self._inside(number, index)
+            return known
+        codes = unpack(self.array(number, index), source)
+        tile = Tile(codes, digest_of(codes), b"")
+        self.resident[place(source)] = Resident(source, tile, *source.extent())
         return tile
+
+    def known_tile(self, source: View) -> Tile | None:
+        """Tile that a weight view is known to show."""
+        known = self.resident.get(place(source))
+        return known.tile if known is not None and known.view == source else None
 
     def place_block(self, source: View, dst: int, src: int, index: int) -> None:
         """Copy a block from DRAM to weight SRAM as it is."""
@@ -353,19 +433,19 @@ class Machine:
     def block_tile(self, source: View, number: int, index: int) -> Tile:
         """Return the tile of the block that a weight view shows, decoded from SRAM if need be."""
         array = self.array(number, index)
-        known = self._resident.get(_place(source))
-        if known is not None and (known.view is source or known.view == source):
-            return known.tile
+        known = self.known_tile(source)
+        if known is not None:
+            return known
         window = array.tobytes()
         tile = self._read.get(window)
         if tile is None:
             try:
-                tile = self._read[window] = self._decode_at_read(_one_block(window))
+                tile = self._read[window] = self._decode_at_read(one_block(window))
             except CodecError as error:
                 raise CodecError(
                     f"instruction {index}: block at weight SRAM {source.addr:#x}: {error}"
                 ) from error
-        self._resident[_place(source)] = _Resident(source, tile, *source.extent())
+        self.resident[place(source)] = Resident(source, tile, *source.extent())
         return tile
 
     def _decode_at_read(self, encoded: bytes) -> Tile:
@@ -380,67 +460,25 @@ class Machine:
             raise CodecError(
                 f"its rows are dealt out to {lanes} lanes, the array has {self._lanes}"
             )
-        return Tile(matrix, _digest(matrix), encoded)
+        return Tile(matrix, digest_of(matrix), encoded)
 
     def forget(self, space: str, low: int, high: int) -> None:
-        """Drop what is remembered of bytes that were written."""
+        """Drop what is remembered of bytes that were, or are about to be, written."""
         if space == "dram" and self._decoded:
             gone = [key for key in self._decoded if key[0] < high and low < key[0] + key[1]]
             for key in gone:
                 del self._decoded[key]
-        elif space == "weight" and self._resident:
+            self.blocks_version += bool(gone)
+        elif space == "weight" and self.resident:
             stale = [
-                place
-                for place, entry in self._resident.items()
-                if entry.low < high and low < entry.high
+                entry for entry in self.resident.values() if entry.low < high and low < entry.high
             ]
-            for place in stale:
-                del self._resident[place]
+            for entry in stale:
+                if entry.low < low or high < entry.high:
+                    self._write(entry)  # what is left of it stays
+                del self.resident[place(entry.view)]
 
 
-def _place(view: View) -> tuple[int, int, int]:
+def place(view: View) -> tuple[int, int, int]:
     """Where a tile is remembered: parts of one may begin where it does."""
     return view.addr, view.rows, view.cols
-
-
-def _digest(codes: np.ndarray) -> str:
-    """Identity of a tile: hash of shape and codes."""
-    digest = hashlib.blake2b(repr(codes.shape).encode(), digest_size=12)
-    digest.update(np.ascontiguousarray(codes).data)
-    return digest.hexdigest()
-
-
-def _one_block(window: bytes) -> bytes:
-    """Cut the zeros that follow a block off."""
-    length = block_bytes(window)
-    if any(window[length:]):
-        raise CodecError("block: bytes after it are not zero")
-    return window[:length]
-
-
-def pack(codes: np.ndarray, element_bits: int) -> np.ndarray:
-    """Pack an (N, K) matrix of int8 codes to 8, 4 or 2 bits, low bits first, rows at bytes."""
-    if element_bits == 8:
-        return codes
-    per_byte = 8 // element_bits
-    rows, cols = codes.shape
-    padded = np.zeros((rows, -(-cols // per_byte) * per_byte), np.uint8)
-    padded[:, :cols] = codes.view(np.uint8) & ((1 << element_bits) - 1)
-    groups = padded.reshape(rows, -1, per_byte)
-    shifts = np.arange(per_byte, dtype=np.uint8) * element_bits
-    return np.bitwise_or.reduce(groups << shifts, axis=2)
-
-
-def unpack(array: np.ndarray, view: View) -> np.ndarray:
-    """Inverse of `pack` for a view's memory."""
-    bits = view.element_bits
-    if bits == 8:
-        return np.array(array, np.int8, order="C")  # a copy: the tile outlives the memory's bytes
-    per_byte = 8 // bits
-    pitch = view.row_stride * bits // 8
-    row_bytes = -(-view.cols // per_byte)
-    rows = np.stack([array[row * pitch : row * pitch + row_bytes] for row in range(view.rows)])
-    shifts = np.arange(per_byte, dtype=np.uint8) * bits
-    fields = (rows[:, :, None] >> shifts) & ((1 << bits) - 1)
-    codes = fields.reshape(view.rows, -1)[:, : view.cols].astype(np.int16)
-    return np.where(codes >= 1 << (bits - 1), codes - (1 << bits), codes).astype(np.int8)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from azsim.machine.state import Operation, Tile
+from azsim.machine.state import Operation
+from azsim.machine.tile import Tile
 from azsim.machine.view import View
 
 __all__ = ["Recorder", "Site", "Trace"]
@@ -93,6 +94,8 @@ class Recorder:
         self.sequence: list[int] = []
         self._number: dict[tuple[object, ...], int] = {}
         self._events: list[tuple[int, int, int]] = []
+        self._stretches: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._before = 0  # instructions of `_stretches`; `sequence` has those that follow
         self._tiles: list[Tile] = []
         self._tile_number: dict[tuple[str, bytes], int] = {}
         self._masks: list[bytes] = []
@@ -108,6 +111,37 @@ class Recorder:
             self.sites.append(make())
         return self._number[key]
 
+    @property
+    def executed(self) -> int:
+        """Instructions so far."""
+        return self._before + len(self.sequence)
+
+    def known_site(self, key: tuple[object, ...]) -> int | None:
+        """Number of a site that was seen."""
+        return self._number.get(key)
+
+    def stretch(self, sequence: np.ndarray, payload: np.ndarray, tile_of: np.ndarray) -> None:
+        """Several instructions were executed; arrays as those of `Trace`, which are kept."""
+        self._close()
+        self._stretches.append((sequence, payload, tile_of))
+        self._before += len(sequence)
+
+    def _close(self) -> None:
+        """Turn what was told one by one into a stretch."""
+        if not self.sequence:
+            return
+        sequence = np.array(self.sequence, np.int32)
+        payload = np.zeros(len(sequence), np.int64)
+        tile_of = np.full(len(sequence), -1, np.int32)
+        if self._events:
+            events = np.array(self._events, np.int64)
+            payload[events[:, 0]] = events[:, 1]
+            tile_of[events[:, 0]] = events[:, 2]
+        self._stretches.append((sequence, payload, tile_of))
+        self._before += len(sequence)
+        self.sequence.clear()
+        self._events.clear()
+
     # What instructions report about the execution that was just appended to `sequence`.
 
     def transfer(self, addr: int) -> None:
@@ -122,19 +156,20 @@ class Recorder:
 
     def weight_load(self, tile: Tile, addr: int) -> None:
         """A block was decoded from a DRAM address."""
-        self._events.append((len(self.sequence) - 1, addr, self._tile(tile)))
+        self._events.append((len(self.sequence) - 1, addr, self.tile(tile)))
 
     def matmul(self, tile: Tile, codes: np.ndarray, view: View) -> None:
         """Activation codes were multiplied by a tile."""
-        offset = self._mask(_bits(codes), view)
-        self._events.append((len(self.sequence) - 1, offset, self._tile(tile)))
+        offset = self.mask(_bits(codes), view)
+        self._events.append((len(self.sequence) - 1, offset, self.tile(tile)))
 
     def product(self, codes: np.ndarray, others: np.ndarray, *views: View) -> None:
         """Codes were multiplied by other codes of activation SRAM."""
-        offset = self._mask(_bits(codes) + _bits(others), *views)
+        offset = self.mask(_bits(codes) + _bits(others), *views)
         self._events.append((len(self.sequence) - 1, offset, -1))
 
-    def _mask(self, bits: bytes, *views: View) -> int:
+    def mask(self, bits: bytes, *views: View) -> int:
+        """Where zero masks of codes lie in `Trace.masks`."""
         known, offset = self._mask_of.get(views, (None, 0))
         if known != bits:  # the tiles of one weight multiply the same codes, one after the other
             offset = self._mask_bytes
@@ -143,7 +178,8 @@ class Recorder:
             self._mask_bytes += len(bits)
         return offset
 
-    def _tile(self, tile: Tile) -> int:
+    def tile(self, tile: Tile) -> int:
+        """Number of a tile."""
         # The same codes may be encoded in several ways, which take the decoder different times.
         key = tile.digest, tile.encoded
         number = self._tile_number.get(key)
@@ -154,13 +190,10 @@ class Recorder:
 
     def finish(self) -> Trace:
         """Return the trace."""
-        sequence = np.array(self.sequence, np.int32)
-        payload = np.zeros(len(sequence), np.int64)
-        tile_of = np.full(len(sequence), -1, np.int32)
-        if self._events:
-            events = np.array(self._events, np.int64)
-            payload[events[:, 0]] = events[:, 1]
-            tile_of[events[:, 0]] = events[:, 2]
+        self._close()
+        nothing = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32)
+        columns = zip(nothing, *self._stretches, strict=True)
+        sequence, payload, tile_of = (np.concatenate(column) for column in columns)
         masks = np.frombuffer(b"".join(self._masks), np.uint8)
         gathered = np.concatenate([np.zeros(0, np.int64), *self._gathered])
         sites, tiles = tuple(self.sites), tuple(self._tiles)

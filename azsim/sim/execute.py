@@ -6,7 +6,7 @@ a race-free program's result does not depend on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from azsim.machine.instructions import instructions
 from azsim.machine.state import NUMPY_TYPES, Machine, Operation
 from azsim.machine.trace import Recorder, Site, Trace, make_site
 from azsim.sim.sequencer import Sequencer
+from azsim.sim.translate import Stretches
 
 __all__ = ["Execution", "execute"]
 
@@ -95,15 +96,18 @@ class _Resolver:
     def site(self, op: Operation) -> int:
         """Number of an engine operation's site with the views as they are now."""
         machine = self._machine
-        numbers = self._numbers.get(op.index)
+        numbers = self.registers(op)
         if numbers is None:
             numbers = self._numbers[op.index] = {
                 name: getattr(op, name)
                 for name, flag in self._operands[op.mnemonic]
                 if flag is None or getattr(op, flag)
             }
-        shapes = machine.shapes
-        key = (op.index, *[shapes[number] for number in numbers.values()])
+        windows = machine.windows
+        shapes = [
+            -1 if (at := windows[number]) is None else at.shape for number in numbers.values()
+        ]
+        key = (op.index, *shapes)
 
         def make() -> Site:
             views = {name: machine.view(number, op.index) for name, number in numbers.items()}
@@ -114,6 +118,10 @@ class _Resolver:
             return make_site(op, self._engines[op.mnemonic], self._waits(op), views)
 
         return self._recorder.site(key, make)
+
+    def registers(self, op: Operation) -> dict[str, int] | None:
+        """Registers of an operation's views by operand; None if it was never executed."""
+        return self._numbers.get(op.index)
 
     def _waits(self, op: Operation) -> dict[str, int]:
         return {
@@ -134,6 +142,7 @@ class _Taps:
 
     def __init__(self, program: Program) -> None:
         self._by_index: dict[int, list[Tap]] = {}
+        self.indices: Collection[int] = self._by_index.keys()
         for tap in program.taps:
             self._by_index.setdefault(tap.index, []).append(tap)
         self.seen: dict[str, list[np.ndarray]] = {tap.tensor: [] for tap in program.taps}
@@ -199,12 +208,26 @@ def execute(
     for op in operations:
         op.execute = table[op.mnemonic].execute if op.mnemonic in table else None
 
+    stretches = Stretches(
+        operations,
+        machine,
+        recorder,
+        resolver.registers,
+        resolver.control_site,
+        watch.indices if watch is not None else (),
+    )
+    starts = stretches.starts
+
     frame = index = 0
     control = frame_begin = 0  # control instructions in a row; instructions before the frame
     with np.errstate(all="ignore"):
         while index >= 0:
             if index >= len(operations):
                 raise MachineError("the program ends without halt")
+            if starts[index] and (ran := stretches.run(index)) is not None:
+                control = 0 if ran.has_engine else control + ran.end - index
+                index = ran.end
+                continue
             op = operations[index]
             if op.execute is None:
                 if op.site < 0:
@@ -214,7 +237,7 @@ def execute(
                 if control > _MAX_CONTROL_INSTRUCTIONS:
                     found = f"{_MAX_CONTROL_INSTRUCTIONS} control instructions in a row"
                     raise _endless(op, found)
-                if len(recorder.sequence) - frame_begin > _MAX_FRAME_INSTRUCTIONS:
+                if recorder.executed - frame_begin > _MAX_FRAME_INSTRUCTIONS:
                     found = f"{_MAX_FRAME_INSTRUCTIONS} instructions without a paced load"
                     raise _endless(op, found)
                 if watch is not None and op.mnemonic == "fence":
@@ -229,7 +252,7 @@ def execute(
             op.execute(machine, op, recorder)
             if op.paced:
                 frame += 1
-                frame_begin = len(recorder.sequence)
+                frame_begin = recorder.executed
                 if progress is not None:
                     progress(frame)
             if watch is not None:

@@ -1,0 +1,188 @@
+"""Stretches: instructions that follow one another, resolved once and then executed compiled.
+
+The first time the execute loop meets an instruction, its module executes it.  When the loop comes
+to the same place again, what follows up to the next instruction that decides, moves data to or
+from DRAM or is not among the common kinds becomes a stretch: its views are resolved, its tiles
+looked up, and its rows made for `azsim.machine.flat`.  From then on it runs in one call for as
+long as what it was made from holds: the windows in the registers that it finds, the tiles that it
+finds in weight SRAM, and the blocks in DRAM.  Registers may have moved; by how much they may is
+part of the stretch.
+
+A stretch gives the same memory and the same trace as its instructions one by one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from azsim.machine.flat import run_rows
+from azsim.machine.state import Machine, Resident, Window, place
+from azsim.machine.tile import Tile
+from azsim.machine.trace import Recorder
+from azsim.machine.view import View
+
+__all__ = ["Leaves", "Mask", "Needs", "Stretch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Codes whose zero mask is recorded.
+
+    Attributes
+    ----------
+    view : View
+        With the offset of its register's slot still to be added.
+    slot : int
+        -1 where there is none.
+    at, num_bytes : int
+        Where in the scratch memory the mask lies.
+    """
+
+    view: View
+    slot: int
+    at: int
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a stretch was made from, and has to find again.
+
+    Attributes
+    ----------
+    windows : tuple of (int, Window)
+        What registers hold; those by slot come first.
+    least, most : tuple of int
+        By how many bytes the register of each slot may have moved.
+    multiple : tuple of int
+        What these bytes have to be a multiple of.
+    tiles : tuple of (View, Tile)
+        What weight SRAM holds.
+    blocks_version : int
+        See `Machine`; -1 if the stretch decodes nothing.
+    """
+
+    windows: tuple[tuple[int, Window], ...]
+    least: tuple[int, ...]
+    most: tuple[int, ...]
+    multiple: tuple[int, ...]
+    tiles: tuple[tuple[View, Tile], ...]
+    blocks_version: int
+
+    def hold(self, machine: Machine) -> bool:
+        """Whether the machine is as it has to be."""
+        windows, offsets, resident = machine.windows, machine.offsets, machine.resident
+        if self.blocks_version not in (-1, machine.blocks_version):
+            return False
+        for number, window in self.windows:
+            if windows[number] is not window:
+                return False
+        limits = zip(self.windows, self.least, self.most, self.multiple, strict=True)
+        for (number, _), least, most, multiple in limits:
+            if not least <= offsets[number] <= most or offsets[number] % multiple:
+                return False
+        for view, tile in self.tiles:
+            entry = resident.get(place(view))
+            if entry is None or entry.tile is not tile or entry.view != view:
+                return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Leaves:
+    """How a stretch leaves registers and weight SRAM.
+
+    Attributes
+    ----------
+    windows : tuple of (int, Window, int)
+        Registers that it sets, and how far they have moved in the end.
+    moved : tuple of (int, int)
+        Registers that it only moves, and by how many bytes.
+    tiles : tuple of (View, Tile)
+        Tiles that it puts into weight SRAM and that are still there.
+    """
+
+    windows: tuple[tuple[int, Window, int], ...]
+    moved: tuple[tuple[int, int], ...]
+    tiles: tuple[tuple[View, Tile], ...]
+
+    def apply(self, machine: Machine) -> None:
+        """Leave the machine so."""
+        windows, offsets = machine.windows, machine.offsets
+        for number, window, offset_bytes in self.windows:
+            windows[number] = window
+            offsets[number] = offset_bytes
+        for number, step_bytes in self.moved:
+            offsets[number] += step_bytes
+        machine.epoch += 1
+        for view, tile in self.tiles:
+            machine.keep(Resident(view, tile, *view.extent(), is_pending=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Instructions ``[first, end)``, ready to run.
+
+    Attributes
+    ----------
+    first, end : int
+    needs : Needs
+    leaves : Leaves
+    reads : tuple of (int, int)
+        Bytes of weight SRAM in which everything lies that is read and no tile.
+    rows, views : ndarray of int64
+        See `azsim.machine.flat`.
+    has_engine : bool
+        Whether there is an instruction for an engine.
+    index_of : tuple of int
+        Instruction of each row.
+    sequence, payload, tile_of : ndarray
+        What the trace gets; products have to be told where their masks lie.
+    masks : tuple of Mask
+    products, mask_of : ndarray of int64
+        Where in the stretch products are, and the mask of each.
+    """
+
+    first: int
+    end: int
+    needs: Needs
+    leaves: Leaves
+    reads: tuple[int, int]
+    rows: np.ndarray
+    views: np.ndarray
+    has_engine: bool
+    index_of: tuple[int, ...]
+    sequence: np.ndarray
+    payload: np.ndarray
+    tile_of: np.ndarray
+    masks: tuple[Mask, ...]
+    products: np.ndarray
+    mask_of: np.ndarray
+
+    def run(self, machine: Machine, recorder: Recorder) -> int:
+        """Execute it; returns the row that could not be, -1 if all were."""
+        machine.settle(*self.reads)
+        numbers = [machine.offsets[number] for number, _ in self.needs.windows]
+        offsets = np.array(numbers, np.int64)
+        size = self.masks[-1].at + self.masks[-1].num_bytes if self.masks else 0
+        scratch = np.empty(size, np.uint8)
+        failed = run_rows(
+            self.rows, self.views, offsets, machine.arena, machine.accumulators, scratch
+        )
+        if failed >= 0:
+            return failed
+        payload = self.payload
+        if self.masks:
+            places = []
+            for mask in self.masks:
+                moved = numbers[mask.slot] if mask.slot >= 0 else 0
+                view = mask.view.stepped(moved) if moved else mask.view
+                bits = scratch[mask.at : mask.at + mask.num_bytes].tobytes()
+                places.append(recorder.mask(bits, view))
+            payload = payload.copy()
+            payload[self.products] = np.array(places, np.int64)[self.mask_of]
+        recorder.stretch(self.sequence, payload, self.tile_of)
+        self.leaves.apply(machine)
+        return -1
