@@ -219,7 +219,7 @@ def run(
             planned,
             statistics,
             record.array_cycles(execution.trace, timing, compiled, chip),
-            passed_leaves(compiled.leaves, execution.trace),
+            passed_leaves(compiled.leaves, compiled.program, execution.trace),
         )
     with stage("check outputs"):
         outputs = named_outputs(execution, prepared)

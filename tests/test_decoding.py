@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
-from azsim.compiler.compile import compile_graph
-from azsim.compiler.regions import Passed, counted, passed_leaves
+from azsim.compiler.bounds import engine_bounds
+from azsim.compiler.compile import compile_graph, necessary_steps
+from azsim.compiler.parameters import parameter_room_bytes, place_parameters
+from azsim.compiler.regions import Passed, counted, passed_leaves, uncertain_weights
 from azsim.errors import UnsupportedError
 from azsim.evaluate import evaluate, evaluate_stream
 from azsim.hardware.description import Hardware
@@ -25,7 +27,9 @@ from azsim.sim.checks import check_program
 from azsim.sim.exact import replay_exact
 from azsim.sim.execute import execute, write_inputs
 from azsim.sim.races import check_races
+from azsim.sim.statistics import measure
 from azsim.sim.timing import replay
+from azsim.stages.record import array_cycles
 from compiled import AZ1, Ran, chip, execute_graph
 from decoding import STATE, Decoded, Transducer, decode_on_host, transducer
 from graphs import compress
@@ -178,11 +182,12 @@ def test_the_run_tells_what_data_decided() -> None:
     model = transducer(2, frames=3, limit=3, blank_bias=0.5)
     frames = _frames(model, 2, 5)
     ran, host = _run(model, frames), _host(model, frames["f"].reshape(6, -1))
-    passed = passed_leaves(ran.compiled.leaves, ran.execution.trace)
+    passed = passed_leaves(ran.compiled.leaves, ran.compiled.program, ran.execution.trace)
     emitted = sum(map(len, host.symbols))
+    spoken = sum(any(host.symbols[chunk : chunk + 3]) for chunk in (0, 3))
     assert sorted(passed.values(), key=lambda one: one.reached) == [
-        Passed(2, 1),  # chunks, of which the first one begins the stream
-        Passed(host.evaluations, emitted),
+        Passed(2, 1, 1),  # chunks, of which the first one begins the stream
+        Passed(host.evaluations, emitted, spoken),
     ]
 
 
@@ -335,7 +340,8 @@ def test_counts_of_a_run_take_the_place_of_estimates() -> None:
     loops = [step for _, outer in lowering.steps for step in _loops(outer)]
     left = [loop for loop in loops if any(isinstance(one, Leave) for one in loop.body)]
     assert [(loop.count, loop.rounds) for loop in left] == [(1, 1.0), (3, 2.0)]
-    passed = {left[0].number: Passed(2, 1), left[1].number: Passed(9, 3)}
+    passed = {left[0].number: Passed(2, 1, 1), left[1].number: Passed(9, 3, 2)}
+    assert uncertain_weights(lowering, passed) == {"lstm_r": 2, "lstm_w": 2, "half_w": 2}
     exact = counted(lowering, passed, 2)
     loops = [step for _, outer in exact.steps for step in _loops(outer)]
     left = [loop for loop in loops if any(isinstance(one, Leave) for one in loop.body)]
@@ -361,6 +367,34 @@ def test_passes_print_decisions() -> None:
     assert "at most 3 times, about 2 (loop 4):" in steps
     items = [str(row[-1]).strip() for row in pass_tables("order", seen["order"])[0].rows]
     assert "scalar_read src decode#symbol[0: 1 x 1], to 1; leave the loop if it is 4" in items
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_no_bound_is_above_the_run(name: str) -> None:
+    hardware = CHIPS[name]
+    for seed, blank_bias in enumerate((-3.0, 0.5, 50.0)):
+        model = transducer(
+            seed, limit=3, features=24, hidden=12, embedding=12, joint=16, blank_bias=blank_bias
+        )
+        ran = _run(model, _frames(model, 3, seed), hardware)
+        trace, program = ran.execution.trace, ran.compiled.program
+        timing = replay(trace, program, hardware)
+        compressed = ran.compiled.compressed
+        lowering = necessary_steps(compressed, hardware)
+        room = parameter_room_bytes(hardware)
+        bounds, layers = engine_bounds(
+            lowering,
+            hardware,
+            Stream(3, None, False),
+            STATE,
+            4 * place_parameters(lowering, room).values.size,
+            array_cycles(trace, timing, ran.compiled, hardware),
+            passed=passed_leaves(ran.compiled.leaves, program, trace),
+        )
+        assert max(asdict(bounds).values()) <= timing.cycles
+        macs = measure(trace, timing, program, hardware).engine_busy_cycles
+        assert layers["decode"].mac_cycles <= macs["mac"]
+        assert layers["decode"].mac_cycles > 0
 
 
 def test_types_of_the_results() -> None:

@@ -42,7 +42,7 @@ from azsim.compiler.critical_path import (
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.loading import load_cycles
 from azsim.compiler.order import INPUT, OUTPUT, STARTUP, STATE
-from azsim.compiler.regions import Passed, certain, counted
+from azsim.compiler.regions import Passed, certain, counted, uncertain_weights
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.residency import plan_weights
 from azsim.compiler.stored import used_codec
@@ -173,7 +173,7 @@ def engine_bounds(
     of(STARTUP).add_bytes(parameter_bytes)
     _add_ports(of, lowering.compressed, stream, state)
     _add_state(of, lowering, hardware, stream, state)
-    _add_weights(of, lowering, plan, hardware, parameter_bytes, stream.frames)
+    _add_weights(of, lowering, plan, hardware, parameter_bytes, stream.frames, passed or {})
     array_cycles = _array_cycles(lowering, plan, hardware, stream.frames, measured_array_cycles)
     for layer, outer in lowering.steps:
         for step, times in flat_steps([outer], stream.frames):
@@ -325,6 +325,18 @@ def _runs(steps: Sequence[Step], times: int, large: Set[str]) -> list[tuple[str,
     return repeated
 
 
+def _weight_uses(
+    lowering: Lowering, plan: Plan, room: float, frames: int, passed: Mapping[int, Passed]
+) -> dict[str, int]:
+    """How often each weight has to be there anew; what data made run, once in each such frame."""
+    uses: dict[str, int] = {}
+    large = {name for name in plan.tiles if _held_bytes(name, lowering, plan) > room}
+    for name, times in _runs(certain(step for _, step in lowering.steps), frames, large):
+        uses[name] = uses.get(name, 0) + times
+    used = {name: times for name, times in uncertain_weights(lowering, passed).items() if times}
+    return {**used, **uses}
+
+
 def _add_weights(
     of: Callable[[str], _Work],
     lowering: Lowering,
@@ -332,20 +344,16 @@ def _add_weights(
     hardware: Hardware,
     parameter_bytes: int,
     frames: int,
+    passed: Mapping[int, Passed],
 ) -> None:
     """Bytes and decoder cycles of the weight reads that no choice of pinned tiles can avoid."""
-    uses: dict[str, int] = {}
     room = float(hardware.weight_sram.bytes - parameter_bytes)
-    large = {name for name in plan.tiles if _held_bytes(name, lowering, plan) > room}
-    for name, times in _runs(certain(step for _, step in lowering.steps), frames, large):
-        uses[name] = uses.get(name, 0) + times
+    uses = _weight_uses(lowering, plan, room, frames, passed)
     layer_of: dict[str, str] = {}
     for layer, outer in lowering.steps:
-        for step, times in flat_steps([outer], 1):
+        for step, _ in flat_steps([outer], 1):
             if isinstance(step, Matmul):
                 layer_of.setdefault(step.weight, layer)
-                if times:  # what data has made run has to be there once at least
-                    uses.setdefault(step.weight, 1)
     blocks = encode_tiles(lowering.compressed, plan, hardware)
     layers, reads_bytes, reads_cycles = [], [], []
     loop_of = _only_loops(lowering)

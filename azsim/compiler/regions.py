@@ -24,29 +24,40 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from azsim.isa.program import Program
 from azsim.machine.trace import Trace
-from azsim.ops.lowering import Leave, Loop, Lowering, Step
+from azsim.ops.lowering import Leave, Loop, Lowering, Matmul, Step
 from azsim.ops.steps import is_region
 
-__all__ = ["Passed", "certain", "counted", "passed_leaves"]
+__all__ = ["Passed", "certain", "counted", "passed_leaves", "uncertain_weights"]
 
 
 @dataclass(frozen=True)
 class Passed:
-    """How often a run came to the `Leave` of a loop, and how often it went on behind it."""
+    """How often a run came to the `Leave` of a loop, and how often it went on behind it.
 
-    reached: int
-    went_on: int
+    `frames` is in how many frames it ever did.
+    """
+
+    reached: float
+    went_on: float
+    frames: int
+
+    def of_share(self, share: float) -> Passed:
+        """The same of some of the frames, if all were alike."""
+        return Passed(self.reached * share, self.went_on * share, int(self.frames * share))
 
 
-def passed_leaves(leaves: Mapping[int, int], trace: Trace) -> dict[int, Passed]:
+def passed_leaves(leaves: Mapping[int, int], program: Program, trace: Trace) -> dict[int, Passed]:
     """Count a run's decisions.
 
     Parameters
     ----------
     leaves : mapping of int to int
         By number of a loop, the branch that may end it, as `azsim.compiler.emit` has placed it.
+    program : Program
     trace : Trace
+        Of the program.
 
     Returns
     -------
@@ -55,13 +66,16 @@ def passed_leaves(leaves: Mapping[int, int], trace: Trace) -> dict[int, Passed]:
     """
     if not leaves:
         return {}
-    index_of = np.array([site.index for site in trace.sites])
-    times = np.bincount(np.asarray(trace.sequence), minlength=len(index_of))
-    executed = np.bincount(index_of, weights=times, minlength=max(leaves.values()) + 2)
-    return {
-        loop: Passed(int(executed[branch]), int(executed[branch + 1]))
-        for loop, branch in leaves.items()
-    }
+    executed = np.array([site.index for site in trace.sites])[np.asarray(trace.sequence)]
+    begins = np.array([bool(entry.operands.get("paced")) for entry in program.instructions])
+    frame = np.cumsum(begins[executed])
+
+    def passed(branch: int) -> Passed:
+        behind = executed == branch + 1
+        reached, went_on = (int((executed == branch).sum()), int(behind.sum()))
+        return Passed(reached, went_on, len(np.unique(frame[behind])))
+
+    return {loop: passed(branch) for loop, branch in leaves.items()}
 
 
 def counted(lowering: Lowering, passed: Mapping[int, Passed], frames: int) -> Lowering:
@@ -91,6 +105,23 @@ def _counted(
             step = replace(step, body=_counted(step.body, passed, begun, inner), rounds=rounds)
         found.append(step)
     return tuple(found)
+
+
+def uncertain_weights(lowering: Lowering, passed: Mapping[int, Passed]) -> dict[str, int]:
+    """Weights that only some data makes use, and in how many frames of the run at least it did."""
+    found: dict[str, int] = {}
+
+    def visit(steps: Iterable[Step], own: Passed | None, frames: int | None) -> None:
+        for step in steps:
+            if isinstance(step, Loop):
+                visit(step.body, passed.get(step.number), frames)
+            elif isinstance(step, Leave):
+                frames = 0 if own is None else own.frames
+            elif isinstance(step, Matmul) and frames is not None:
+                found[step.weight] = max(found.get(step.weight, 0), frames)
+
+    visit((step for _, step in lowering.steps), None, None)
+    return found
 
 
 def certain(steps: Iterable[Step]) -> tuple[Step, ...]:

@@ -170,12 +170,14 @@ def _bounds(
     from azsim.compiler.compile import necessary_steps
     from azsim.compiler.order import STARTUP
     from azsim.compiler.parameters import parameter_room_bytes, place_parameters
+    from azsim.compiler.regions import passed_leaves
     from azsim.stages.record import array_cycles
 
     lowering = necessary_steps(compiled.compressed, hardware)
     measured = array_cycles(trace, timing, compiled, hardware)
     stream = prepared.stream
     apart = stream.paced and statistics.deadline_misses == 0
+    passed = passed_leaves(compiled.leaves, compiled.program, trace)
 
     def bounds(frames: int) -> tuple[EngineBounds, dict[str, EngineBounds]]:
         share = frames / stream.frames
@@ -187,6 +189,7 @@ def _bounds(
             4 * place_parameters(lowering, parameter_room_bytes(hardware)).values.size,
             {name: cycles * share for name, cycles in measured.items()},
             frames_are_apart=apart,
+            passed={loop: one.of_share(share) for loop, one in passed.items()},
         )
 
     whole, layers = bounds(stream.frames)
