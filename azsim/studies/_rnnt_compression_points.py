@@ -11,11 +11,14 @@ __all__ = [
     "CHUNKS",
     "CODECS",
     "FEATURE_FRAMES",
+    "FRAME_S",
+    "RESIDENT_BYTES",
     "SPARSITIES",
     "WORKLOAD",
     "Point",
     "codecs_of",
     "points",
+    "preset_of",
     "scheme_key",
     "scheme_overrides",
 ]
@@ -28,6 +31,8 @@ SPARSITIES = (0.0, 0.5, 0.75)
 CHUNKS = (1, 4, 16)
 CODECS = ("bitmap", "zero_run", "lane_tans")
 RESIDENT_BYTES = 1 << 26
+FRAME_S = 0.06
+"""Two feature frames."""
 CHIPS = {
     "az1": (),
     "dense_npu": (),

@@ -14,6 +14,7 @@ import numpy as np
 
 from azsim.studies._rnnt_compression_points import (
     CHIPS,
+    FRAME_S,
     WORKLOAD,
     Point,
     points,
@@ -128,7 +129,7 @@ def _figures(point: Point) -> dict[str, Figure]:
         ),
         f"{start}.dram_mb_per_s": Figure(
             round(
-                1e-6 * (stats.dram_read_bytes + stats.dram_write_bytes) / (stats.frames * 0.06),
+                1e-6 * (stats.dram_read_bytes + stats.dram_write_bytes) / (stats.frames * FRAME_S),
                 2,
             ),
             "MB per second of audio",
