@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -138,6 +139,24 @@ def test_a_loop_over_a_state_holds_one_round_of_it(apart: bool) -> None:
         assert found.body[0].body[0].operands["src"].advance == {7: 16}  # type: ignore[union-attr]
     else:
         assert size == 4 * (7 * 15 + 16)  # rounds share elements: all of it
+
+
+def test_a_loop_may_use_several_parts() -> None:
+    schedule = walked(8, 16, apart=True)
+    parts = [Access("s", first, 1, 16, 16, 1) for first in (0, 64)]
+    items = tuple(
+        Item("vector_unary", "layer", {"dst": part, "src": part, "function": "neg"})
+        for part in parts
+    )
+    schedule = replace(schedule, body=(Repeat(7, 8, items),))
+    found = spill(schedule, chip(activation_sram__bytes=256), {"s": "t"})
+    loop = next(item for item in found.body if isinstance(item, Repeat))
+    assert [item.operands["dst"] for item in walk(loop.body)] == [
+        replace(part, buffer=f"s#{number}", offset=0) for number, part in enumerate(parts)
+    ]
+    assert [found.storages[f"s#{number}"].size_bytes for number in range(2)] == [64, 64]
+    around = [item.mnemonic for item in found.body if isinstance(item, Item)]
+    assert around == ["load", "load", "store", "store"]
 
 
 def test_parts_that_nothing_uses_together_come_and_go_alone() -> None:

@@ -28,6 +28,7 @@ from azsim.compiler.schedule import (
     Schedule,
     Storage,
     accesses,
+    extent,
     is_written,
     walk,
     window_extents,
@@ -341,11 +342,12 @@ class _Rewriting:
         if step and isinstance(only, Repeat):
             size -= (only.count - 1) * step
             moves[only.number] = step
-            inner = _moved(only.body, moved.buffer, name, piece.low, only.number)
+            loops = {only.number: only.count}
+            inner = _moved(only.body, moved.buffer, name, piece, loops, only.number)
             self._body[first] = replace(only, body=inner)
         else:
             for number in piece.items:
-                (self._body[number],) = _moved((self._at(number),), moved.buffer, name, piece.low)
+                (self._body[number],) = _moved((self._at(number),), moved.buffer, name, piece, {})
         touching = tuple(self._at(number) for number in piece.items)
         place = moved.port, name, piece.low, size, layer, moves
         loads = [] if isinstance(moved, _Output) else list(_transfers("load", *place))
@@ -415,20 +417,30 @@ def _step_of_loop(item: Item | Repeat, buffer: str) -> int:
 
 
 def _moved(
-    items: _Items, buffer: str, name: str, low: int, loop: int | None = None
+    items: _Items,
+    buffer: str,
+    name: str,
+    piece: _Piece,
+    loops: Mapping[int, int],
+    loop: int | None = None,
 ) -> tuple[Item | Repeat, ...]:
-    """Items whose windows into a state are windows into a piece of it, of this round of a loop."""
+    """Items whose windows into a piece of a buffer are windows into its place, in its own loop.
+
+    An item that is a loop may have windows into several pieces: the others stay.
+    """
 
     def window(access: Access) -> Access:
-        if access.buffer != buffer:
+        if access.buffer != buffer or not piece.low <= extent(access, loops)[0] < piece.high:
             return access
         advance = {number: step for number, step in access.advance.items() if number != loop}
-        return replace(access, buffer=name, offset=access.offset - low, advance=advance)
+        return replace(access, buffer=name, offset=access.offset - piece.low, advance=advance)
 
     result: list[Item | Repeat] = []
     for item in items:
         if isinstance(item, Repeat):
-            result.append(replace(item, body=_moved(item.body, buffer, name, low, loop)))
+            inside = {**loops, item.number: item.count}
+            body = _moved(item.body, buffer, name, piece, inside, loop)
+            result.append(replace(item, body=body))
             continue
         windows = {key: window(access) for key, access in accesses(item)}
         result.append(replace(item, operands={**item.operands, **windows}))
