@@ -24,6 +24,7 @@ from azsim.hardware.description import Hardware
 __all__ = ["Allocation", "allocate", "fits", "least_bytes"]
 
 _MOST_TRIES = 64
+_FEW_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,17 @@ def allocate(schedule: Schedule, hardware: Hardware) -> Allocation:
 
 
 def fits(schedule: Schedule, hardware: Hardware) -> bool:
-    """Whether a schedule's storages in activation SRAM find a place."""
-    live = _live_ranges(schedule, {})
+    """Whether a schedule's storages in activation SRAM find a place, in one of a few orders."""
+    live, room_bytes = _live_ranges(schedule, {}), hardware.activation_sram.bytes
     activations = [
         storage
         for name, storage in schedule.storages.items()
         if name in live and storage.space == "activation"
     ]
-    if least_bytes(activations, live) > hardware.activation_sram.bytes:
+    if least_bytes(activations, live) > room_bytes:
         return False
-    return _place(activations, live, {}) <= hardware.activation_sram.bytes
+    pieces = [_Piece(s.name, _aligned(s.size_bytes), *live[s.name]) for s in activations]
+    return _best(pieces, room_bytes, _FEW_TRIES)[1] <= room_bytes
 
 
 def _allocated(schedule: Schedule, hardware: Hardware, held: Mapping[str, int]) -> Allocation:
@@ -187,8 +189,10 @@ def _place(
     return peak
 
 
-def _best(pieces: Sequence[_Piece], least: int) -> tuple[dict[str, int], int]:
-    """Addresses with the least peak of several orders, and that peak."""
+def _best(
+    pieces: Sequence[_Piece], least: int, most_tries: int = _MOST_TRIES
+) -> tuple[dict[str, int], int]:
+    """Addresses with the least peak of several orders, or with `least` or less, and that peak."""
     orders = [
         sorted(pieces, key=lambda piece: (-piece.size, piece.name)),
         sorted(pieces, key=lambda p: (-p.size * (p.last - p.first + 1), p.name)),
@@ -200,15 +204,15 @@ def _best(pieces: Sequence[_Piece], least: int) -> tuple[dict[str, int], int]:
         found, peak = _in_order(order)
         if best is None or peak < best[1]:
             best = found, peak, order
-        if best[1] == least:
+        if best[1] <= least:
             return best[:2]
     assert best is not None
     order = best[2]
-    for _ in range(_MOST_TRIES):
+    for _ in range(most_tries):
         found, peak = _in_order(order)
         if peak < best[1]:
             best = found, peak, order
-        if best[1] == least:
+        if best[1] <= least:
             break
         # What ends at the top comes earlier, in front of all that lives beside it.
         top = next(piece for piece in order if found[piece.name] + piece.size == peak)

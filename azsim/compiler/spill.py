@@ -7,12 +7,12 @@ outputs, which go anyway, and small ones before large ones, as a short transfer 
 than a long one.
 
 What does not stay is cut where the program's windows into it cut it; small pieces that are used one
-after another are one.  Each piece is loaded before
-its first use in a frame and, if it was written, stored behind its last one; where a loop walks over
-it, each round loads and stores what it works on.  A result that is only copied to a state's place
-is stored from where it was made.  Input and output port of such a state are the same bytes of DRAM.
-Of an output each piece is stored as soon as it is complete.  Large intermediate tensors come and go
-item by item (`azsim.compiler.scratch`).
+after another are one.  Each piece is loaded before its first use in a frame and, if it was written,
+stored behind its last one; where a loop walks over it, each round loads and stores what it works
+on.  A result that is only copied to a state's place is stored from where it was made.  Input and
+output port of such a state are the same bytes of DRAM.  Of an output each piece is stored as soon
+as it is complete.  Large intermediate tensors come and go item by item (`azsim.compiler.scratch`),
+where all else is not enough.
 """
 
 from __future__ import annotations
@@ -71,8 +71,9 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     found = [_State.of(schedule, source, target) for source, target in state.items()]
     movable = [*(one for one in found if one is not None), *_constants(schedule)]
     movable += _outputs(schedule, {one.buffer for one in movable})
-    taken = {one.buffer for one in movable}
-    movable += _scratch(schedule, taken, hardware.activation_sram.bytes)
+    if not fits(_without(schedule, movable, hardware), hardware):
+        taken = {one.buffer for one in movable}
+        movable += _scratch(schedule, taken, hardware.activation_sram.bytes)
     movable.sort(key=lambda one: one.traffic_per_byte(schedule), reverse=True)
     # The first `low` fit, the first `high` do not.
     low, high = 0, len(movable)
