@@ -244,6 +244,10 @@ def _output_rows(result: RunResult) -> list[_Row]:
         shown += states
     for name in shown:
         check = result.output_checks[name]
+        if check.equal_share is not None:
+            remark = f"{percent(check.equal_share)} of the numbers, with the float model"
+            rows.append((_short(name), "agreement", remark))
+            continue
         if check.sqnr_db is None:
             figure = "no error" if check.max_abs_error == 0 else "no signal"
         else:

@@ -100,12 +100,16 @@ class OutputCheck:
         Over C-order little-endian data: float32, or codes.
     sqnr_db : float or None
         10 log10(signal power / error power); None if there is no error.
-    max_abs_error : float
+    max_abs_error : float or None
+    equal_share : float or None
+        Share of numbers that are the float model's, of an output of choices, such as symbols: only
+        that, as a distance between choices means nothing.
     """
 
     sha256: str
     sqnr_db: float | None
-    max_abs_error: float
+    max_abs_error: float | None
+    equal_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -323,6 +327,7 @@ class RunResult:
                     "sha256": check.sha256,
                     "sqnr_db": check.sqnr_db,
                     "max_abs_error": check.max_abs_error,
+                    "equal_share": check.equal_share,
                 }
                 for name, check in self.output_checks.items()
             },

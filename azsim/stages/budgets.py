@@ -21,7 +21,12 @@ def check_expectations(workload: Workload, result: RunResult) -> list[str]:
     ratios = [c.sqnr_db for c in result.output_checks.values() if c.sqnr_db is not None]
     summary["output_sqnr_db"] = min(ratios, default=math.inf)
     summary["output_max_abs_error"] = max(
-        (check.max_abs_error for check in result.output_checks.values()), default=0.0
+        (
+            check.max_abs_error
+            for check in result.output_checks.values()
+            if check.max_abs_error is not None
+        ),
+        default=0.0,
     )
     broken = []
     for key, bound in expect.bounds().items():
