@@ -399,8 +399,10 @@ def _inspect(arguments: argparse.Namespace) -> int:
         from azsim import pipeline
         from azsim.report import inspection
 
-        compressed = pipeline.compress_workload(_load_workload(name, arguments.set))
-        tables = inspection.graph_tables(compressed.graph)
+        workload = _load_workload(name, arguments.set)
+        model = pipeline.load_model(workload)
+        compressed = pipeline.compress_model(workload, model)
+        tables = inspection.model_tables(model) + inspection.graph_tables(compressed.graph)
         tables.append(inspection.scheme_table(compressed))
     if arguments.json:
         from azsim.report.json_text import json_text

@@ -38,13 +38,14 @@ from azsim.stages.check import check_outputs, compare, named_outputs
 from azsim.stages.export import export_arrays, export_onnx
 from azsim.stages.kernel import load_kernel
 from azsim.stages.model import load_graph, load_model
-from azsim.stages.prepare import Prepared, compress_workload, prepare
+from azsim.stages.prepare import Prepared, compress_model, compress_workload, prepare
 from azsim.stages.prove import prove
 
 __all__ = [
     "Prepared",
     "check_expectations",
     "compile_workload",
+    "compress_model",
     "compress_workload",
     "export_arrays",
     "export_onnx",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from azsim import pipeline
+from azsim.cli import main
 from azsim.errors import ConfigError, InputError
 from azsim.frontend.builder_file import builder_type
 from azsim.frontend.workload import load_workload
@@ -208,3 +210,33 @@ def test_names_that_are_taken_get_a_number() -> None:
     model = net.finish({"y": y})
     assert [node.name for node in model.graph.nodes] == ["a.Relu", "a.Relu_2"]
     assert model.graph.outputs == ("y",)
+
+
+# ------------------------------------------------------------------------------------ commands
+
+
+def test_inspect_shows_what_a_builder_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "{builder: lstm_cell, inputs: 5, hidden: 3}")
+    assert main(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == [
+        {"what": "parameters", "number": 4 * 3 * (5 + 3) + 2 * 4 * 3},
+        {"what": "weights of matrices", "number": 4 * 3 * (5 + 3)},
+        {"what": "numbers of state", "number": 2 * 3},
+        {"what": "MACs, chunk", "number": 4 * 3 * (5 + 3)},
+    ]
+
+
+def test_a_built_model_is_exported_as_arrays_and_read_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "{builder: gemm, k: 4, n: 3}")
+    assert main(["export", str(path), "-o", str(tmp_path / "w.onnx")]) == 2
+    sentence = "the model is built by azsim; export it to .npz instead"
+    assert capsys.readouterr().err == f"azsim: error: {path}: {sentence}\n"
+    assert main(["export", str(path), "-o", str(tmp_path / "w.npz")]) == 0
+    first = pipeline.compress_workload(load_workload(path)).weights["gemm.W"]
+    path = write(tmp_path, "{builder: gemm, k: 4, n: 3, weights: w.npz}")
+    again = pipeline.compress_workload(load_workload(path)).weights["gemm.W"]
+    np.testing.assert_array_equal(first.codes, again.codes)

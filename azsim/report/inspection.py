@@ -9,11 +9,12 @@ from pathlib import Path
 from azsim.errors import InputError, UnsupportedError
 from azsim.frontend.onnx_import import input_names_and_shapes, load_onnx, nodes_by_operator
 from azsim.ir import CompressedGraph, Graph
+from azsim.models import Model
 from azsim.ops.build import operators
 from azsim.report.listing import Listing, listing
 from azsim.report.units import number
 
-__all__ = ["graph_tables", "onnx_tables", "scheme_table"]
+__all__ = ["graph_tables", "model_tables", "onnx_tables", "scheme_table"]
 
 
 def onnx_tables(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[list[Listing], str]:
@@ -58,6 +59,22 @@ def onnx_tables(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> tuple[list
         if shapes and not isinstance(error, UnsupportedError):
             raise
         return tables, str(error)
+
+
+def model_tables(model: Model) -> list[Listing]:
+    """What a builder counts of its model; no table where azsim did not build it."""
+    if not model.num_parameters:
+        return []
+    state = sum(array.size for array in model.initial_state.values())
+    rows: list[tuple[str, int | float]] = [
+        ("parameters", model.num_parameters),
+        ("weights of matrices", model.num_matrix_weights),
+        ("numbers of state", state),
+    ]
+    rows += [(f"MACs, {key}", count) for key, count in model.macs.items()]
+    if model.chunk_period_s is not None:
+        rows.append(("time of a chunk, ms", round(1e3 * model.chunk_period_s, 3)))
+    return [listing("Model", ("what", "number"), rows)]
 
 
 def graph_tables(graph: Graph) -> list[Listing]:

@@ -8,6 +8,7 @@ from azsim.compression.compress import dequantize
 from azsim.errors import InputError
 from azsim.frontend.onnx_import import replace_initializers
 from azsim.frontend.workload import Workload
+from azsim.frontend.workload_file import BuilderModel
 from azsim.frontend.workload_inputs import onnx_path
 from azsim.ops.build import operators
 from azsim.stages.prepare import compress_workload
@@ -46,7 +47,6 @@ def export_onnx(workload: Workload) -> bytes:
     """
     path = onnx_path(workload)
     if path is None:
-        raise InputError(
-            f"{workload.source.path}: the model is written inline; export it to .npz instead"
-        )
+        kind = "built by azsim" if isinstance(workload.model, BuilderModel) else "written inline"
+        raise InputError(f"{workload.source.path}: the model is {kind}; export it to .npz instead")
     return replace_initializers(path.read_bytes(), export_arrays(workload), path.name)

@@ -33,7 +33,7 @@ from azsim.stages.model import load_model
 if TYPE_CHECKING:
     from azsim.inputs.spec import FrontEndRun, Inputs
 
-__all__ = ["Prepared", "compress_workload", "prepare"]
+__all__ = ["Prepared", "compress_model", "compress_workload", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,11 @@ class Prepared:
 
 def compress_workload(workload: Workload) -> CompressedGraph:
     """Read the model, prune and quantize its weights."""
-    return _compress(workload, load_model(workload))
+    return compress_model(workload, load_model(workload))
 
 
-def _compress(workload: Workload, model: Model) -> CompressedGraph:
+def compress_model(workload: Workload, model: Model) -> CompressedGraph:
+    """Prune and quantize the weights of the workload's model, which was read before."""
     graph = model.graph
     matrices, products = weight_matrices(graph), computed_products(graph)
     try:
@@ -124,7 +125,7 @@ def prepare(workload: Workload) -> Prepared:
     for path in filter(None, (onnx_path(workload), weights_path(workload))):
         files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return Prepared(
-        _compress(workload, model),
+        compress_model(workload, model),
         frames,
         model.state,
         model.initial_state,
