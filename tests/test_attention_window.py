@@ -184,6 +184,14 @@ def test_rings_that_activation_sram_has_no_room_for_are_streamed() -> None:
     kept, streamed = (run_on(p, 1, x, hardware) for hardware in (roomy, narrow))
     assert not kept.compiled.schedule.spilled
     assert streamed.compiled.schedule.spilled
+    mnemonics = [instruction.mnemonic for instruction in streamed.compiled.program.instructions]
+    assert "store_scatter" in mnemonics  # the new rows, and not the whole ring
+    sizes = [
+        site.views["src"].rows
+        for site in streamed.execution.trace.sites
+        if site.mnemonic == "store_scatter"
+    ]
+    assert set(sizes) == {1}
     for name, array in kept.execution.outputs.items():
         assert array.tobytes() == streamed.execution.outputs[name].tobytes(), name
     assert check_races(streamed.compiled.program, streamed.execution.trace) == []

@@ -390,6 +390,7 @@ def test_all_bad_data_is_told_at_once(tmp_path: Path) -> None:
         "isa/load.yaml: load: sorce: no such field in formats.yaml",
         "isa/load.yaml: load_gather: sorce: no such field in formats.yaml",
         "isa/store.yaml: store: sorce: no such field in formats.yaml",
+        "isa/store.yaml: store_scatter: sorce: no such field in formats.yaml",
     ]
 
 

@@ -79,8 +79,8 @@ class Estimator:
             return self._computed_product(item, storages)
         if item.mnemonic == "mac_matmul":
             return self._rough_product(item) if roughly else self._product(item)
-        if item.mnemonic == "load_gather":
-            return self._gather(item, storages)
+        if item.mnemonic in ("load_gather", "store_scatter"):
+            return self._by_number(item, storages)
         if item.mnemonic in ("load", "store", "weight_load"):
             return self._transfer(item, storages, roughly=roughly)
         site = Site(
@@ -176,9 +176,10 @@ class Estimator:
         latency = self._hardware.dram.latency_ns * 1e-9 * self._hardware.clock_hz
         return self._dram_cycles(window.rows * window.cols * bits // 8) + math.ceil(latency)
 
-    def _gather(self, item: Item, storages: Mapping[str, Storage]) -> int:
-        """Cycles of a gather from DRAM, each row of which lies somewhere else."""
-        window, dram = item.operands["dst"], self._hardware.dram
+    def _by_number(self, item: Item, storages: Mapping[str, Storage]) -> int:
+        """Cycles of rows from or to a table in DRAM, each of which lies somewhere else."""
+        window = item.operands["dst" if item.mnemonic == "load_gather" else "src"]
+        dram = self._hardware.dram
         assert isinstance(window, Access)
         row_bytes = window.cols * ELEMENT_BITS[storages[window.buffer].dtype] // 8
         waits = (dram.latency_ns + window.rows * dram.row_miss_ns) * 1e-9 * self._hardware.clock_hz

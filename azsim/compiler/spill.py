@@ -10,9 +10,10 @@ What does not stay is cut where the program's windows into it cut it; small piec
 after another are one.  Each piece is loaded before its first use in a frame and, if it was written,
 stored behind its last one; where a loop walks over it, each round loads and stores what it works
 on.  A result that is only copied to a state's place is stored from where it was made.  Input and
-output port of such a state are the same bytes of DRAM.  Of an output each piece is stored as soon
-as it is complete.  Large intermediate tensors come and go item by item (`azsim.compiler.scratch`),
-where all else is not enough.
+output port of such a state are the same bytes of DRAM.  Of a ring, into which rows are scattered,
+these rows are stored and nothing else.  Of an output each piece is stored as soon as it is
+complete.  Large intermediate tensors come and go item by item (`azsim.compiler.scratch`), where all
+else is not enough.
 """
 
 from __future__ import annotations
@@ -352,7 +353,11 @@ class _Rewriting:
         touching = tuple(self._at(number) for number in piece.items)
         place = moved.port, name, piece.low, size, layer, moves
         loads = [] if isinstance(moved, _Output) else list(_transfers("load", *place))
-        stores = list(_transfers("store", *place)) if _is_written(touching, name) else []
+        by_row = _row_stores(touching, name, moved.port, piece.low)
+        for number, store in by_row.items():
+            self._behind.setdefault(piece.items[number], []).append(store)
+        is_stored = _is_written(touching, name) and not by_row
+        stores = list(_transfers("store", *place)) if is_stored else []
         if step and isinstance(only, Repeat):
             loop = touching[0]
             assert isinstance(loop, Repeat)
@@ -397,6 +402,26 @@ def _is_written(items: _Items, buffer: str) -> bool:
         for item in walk(items)
         for name, access in accesses(item)
     )
+
+
+def _row_stores(items: _Items, name: str, port: str, low: int) -> Mapping[int, Item]:
+    """Stores behind the items that write a piece, if all of these scatter rows, such as a ring's.
+
+    Only these rows go to DRAM then, and not the whole piece.
+    """
+    found: dict[int, Item] = {}
+    for number, item in enumerate(items):
+        if not _is_written((item,), name):
+            continue
+        if isinstance(item, Repeat) or item.mnemonic != "vector_scatter":
+            return {}
+        target = item.operands["dst"]
+        assert isinstance(target, Access)
+        if target.cols > 1 and target.col_stride != 1:
+            return {}
+        outside = replace(target, buffer=port, offset=low + target.offset)
+        found[number] = Item("store_scatter", item.layer, {**item.operands, "dst": outside})
+    return found
 
 
 def _step_of_loop(item: Item | Repeat, buffer: str) -> int:

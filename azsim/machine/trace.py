@@ -62,8 +62,8 @@ class Trace:
     payload : ndarray of shape (executed,), int64
         Transfers and weight loads: DRAM address.  Matrix products: byte offset of the activation
         codes' zero mask in `masks`; where the second operand lies in activation SRAM, its mask
-        follows there.  Gathers: where in `gathered` their rows begin.  ``view_at``: the view's
-        address.  Others: 0.
+        follows there.  Gathers and scatters of DRAM: where in `gathered` their rows begin.
+        ``view_at``: the view's address.  Others: 0.
     tile_of : ndarray of shape (executed,), int32
         Weight loads that are decoded and products with weights: index into `tiles`.  Others: -1.
     tiles : tuple of Tile
@@ -71,7 +71,7 @@ class Trace:
     masks : ndarray of uint8
         Bits of non-zero codes, rows padded to bytes, most significant bit first.
     gathered : ndarray of int64
-        DRAM addresses of the rows that gathers fetched, in order.
+        DRAM addresses of the rows that gathers fetched and scatters stored, in order.
     derived : dict
         What timing has worked out from the trace, for its next replay; nothing is lost with it.
     """

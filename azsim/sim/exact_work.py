@@ -88,12 +88,13 @@ def _listed(flat: FlatTrace, burst_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     listed: list[int] = []
     for number, position in enumerate(flat.positions.tolist()):
         site, payload = trace.sites[flat.site[number]], int(trace.payload[position])
-        if site.mnemonic not in ("load", "store", "load_gather"):
+        if site.mnemonic not in ("load", "store", "load_gather", "store_scatter"):
             continue
-        view = site.views["dst" if site.mnemonic == "store" else "src"]
+        view = site.views["dst" if site.mnemonic.startswith("store") else "src"]
         size = view.element_bits // 8
-        if site.mnemonic == "load_gather":
-            rows = trace.gathered[payload : payload + site.views["dst"].rows].tolist()
+        if "indices" in site.views:
+            count = site.views["indices"].rows
+            rows = trace.gathered[payload : payload + count].tolist()
         elif view.rows == 1 or view.row_stride == view.cols:
             continue
         else:

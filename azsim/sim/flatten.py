@@ -141,10 +141,11 @@ class FlatTrace:
         elif site.mnemonic in ("load", "store"):
             view = site.views["src" if site.mnemonic == "load" else "dst"]
             self._transfers(where, view, payload[:, None] + _piece_offsets(view))
-        elif site.mnemonic == "load_gather":
-            rows = site.views["dst"].rows
+        elif site.mnemonic in ("load_gather", "store_scatter"):
+            table = site.views["src" if site.mnemonic == "load_gather" else "dst"]
+            rows = site.views["indices"].rows
             low = self.trace.gathered[payload[:, None] + np.arange(rows)]
-            self._transfers(where, replace(site.views["src"], rows=rows), low)
+            self._transfers(where, replace(table, rows=rows), low)
         else:
             self.cycles[where] = self._table[site.mnemonic].cycles(site, self.hardware)
 
