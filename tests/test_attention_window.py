@@ -198,6 +198,22 @@ def test_rings_that_activation_sram_has_no_room_for_are_streamed() -> None:
     prove(streamed.compiled, narrow)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_rows_that_come_from_dram_one_by_one_have_scales_of_their_own(bits: int) -> None:
+    """Each row's largest magnitude is kept apart; registers serve codes and floats in turn."""
+    p = Parameters(
+        d_model=8, layers=2, heads=8, kv_heads=2, head_size=10, window=1, feed_forward=9,
+        max_positions=64,
+    )  # fmt: skip
+    x, narrow = tokens(12, 8), chip(activation_sram__bytes=4096)
+    ran = run_on(p, 3, x, narrow, bits)
+    assert any(name.endswith("joined#dram") for name in ran.compiled.schedule.storages)
+    found = ran.execution.outputs["y"]
+    assert found.tobytes() == evaluated(p, 3, x, bits).tobytes()
+    assert check_races(ran.compiled.program, ran.execution.trace) == []
+    prove(ran.compiled, narrow)
+
+
 # --------------------------------------------------------------------------------- what it means
 
 

@@ -243,6 +243,27 @@ def test_bounds_of_a_window_that_moves_in_nested_loops() -> None:
     assert "bounds" in _found(back.replace("size=160", "size=28"))
 
 
+def test_a_register_that_served_bytes_may_serve_words_afterwards() -> None:
+    text = """
+    view view=v1 space=activation dtype=i8 addr=0x0 cols=3 col_stride=1
+    loop count=3
+      vector_fill dst=v1 value=1.0
+      view_step view=v1 step=3
+    end_loop
+    view view=v1 space=activation dtype=f32 addr=0x40 cols=4 col_stride=1
+    loop count=3
+      vector_fill dst=v1 value=1.0
+      view_step view=v1 step=16
+    end_loop
+    halt
+    """
+    assert _found(text) == {}
+    assert _found(text.replace("step=16", "step=15")) == {
+        "bounds": [("instruction 7 (vector_fill): dst reaches activation bytes [0x40, 0x6e), which "
+                   "are not aligned to 4 bytes")]
+    }  # fmt: skip
+
+
 def test_operands_that_pass_through_each_other_are_not_proved() -> None:
     text = """
     view view=v1 space=activation dtype=f32 addr=0x0 cols=4 col_stride=1

@@ -162,7 +162,10 @@ class Expansion:
                 return item
             writers.append((number, writer))
         writers = [entry for entry in writers if not self._is_repeated(entry, writers)]
-        name = f"{scale.buffer}#peak"
+        name, number = f"{scale.buffer}#peak", 1
+        while name in self.storages:  # rows that have own scales are quantized on their own
+            number += 1
+            name = f"{scale.buffer}#peak.{number}"
         self.storages[name] = Storage(name, "activation", "f32", 4 * len(writers))
         for index, (number, writer) in enumerate(writers):
             peak = Access(name, index, 1, 1, 1, 1)

@@ -156,6 +156,29 @@ class Subject:
         return moved_by_rounds(self.program.instructions, self._view_effects)
 
     @functools.cached_property
+    def steps(self) -> Mapping[tuple[int, int], int]:
+        """Greatest common divisor of the bytes that move a view register, by it and its origin.
+
+        Registers are used again: what one that was set there moves by is of no matter here.
+        """
+        moves = {
+            index: (int(entry.operands.get("view", 0)), int(entry.operands.get("step", 0)))
+            for index, entry in enumerate(self.program.instructions)
+            if entry.mnemonic in ("view_step", "view_at")
+        }
+        found: dict[tuple[int, int], int] = {}
+
+        def see(index: int, state: State) -> None:
+            if index in moves:
+                register, step = moves[index]
+                for origin, _ in state.get(register, ()):
+                    key = register, origin
+                    found[key] = math.gcd(found.get(key, 0), step)
+
+        flow(self.program.instructions, self._view_effects, see, moves)
+        return found
+
+    @functools.cached_property
     def unset(self) -> Mapping[int, tuple[str, ...]]:
         """Operands, by instruction, whose view register may not have been set."""
         _ = self.windows
@@ -192,7 +215,7 @@ class Subject:
             span = None if math.isinf(low) or math.isinf(high) else int(high - low)
             view = window.stepped(int(low)) if span is not None and low else window
             region = self.program.region_of_view.get(origin)
-            windows.append(Window(view, span, region, number))
+            windows.append(Window(view, span, region, number, origin))
         if value is not None and len(windows) == len(value):
             self._known_windows[number, id(value)] = value, tuple(windows)
         return tuple(windows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from azsim.isa.spec import instruction_set
 from azsim.machine.engines.clock import ENGINES
@@ -27,12 +27,15 @@ class Window:
     region : str or None
         Name of the region it was set to.
     register : int
+    origin : int
+        Instruction that set the register.
     """
 
     view: View
     span_bytes: int | None
     region: str | None
     register: int
+    origin: int = field(default=-1, compare=False)
 
     def extent(self) -> tuple[int, int]:
         """First byte and one past the last of what is known to be reachable.

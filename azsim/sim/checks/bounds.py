@@ -76,6 +76,8 @@ class _Bounds:
         where = f"{name} reaches {view.space} bytes [{low:#x}, {high:#x}){of_tensor}"
         size = max(1, view.element_bits // 8)
         moves = self._steps.get(window.register, 0) if window.span_bytes else 0
+        if moves % size:
+            moves = subject.steps.get((window.register, window.origin), 0)
         if view.addr % size or moves % size:
             self.report(index, f"{where}, which are not aligned to {size} bytes", certain=certain)
         capacity = subject.capacity_bytes(view.space)
