@@ -71,6 +71,7 @@ def programs(draw: st.DrawFn) -> Program:
         addr=_COUNTS,
         shape=_SHAPES,
         strides_bytes=st.lists(st.integers(-5000, 5000), max_size=4).map(tuple),
+        dtype=st.sampled_from(("f32", "i32", "i8")),
     )
     period_s = st.none() | st.floats(0, 1e6, exclude_min=True)
     return Program(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +15,9 @@ from azsim.sim.checks._every_way import pending_on_any_way
 from azsim.sim.checks._flow import State, flow
 from azsim.sim.checks._order import Loop, Step, Touch, unordered
 from azsim.sim.checks._order_fast import is_ordered
+from azsim.sim.checks._regions import fenced_regions
 from azsim.sim.checks._registers import view_effects
-from azsim.sim.checks._resolve import Rounds, rounds_of
+from azsim.sim.checks._resolve import Kept, Rounds, resolved, rounds_of
 
 # ------------------------------------------------------------------------------------ order
 
@@ -262,6 +264,65 @@ def test_branches_that_count_are_decided_as_they_run(lines: list[tuple[str, dict
     rounds = rounds_of(program)
     assert rounds is not None
     assert _unrolled(rounds) == _run(program)
+
+
+_REGION = [
+    ("fence", {}),
+    ("loop", {"count": 2}),
+    ("fence", {}),
+    ("scalar_read", {"to": 1}),
+    ("branch", {"left": 1, "right": 0, "condition": "equal", "target": 3}),
+    ("fence", {}),
+    ("end_loop", {}),
+    ("fence", {}),
+]
+"""What data decides between two fences."""
+
+
+def _around_region(before: list[tuple[str, dict]], behind: list[tuple[str, dict]]) -> Program:
+    return _program([*before, *_REGION, *behind])
+
+
+def test_a_region_is_what_data_decides_between_two_fences() -> None:
+    program = _around_region([("loop", {"count": 3})], [("end_loop", {})])
+    assert fenced_regions(program.instructions) == {1: 8}
+    assert rounds_of(program) == (Rounds(0, 9, 3, (Kept(1, 8), 8)), 10)
+
+
+@pytest.mark.parametrize("missing", [0, 7])
+def test_without_one_of_its_fences_it_is_none(missing: int) -> None:
+    program = _around_region([], [])
+    instructions = list(program.instructions)
+    instructions[missing] = Instruction("scalar", {"to": 20})
+    assert fenced_regions(instructions) == {}
+    assert rounds_of(replace(program, instructions=tuple(instructions))) is None
+
+
+def test_a_branch_into_it_makes_it_none() -> None:
+    jump = ("branch", {"left": 5, "right": 6, "condition": "equal", "target": 2})
+    program = _around_region([jump], [])
+    assert fenced_regions(program.instructions) == {}
+
+
+def test_a_kept_region_leads_where_it_did() -> None:
+    """Behind a loop that is cut in two, as its last round leaves something out."""
+    counted = [
+        ("scalar", {"to": 31, "number": 2}),
+        ("loop", {"count": 3}),
+        ("branch", {"left": 31, "right": 0, "condition": "equal", "target": 2}),
+        ("scalar", {"to": 20, "number": 1}),
+        ("scalar", {"to": 31, "left": 31, "number": -1}),
+        ("end_loop", {}),
+    ]
+    program = _around_region(counted, [])
+    rounds = rounds_of(program)
+    assert rounds is not None
+    found, where = resolved(program, rounds)
+    (branch,) = [n for n, entry in enumerate(found.instructions) if entry.mnemonic == "branch"]
+    target = int(found.instructions[branch].operands["target"])
+    assert where[branch] == 6 + 4
+    assert where[target] == 6 + 7
+    assert found.instructions[target].mnemonic == "fence"
 
 
 def test_rounds_are_cut_where_a_counter_says_so() -> None:

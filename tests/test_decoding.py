@@ -13,15 +13,17 @@ from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import compile_graph, necessary_steps
 from azsim.compiler.parameters import parameter_room_bytes, place_parameters
 from azsim.compiler.regions import Passed, counted, passed_leaves, uncertain_weights
-from azsim.errors import UnsupportedError
+from azsim.compiler.valid import check_pass
+from azsim.errors import CompileError, UnsupportedError
 from azsim.evaluate import evaluate, evaluate_stream
 from azsim.hardware.description import Hardware
 from azsim.ir import Graph, Node, TensorType, same_graph
+from azsim.isa import assembly
 from azsim.isa.program import Instruction, Program, Stream
 from azsim.machine.trace import Trace
 from azsim.ops._subgraph import captured
-from azsim.ops.build import build_graph
-from azsim.ops.lowering import Leave, Loop
+from azsim.ops.build import build_graph, lower_graph
+from azsim.ops.lowering import Access, Copy, Fill, Leave, Loop
 from azsim.report.passes import pass_tables
 from azsim.sim.checks import check_program
 from azsim.sim.exact import replay_exact
@@ -395,6 +397,36 @@ def test_no_bound_is_above_the_run(name: str) -> None:
         macs = measure(trace, timing, program, hardware).engine_busy_cycles
         assert layers["decode"].mac_cycles <= macs["mac"]
         assert layers["decode"].mac_cycles > 0
+
+
+def test_the_program_is_text_and_back() -> None:
+    program = _run(transducer(1), _frames(transducer(1), 2, 0)).compiled.program
+    assert assembly.parse(assembly.format(program)) == program
+
+
+def test_what_may_not_run_has_written_nothing() -> None:
+    """A pass that reads behind a region what only one way through it writes is wrong."""
+    compressed = compress(transducer(0).graph)
+    lowering = lower_graph(compressed)
+    word = Access(lowering.buffer("word", "i32", 1), 0, 1, 1, 1, 1)
+    maybe, then = (Access(lowering.buffer(n, "f32", 1), 0, 1, 1, 1, 1) for n in ("maybe", "then"))
+    lowering.layer = "wrong"
+    lowering.emit(Fill(word, 0))
+    with lowering.loop(1):
+        lowering.emit(Leave(word, 1))
+        lowering.emit(Fill(maybe, 0))
+    lowering.emit(Copy(then, maybe))
+    with lowering.loop(4) as number:
+        lowering.emit(Leave(word, 1))
+        lowering.emit(Leave(word, 2))
+        lowering.emit(Fill(replace(word, advance={number: 0}), 0))
+        lowering.emit(Fill(replace(then, advance={number: 1}), 0))
+    with pytest.raises(CompileError) as caught:
+        check_pass("lower", lowering, {}, AZ1)
+    problems = str(caught.value).splitlines()
+    assert problems[0] == "after lower: layer wrong: Copy.src reads maybe before it is written"
+    assert problems[1].endswith("may be left in 2 places; one is allowed")
+    assert problems[2].startswith("after lower: layer wrong: then moves with loop ")
 
 
 def test_types_of_the_results() -> None:

@@ -126,6 +126,8 @@ def _step(
         yield from _leaves(step)
         for inner in step.body:
             yield from _step(inner, lowering, {**loops, step.number: step.count}, written)
+            if isinstance(inner, Leave):
+                written = set(written)  # what comes behind it may never be written
         return
     if isinstance(step, Leave) and not loops:
         yield "Leave stands in no loop"

@@ -57,7 +57,7 @@ from azsim.isa._assembly_tokens import BARE, REGISTERS, SCALAR
 from azsim.isa.annotate import comments, loop_labels
 from azsim.isa.assembly_data import Data
 from azsim.isa.encode import canonical
-from azsim.isa.program import Instruction, Program
+from azsim.isa.program import Instruction, Port, Program, Tap
 from azsim.isa.spec import Field, instruction_set
 
 __all__ = [
@@ -200,10 +200,9 @@ def _header(program: Program) -> Iterator[str]:
     yield f".stream frames={stream.frames} period_s={period} paced={int(stream.paced)}"
     for directive, ports in ((".input", program.inputs), (".output", program.outputs)):
         for port in ports:
-            dtype = f" dtype={port.dtype}" if port.dtype != "f32" else ""
             yield (
                 f"{directive} {quoted(port.name)} addr={port.addr:#x} "
-                f"shape={_shape_text(port.shape)} frames={port.frames}{dtype}"
+                f"shape={_shape_text(port.shape)} frames={port.frames}{_dtype(port)}"
             )
     for name in program.layers:
         yield f".layer {quoted(name)}"
@@ -216,9 +215,13 @@ def _header(program: Program) -> Iterator[str]:
     for tap in program.taps:
         yield (
             f".tap {quoted(tap.tensor)} index={tap.index} addr={tap.addr:#x} "
-            f"shape={_shape_text(tap.shape)} strides={_shape_text(tap.strides_bytes)}"
+            f"shape={_shape_text(tap.shape)} strides={_shape_text(tap.strides_bytes)}{_dtype(tap)}"
         )
     yield ""
+
+
+def _dtype(place: Port | Tap) -> str:
+    return f" dtype={place.dtype}" if place.dtype != "f32" else ""
 
 
 # --------------------------------------------------------------------------- from text
