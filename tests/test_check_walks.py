@@ -17,7 +17,7 @@ from azsim.sim.checks._order import Loop, Step, Touch, unordered
 from azsim.sim.checks._order_fast import is_ordered
 from azsim.sim.checks._regions import fenced_regions
 from azsim.sim.checks._registers import view_effects
-from azsim.sim.checks._resolve import Kept, Rounds, resolved, rounds_of
+from azsim.sim.checks._resolve import Entry, Kept, Rounds, resolved, rounds_of
 
 # ------------------------------------------------------------------------------------ order
 
@@ -247,12 +247,13 @@ def _run(program: Program) -> list[int]:
         index += 1
 
 
-def _unrolled(rounds: Sequence[int | Rounds]) -> list[int]:
+def _unrolled(rounds: Sequence[Entry]) -> list[int]:
     found: list[int] = []
     for item in rounds:
         if isinstance(item, Rounds):
             found += _unrolled(item.body) * item.count
         else:
+            assert isinstance(item, int)
             found.append(item)
     return found
 
