@@ -16,6 +16,8 @@ from azsim.frontend.workload import load_workload
 from azsim.models import Model, builder
 from azsim.models._weights import RandomWeights, Tensor
 from azsim.models.s4d import discretized
+from azsim.ops.build import lower_graph
+from azsim.ops.lowering import Loop, Step, Unary
 from azsim.sim.timing import replay
 from compiled import AZ1, chip, execute_graph
 from graphs import compress
@@ -140,6 +142,30 @@ def test_edge_sizes_are_those_of_the_closed_forms(
     per_layer = {"linear": linear, "convolution": convolution, "scan": scan}
     assert model.macs == {**{n: layers * macs for n, macs in per_layer.items()}, "head": head}
     assert layers * sum(per_layer.values()) == all_layers
+
+
+def exponentials(steps: Iterable[Step], times: int = 1) -> int:
+    """Elements that exp is taken of."""
+    total = 0
+    for step in steps:
+        if isinstance(step, Loop):
+            total += exponentials(step.body, times * step.count)
+        elif isinstance(step, Unary) and step.function == "exp":
+            total += times * step.dst.rows * step.dst.cols
+    return total
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_token_takes_as_many_exponentials_as_the_closed_form_says(steps: int) -> None:
+    for name, sizes, expected in (
+        ("mamba", EDGES["xs"], 4 * 128 * 16),
+        ("mamba", EDGES["s"], 4 * 256 * 16),
+        ("mamba2", MAMBA2, 2 * 4),  # heads
+        ("s4d", S4D, 0),
+    ):
+        model = build(name, steps, **sizes)
+        lowering = lower_graph(compress(model.graph))
+        assert exponentials(step for _, step in lowering.steps) == steps * expected
 
 
 def test_counts_grow_with_the_chunk_but_for_logits_that_nobody_wants() -> None:
