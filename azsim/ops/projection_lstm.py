@@ -38,6 +38,7 @@ from azsim.ops._lstm import (
     update_cell,
 )
 from azsim.ops._matrix import matrix_rows
+from azsim.ops._views import row_of
 from azsim.ops.linear import Linear
 from azsim.ops.lowering import (
     Access,
@@ -257,17 +258,14 @@ class _Constants:
     """Rows that every step reads."""
 
     def __init__(self, node: Node, lowering: Lowering) -> None:
-        graph = lowering.compressed.graph
-        cells = graph.initializers[node.inputs[2]].shape[1] // 4
+        cells = lowering.weight(node.inputs[2]).codes.shape[0] // 4
 
         def row(index: int) -> Access | None:
-            if not _has(node, index):
-                return None
-            return lowering.constant_row(node.inputs[index], graph.initializers[node.inputs[index]])
+            return row_of(lowering.view(node.inputs[index])) if _has(node, index) else None
 
         def gain(index: int, size: int) -> Access:
-            ones = np.ones(size, np.float32)
-            return row(index) or lowering.constant_row(f"{node.name}#ones", ones)
+            one = lowering.number(1.0)
+            return row(index) or Access(one.buffer, one.offset, 1, size, 0, 0)
 
         self.bias = row(_BIAS)
         self.gates = self.cell = None
@@ -326,7 +324,8 @@ def _normalise(
     cols = src.cols // parts
 
     def cut(window: Access) -> Access:
-        return moved(window, offset=window.offset + part * cols, cols=cols)
+        start = part * cols * window.col_stride
+        return moved(window, offset=window.offset + start, cols=cols)
 
     operands: dict[str, Access | int | float | str] = {
         "dst": cut(dst),
