@@ -131,7 +131,7 @@ class _Body:
         self.lines.append(view(number, space, "f32", at, 1, 4))
 
     def step(self) -> None:
-        choice = self.rng.integers(9)
+        choice = self.rng.integers(11)
         add = self.lines.append
         if choice == 0:
             at, size = self.blocks[self.rng.integers(3)]
@@ -166,8 +166,16 @@ class _Body:
             moved = self.one_of(12, 3)
             add(f"view_step view=v{moved} step={self.one_of(-8, 8, 16)}")
             add("vector_copy dst=v12 src=v13")
-        else:
+        elif choice == 8:
             self.other()
+        elif choice == 9:
+            # v22 and v23 move through one region of DRAM, so that some loads see what was stored.
+            self.floats(9)
+            add(f"store dst=v22 src=v{self.one_of(9, 12)}")
+            add(f"view_step view=v{self.one_of(22, 23)} step={self.one_of(-16, 16, 32)}")
+        else:
+            self.floats(8)
+            add(f"load dst=v{self.one_of(8, 8, 12)} src=v{self.one_of(22, 23)}")
 
     def other(self) -> None:
         """What is never part of a stretch."""
@@ -197,6 +205,8 @@ class _Body:
         begin = [
             view(0, "dram", "f32", 0, 12, 32), view(1, "activation", "f32", 0, 12, 32),
             "load dst=v1 src=v0",
+            view(22, "dram", "f32", 0x300, ROWS, COLS, region="d"),
+            view(23, "dram", "f32", 0x300, ROWS, COLS, region="d"),
             view(0, "dram", "f32", 0, 1, 32), view(1, "activation", "f32", SCALE_AT, 1, 32),
             "load dst=v1 src=v0",
             view(3, "activation", "i8", CODES_AT, ROWS, COLS),
@@ -213,7 +223,8 @@ class _Body:
             "store dst=v21 src=v20",
         ]
         output = f".output y addr=0x1000 shape={ACTIVATION_BYTES} frames=1 dtype=u8"
-        lines = [output, *begin, "loop count=5", *self.lines, "end_loop", *end, "halt"]
+        region = ".region d space=dram start=0x200 size=0x400 dtype=f32 first=0 last=999"
+        lines = [output, region, *begin, "loop count=5", *self.lines, "end_loop", *end, "halt"]
         return "\n".join(lines)
 
 

@@ -42,6 +42,8 @@ KINDS = {
     "vector_binary": _BINARY,
     "vector_unary": _UNARY,
     "vector_copy": _COPY,
+    "load": _COPY,
+    "store": _COPY,
     "vector_quantize": _QUANTIZE,
     "vector_reduce": _REDUCE,
 }

@@ -164,6 +164,8 @@ class Machine:
         Counts ``view`` instructions: while it stands still, views only moved.
     blocks_version : int
         Counts stores to bytes of blocks that were decoded.
+    blocks : tuple of (int, int)
+        Bytes of DRAM in which all blocks lie that were decoded.
     resident : dict
         Tiles that weight SRAM is known to hold, by `place`.
     """
@@ -195,6 +197,7 @@ class Machine:
         self._region_by_name = {region.name: region for region in program.regions}
         self._region_of_view = program.region_of_view
         self._decoded: dict[tuple[int, int, int, int, int], Tile] = {}
+        self.blocks = (image.data.size, 0)
         self.resident: dict[tuple[int, int, int], Resident] = {}
         self._has_pending = False
         self._read: dict[bytes, Tile] = {}
@@ -360,6 +363,8 @@ class Machine:
                 )
             matrix = np.ascontiguousarray(codes.reshape(target.rows, target.cols), np.int8)
             tile = self._decoded[key] = Tile(matrix, digest_of(matrix), encoded)
+            low, high = self.blocks
+            self.blocks = min(low, source.addr), max(high, source.addr + size)
         return tile
 
     def place_tile(self, target: View, tile: Tile, number: int, index: int) -> None:
@@ -464,7 +469,7 @@ class Machine:
 
     def forget(self, space: str, low: int, high: int) -> None:
         """Drop what is remembered of bytes that were, or are about to be, written."""
-        if space == "dram" and self._decoded:
+        if space == "dram" and low < self.blocks[1] and self.blocks[0] < high:
             gone = [key for key in self._decoded if key[0] < high and low < key[0] + key[1]]
             for key in gone:
                 del self._decoded[key]

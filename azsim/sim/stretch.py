@@ -62,6 +62,8 @@ class Needs:
         What weight SRAM holds.
     blocks_version : int
         See `Machine`; -1 if the stretch decodes nothing.
+    stores : tuple of (int, int)
+        Bytes of DRAM in which it stores; no block that was decoded may lie there.
     """
 
     windows: tuple[tuple[int, Window], ...]
@@ -70,11 +72,14 @@ class Needs:
     multiple: tuple[int, ...]
     tiles: tuple[tuple[View, Tile], ...]
     blocks_version: int
+    stores: tuple[int, int]
 
     def hold(self, machine: Machine) -> bool:
         """Whether the machine is as it has to be."""
         windows, offsets, resident = machine.windows, machine.offsets, machine.resident
         if self.blocks_version not in (-1, machine.blocks_version):
+            return False
+        if self.stores[0] < machine.blocks[1] and machine.blocks[0] < self.stores[1]:
             return False
         for number, window in self.windows:
             if windows[number] is not window:
@@ -143,6 +148,8 @@ class Stretch:
     masks : tuple of Mask
     products, mask_of : ndarray of int64
         Where in the stretch products are, and the mask of each.
+    transfers, slot_of : ndarray of int64
+        Where in the stretch transfers are whose address moves with a slot, and the slots.
     """
 
     first: int
@@ -160,6 +167,8 @@ class Stretch:
     masks: tuple[Mask, ...]
     products: np.ndarray
     mask_of: np.ndarray
+    transfers: np.ndarray
+    slot_of: np.ndarray
 
     def run(self, machine: Machine, recorder: Recorder) -> int:
         """Execute it; returns the row that could not be, -1 if all were."""
@@ -174,6 +183,9 @@ class Stretch:
         if failed >= 0:
             return failed
         payload = self.payload
+        if self.masks or len(self.transfers):
+            payload = payload.copy()
+        payload[self.transfers] += offsets[self.slot_of]
         if self.masks:
             places = []
             for mask in self.masks:
@@ -181,7 +193,6 @@ class Stretch:
                 view = mask.view.stepped(moved) if moved else mask.view
                 bits = scratch[mask.at : mask.at + mask.num_bytes].tobytes()
                 places.append(recorder.mask(bits, view))
-            payload = payload.copy()
             payload[self.products] = np.array(places, np.int64)[self.mask_of]
         recorder.stretch(self.sequence, payload, self.tile_of)
         self.leaves.apply(machine)

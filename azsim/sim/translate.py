@@ -69,6 +69,7 @@ class _Draft:
         self._placed: dict[tuple[int, int, int], tuple[View, Tile, int, int]] = {}
         self._written: list[tuple[int, int]] = []
         self._reads = (_FAR, 0)
+        self._stores = (_FAR, 0)
         self._loads = False
         self._views: list[tuple[int, ...]] = []
         self._view_number: dict[tuple[int, int, int], int] = {}
@@ -78,6 +79,7 @@ class _Draft:
         self._masks: list[Mask] = []
         self._fresh: dict[int, tuple[int, _Held]] = {}  # masks of codes, by view
         self._products: list[tuple[int, int]] = []
+        self._moving: list[tuple[int, int]] = []  # transfers and their slots
 
     # ---- registers
 
@@ -121,16 +123,20 @@ class _Draft:
             raise _StretchError
         return view
 
-    def _row_of(self, held: _Held) -> int:
-        """Number of a view's row."""
+    def _row_of(self, held: _Held, space: str = "") -> int:
+        """Number of a view's row; the view lies in `space`, or in any SRAM."""
         key = id(held.window), held.offset_bytes, held.slot
         if held.window.view.space == "weight":
             self._read(held)
+        if space not in ("", held.window.view.space) or (held.window.view.space == "dram") > bool(
+            space
+        ):
+            raise _StretchError
         number = self._view_number.get(key)
         if number is not None:
             return number
         view, slot = held.window.view, held.slot
-        if view.space == "dram" or view.element_bits < 8:
+        if view.element_bits < 8:
             raise _StretchError
         if view.space == "weight":
             view, slot = self._fixed(held), -1
@@ -181,14 +187,16 @@ class _Draft:
         if site is None:
             raise _StretchError
         if op.mnemonic == "weight_load":
-            self._load(op, held, position)
+            self._decode(op, held, position)
         elif op.mnemonic == "mac_matmul":
             self._multiply(op, held, position)
+        elif op.mnemonic in ("load", "store"):
+            self._transfer(op, held, position)
         else:
             self._vector(op, held)
         return site
 
-    def _load(self, op: Operation, held: Mapping[str, _Held], position: int) -> None:
+    def _decode(self, op: Operation, held: Mapping[str, _Held], position: int) -> None:
         source, target = self._fixed(held["src"]), self._fixed(held["dst"])
         low, high = target.extent()
         if target.dtype == "u8" or target.num_bytes != high - low:
@@ -248,6 +256,25 @@ class _Draft:
         self._masks.append(Mask(view, held.slot, at, view.rows * -(-view.cols // 8)))
         return len(self._masks) - 1, at
 
+    def _transfer(self, op: Operation, held: Mapping[str, _Held], position: int) -> None:
+        name = "src" if op.mnemonic == "load" else "dst"
+        outside = held[name]
+        rows = {key: self._row_of(one, "dram" if key == name else "") for key, one in held.items()}
+        if op.mnemonic == "store":
+            low, high = self._machine.limits(outside.window)
+            if low < self._machine.blocks[1] and self._machine.blocks[0] < high:
+                raise _StretchError
+            self._stores = min(self._stores[0], low), max(self._stores[1], high)
+        elif held["dst"].window.view.space != "activation":
+            raise _StretchError
+        self._add(op, rows, 0)
+        self._events.append((position, outside.window.view.addr + outside.offset_bytes, -1))
+        if outside.slot >= 0:
+            self._moving.append((position, outside.slot))
+        for other in ("dst", "peak"):
+            if self._fresh and other in held:
+                self._spoil(held[other])
+
     def _vector(self, op: Operation, held: Mapping[str, _Held]) -> None:
         functions = FUNCTIONS.get(op.mnemonic)
         if functions is not None and op.function not in functions:
@@ -297,6 +324,7 @@ class _Draft:
             where, what, tiles = np.array(self._events, np.int64).T
             payload[where], tile_of[where] = what, tiles
         products = np.array(self._products, np.int64).reshape(-1, 2)
+        moving = np.array(self._moving, np.int64).reshape(-1, 2)
         version = self._machine.blocks_version if self._loads else -1
         return Stretch(
             first=first,
@@ -308,6 +336,7 @@ class _Draft:
                 tuple(self._multiple),
                 tuple(self._needed.values()),
                 version,
+                self._stores,
             ),
             leaves=self._leaves(),
             reads=self._reads,
@@ -321,6 +350,8 @@ class _Draft:
             masks=tuple(self._masks),
             products=products[:, 0].copy(),
             mask_of=products[:, 1].copy(),
+            transfers=moving[:, 0].copy(),
+            slot_of=moving[:, 1].copy(),
         )
 
     def _leaves(self) -> Leaves:
@@ -376,7 +407,9 @@ class Stretches:
         self._operations, self._machine, self._recorder = operations, machine, recorder
         self._registers, self._control_site = registers, control_site
         kinds = {*KINDS, *_MOVES, "weight_load"}
-        self._fits = [op.mnemonic in kinds and op.index not in alone for op in operations]
+        self._fits = [
+            op.mnemonic in kinds and not op.paced and op.index not in alone for op in operations
+        ]
         targets = {op.target for op in operations if op.mnemonic == "branch"}
         before = [False, *self._fits[:-1]]
         self.starts = [
