@@ -2,9 +2,9 @@
 
 Blocks of compressed weights are decoded from the DRAM image on first use.  The decoded tile is
 kept by its address and length for as long as nothing writes to those bytes, so that a weight that
-streams once a frame is decoded once; the SRAM gets its packed bytes every time.  A chip that
-decodes at read has the blocks in weight SRAM, and they are decoded from there; the tile is kept by
-the block's bytes.
+streams once a frame is decoded once; the SRAM gets its packed bytes when something reads them.  A
+chip that decodes at read has the blocks in weight SRAM, and they are decoded from there; the tile
+is kept by the block's bytes.
 """
 
 from __future__ import annotations

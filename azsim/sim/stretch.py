@@ -1,9 +1,9 @@
 """Stretches: instructions that follow one another, resolved once and then executed compiled.
 
 The first time the execute loop meets an instruction, its module executes it.  When the loop comes
-to the same place again, what follows up to the next instruction that decides, moves data to or
-from DRAM or is not among the common kinds becomes a stretch: its views are resolved, its tiles
-looked up, and its rows made for `azsim.machine.flat`.  From then on it runs in one call for as
+to the same place again, what follows up to the next instruction that decides or is not among the
+common kinds becomes a stretch: its views are resolved, its tiles looked up, and its rows made for
+`azsim.machine.flat`.  From then on it runs in one call for as
 long as what it was made from holds: the windows in the registers that it finds, the tiles that it
 finds in weight SRAM, and the blocks in DRAM.  Registers may have moved; by how much they may is
 part of the stretch.

@@ -1,8 +1,8 @@
 """From instructions to a stretch: views resolved, tiles looked up, rows made.
 
-A stretch begins where the execute loop is and ends before the first instruction that decides,
-moves data to or from DRAM, is not among the common kinds, or that the loop has not executed in
-this shape before: all that an instruction's first execution checks was checked then.
+A stretch begins where the execute loop is and ends before the first instruction that decides, is
+not among the common kinds, or that the loop has not executed in this shape before: all that an
+instruction's first execution checks was checked then.
 """
 
 from __future__ import annotations
