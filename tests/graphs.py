@@ -158,7 +158,9 @@ class RandomGraph:
         if shape:
             options += [self._slice, self._concat, self._pad, self._mat_mul, self._transpose]
             options += [self._softmax, self._norm, self._reduce, self._cum_sum, self._choose]
-            options += [self._gather, self._top_k, self._expand]
+            options.append(self._top_k)
+            if np.prod(shape) <= 32:  # results grow up to the square
+                options += [self._gather, self._expand]
         if max(shape, default=1) > 1:
             options.append(self._split)
         if 1 in shape and len(shape) > 1:
