@@ -132,6 +132,20 @@ def test_bits_are_the_evaluators_wherever_weights_live(name: str) -> None:
         _is_proved(ran.compiled.program, hardware, ran)
 
 
+def test_constants_that_do_not_fit_come_in_each_part() -> None:
+    hardware = chip(weight_sram__bytes=1664, mac__lanes=8, activation_sram__bytes=2048)
+    model = transducer(1, limit=3, features=24, hidden=12, embedding=12, joint=16, blank_bias=0.5)
+    frames = _frames(model, 3, 1)
+    ran = _run(model, frames, hardware)
+    pieces = [r.name for r in ran.compiled.program.regions if "@" in r.name and "#" in r.name]
+    assert len([name for name in pieces if "[" not in name]) == 7
+    tensors, _ = evaluate_stream(
+        model.graph, frames, STATE, model.zero_state(), compress(model.graph)
+    )
+    assert ran.execution.outputs["symbols"].tobytes() == tensors["symbols"].tobytes()
+    _is_proved(ran.compiled.program, hardware, ran)
+
+
 def _is_proved(program: Program, hardware: Hardware, ran: Ran) -> None:
     for verdict in check_program(program, hardware, ran.compiled.image):
         assert not verdict.findings

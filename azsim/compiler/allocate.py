@@ -5,7 +5,8 @@ never share a byte of one memory, and no memory's capacity is exceeded.
 
 Activation SRAM is filled buffer by buffer, each at the lowest address that is free for its whole
 life: the largest first, or in another of several orders if that needs less, down to the most bytes
-that live at one time.  A buffer that is used in a loop lives for the whole loop.  Tiles that a loop
+that live at one time.  A buffer that is used in a loop lives for the whole loop, but for one that a
+single part of a region (`azsim.compiler.regions`) writes and reads.  Tiles that a loop
 holds are placed likewise, behind what stays and the slots.
 """
 
@@ -16,7 +17,14 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from azsim.compiler.schedule import Item, Repeat, Schedule, Storage, accesses
+from azsim.compiler.schedule import (
+    Item,
+    Repeat,
+    Schedule,
+    Storage,
+    accesses,
+    only_in_a_part,
+)
 from azsim.compiler.tile import ALIGN_BYTES
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
@@ -52,6 +60,7 @@ def _aligned(size: int, align: int = ALIGN_BYTES) -> int:
 
 def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     live: dict[str, tuple[int, int]] = {}
+    local_to: list[tuple[int, int, set[str]]] = []
     position = 0
 
     def touch(name: str, at: int) -> None:
@@ -65,10 +74,12 @@ def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple
             if isinstance(item, Repeat):
                 start = position
                 inside = visit(item.body)
-                for name in inside:
+                touched |= inside
+                local = only_in_a_part(item) if item.is_region else set()
+                local_to.append((start, position - 1, local))
+                for name in inside - local:
                     touch(name, start)
                     touch(name, max(start, position - 1))
-                touched |= inside
             else:
                 for _, access in accesses(item):
                     touch(access.buffer, position)
@@ -78,6 +89,11 @@ def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple
 
     for items in (schedule.startup, schedule.body, schedule.finish):
         visit(items)
+    for start, end, local in local_to:
+        for name in local:  # but what is used outside of the region has to outlive its rounds
+            if live[name][0] < start or live[name][1] > end:
+                touch(name, start)
+                touch(name, end)
     for name, until in held.items():
         touch(name, until)
     for name, storage in schedule.storages.items():

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 
 from azsim.compiler.allocate import Allocation
@@ -33,6 +33,7 @@ from azsim.compiler.schedule import (
     Schedule,
     accesses,
     is_written,
+    only_in_a_part,
     walk,
 )
 from azsim.errors import CompileError
@@ -288,7 +289,7 @@ class _Emitter:
             self.aim(self.leaves[repeat.number])
         for number, step in moving:
             self.put("view_step", view=number, step=-step * repeat.count)
-        self._touch_all(repeat.body, start, end, end)
+        self._touch_all(repeat.body, start, end, end, but=only_in_a_part(repeat))
 
     def aim(self, branch: int) -> None:
         """Let a branch lead to the instruction that comes next."""
@@ -314,11 +315,18 @@ class _Emitter:
         self._touch_all(repeat.body, start, end, self.last_of_every_round(end))
 
     def _touch_all(
-        self, body: tuple[Item | Repeat, ...], start: int, end: int, last_write: int
+        self,
+        body: tuple[Item | Repeat, ...],
+        start: int,
+        end: int,
+        last_write: int,
+        but: Set[str] = frozenset(),
     ) -> None:
         """Note that what a loop's body touches is in use from its begin to its end."""
         for item in walk(body):
             for _, access in accesses(item):
+                if access.buffer in but:
+                    continue
                 self._touch(access.buffer, start)
                 self._touch(access.buffer, end)
                 if access.buffer in self.last_write:

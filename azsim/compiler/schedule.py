@@ -24,7 +24,9 @@ __all__ = [
     "extent",
     "is_weight_product",
     "is_written",
+    "only_in_a_part",
     "part",
+    "parts_of",
     "rows_and_cols",
     "walk",
     "window_extents",
@@ -122,6 +124,42 @@ class Schedule:
     loads: Mapping[str, Item] = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
     spilled: Mapping[str, str] = field(default_factory=dict)
+
+
+def parts_of(region: Repeat) -> Iterator[tuple[Item | Repeat, ...]]:
+    """Parts of a region, see `azsim.compiler.regions`; an item that may leave a loop is a part."""
+    part: list[Item | Repeat] = []
+    for item in region.body:
+        is_region = isinstance(item, Repeat) and item.is_region
+        if is_region or (isinstance(item, Item) and item.leave is not None):
+            yield tuple(part)
+            part = []
+            if isinstance(item, Repeat):
+                yield from parts_of(item)
+            else:
+                yield (item,)
+        else:
+            part.append(item)
+    yield tuple(part)
+
+
+def only_in_a_part(region: Repeat) -> set[str]:
+    """Buffers of a region that one part alone touches, and writes first."""
+    found: dict[str, bool] = {}
+    for part in parts_of(region):
+        inside: set[str] = set()
+        for item in walk(part):
+            named = list(accesses(item))
+            for name, access in named:
+                if access.buffer in inside:
+                    continue
+                inside.add(access.buffer)
+                begins = is_written(item, name) and not any(
+                    other.buffer == access.buffer and not is_written(item, key)
+                    for key, other in named
+                )
+                found[access.buffer] = begins and access.buffer not in found
+    return {buffer for buffer, is_local in found.items() if is_local}
 
 
 def rows_and_cols(size: int) -> tuple[int, int]:

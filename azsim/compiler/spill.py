@@ -290,6 +290,7 @@ class _Rewriting:
         self._before: dict[int, list[Item]] = {}
         self._behind: dict[int, list[Item]] = {}
         self._scratch: list[Scratch] = []
+        self._num_parts = 0
         self._touching: dict[str, list[int]] = {}
         for number, item in enumerate(schedule.body):
             buffers = {access.buffer for inner in walk((item,)) for _, access in accesses(inner)}
@@ -308,6 +309,7 @@ class _Rewriting:
             self._spilled[moved.source] = moved.target
         elif isinstance(moved, _Constant):
             self._gone.add(id(moved.load))
+            self._move_in_regions(moved)
         elif isinstance(moved, _Output):
             self._body[moved.number] = None
         elif isinstance(moved, _Scratch):
@@ -323,6 +325,60 @@ class _Rewriting:
             size = self._piece(moved, piece, name)
             size_bytes = size * ELEMENT_BYTES[storage.dtype]
             self._storages[name] = Storage(name, "activation", storage.dtype, size_bytes)
+
+    def _move_in_regions(self, moved: _Constant) -> None:
+        """Let each part of a region load what it uses."""
+        left: list[int] = []
+        for number in self._touching.get(moved.buffer, ()):
+            item = self._at(number)
+            if isinstance(item, Repeat) and item.is_region:
+                body = self._in_parts(item.body, moved)
+                self._body[number] = replace(item, body=body)
+            else:
+                left.append(number)
+        self._touching[moved.buffer] = left
+
+    def _in_parts(self, items: _Items, moved: _Constant) -> _Items:
+        result: list[Item | Repeat] = []
+        part: list[Item | Repeat] = []
+
+        def end_part() -> None:
+            result.extend(self._in_part(tuple(part), moved))
+            part.clear()
+
+        for item in items:
+            if isinstance(item, Repeat) and item.is_region:
+                end_part()
+                result.append(replace(item, body=self._in_parts(item.body, moved)))
+            elif isinstance(item, Item) and item.leave is not None:
+                end_part()
+                result.append(item)
+            else:
+                part.append(item)
+        end_part()
+        return tuple(result)
+
+    def _in_part(self, part: _Items, moved: _Constant) -> _Items:
+        """A part that loads pieces of a constant of its own."""
+        if not any(_touches(item, moved.buffer) for item in walk(part)):
+            return part
+        self._num_parts += 1
+        name = f"{moved.buffer}@{self._num_parts}"
+        storages = {**self._storages, name: replace(self._storages[moved.buffer], name=name)}
+        inner = _Rewriting(
+            replace(
+                self._old,
+                startup=(),
+                body=tuple(_with_name(item, moved.buffer, name) for item in part),
+                finish=(),
+                storages=storages,
+            ),
+            self._joined_bytes,
+        )
+        inner.move(replace(moved, buffer=name))
+        found = inner.schedule()
+        self._storages = dict(found.storages)
+        return found.body
 
     def _at(self, number: int) -> Item | Repeat:
         item = self._body[number]
@@ -394,6 +450,16 @@ class _Rewriting:
             storages=storages,
             spilled=self._spilled,
         )
+
+
+def _with_name(item: Item | Repeat, old: str, new: str) -> Item | Repeat:
+    """The same work on a buffer of another name."""
+    if isinstance(item, Repeat):
+        return replace(item, body=tuple(_with_name(inner, old, new) for inner in item.body))
+    changed = {
+        key: replace(access, buffer=new) for key, access in accesses(item) if access.buffer == old
+    }
+    return replace(item, operands={**item.operands, **changed}) if changed else item
 
 
 def _is_written(items: _Items, buffer: str) -> bool:
