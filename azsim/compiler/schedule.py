@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -84,6 +85,11 @@ class Item:
     but_last: int | None = None
     leave: Leave | None = None
 
+    @functools.cached_property
+    def buffers(self) -> frozenset[str]:
+        """Names of the buffers that it touches."""
+        return frozenset(access.buffer for _, access in accesses(self))
+
 
 @dataclass(frozen=True)
 class Repeat:
@@ -93,6 +99,11 @@ class Repeat:
     count: int
     body: tuple[Item | Repeat, ...]
     rounds: float | None = None
+
+    @functools.cached_property
+    def buffers(self) -> frozenset[str]:
+        """Names of the buffers that its items touch."""
+        return frozenset().union(*(item.buffers for item in self.body))
 
     @property
     def mean_rounds(self) -> float:
@@ -264,6 +275,8 @@ def window_extents(
     is_wanted: Callable[[Item, str], bool] | None = None,
 ) -> Iterator[tuple[int, int]]:
     """`extent` of each window of an item into a buffer, or of those wanted by item and operand."""
+    if buffer not in item.buffers:
+        return
     if isinstance(item, Repeat):
         for inner in item.body:
             yield from window_extents(inner, buffer, {**loops, item.number: item.count}, is_wanted)

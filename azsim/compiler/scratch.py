@@ -105,7 +105,11 @@ def in_dram(
 
     None where a window cannot be transferred as it lies.
     """
-    units = [unit for item in items for unit in _cut(item, scratch)]
+    units = [
+        unit
+        for item in items
+        for unit in (_cut(item, scratch) if scratch.name in item.buffers else (item,))
+    ]
     read_later = _read_later(units, scratch.name)
     moved = _Moved(scratch)
     result: list[Item | Repeat] = []
@@ -157,8 +161,11 @@ def _is_kept(item: Item, name: str) -> bool:
 def _read_later(units: Sequence[Item | Repeat], buffer: str) -> list[list[tuple[int, int]]]:
     """For each unit, what others read behind it, and what itself reads in other rounds."""
     later: list[tuple[int, int]] = []
-    found = []
+    found: list[list[tuple[int, int]]] = []
     for unit in reversed(units):
+        if buffer not in unit.buffers:
+            found.append(later)
+            continue
         mine = list(_reads((unit,), buffer))
         found.append(later + (mine if isinstance(unit, Repeat) else []))
         later = later + mine
@@ -177,10 +184,10 @@ class _Moved:
     ) -> list[Item | Repeat] | None:
         """One item, or a loop: around it, or in each of its rounds."""
         name = self._scratch.name
+        if name not in unit.buffers:
+            return [unit]
         windows = [access for one in walk((unit,)) for _, access in accesses(one)]
         mine = [access for access in windows if access.buffer == name]
-        if not mine:
-            return [unit]
         if isinstance(unit, Repeat) and any(unit.number in access.advance for access in mine):
             layer = next(walk((unit,))).layer
             body = self._around(unit.body, layer, later, {unit.number: unit.count})
@@ -224,7 +231,7 @@ def _places(items: _Items, buffer: str, loops: set[int]) -> list[_Place] | None:
     """
     found: list[_Place] = []
     for item in items:
-        for one in walk((item,)):
+        for one in walk((item,)) if buffer in item.buffers else ():
             for name, access in accesses(one):
                 if access.buffer == buffer:
                     writes = is_written(one, name)
@@ -306,6 +313,8 @@ def _simple(place: _Place, loops: set[int], counts: Mapping[int, int]) -> _Place
 
 def _placed(item: Item | Repeat, place: _Place, inside: Access) -> Item | Repeat:
     """An item whose windows into a place are on the chip."""
+    if place.outside.buffer not in item.buffers:
+        return item
     if isinstance(item, Repeat):
         return replace(item, body=tuple(_placed(one, place, inside) for one in item.body))
 

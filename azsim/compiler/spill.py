@@ -293,8 +293,7 @@ class _Rewriting:
         self._num_parts = 0
         self._touching: dict[str, list[int]] = {}
         for number, item in enumerate(schedule.body):
-            buffers = {access.buffer for inner in walk((item,)) for _, access in accesses(inner)}
-            for buffer in buffers:
+            for buffer in sorted(item.buffers):
                 self._touching.setdefault(buffer, []).append(number)
 
     def move(self, moved: _Movable) -> None:
@@ -465,7 +464,9 @@ def _with_name(item: Item | Repeat, old: str, new: str) -> Item | Repeat:
 def _is_written(items: _Items, buffer: str) -> bool:
     return any(
         access.buffer == buffer and is_written(item, name)
-        for item in walk(items)
+        for outer in items
+        if buffer in outer.buffers
+        for item in walk((outer,))
         for name, access in accesses(item)
     )
 
@@ -529,6 +530,9 @@ def _moved(
 
     result: list[Item | Repeat] = []
     for item in items:
+        if buffer not in item.buffers:
+            result.append(item)
+            continue
         if isinstance(item, Repeat):
             inside = {**loops, item.number: item.count}
             body = _moved(item.body, buffer, name, piece, inside, loop)
