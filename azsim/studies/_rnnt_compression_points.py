@@ -16,6 +16,7 @@ __all__ = [
     "SPARSITIES",
     "WORKLOAD",
     "Point",
+    "chunks_of",
     "codecs_of",
     "points",
     "preset_of",
@@ -49,6 +50,11 @@ def preset_of(chip: str) -> str:
 def codecs_of(chip: str) -> tuple[str, ...]:
     """Codecs to run on a chip; dense_npu decodes none, and where all stays one is enough."""
     return {"dense_npu": ("raw",), "az1_resident": ("bitmap",)}.get(chip, CODECS)
+
+
+def chunks_of(chip: str) -> tuple[int, ...]:
+    """Sizes of chunks to run on a chip; where all weights stay, they change little."""
+    return (CHUNKS[0], CHUNKS[-1]) if chip == "az1_resident" else CHUNKS
 
 
 @dataclass(frozen=True)
@@ -97,5 +103,5 @@ def points() -> Iterator[Point]:
         for sparsity in SPARSITIES:
             for chip in CHIPS:
                 for codec in codecs_of(chip):
-                    for chunk_frames in CHUNKS:
+                    for chunk_frames in chunks_of(chip):
                         yield Point(chip, codec, bits, sparsity, chunk_frames)

@@ -14,6 +14,7 @@ from azsim.studies._rnnt_compression_points import (
     RESIDENT_BYTES,
     SPARSITIES,
     Point,
+    chunks_of,
     codecs_of,
     points,
     scheme_key,
@@ -277,12 +278,18 @@ def _resident_table(figures: _Figures) -> str:
     rows = []
     for bits, sparsity in _SCHEMES:
         cells = [f"{bits} bit", f"{round(100 * sparsity)} %"]
-        for count in CHUNKS:
+        for count in chunks_of("az1_resident"):
             point = Point("az1_resident", "bitmap", bits, sparsity, count)
             cells.append(f"{_of(figures, point, 'frame_ms'):.3f}")
         rows.append(cells)
     return table(
-        ("weights", "zeros", *(f"chunk {count}: ms a frame" for count in CHUNKS)), rows, texts=2
+        (
+            "weights",
+            "zeros",
+            *(f"chunk {count}: ms a frame" for count in chunks_of("az1_resident")),
+        ),
+        rows,
+        texts=2,
     )
 
 
