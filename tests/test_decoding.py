@@ -176,6 +176,22 @@ def test_a_run_without_symbols_runs_the_prediction_network_once() -> None:
     assert all(site.index != gathers for site in ran.execution.trace.sites)
 
 
+@pytest.mark.parametrize("blank_bias", [0.0, 100.0])
+def test_tensors_are_seen_once_a_frame_also_where_one_symbol_or_none_is_left_out(
+    blank_bias: float,
+) -> None:
+    model = transducer(1, frames=1, limit=1, features=8, blank_bias=blank_bias)
+    frames = _frames(model, 8, 0)
+    ran = _run(model, frames)
+    assert {len(found) for found in _symbols(ran)} == ({0} if blank_bias else {0, 1})
+    tensors, _ = evaluate_stream(
+        model.graph, frames, STATE, model.zero_state(), compress(model.graph)
+    )
+    for tensor, seen in ran.execution.tapped.items():
+        assert len(seen) == 8, tensor
+        assert np.stack(seen).tobytes() == tensors[tensor].tobytes(), tensor
+
+
 def test_a_stream_that_has_started_does_not_start_again() -> None:
     model = transducer(1, blank_bias=100.0)
     state = {name: array + np.float32(1) for name, array in model.zero_state().items()}

@@ -124,6 +124,8 @@ class _Emitter:
     left_out: set[int] = field(default_factory=set)
     """Instructions that some round leaves out."""
     leaves: dict[int, int] = field(default_factory=dict)
+    aimed: set[int] = field(default_factory=set)
+    """Indices that branches out of loops lead to."""
     around: list[int] = field(default_factory=list)
     """Numbers of the regions' loops that are being emitted."""
 
@@ -280,6 +282,8 @@ class _Emitter:
         self.around.append(repeat.number)
         self.items(repeat.body, held, free)
         self.around.pop()
+        if len(self.instructions) in self.aimed:
+            self.put("fence")  # as a branch leads past the one before, and both ways end here
         self.fence()
         end = len(self.instructions) - 1
         moving = self.moving(repeat.body, repeat.number) if is_loop else []
@@ -295,6 +299,7 @@ class _Emitter:
         """Let a branch lead to the instruction that comes next."""
         entry = self.instructions[branch]
         target = {"target": len(self.instructions)}
+        self.aimed.add(len(self.instructions))
         self.instructions[branch] = Instruction("branch", {**entry.operands, **target})
 
     def _touch(self, buffer: str, index: int) -> None:
@@ -325,8 +330,8 @@ class _Emitter:
         """Note that what a loop's body touches is in use from its begin to its end."""
         for item in walk(body):
             for _, access in accesses(item):
-                if access.buffer in but:
-                    continue
+                if access.buffer in but and self.spans[access.buffer].first >= start:
+                    continue  # nothing before the loop touched it
                 self._touch(access.buffer, start)
                 self._touch(access.buffer, end)
                 if access.buffer in self.last_write:
