@@ -351,6 +351,20 @@ def test_impossible_dimensions_are_said(tmp_path: Path) -> None:
     assert place == "chunk_length"
     allowed = "a divisor of 6, stream.chunk_frames"
     assert sentence == f"chunks of unequal length, found 4, allowed: {allowed}"
-    (found,) = problems(tmp_path, "{builder: s4d, d_state: 7}")
-    assert found.startswith("d_state: ")
-    assert "found 7" in found
+    assert problems(tmp_path, "{builder: s4d, d_state: 7}") == [
+        "d_state: wrong number, found 7, allowed: a multiple of 2 from 2 to 1024"
+    ]
+
+
+def test_tokens_that_the_model_does_not_have_are_told(tmp_path: Path) -> None:
+    model = "{builder: mamba, d_model: 4, n_layer: 1, vocab: 5}"
+    path = tmp_path / "w.yaml"
+    for values in ([1, 5, 9], [0, -1, 2], [0, 2.5, 1]):
+        np.savez(tmp_path / "t.npz", tokens=np.array(values, np.float32))
+        path.write_text(f"name: small\nmodel: {model}\ninput: {{npz: t.npz}}\n")
+        with pytest.raises(ConfigError) as caught:
+            pipeline.prepare(load_workload(path))
+        assert str(caught.value) == (
+            f"{path}:3:8: $.input: no token of the model at 'tokens'[1], found {values[1]:g}, "
+            "allowed: whole numbers from 0 to 4"
+        )

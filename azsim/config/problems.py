@@ -163,6 +163,8 @@ class _Reporter:
             return f"not one of the choices, found {show(value)},{hint} allowed: {allowed}"
         if finding.kind == "string_pattern_mismatch":
             return f"wrong form, found {show(value)}, allowed: {allowed}"
+        if finding.kind == "multiple_of":
+            return f"wrong number, found {show(value)}, allowed: {allowed}"
         if not finding.kind.endswith("_type"):
             return f"out of range, found {show(value)}, allowed: {allowed}"
         if isinstance(value, str) and scalar and scalar.is_plain and kinds & {"integer", "number"}:
@@ -263,7 +265,9 @@ def _describe_one(schema: _Schema) -> str:
         return " or ".join(map(repr, choices))
     kind = schema.get("type")
     if kind in ("integer", "number"):
-        return ("an integer" if kind == "integer" else "a number") + _range(schema)
+        step = _number(schema.get("multipleOf"))
+        plain = "an integer" if kind == "integer" else "a number"
+        return (f"a multiple of {step}" if step else plain) + _range(schema)
     if kind == "string":
         if "pattern" in schema:
             return schema.get("description", f"a string that matches {schema['pattern']}")

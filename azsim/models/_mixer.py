@@ -26,7 +26,7 @@ def embedded_tokens(net: Network, name: str, steps: int, vocab: int, width: int)
 
     The numbers arrive as float32, which holds all below 2**24, in the input ``tokens`` (steps,).
     """
-    tokens = net.input("tokens", (steps,), time_axis=0)
+    tokens = net.input("tokens", (steps,), time_axis=0, below=vocab)
     numbers = net.node("Cast", tokens, to=_INT32, name="token_numbers")
     table = net.weight(name, (vocab, width), width)
     return net.node("Gather", table, numbers, axis=0, name="embed")

@@ -42,6 +42,8 @@ class Model:
         like.
     max_chunks : int or None
         How long a stream may be, such as one whose positions are a table; None: as long as it is.
+    below : mapping of str to int
+        Inputs that hold whole numbers, such as tokens: each is from 0 to below that.
     macs : mapping of str to int
         Multiply-accumulates of the dense shapes, by what they are spent on, such as ``chunk``.
     """
@@ -56,3 +58,4 @@ class Model:
     num_parameters: int = 0
     num_matrix_weights: int = 0
     macs: Mapping[str, int] = field(default_factory=lambda: _NONE)
+    below: Mapping[str, int] = field(default_factory=lambda: _NONE)

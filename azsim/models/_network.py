@@ -54,6 +54,7 @@ class Network:
         self._derived: dict[str, tuple[_Compute, tuple[str, ...]]] = {}
         self._inputs: dict[str, TensorType] = {}
         self._time_axis: dict[str, int] = {}
+        self._below: dict[str, int] = {}
         self._state: dict[str, str] = {}
         self._initial: dict[str, np.ndarray] = {}
         self._constants: dict[str, np.ndarray] = {}
@@ -92,12 +93,23 @@ class Network:
 
     # ---- inputs and state
 
-    def input(self, name: str, shape: tuple[int, ...], time_axis: int | None = None) -> str:
-        """Declare an input of one chunk, and the axis along which its time runs."""
+    def input(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        time_axis: int | None = None,
+        below: int | None = None,
+    ) -> str:
+        """Declare an input of one chunk, and the axis along which its time runs.
+
+        With `below` it holds whole numbers from 0 to below that, such as tokens.
+        """
         name = self._new(name)
         self._inputs[name] = TensorType("float32", shape)
         if time_axis is not None:
             self._time_axis[name] = time_axis
+        if below is not None:
+            self._below[name] = below
         return name
 
     def state(
@@ -299,6 +311,7 @@ class Network:
             num_parameters=sum(size for size, _ in sizes),
             num_matrix_weights=sum(size for size, is_matrix in sizes if is_matrix),
             macs=dict(macs or {}),
+            below=self._below,
         )
 
     def _check_size(self) -> None:

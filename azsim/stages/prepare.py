@@ -106,6 +106,7 @@ def prepare(workload: Workload) -> Prepared:
     model = load_model(workload)
     inputs = input_arrays(workload, model.graph.inputs, _stream_of(workload, model))
     _check_features(workload, model, inputs)
+    _check_numbers(workload, model, inputs)
     frames = _frames(model, inputs)
     count = len(next(iter(frames.values()))) if frames else 1
     if model.max_chunks is not None and count > model.max_chunks:
@@ -160,6 +161,23 @@ def _check_features(workload: Workload, model: Model, inputs: Inputs) -> None:
         takes = f"the model takes one every {1000 * wanted_s:g} ms ({model.features})"
         sentence = f"$.input.features: frames at the wrong rate, {found}, {takes}"
         raise workload.located(ConfigError([sentence]))
+
+
+def _check_numbers(workload: Workload, model: Model, inputs: Inputs) -> None:
+    """Refuse tokens that the model has no row for."""
+    problems = []
+    for name, below in model.below.items():
+        array = inputs.arrays[name]
+        wrong = (array < 0) | (array >= below) | (array != np.floor(array))
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            place = ", ".join(map(str, np.unravel_index(at, array.shape)))
+            problems.append(
+                f"$.input: no token of the model at '{name}'[{place}], "
+                f"found {array.reshape(-1)[at]:g}, allowed: whole numbers from 0 to {below - 1}"
+            )
+    if problems:
+        raise workload.located(ConfigError(problems))
 
 
 def _other_features(model: Model, inputs: Inputs) -> Iterator[str]:
