@@ -72,12 +72,13 @@ def test_a_tensor_depends_on_its_name_and_the_seed_alone() -> None:
 
 
 def test_all_that_is_wrong_with_given_weights_is_said_at_once() -> None:
-    tensors = {"a": Tensor((2,)), "b": Tensor((2, 3)), "c": Tensor((1,)), "d": Tensor((1,))}
+    tensors = {"a": Tensor((2,)), "b": Tensor((2, 3)), **dict.fromkeys("cdf", Tensor((1,)))}
     given = {
         "b": np.zeros((3, 2), np.float32),
         "c": np.zeros(1, np.int64),
         "d": np.array([np.nan], np.float32),
         "e": np.zeros(1),
+        "f": np.array([1e39]),
     }
     with pytest.raises(InputError) as caught:
         ArrayWeights(given, "w.npz").arrays(tensors, tensors)
@@ -86,6 +87,7 @@ def test_all_that_is_wrong_with_given_weights_is_said_at_once() -> None:
         "w.npz: tensor 'b': wrong shape, found float32[3, 2], allowed: float32[2, 3]",
         "w.npz: tensor 'c': wrong type, found int64[1], allowed: numbers with a fraction",
         "w.npz: tensor 'd': holds numbers that are not finite",
+        "w.npz: tensor 'f': holds numbers too large for float32",
         "w.npz: tensor 'e' is none of the model's",
     ]
 
@@ -102,8 +104,7 @@ def test_weights_come_from_a_file(tmp_path: Path, suffix: str) -> None:
     else:
         onnx = pytest.importorskip("onnx")
         tensor = onnx.numpy_helper.from_array(weights, "gemm.W")
-        y = onnx.helper.make_tensor_value_info("gemm.W", 1, [3, 4])
-        graph = onnx.helper.make_graph([], "g", [], [y], [tensor])
+        graph = onnx.helper.make_graph([], "g", [], [], [tensor])
         onnx.save(onnx.helper.make_model(graph), tmp_path / "w.onnx")
     path = write(tmp_path, f"{{builder: gemm, k: 4, n: 3, weights: w.{suffix}}}")
     prepared = pipeline.prepare(load_workload(path))

@@ -89,7 +89,7 @@ def test_unknown_operators_are_listed_even_with_bodies() -> None:
     nodes = [
         helper.make_node("If", ["c"], ["a"], "choose", then_branch=body, else_branch=body),
         helper.make_node("Gelu", ["a"], ["b"], "", domain="com.microsoft"),
-        helper.make_node("Softmax", ["b"], ["y"], "soft"),
+        helper.make_node("Einsum", ["b"], ["y"], "sums", equation="i->i"),
     ]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "cy"]
     model = helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:]))
@@ -97,7 +97,7 @@ def test_unknown_operators_are_listed_even_with_bodies() -> None:
         load_onnx(model.SerializeToString(), where="m.onnx")
     assert str(caught.value).startswith(
         "m.onnx: 3 nodes use operators that azsim does not support: If (choose), "
-        "com.microsoft.Gelu (com.microsoft.Gelu_1), Softmax (soft); supported: Abs, Add, "
+        "com.microsoft.Gelu (com.microsoft.Gelu_1), Einsum (sums); supported: Abs, Add, "
     )
 
 
@@ -168,3 +168,12 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     assert str(caught.value) == (
         'm.onnx: reading ONNX models needs the onnx package: pip install "azsim[onnx]"'
     )
+
+
+def test_a_file_of_weights_alone_is_a_model_without_outputs() -> None:
+    from onnx import helper, numpy_helper
+
+    tensor = numpy_helper.from_array(np.ones(2, np.float32), "w")
+    data = helper.make_model(helper.make_graph([], "g", [], [], [tensor])).SerializeToString()
+    with pytest.raises(InputError, match=r"^m.onnx: the graph has no outputs$"):
+        load_onnx(data, where="m.onnx")

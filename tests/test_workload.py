@@ -521,9 +521,11 @@ def test_npz_that_does_not_fit(tmp_path: Path) -> None:
         x=np.ones((2, 5), np.float32),
         y=np.array([1.5]),
         z=np.array([np.nan], np.float32),
+        v=np.array([-1e39]),
         q=np.ones(1),
     )
     types = FRAMES | {
+        "v": TensorType("float32", (1,)),
         "y": TensorType("int64", (1,)),
         "z": TensorType("float32", (1,)),
         "w": TensorType("float32", (1,)),
@@ -531,8 +533,9 @@ def test_npz_that_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         input_arrays(load(tmp_path, NPZ), types)
     assert sorted(str(caught.value).splitlines()) == [
-        "a.npz: array 'q' is no input of the graph, allowed: x, y, z, w",
-        "a.npz: array 'w' is missing, found: x, y, z, q",
+        "a.npz: array 'q' is no input of the graph, allowed: x, v, y, z, w",
+        "a.npz: array 'v': holds numbers too large for float32",
+        "a.npz: array 'w' is missing, found: x, y, z, v, q",
         (
             "a.npz: array 'x': wrong shape, found float32[2, 5], allowed: float32[1, 6] "
             "with any length on axis 0"

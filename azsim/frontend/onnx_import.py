@@ -157,7 +157,7 @@ def _parse(data: bytes | str | Path, where: str) -> onnx.ModelProto:
         raise InputError(
             f"{where}: not an ONNX model: its {len(data)} bytes are no protobuf message"
         ) from None
-    if not model.graph.node and not model.graph.output:
+    if not (model.graph.node or model.graph.output or model.graph.initializer):
         raise InputError(f"{where}: not an ONNX model: its {len(data)} bytes hold no graph")
     return model
 

@@ -342,6 +342,8 @@ def _misfit(array: np.ndarray, wanted: TensorType, axis: int | None) -> str:
         return f"wrong type, found {found}, allowed: {wanted}"
     if not np.isfinite(array).all():
         return "holds numbers that are not finite"
+    if wanted.dtype == "float32" and np.abs(array).max() > np.finfo(np.float32).max:
+        return "holds numbers too large for float32"
     return ""
 
 

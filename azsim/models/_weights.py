@@ -178,4 +178,6 @@ def _misfit(array: np.ndarray, tensor: Tensor) -> str:
         return f"wrong type, found {found}, allowed: numbers with a fraction"
     if not np.isfinite(array).all():
         return "holds numbers that are not finite"
+    if np.abs(array).max() > np.finfo(np.float32).max:
+        return "holds numbers too large for float32"
     return ""
