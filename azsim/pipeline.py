@@ -26,7 +26,7 @@ from azsim.hardware.plan import planned_hardware
 from azsim.inputs.tensors import read_npz
 from azsim.machine.trace import Trace
 from azsim.resources import DEFAULT_HARDWARE
-from azsim.sim.execute import execute, write_inputs
+from azsim.sim.execute import execute
 from azsim.sim.kernel_result import KernelResult
 from azsim.sim.races import check_races
 from azsim.sim.result import Bounds, FrontEndFigures, RunResult, WeightFigures
@@ -197,10 +197,9 @@ def run(
         frames = prepared.stream.frames
         execution = execute(
             compiled.program,
-            write_inputs(
-                compiled.program, compiled.image, {**prepared.frames, **prepared.initial_state}
-            ),
+            compiled.image,
             chip,
+            inputs={**prepared.frames, **prepared.initial_state},
             taps=verify,
             progress=None if progress is None else lambda done: progress("execute", done, frames),
         )
@@ -240,8 +239,7 @@ def run(
         def again(chip: Hardware) -> tuple[Compiled, Trace]:
             other = _compile(workload, prepared, chip)
             given = {**prepared.frames, **prepared.initial_state}
-            image = write_inputs(other.program, other.image, given)
-            return other, execute(other.program, image, chip).trace
+            return other, execute(other.program, other.image, chip, inputs=given).trace
 
         with stage("explain"):  # by the fast model, as other chips are timed with that
             trace, program = execution.trace, compiled.program

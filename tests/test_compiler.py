@@ -498,12 +498,19 @@ def test_a_memory_that_is_no_multiple_of_the_unit_is_used_without_its_rest(size:
 
 
 def test_too_small_an_activation_memory_names_the_largest_tensor() -> None:
-    graph = graph_of({"x": (4, 64)}, {}, [node("Relu", ["x"], "y")], ("y",))
+    graph = graph_of({"x": (1, 256)}, {}, [node("Softmax", ["x"], "y")], ("y",))
     assert _sentence(graph, chip(activation_sram__bytes=2047)) == (
         "activation SRAM of 2047 bytes is too small: 2048 bytes are needed; the largest tensor is "
-        "'x' with 1024 bytes"
+        "'y' with 1024 bytes"
     )
     _check(compress(graph), chip(activation_sram__bytes=2048), frames_for(graph, 1))
+
+
+def test_elementwise_work_needs_no_memory_for_all_that_it_reads() -> None:
+    graph = graph_of({"x": (4, 64)}, {}, [node("Relu", ["x"], "y")], ("y",))
+    frames = frames_for(graph, 1)
+    ran = execute_graph(compress(graph), chip(activation_sram__bytes=1280), frames)
+    assert ran.execution.outputs["y"].tobytes() == np.maximum(frames["x"], 0).tobytes()
 
 
 def test_many_views_are_set_group_by_group() -> None:

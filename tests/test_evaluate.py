@@ -135,7 +135,13 @@ def test_statistics_are_those_of_the_quantized_activations() -> None:
 
 @pytest.mark.parametrize("activation_bits", [8, 16])
 @pytest.mark.parametrize("inner", [5, 2000])
-def test_products_are_those_of_the_plain_definition(activation_bits: int, inner: int) -> None:
+@pytest.mark.parametrize("kept_weights", [1 << 24, 0])
+def test_products_are_those_of_the_plain_definition(
+    activation_bits: int, inner: int, kept_weights: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Converted to floats once, or three rows at a time whenever they are used."""
+    monkeypatch.setattr("azsim.ops.linear._KEPT_WEIGHTS", kept_weights)
+    monkeypatch.setattr("azsim.ops.linear._BLOCK_WEIGHTS", 3 * min(inner, 700))
     rng = np.random.default_rng(inner)
     # All above zero: int16 sums pass 2**24, where float32 no longer holds every integer.
     matrix = rng.uniform(0.1, 1, (4, inner)).astype(np.float32)

@@ -133,6 +133,50 @@ def test_a_round_of_a_loop_reads_one_row_and_writes_the_next() -> None:
     assert work.operands["dst"] == store.operands["src"]
 
 
+def test_rounds_of_a_loop_inside_are_rows() -> None:
+    """Parts of the channels around, steps inside: of each step the part's channels come and go."""
+    parts, steps, channels, part = 4, 3, 16, 4
+    window = Access("t", 0, part, 1, 1, 0, {1: part, 2: channels})
+    inner = Repeat(2, steps, (unary(whole("x", part, 1), window), unary(window, window)))
+    found = in_dram([Repeat(1, parts, (inner,))], scratch(steps, channels))
+    assert found is not None
+    (loop,), (place,) = found
+    assert isinstance(loop, Repeat)
+    load, rounds, store = loop.body
+    assert isinstance(load, Item)
+    assert isinstance(rounds, Repeat)
+    assert isinstance(store, Item)
+    outside = Access("t#dram", 0, steps, part, channels, 1, {1: part})
+    assert load.operands["src"] == store.operands["dst"] == outside
+    assert load.operands["dst"] == Access(place.name, 0, steps, part, part, 1)
+    assert place.size_bytes == 4 * steps * part
+    work = rounds.body[0]
+    assert isinstance(work, Item)
+    assert work.operands["src"] == Access(place.name, 0, part, 1, 1, 0, {2: part})
+
+
+def test_rows_that_are_written_whole_are_not_loaded() -> None:
+    window = Access("t", 0, 1, 4, 0, 1, {1: 4, 2: 16})
+    loop = Repeat(1, 4, (Repeat(2, 3, (unary(window, whole("x", 1, 4)),)),))
+    found = in_dram([loop, unary(whole("y", 3, 16), whole("t", 3, 16))], scratch(3, 16))
+    assert found is not None
+    assert moves(found[0]) == ["vector_unary", "store", "load", "vector_unary"]
+
+
+def test_a_row_that_is_too_long_comes_and_goes_in_parts() -> None:
+    items = [
+        unary(whole("t", 1, 40), whole("x", 1, 40)),
+        unary(whole("y", 1, 40), whole("t", 1, 40)),
+    ]
+    found = in_dram(items, scratch(1, 40, most_bytes=4 * 16))
+    assert found is not None
+    assert moves(found[0]) == ["vector_unary", "store"] * 3 + ["load", "vector_unary"] * 3
+    assert [place.size_bytes // 4 for place in found[1]] == [16, 16, 8] * 2
+    first = found[0][2]
+    assert isinstance(first, Item)
+    assert first.operands["src"] == Access("x", 16, 1, 16, 40, 1)
+
+
 def test_windows_that_cannot_be_transferred_stay() -> None:
     """Two windows share elements and move apart."""
     one, other = (Access("t", 0, 1, 16, 0, 1, {3: step}) for step in (16, 8))

@@ -293,6 +293,12 @@ def test_the_chunked_form_has_the_evaluator_s_bits(length: int) -> None:
     _check_bits(model, "az1")
 
 
+@pytest.mark.parametrize("chunk", [8, 16])
+def test_prefill_at_full_width_has_the_evaluator_s_bits(chunk: int) -> None:
+    """az1 holds few of a chunk's tensors: 1,536 channels of 8 tokens take 49 kB each."""
+    _check_bits(build("mamba", chunk, n_layer=1, vocab=64, last_logits=True), "az1")
+
+
 def _check_bits(model: Model, variant: str) -> None:
     given = frames(model, 3)
     compressed = compress(model.graph, 4, 8)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ from azsim.hardware.description import Hardware
 
 __all__ = ["Allocation", "allocate", "fits", "least_bytes"]
 
+_PIECE = re.compile(r"[#@]\d+$")
+"""What names of places that hold a piece of a tensor end with."""
 _MOST_TRIES = 64
 _FEW_TRIES = 4
 
@@ -160,9 +163,10 @@ def _allocated(schedule: Schedule, hardware: Hardware, held: Mapping[str, int]) 
     peak["activation"] = _place(activations, live, addresses)
     if peak["activation"] > hardware.activation_sram.bytes:
         largest = max(activations, key=lambda storage: storage.size_bytes)
+        name = _PIECE.sub("", largest.name)
         raise CompileError(
             f"activation SRAM of {hardware.activation_sram.bytes} bytes is too small: "
-            f"{peak['activation']} bytes are needed; the largest tensor is '{largest.name}' "
+            f"{peak['activation']} bytes are needed; the largest tensor is '{name}' "
             f"with {largest.size_bytes} bytes"
         )
     return Allocation(addresses, live, peak)

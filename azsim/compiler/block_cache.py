@@ -107,7 +107,7 @@ def proof_key(program: Program, image: DramImage, hardware: Hardware) -> bytes:
     key = hashlib.blake2b(_package_digest(), digest_size=20)
     key.update(repr((replace(program, instructions=()), hardware)).encode())
     key.update(encode_program(program).tobytes())
-    key.update(image.data.tobytes())
+    key.update(image.data.data)
     return key.digest()
 
 

@@ -42,6 +42,9 @@ _ROW_BY_ROW = (
 )
 
 
+_ELEMENTWISE = ("vector_binary", "vector_copy", "vector_unary")
+
+
 @dataclass(frozen=True)
 class Scratch:
     """A buffer that is to live in DRAM.
@@ -73,12 +76,16 @@ class Scratch:
 
 @dataclass(frozen=True)
 class _Place:
-    """Elements that a unit of work uses together: one window, or all between two elements."""
+    """Elements that a unit of work uses together: one window, or all between two elements.
+
+    `row_loop` is the loop inside the unit whose rounds are the rows of `outside`, if one's are.
+    """
 
     outside: Access
     reads: bool
     writes: bool
     windows: frozenset[Access]
+    row_loop: int | None = None
 
     def inside(self, name: str) -> Access:
         """Where they lie on the chip, row after row."""
@@ -122,7 +129,7 @@ def in_dram(
 
 
 def _cut(item: Item | Repeat, scratch: Scratch) -> list[Item | Repeat]:
-    """Work on many rows in parts of as many as there is room for."""
+    """Work on many rows in parts of as many as there is room for; on long ones in parts of them."""
     if isinstance(item, Repeat) or item.mnemonic not in _ROW_BY_ROW:
         return [item]
     windows = dict(accesses(item))
@@ -134,13 +141,20 @@ def _cut(item: Item | Repeat, scratch: Scratch) -> list[Item | Repeat]:
     follow = {name: window for name, window in windows.items() if name not in is_shared}
     if any(window.rows != rows for window in follow.values()):
         return [item]  # a scale that all rows share is not known before the last of them
-    height = max(1, scratch.most_bytes // (scratch.element_bytes * max(w.cols for w in mine)))
-    if height >= rows:
+    longest = max(window.cols for window in mine)
+    width = max(1, scratch.most_bytes // scratch.element_bytes)
+    is_cut = item.mnemonic in _ELEMENTWISE and all(w.cols == longest for w in follow.values())
+    width = min(longest, width) if is_cut else longest
+    height = max(1, scratch.most_bytes // (scratch.element_bytes * width))
+    if height >= rows and width == longest:
         return [item]
     cut: list[Item | Repeat] = []
-    for row in range(0, rows, height):
-        count = min(height, rows - row)
-        parts = {name: part(window, row, count, 0, window.cols) for name, window in follow.items()}
+    for row, col in itertools.product(range(0, rows, height), range(0, longest, width)):
+        count, cols = min(height, rows - row), min(width, longest - col)
+        parts = {
+            name: part(window, row, count, col, cols if is_cut else window.cols)
+            for name, window in follow.items()
+        }
         cut.append(replace(item, operands={**item.operands, **parts}))
     return cut
 
@@ -300,6 +314,8 @@ def _joined(
 def _simple(place: _Place, loops: set[int], counts: Mapping[int, int]) -> _Place | None:
     """A place that can be transferred: rows of neighbours, moving with the loops around only."""
     access = place.outside
+    if (rows := _rows_of_loop(place, loops, counts)) is not None:
+        return rows
     if len(place.windows) > 1:
         return place
     has_rows = access.cols == 1 or access.col_stride == 1
@@ -309,6 +325,33 @@ def _simple(place: _Place, loops: set[int], counts: Mapping[int, int]) -> _Place
     moves, size = _around_moves(access, loops), high - low
     outside = Access(access.buffer, low, 1, size, size, 1, moves)
     return _Place(outside, True, place.writes, place.windows)
+
+
+def _rows_of_loop(place: _Place, loops: set[int], counts: Mapping[int, int]) -> _Place | None:
+    """What each round of one loop inside uses, as a row of its own; the rest stays outside."""
+    windows = [replace(window, advance=dict(window.advance)) for window in place.windows]
+    advance = windows[0].advance
+    inside = [number for number in advance if number not in loops]
+    if len(inside) != 1 or any(window.advance != advance for window in windows):
+        return None
+    (number,) = inside
+    extents = [extent(window, {}) for window in windows]
+    low, high = min(first for first, _ in extents), max(last for _, last in extents)
+    if high - low > advance[number]:
+        return None
+    moves = _around_moves(windows[0], loops)
+    outside = Access(
+        place.outside.buffer, low, counts[number], high - low, advance[number], 1, moves
+    )
+    is_full = len(windows) == 1 and _is_dense(windows[0])
+    return _Place(outside, place.reads or not is_full, place.writes, place.windows, number)
+
+
+def _is_dense(window: Access) -> bool:
+    """Whether it shows each element from its first to its last."""
+    return (window.cols == 1 or window.col_stride == 1) and (
+        window.rows == 1 or window.row_stride == window.cols
+    )
 
 
 def _placed(item: Item | Repeat, place: _Place, inside: Access) -> Item | Repeat:
@@ -324,6 +367,8 @@ def _placed(item: Item | Repeat, place: _Place, inside: Access) -> Item | Repeat
         if _key(access) == _key(place.outside):
             return inside
         advance = {n: s for n, s in access.advance.items() if n not in place.outside.advance}
+        if place.row_loop is not None:
+            advance[place.row_loop] = inside.row_stride
         offset = access.offset - place.outside.offset
         return replace(access, buffer=inside.buffer, offset=offset, advance=advance)
 

@@ -55,30 +55,50 @@ def compress(
     ]
     if problems:
         raise InputError("\n".join(problems))
-    pruned = prune(matrices, rules, column_power)
     compressed: dict[str, CompressedWeight] = {}
-    for name in matrices:
-        rule = rules[name]
-        found = quantize(pruned.pop(name), rule)
-        scales, segments = split_segments(
-            found.codes, found.scales, found.segments, rule.activation_bits
-        )
-        static = None
-        if rule.activation_scale == "static" and activation_max is not None:
-            static = _activation_scale(activation_max[name], rule.activation_bits)
-        compressed[name] = CompressedWeight(
-            name=name,
-            codes=found.codes,
-            scales=scales,
-            segments=segments,
-            bits=found.bits,
-            scale_kind=found.scale_kind,
-            activation_bits=rule.activation_bits,
-            activation_scale=static,
-            codec=rule.codec,
-            palette_bits=found.palette_bits,
-        )
-    return compressed
+    for names in _pruned_together(matrices, rules):
+        pruned = prune({name: matrices[name] for name in names}, rules, column_power)
+        for name in names:
+            matrix, largest = pruned.pop(name), (activation_max or {}).get(name)
+            compressed[name] = _quantized(name, matrix, rules[name], largest)
+    return {name: compressed[name] for name in matrices}
+
+
+def _pruned_together(
+    matrices: Mapping[str, np.ndarray], rules: Mapping[str, ResolvedRule]
+) -> list[list[str]]:
+    """Names of matrices that share a choice of zeros, and each of the others alone.
+
+    So no more pruned copies are there at a time than must be.
+    """
+    shared = [name for name in matrices if rules[name].prune_scope == "global"]
+    alone = [[name] for name in matrices if rules[name].prune_scope != "global"]
+    return [*([shared] if shared else []), *alone]
+
+
+def _quantized(
+    name: str, pruned: np.ndarray, rule: ResolvedRule, largest: float | None
+) -> CompressedWeight:
+    """Codes and scales of a pruned matrix, whose inputs had this largest magnitude."""
+    found = quantize(pruned, rule)
+    scales, segments = split_segments(
+        found.codes, found.scales, found.segments, rule.activation_bits
+    )
+    static = None
+    if rule.activation_scale == "static" and largest is not None:
+        static = _activation_scale(largest, rule.activation_bits)
+    return CompressedWeight(
+        name=name,
+        codes=found.codes,
+        scales=scales,
+        segments=segments,
+        bits=found.bits,
+        scale_kind=found.scale_kind,
+        activation_bits=rule.activation_bits,
+        activation_scale=static,
+        codec=rule.codec,
+        palette_bits=found.palette_bits,
+    )
 
 
 def _problems(

@@ -32,6 +32,10 @@ _OTHER_BITS = 8
 _OTHER_LIMIT = 127
 _SEGMENT_STEP = 64
 _MAX_COLUMNS = 65_536  # of a view
+_KEPT_WEIGHTS = 1 << 24
+"""Weights that are converted to floats once, the smallest matrices first."""
+_BLOCK_WEIGHTS = 1 << 17
+"""Weights that are converted at a time where a matrix is not kept: as floats 512 KiB."""
 
 
 def product_bits(products: Mapping[str, int], node: str) -> int:
@@ -148,7 +152,9 @@ class QuantizedLinear:
     """Products exactly as `azsim.ir.CompressedWeight` states them.
 
     The integer sums go through BLAS on floats that hold them exactly: float32 where no sum can
-    pass 2**24, else float64 (see `azsim.arith.multiply_codes`).
+    pass 2**24, else float64 (see `azsim.arith.multiply_codes`).  Small matrices are converted to
+    floats once; of large ones a few rows at a time, whenever they are used, which is as fast: BLAS
+    finds them in the processor's cache, and memory is read at a byte a weight.
 
     Parameters
     ----------
@@ -162,11 +168,13 @@ class QuantizedLinear:
     ) -> None:
         self._weights = dict(weights)
         self._products = dict(products or {})
-        self._segments: dict[str, list[tuple[slice, np.ndarray, np.ndarray]]] = {}
-        for name, weight in weights.items():
+        self._segments: dict[str, list[_Segment]] = {}
+        room = _KEPT_WEIGHTS
+        for name, weight in sorted(weights.items(), key=lambda item: item[1].codes.size):
+            room -= weight.codes.size
             bounds = zip(weight.segments, weight.segments[1:], strict=False)
             self._segments[name] = [
-                (slice(first, last), _exact_transpose(weight, first, last), weight.scales[index])
+                _Segment(weight, index, first, last, is_kept=room >= 0)
                 for index, (first, last) in enumerate(bounds)
             ]
 
@@ -182,8 +190,8 @@ class QuantizedLinear:
     def multiply(self, weight: str, codes: np.ndarray, row_scales: np.ndarray) -> np.ndarray:
         """Multiply integers exactly, scale each segment, add segments in ascending order."""
         total: np.ndarray | None = None
-        for columns, matrix, scales in self._segments[weight]:
-            term = arith.drain(codes[:, columns].astype(matrix.dtype) @ matrix, row_scales, scales)
+        for segment in self._segments[weight]:
+            term = arith.drain(segment.multiply(codes), row_scales, segment.scales)
             total = term if total is None else total + term
         assert total is not None
         return total
@@ -219,8 +227,35 @@ class QuantizedLinear:
         return total
 
 
-def _exact_transpose(weight: CompressedWeight, first: int, last: int) -> np.ndarray:
-    codes = weight.codes[:, first:last]
-    largest_sum = np.abs(codes).sum(axis=1, dtype=np.int64).max(initial=0)
-    exact = largest_sum * arith.code_limit(weight.activation_bits) <= _FLOAT32_EXACT
-    return np.ascontiguousarray(codes.T, dtype=np.float32 if exact else np.float64)
+class _Segment:
+    """Columns [first, last) of a weight, ready to be multiplied with.
+
+    Attributes
+    ----------
+    scales : ndarray of shape (N,), float32
+    """
+
+    def __init__(
+        self, weight: CompressedWeight, index: int, first: int, last: int, *, is_kept: bool
+    ) -> None:
+        self.scales = weight.scales[index]
+        self._columns = slice(first, last)
+        self._codes = weight.codes[:, first:last]
+        largest_sum = np.abs(self._codes).sum(axis=1, dtype=np.int64).max(initial=0)
+        is_exact = largest_sum * arith.code_limit(weight.activation_bits) <= _FLOAT32_EXACT
+        self._dtype = np.float32 if is_exact else np.float64
+        self._matrix = np.ascontiguousarray(self._codes.T, self._dtype) if is_kept else None
+
+    def multiply(self, codes: np.ndarray) -> np.ndarray:
+        """Exact sums (rows, N), as floats, of codes (rows, K)."""
+        left = codes[:, self._columns].astype(self._dtype)
+        if self._matrix is not None:
+            return left @ self._matrix
+        outputs, inner = self._codes.shape
+        sums = np.empty((len(left), outputs), self._dtype)
+        floats = np.empty((min(outputs, max(1, _BLOCK_WEIGHTS // inner)), inner), self._dtype)
+        for low in range(0, outputs, len(floats)):
+            block = floats[: outputs - low]
+            block[...] = self._codes[low : low + len(floats)]
+            sums[:, low : low + len(floats)] = left @ block.T
+        return sums

@@ -6,7 +6,7 @@ a race-free program's result does not depend on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,6 +57,12 @@ def write_inputs(program: Program, image: DramImage, inputs: dict[str, np.ndarra
         If an input is missing or has another size than its port.
     """
     data = image.data.copy()
+    _write_ports(data, program, inputs)
+    return DramImage(data)
+
+
+def _write_ports(data: np.ndarray, program: Program, inputs: Mapping[str, np.ndarray]) -> None:
+    """Put inputs at their ports."""
     for port in program.inputs:
         if port.name not in inputs:
             raise MachineError(f"input '{port.name}' is missing")
@@ -67,7 +73,6 @@ def write_inputs(program: Program, image: DramImage, inputs: dict[str, np.ndarra
                 f"input '{port.name}' has {values.size} bytes, its port {port.num_bytes}"
             )
         data[port.addr : port.addr + values.size] = values
-    return DramImage(data)
 
 
 def read_port(memory: np.ndarray, port: Port) -> np.ndarray:
@@ -171,6 +176,7 @@ def execute(
     image: DramImage,
     hardware: Hardware,
     *,
+    inputs: Mapping[str, np.ndarray] | None = None,
     taps: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Execution:
@@ -180,9 +186,11 @@ def execute(
     ----------
     program : Program
     image : DramImage
-        With the inputs in place, see `write_inputs`.
+        With the inputs in place, see `write_inputs`, if they are not given.
     hardware : Hardware
         For its capacities and codecs.
+    inputs : mapping of str to ndarray, optional
+        Arrays for the input ports, which saves a copy of the image.
     taps : bool
         Also keep the tensors of `program.taps`.
     progress : callable, optional
@@ -196,6 +204,8 @@ def execute(
         If a block of compressed weights is malformed.
     """
     machine = Machine(program, image, hardware)
+    if inputs is not None:
+        _write_ports(machine.memory["dram"], program, inputs)
     recorder = Recorder()
     resolver = _Resolver(program, machine, recorder)
     sequencer = Sequencer(program, machine, recorder)

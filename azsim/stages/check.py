@@ -29,9 +29,7 @@ def named_outputs(execution: Execution, prepared: Prepared) -> dict[str, np.ndar
 
 def check_outputs(outputs: Mapping[str, np.ndarray], prepared: Prepared) -> dict[str, OutputCheck]:
     """Compare outputs with those of the float model."""
-    wanted = _final(
-        *_reference(prepared, list(prepared.compressed.graph.outputs), quantized=False), prepared
-    )
+    wanted = _final(*_reference(prepared, _uncarried(prepared), quantized=False), prepared)
     checks = {}
     for name, array in outputs.items():
         stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
@@ -56,7 +54,9 @@ def compare(
     compiled: Compiled,
 ) -> Comparison:
     """Compare simulator and evaluator as stored bytes, in the order of computation."""
-    tensors, final = _reference(prepared, None, quantized=True)
+    graph = prepared.compressed.graph
+    seen = {*execution.tapped, *_uncarried(prepared)} - graph.initializers.keys()
+    tensors, final = _reference(prepared, [n for n in graph.types if n in seen], quantized=True)
     wanted = _final(tensors, final, prepared)
     compared: list[str] = []
     difference: str | None = None
@@ -87,6 +87,12 @@ def compare(
     return Comparison(
         difference is None, tuple(dict.fromkeys(compared)), dict(compiled.fused), difference
     )
+
+
+def _uncarried(prepared: Prepared) -> list[str]:
+    """Outputs of which every frame's values are wanted, and not the last one's alone."""
+    carried = prepared.state.values()
+    return [name for name in prepared.compressed.graph.outputs if name not in carried]
 
 
 def _reference(

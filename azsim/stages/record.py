@@ -117,7 +117,6 @@ def provenance(
     seconds: Mapping[str, float],
 ) -> dict[str, object]:
     """Where everything came from: hashes, versions, the whole hardware description."""
-    image = compiled.image.data
     return {
         "workload": {
             "name": workload.name,
@@ -133,7 +132,7 @@ def provenance(
         "chunks": prepared.stream.frames,
         "front_end": prepared.front_end and asdict(prepared.front_end),
         "program_instructions": len(compiled.program.instructions),
-        "dram_image_sha256": hashlib.sha256(image.tobytes()).hexdigest(),
+        "dram_image_sha256": hashlib.sha256(compiled.image.data.data).hexdigest(),
         **_versions_and_times(seconds),
     }
 
@@ -148,7 +147,7 @@ def kernel_provenance(
             "words_sha256": hashlib.sha256(encode_program(program).tobytes()).hexdigest(),
         },
         "hardware": asdict(hardware),
-        "dram_image_sha256": hashlib.sha256(image.data.tobytes()).hexdigest(),
+        "dram_image_sha256": hashlib.sha256(image.data.data).hexdigest(),
         **_versions_and_times(seconds),
     }
 
