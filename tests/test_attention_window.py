@@ -348,6 +348,11 @@ def problems(folder: Path, model: str, rest: str = "") -> list[str]:
             ["$.model.max_positions: found 3, allowed: at least the 4 tokens of a chunk"],
         ),
         (
+            "epsilon: 1.0e+60",
+            "",
+            ["$.model.epsilon: out of range, found 1e+60, allowed: a number from 1e-12 to 1"],
+        ),
+        (
             "cache: int4",
             "",
             [

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from azsim.models._attention import Attention, Cache, Ring, new_ring, rotary_tables
-from azsim.models._dimensions import STRICT, Count, Dimension
+from azsim.models._dimensions import STRICT, Count, Dimension, Epsilon
 from azsim.models._model import Model
 from azsim.models._network import Network
 from azsim.models._weights import WeightSource
@@ -46,7 +46,7 @@ class Parameters:
     rotary_base: Annotated[float, Field(gt=1)] = 10_000.0
     max_positions: Annotated[int, Field(ge=1, le=1 << 16)] = 4096
     """Most tokens of a stream: rows of the tables of cosines and sines."""
-    epsilon: Annotated[float, Field(gt=0)] = 1e-5
+    epsilon: Epsilon = 1e-5
     """Of the norms."""
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import ConfigDict, Field
 
 from azsim.models._attention import Attention, Cache, Ring, new_ring
-from azsim.models._dimensions import STRICT, Count, Dimension, Seconds
+from azsim.models._dimensions import STRICT, Count, Dimension, Epsilon, Seconds
 from azsim.models._model import Model
 from azsim.models._network import Network
 from azsim.models._recurrent import Sizes
@@ -69,7 +69,7 @@ class Parameters:
     """Symbols that one frame gives at most."""
     blank_bias: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
     """Added to the blank's random bias: more of it, fewer symbols."""
-    epsilon: Annotated[float, Field(gt=0)] = 1e-5
+    epsilon: Epsilon = 1e-5
     """Of the norms."""
 
 
