@@ -112,6 +112,24 @@ def test_weights_come_from_a_file(tmp_path: Path, suffix: str) -> None:
     assert f"w.{suffix}" in prepared.files
 
 
+def test_static_scales_are_the_same_for_every_chunk(tmp_path: Path) -> None:
+    """Float sums of several rows may be rounded otherwise than those of one."""
+    scales = []
+    for chunk in (1, 3, 8):
+        path = write(
+            tmp_path,
+            "{builder: mamba, d_model: 40, n_layer: 3, vocab: 60}",
+            "calibration: {random: {seed: 2, below: 60, frames: 24}}\n"
+            f"stream: {{chunk_frames: {chunk}}}\n"
+            "compression: {default: {activations: {scale: static}}}\n",
+        )
+        workload = load_workload(path, ["input.random.below=60"])
+        weights = pipeline.compress_workload(workload).weights
+        scales.append({name: weight.activation_scale for name, weight in weights.items()})
+    assert None not in scales[0].values()
+    assert scales[0] == scales[1] == scales[2]
+
+
 # -------------------------------------------------------------------------------------- errors
 
 

@@ -15,6 +15,7 @@ from azsim.compression.scheme import ResolvedRule, resolve
 from azsim.errors import ConfigError
 from azsim.evaluate import activation_statistics
 from azsim.frontend.workload import Workload
+from azsim.frontend.workload_file import BuilderModel
 from azsim.frontend.workload_file import Stream as StreamSpec
 from azsim.frontend.workload_inputs import (
     calibration_arrays,
@@ -25,7 +26,7 @@ from azsim.frontend.workload_inputs import (
 )
 from azsim.ir import CompressedGraph
 from azsim.isa.program import Stream
-from azsim.models import Model
+from azsim.models import Model, builder
 from azsim.ops.build import computed_products, weight_matrices
 from azsim.sim.statistics import Chunks
 from azsim.stages.model import load_model
@@ -87,12 +88,27 @@ def compress_model(workload: Workload, model: Model) -> CompressedGraph:
         raise workload.located(error) from None
     maxima = powers = None
     if workload.calibration is not None and any(map(_is_calibrated, rules.values())):
-        inputs = calibration_arrays(workload, graph.inputs, _stream_of(workload, model))
+        stepped = _stepped(workload, model)
+        stream = _stream_of(workload, stepped)
+        inputs = calibration_arrays(workload, stepped.graph.inputs, stream)
         if inputs is not None:
-            frames = _frames(model, inputs)
-            maxima, powers = activation_statistics(graph, frames, model.state, model.initial_state)
+            maxima, powers = activation_statistics(
+                stepped.graph, _frames(stepped, inputs), stepped.state, stepped.initial_state
+            )
     weights = compress(matrices, rules, maxima, powers)
     return CompressedGraph(graph, weights, {name: rules[name].activation_bits for name in products})
+
+
+def _stepped(workload: Workload, model: Model) -> Model:
+    """The model frame by frame: float sums, and so static scales, would differ with the chunk."""
+    if not isinstance(workload.model, BuilderModel) or workload.stream is None:
+        return model
+    find_conflicts = getattr(builder(workload.model.builder), "find_conflicts", None)
+    if workload.stream.chunk_frames == 1 or (
+        find_conflicts and any(find_conflicts(workload.model, 1))
+    ):
+        return model  # the chunked form of a state space has no steps
+    return load_model(replace(workload, stream=replace(workload.stream, chunk_frames=1)))
 
 
 def _is_calibrated(rule: ResolvedRule) -> bool:
