@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -175,6 +176,39 @@ def test_a_row_that_is_too_long_comes_and_goes_in_parts() -> None:
     first = found[0][2]
     assert isinstance(first, Item)
     assert first.operands["src"] == Access("x", 16, 1, 16, 40, 1)
+
+
+def test_columns_that_follow_each_other_are_rows_of_a_place() -> None:
+    """A transposed window: of 3 rows of 16 the columns 4 to 7."""
+    turned = Access("t", 4, 4, 3, 1, 16)
+    found = in_dram([unary(whole("x", 4, 3), turned)], scratch(3, 16))
+    assert found is not None
+    (load, work), (place,) = found
+    assert isinstance(load, Item)
+    assert isinstance(work, Item)
+    assert load.operands["src"] == Access("t#dram", 4, 3, 4, 16, 1)
+    assert work.operands["src"] == Access(place.name, 0, 4, 3, 1, 4)
+    assert place.size_bytes == 4 * 3 * 4
+
+
+def test_a_row_that_is_repeated_comes_once() -> None:
+    repeated = Access("t", 16, 5, 16, 0, 1)
+    found = in_dram([unary(whole("x", 5, 16), repeated)], scratch(3, 16))
+    assert found is not None
+    (load, work), (place,) = found
+    assert isinstance(load, Item)
+    assert isinstance(work, Item)
+    assert load.operands["src"] == Access("t#dram", 16, 1, 16, 0, 1)
+    assert work.operands["src"] == Access(place.name, 0, 5, 16, 0, 1)
+    assert place.size_bytes == 4 * 16
+
+
+def test_what_the_next_frame_reads_is_stored() -> None:
+    items = [unary(whole("t", 2, 16), whole("x", 2, 16))]
+    for is_carried in (False, True):
+        found = in_dram(items, replace(scratch(2, 16), is_carried=is_carried))
+        assert found is not None
+        assert moves(found[0]) == ["vector_unary", "store"][: 1 + is_carried]
 
 
 def test_windows_that_cannot_be_transferred_stay() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from azsim.compiler.allocate import fits
-from azsim.compiler.schedule import Item, Repeat, Schedule, Storage, walk
+from azsim.compiler.schedule import Item, Repeat, Schedule, Storage, accesses, walk
 from azsim.compiler.spill import spill
 from azsim.errors import CompileError
 from azsim.evaluate import evaluate_stream
@@ -132,13 +132,42 @@ def test_a_loop_over_a_state_holds_one_round_of_it(apart: bool) -> None:
     (size,) = (s.size_bytes for s in found.storages.values() if s.space == "activation")
     mnemonics = [item.mnemonic for item in walk(found.body)]
     assert mnemonics == ["load", "vector_unary", "store"]
-    if apart:
-        assert size == 4 * 16  # a row
-        assert isinstance(found.body[0], Repeat)
-        assert len(found.body) == 1
-        assert found.body[0].body[0].operands["src"].advance == {7: 16}  # type: ignore[union-attr]
-    else:
-        assert size == 4 * (7 * 15 + 16)  # rounds share elements: all of it
+    assert size == 4 * 16  # a row
+    assert isinstance(found.body[0], Repeat)
+    assert len(found.body) == 1
+    step = 16 if apart else 15
+    assert found.body[0].body[0].operands["src"].advance == {7: step}  # type: ignore[union-attr]
+
+
+def test_a_state_that_several_loops_walk_over_comes_and_goes_in_each() -> None:
+    schedule = walked(8, 16, apart=True)
+    (loop,) = schedule.body
+    assert isinstance(loop, Repeat)
+    found = spill(
+        replace(schedule, body=(loop, replace(loop, number=8, body=_advancing(loop.body, 8)))),
+        chip(activation_sram__bytes=256),
+        {"s": "t"},
+    )
+    assert found.spilled == {"s": "t"}
+    assert [item.mnemonic for item in walk(found.body)] == ["load", "vector_unary", "store"] * 2
+    assert {s.size_bytes for s in found.storages.values() if s.space == "activation"} == {4 * 16}
+    assert found.storages["input s"].is_shared
+    assert not found.startup
+    assert not found.finish
+
+
+def _advancing(items: tuple[Item | Repeat, ...], loop: int) -> tuple[Item, ...]:
+    """The same items in a loop of another number."""
+    return tuple(
+        replace(
+            item,
+            operands={
+                **item.operands,
+                **{name: replace(window, advance={loop: 16}) for name, window in accesses(item)},
+            },
+        )
+        for item in walk(items)
+    )
 
 
 def test_a_loop_may_use_several_parts() -> None:

@@ -299,6 +299,12 @@ def test_prefill_at_full_width_has_the_evaluator_s_bits(chunk: int) -> None:
     _check_bits(build("mamba", chunk, n_layer=1, vocab=64, last_logits=True), "az1")
 
 
+def test_the_chunked_form_at_full_width_has_the_evaluator_s_bits() -> None:
+    """A state of 24 heads x 128 x 64 comes and goes head by head, where each product uses it."""
+    model = build("mamba2", 16, n_layer=1, vocab=64, last_logits=True, form="chunked")
+    _check_bits(model, "az1")
+
+
 def _check_bits(model: Model, variant: str) -> None:
     given = frames(model, 3)
     compressed = compress(model.graph, 4, 8)

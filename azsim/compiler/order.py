@@ -45,7 +45,7 @@ from azsim.ops.lowering import (
     Vector,
     rows_of,
 )
-from azsim.ops.steps import ELEMENT_BYTES, windows
+from azsim.ops.steps import ELEMENT_BYTES, MAX_EXTENT, windows
 
 __all__ = ["INPUT", "OUTPUT", "STARTUP", "STATE", "block_name", "order"]
 
@@ -365,6 +365,13 @@ class _Orderer:
             assert window is not None
         num_bytes = max(1, frames * size) * ELEMENT_BYTES[dtype]
         target = self._dram(tensor, dtype, num_bytes, named=f"output {tensor}")
+        is_dense = window.rows == 1 or window.row_stride == window.cols
+        if is_dense and max(window.shape) > MAX_EXTENT:
+            for first, rows, cols in _whole_rows(size):
+                inside = Access(window.buffer, window.offset + first, rows, cols, cols, 1)
+                outside = replace(inside, buffer=target, offset=first, advance=advance)
+                items.append(Item("store", layer, {"dst": outside, "src": inside}))
+            return items
         destination = replace(
             window, buffer=target, offset=0, row_stride=window.cols, col_stride=1, advance=advance
         )
@@ -411,6 +418,15 @@ def _scale_buffer(lowering: Lowering, weight: str) -> str:
     """Place the scales of a weight that have no place among the parameters, as a constant."""
     scales = scales_of(lowering.compressed.weights[weight]).reshape(-1)
     return lowering.buffer(f"{weight}#scales", "f32", scales.size, constant=scales)
+
+
+def _whole_rows(size: int) -> Iterator[tuple[int, int, int]]:
+    """First element, rows and columns of windows that show neighbours, as long as they may be."""
+    rows, left = divmod(size, MAX_EXTENT)
+    if rows:
+        yield 0, rows, MAX_EXTENT
+    if left:
+        yield rows * MAX_EXTENT, 1, left
 
 
 def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from azsim.errors import CompileError
 from azsim.isa.spec import instruction_set
 from azsim.ops.lowering import Access, Leave
+from azsim.ops.steps import MAX_EXTENT
 
 __all__ = [
     "BLOCK_SUFFIX",
@@ -33,8 +34,6 @@ __all__ = [
     "window_extents",
 ]
 
-MAX_EXTENT = 65_536
-"""Most rows, and most columns, of a view; see isa/formats.yaml."""
 BLOCK_SUFFIX = "#block"
 """After a tile's name: its compressed block in DRAM."""
 DATA_SCALAR = 1

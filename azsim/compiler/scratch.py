@@ -57,11 +57,14 @@ class Scratch:
         Name of its storage in DRAM.
     most_bytes : int
         What a place of its own may take, where work can be cut by rows.
+    is_carried : bool
+        Whether the next frame reads what this one leaves.
     """
 
     storage: Storage
     port: str
     most_bytes: int
+    is_carried: bool = False
 
     @property
     def name(self) -> str:
@@ -78,7 +81,8 @@ class Scratch:
 class _Place:
     """Elements that a unit of work uses together: one window, or all between two elements.
 
-    `row_loop` is the loop inside the unit whose rounds are the rows of `outside`, if one's are.
+    `row_loop` is the loop inside the unit whose rounds are the rows of `outside`, if one's are;
+    with `is_turned` these are the columns of the window.
     """
 
     outside: Access
@@ -86,6 +90,7 @@ class _Place:
     writes: bool
     windows: frozenset[Access]
     row_loop: int | None = None
+    is_turned: bool = False
 
     def inside(self, name: str) -> Access:
         """Where they lie on the chip, row after row."""
@@ -117,7 +122,7 @@ def in_dram(
         for item in items
         for unit in (_cut(item, scratch) if scratch.name in item.buffers else (item,))
     ]
-    read_later = _read_later(units, scratch.name)
+    read_later = _read_later(units, scratch)
     moved = _Moved(scratch)
     result: list[Item | Repeat] = []
     for unit, later in zip(units, read_later, strict=True):
@@ -172,15 +177,16 @@ def _is_kept(item: Item, name: str) -> bool:
     return keeps and name == "dst"
 
 
-def _read_later(units: Sequence[Item | Repeat], buffer: str) -> list[list[tuple[int, int]]]:
+def _read_later(units: Sequence[Item | Repeat], scratch: Scratch) -> list[list[tuple[int, int]]]:
     """For each unit, what others read behind it, and what itself reads in other rounds."""
-    later: list[tuple[int, int]] = []
+    size = scratch.storage.size_bytes // scratch.element_bytes
+    later = [(0, size)] if scratch.is_carried else []
     found: list[list[tuple[int, int]]] = []
     for unit in reversed(units):
-        if buffer not in unit.buffers:
+        if scratch.name not in unit.buffers:
             found.append(later)
             continue
-        mine = list(_reads((unit,), buffer))
+        mine = list(_reads((unit,), scratch.name))
         found.append(later + (mine if isinstance(unit, Repeat) else []))
         later = later + mine
     return found[::-1]
@@ -319,8 +325,20 @@ def _simple(place: _Place, loops: set[int], counts: Mapping[int, int]) -> _Place
     if len(place.windows) > 1:
         return place
     has_rows = access.cols == 1 or access.col_stride == 1
-    if has_rows and not set(access.advance) - loops and access.row_stride >= 0:
-        return place if access.row_stride or access.rows == 1 else None
+    stays = not set(access.advance) - loops
+    if has_rows and stays and access.row_stride >= 0:
+        if access.row_stride or access.rows == 1:
+            return place
+        return None if place.writes else replace(place, outside=replace(access, rows=1))
+    if stays and access.row_stride == 1 and access.col_stride >= access.rows:
+        turned = replace(
+            access,
+            rows=access.cols,
+            cols=access.rows,
+            row_stride=access.col_stride,
+            col_stride=1,
+        )
+        return replace(place, outside=turned, is_turned=True)
     low, high = extent(_of_round(access, loops), counts)
     moves, size = _around_moves(access, loops), high - low
     outside = Access(access.buffer, low, 1, size, size, 1, moves)
@@ -369,6 +387,8 @@ def _placed(item: Item | Repeat, place: _Place, inside: Access) -> Item | Repeat
         advance = {n: s for n, s in access.advance.items() if n not in place.outside.advance}
         if place.row_loop is not None:
             advance[place.row_loop] = inside.row_stride
+        if place.is_turned:
+            access = replace(access, col_stride=inside.row_stride)
         offset = access.offset - place.outside.offset
         return replace(access, buffer=inside.buffer, offset=offset, advance=advance)
 

@@ -13,7 +13,7 @@ on.  A result that is only copied to a state's place is stored from where it was
 output port of such a state are the same bytes of DRAM.  Of a ring, into which rows are scattered,
 these rows are stored and nothing else.  Of an output each piece is stored as soon as it is
 complete.  Large intermediate tensors come and go item by item (`azsim.compiler.scratch`), where all
-else is not enough.
+else is not enough; so do states and constants with a piece that is larger than the SRAM.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
 
 
 def _without(schedule: Schedule, movable: Sequence[_Movable], hardware: Hardware) -> Schedule:
-    rewriting = _Rewriting(schedule, hardware.activation_sram.bytes // _JOINED_SHARE)
+    rewriting = _Rewriting(schedule, hardware.activation_sram.bytes)
     for one in movable:
         rewriting.move(one)
     return rewriting.schedule()
@@ -183,7 +183,7 @@ def _scratch(schedule: Schedule, taken: Collection[str], room_bytes: int) -> Ite
     for name, storage in schedule.storages.items():
         if storage.space != "activation" or storage.persistent or name in taken:
             continue
-        if storage.dtype != "f32" or storage.size_bytes * _LEAST_SHARE < room_bytes:
+        if storage.size_bytes * _LEAST_SHARE < room_bytes:
             continue
         port = f"{name}#dram"
         scratch = Scratch(storage, port, room_bytes // _LEAST_SHARE)
@@ -279,9 +279,9 @@ def _joined(pieces: Sequence[_Piece], body: Mapping[int, Item | Repeat], most: i
 class _Rewriting:
     """A schedule, and what has been moved out of activation SRAM so far."""
 
-    def __init__(self, schedule: Schedule, joined_bytes: int) -> None:
+    def __init__(self, schedule: Schedule, room_bytes: int) -> None:
         self._old = schedule
-        self._joined_bytes = joined_bytes
+        self._room_bytes = room_bytes
         self._storages = dict(schedule.storages)
         self._body: list[Item | Repeat | None] = list(schedule.body)
         self._gone: set[int] = set()
@@ -317,8 +317,10 @@ class _Rewriting:
         storage = self._storages.pop(moved.buffer)
         numbers = [n for n in self._touching.get(moved.buffer, ()) if self._body[n] is not None]
         body = {number: self._at(number) for number in numbers}
-        most = self._joined_bytes // ELEMENT_BYTES[storage.dtype]
+        most = self._room_bytes // _JOINED_SHARE // ELEMENT_BYTES[storage.dtype]
         pieces = _joined(_pieces(body, numbers, moved.buffer), body, most)
+        if not isinstance(moved, _Output) and self._comes_by_item(moved, storage, body, pieces):
+            return
         for count, piece in enumerate(pieces):
             name = f"{moved.buffer}#{count}"
             size = self._piece(moved, piece, name)
@@ -372,12 +374,35 @@ class _Rewriting:
                 finish=(),
                 storages=storages,
             ),
-            self._joined_bytes,
+            self._room_bytes,
         )
         inner.move(replace(moved, buffer=name))
         found = inner.schedule()
         self._storages = dict(found.storages)
         return found.body
+
+    def _comes_by_item(
+        self,
+        moved: _Movable,
+        storage: Storage,
+        body: Mapping[int, Item | Repeat],
+        pieces: Sequence[_Piece],
+    ) -> bool:
+        """Let a state or a constant with pieces that never fit come and go item by item."""
+        most = self._room_bytes // ELEMENT_BYTES[storage.dtype]
+        if all(
+            piece.high - piece.low <= most
+            or (len(piece.items) == 1 and _step_of_loop(body[piece.items[0]], moved.buffer))
+            for piece in pieces
+        ):
+            return False
+        most_bytes = self._room_bytes // _LEAST_SHARE
+        scratch = Scratch(storage, moved.port, most_bytes, is_carried=isinstance(moved, _State))
+        if in_dram(list(body.values()), scratch) is None:
+            return False
+        self._storages[moved.buffer] = storage
+        self._scratch.append(scratch)
+        return True
 
     def _at(self, number: int) -> Item | Repeat:
         item = self._body[number]
@@ -437,10 +462,9 @@ class _Rewriting:
             body, places = found
             del storages[scratch.name]
             storages |= {place.name: place for place in places}
-            size_bytes = scratch.storage.size_bytes
-            storages[scratch.port] = Storage(
-                scratch.port, "dram", scratch.storage.dtype, size_bytes, True, is_shared=True
-            )
+            size_bytes, dtype = scratch.storage.size_bytes, scratch.storage.dtype
+            port = Storage(scratch.port, "dram", dtype, size_bytes, True, is_shared=True)
+            storages.setdefault(scratch.port, port)
         return replace(
             self._old,
             startup=tuple(item for item in self._old.startup if id(item) not in self._gone),

@@ -23,6 +23,7 @@ import numpy as np
 
 from azsim import arith
 from azsim.ir import CompressedWeight
+from azsim.ops.steps import MAX_EXTENT
 
 __all__ = ["FloatLinear", "Linear", "QuantizedLinear", "inner_segments", "product_bits"]
 
@@ -31,7 +32,6 @@ _INT32_MAX = (1 << 31) - 1
 _OTHER_BITS = 8
 _OTHER_LIMIT = 127
 _SEGMENT_STEP = 64
-_MAX_COLUMNS = 65_536  # of a view
 _KEPT_WEIGHTS = 1 << 24
 """Weights that are converted to floats once, the smallest matrices first."""
 _BLOCK_WEIGHTS = 1 << 17
@@ -53,7 +53,7 @@ def inner_segments(inner: int, bits: int) -> list[tuple[int, int]]:
     bits : int
         Of the left one's codes.
     """
-    most = min(_MAX_COLUMNS, _INT32_MAX // (arith.code_limit(bits) << (_OTHER_BITS - 1)))
+    most = min(MAX_EXTENT, _INT32_MAX // (arith.code_limit(bits) << (_OTHER_BITS - 1)))
     if inner <= most:
         return [(0, inner)]
     step = most // _SEGMENT_STEP * _SEGMENT_STEP

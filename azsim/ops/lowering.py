@@ -17,6 +17,7 @@ import numpy as np
 
 from azsim.errors import UnsupportedError
 from azsim.ops.steps import (
+    MAX_EXTENT,
     Access,
     Binary,
     Buffer,
@@ -134,6 +135,10 @@ def _constant(tensor: str, array: np.ndarray) -> np.ndarray:
             "float32, int8, int16, int32, int64 and bool are supported"
         )
     return array.astype(np.float32) if array.dtype == np.bool_ else array
+
+
+_PART_ELEMENTS = 8192
+"""Elements that a round works on where there are too many for one view."""
 
 
 class Lowering:
@@ -298,12 +303,29 @@ class Lowering:
         *sources: TensorView,
         function: str | None = None,
     ) -> None:
-        """Emit steps over views of one shape and any rank (two axes a step, loops around)."""
+        """Emit steps over views of one shape and any rank (two axes a step, loops around).
+
+        What no view of the machine could show at once goes through a loop over parts of a few rows,
+        or of a row; what is left over comes behind.
+        """
         views = (dst, *sources)
         lengths, strides = collapse(dst.shape, tuple(view.strides for view in views))
         lengths = lengths or (1,)
         strides = tuple(steps or (1,) for steps in strides)
-        self._nest(make, views, lengths, strides, function, ({},) * len(views))
+        none = ({},) * len(views)
+        count, left = divmod(lengths[-1], _PART_ELEMENTS)
+        if lengths[-1] <= MAX_EXTENT:
+            self._nest(make, views, lengths, strides, function, none)
+            return
+        outer, size = lengths[:-1], _PART_ELEMENTS
+        parts = tuple((*steps[:-1], size * steps[-1], steps[-1]) for steps in strides)
+        self._nest(make, views, (*outer, count, size), parts, function, none)
+        if left:
+            rest = [
+                replace(view, offset=view.offset + count * size * steps[-1])
+                for view, steps in zip(views, strides, strict=True)
+            ]
+            self._nest(make, rest, (*outer, left), strides, function, none)
 
     def _nest(
         self,
@@ -314,6 +336,18 @@ class Lowering:
         function: str | None,
         advances: tuple[dict[int, int], ...],
     ) -> None:
+        if len(lengths) == 2 and lengths[0] > 1 and lengths[0] * lengths[1] > MAX_EXTENT:
+            height = max(1, _PART_ELEMENTS // lengths[1])
+            count, left = divmod(lengths[0], height)
+            parts = tuple((height * steps[0], *steps) for steps in strides)
+            self._nest(make, views, (count, height, lengths[1]), parts, function, advances)
+            if left:
+                rest = [
+                    replace(view, offset=view.offset + count * height * steps[0])
+                    for view, steps in zip(views, strides, strict=True)
+                ]
+                self._nest(make, rest, (left, lengths[1]), strides, function, advances)
+            return
         if len(lengths) > 2:
             with self.loop(lengths[0]) as number:
                 moved = tuple(

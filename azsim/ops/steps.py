@@ -16,6 +16,7 @@ from azsim.isa.spec import instruction_set
 
 __all__ = [
     "ELEMENT_BYTES",
+    "MAX_EXTENT",
     "Access",
     "Binary",
     "Buffer",
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 ELEMENT_BYTES = {"u8": 1, "i8": 1, "i16": 2, "i32": 4, "f32": 4}
+MAX_EXTENT = 65_536
+"""Most rows, and most columns, of a view; see isa/formats.yaml."""
 
 
 @dataclass(frozen=True)
