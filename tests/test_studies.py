@@ -15,6 +15,7 @@ import pytest
 from azsim.errors import InputError
 from azsim.hardware import load_hardware
 from azsim.studies import studies
+from azsim.studies._bound_gap_models import MODELS, ratios
 from azsim.studies._bound_gap_runs import CHIPS, WORKLOADS, bound_by, gaps_from_csv, gaps_to_csv
 from azsim.studies._bound_gap_text import PROMISED
 from azsim.studies._bound_gap_text import plots as bound_gap_plots
@@ -177,7 +178,16 @@ def bound_gap_figures() -> dict[str, Figure]:
 
 def test_bound_gap_covers_every_shipped_workload() -> None:
     shipped = {path.stem for path in (REPORTS.parent / "workloads").glob("*.yaml")}
-    assert shipped == set(WORKLOADS)
+    assert shipped == {*WORKLOADS, *MODELS}
+
+
+def test_models_are_above_their_bounds() -> None:
+    figures = bound_gap_figures()
+    text = (REPORTS / "bound_gap" / "README.md").read_text(encoding="utf-8")
+    for workload, chip, ratio in ratios(figures):
+        assert ratio >= 1, workload
+        if ratio > PROMISED:
+            assert f"{workload} {ratio:.2f} on {chip}" in text
 
 
 @pytest.mark.parametrize("chip", CHIPS)

@@ -21,7 +21,7 @@ _SAMPLE = ("vad_silero", "eie_layers_small")
 def run(directory: Path, progress: Callable[[str, int, int], None] | None = None) -> None:
     """Make the study anew: ``README.md``, ``data.json``, ``gaps.csv`` and a plot in `directory`.
 
-    Takes up to 2 GB of memory.
+    Takes up to 4 GB of memory.
 
     Parameters
     ----------
@@ -37,9 +37,12 @@ def run(directory: Path, progress: Callable[[str, int, int], None] | None = None
     FetchError
         If a model or recording cannot be had.
     """
+    from azsim.studies._bound_gap_models import MODELS, measure_models
     from azsim.studies._bound_gap_text import plots, readme
 
-    figures, gaps, files = _measure(WORKLOADS, Progress(progress, len(WORKLOADS) * len(CHIPS)))
+    steps = Progress(progress, (len(WORKLOADS) + len(MODELS)) * len(CHIPS))
+    figures, gaps, files = _measure(WORKLOADS, steps)
+    figures |= measure_models(steps.step)
     write_study(
         directory,
         {

@@ -63,7 +63,7 @@ def run(directory: Path, progress: Callable[[str, int, int], None] | None = None
 
 def sample() -> Mapping[str, Figure]:
     """Compute a few of the figures anew, for a test to compare with the committed ones."""
-    some = [Point("az1", "lane_tans", 4, 0.75, 16), Point("dense_npu", "raw", 4, 0.75, 16)]
+    some = [Point("az1", "bitmap", 4, 0.75, 4)]
     return _measure(some, Progress(None, 0))
 
 
