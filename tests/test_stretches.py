@@ -59,9 +59,17 @@ def both(
     return found, sum(ran)
 
 
-@pytest.mark.parametrize("hardware", ["az1", "az1_lite", "az2", "dense_npu", "eie"])
-@pytest.mark.parametrize("taps", [False, True])
-@pytest.mark.parametrize("activations", [8, 16])
+@pytest.mark.parametrize(
+    ("hardware", "taps", "activations"),
+    [
+        ("az1", False, 8),
+        ("az1", True, 16),
+        ("az1_lite", False, 16),
+        ("az2", True, 8),
+        ("dense_npu", False, 8),
+        ("eie", True, 8),
+    ],
+)
 def test_a_transducer_runs_the_same_in_stretches(
     tmp_path: Path, hardware: str, taps: bool, activations: int
 ) -> None:
@@ -228,10 +236,10 @@ class _Body:
         return "\n".join(lines)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_random_loops_run_the_same_in_stretches(seed: int) -> None:
     in_stretches = whole = 0
-    for number in range(60):
+    for number in range(30):
         body = _Body(1000 * seed + number)
         program, image = assembly.parse(body.program()), DramImage(body.image)
         errors = [_error(program, image), ""]
