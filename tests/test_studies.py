@@ -21,6 +21,7 @@ from azsim.studies._bound_gap_text import PROMISED
 from azsim.studies._bound_gap_text import plots as bound_gap_plots
 from azsim.studies._bound_gap_text import readme as bound_gap_readme
 from azsim.studies._eie_layers_paper import LAYERS
+from azsim.studies._rnnt_compression_points import CHUNKS, points
 from azsim.studies._svg import Axis, Line, Panel, bars, chart
 from azsim.studies._write import Figure, figures_text, table, write_study
 from azsim.studies.eie_layers import DEPTHS
@@ -166,6 +167,27 @@ def test_eie_layers_keeps_what_its_answer_claims() -> None:
     gains = np.diff(balance)
     assert (np.diff(gains) < 0).all()
     assert gains[DEPTHS.index(8) :].sum() < 4  # and little beyond 8
+
+
+def test_rnnt_compression_keeps_what_its_answer_claims() -> None:
+    figures = {k: entry["value"] for k, entry in committed("rnnt_compression")["figures"].items()}
+    for point in points():
+        start = point.key
+        transfer = max(figures[f"{start}.bound_{name}"] for name in ("dram", "decoder"))
+        assert max(transfer, figures[f"{start}.bound_mac"]) <= figures[f"{start}.cycles"]
+        if point.chip != "az1_resident":
+            assert transfer > figures[f"{start}.bound_mac"]
+    for chunk in CHUNKS:
+        dense = [
+            figures[f"dense_npu.raw.w8_s{zeros}.chunk{chunk}.frame_ms"] for zeros in (0, 50, 75)
+        ]
+        assert max(dense) < 1.06 * min(dense)  # but for symbols, of which there are more or fewer
+        for scheme in ("w8_s50", "w4_s75"):
+            reuse = [figures[f"az1.bitmap.{scheme}.chunk{n}.weight_reuse"] for n in CHUNKS]
+            assert reuse == sorted(reuse)
+    held = [figures[f"az1_resident.bitmap.w8_s{zeros}.chunk16.frame_ms"] for zeros in (0, 50, 75)]
+    assert held == sorted(held, reverse=True)
+    assert held[0] < figures["az1.bitmap.w8_s0.chunk16.frame_ms"] / 5
 
 
 _ABOVE = ("eie_layers_small",)
