@@ -103,7 +103,7 @@ def _accuracy(point: Point) -> Figure:
     )
     noise = np.square(found.astype(np.float64) - wanted).sum()
     power = np.square(wanted.astype(np.float64)).sum()
-    return Figure(round(10 * math.log10(power / noise), 1), "dB")
+    return Figure(round(10 * math.log10(power / noise), 1) + 0.0, "dB")  # never -0.0
 
 
 def _figures(point: Point) -> dict[str, Figure]:
