@@ -368,7 +368,7 @@ def _bits_plot(figures: _Figures) -> str:
 
 def _resident_plot(figures: _Figures) -> str:
     zeros = Axis("zeros (%)", SPARSITIES, tuple(f"{100 * s:g}" for s in SPARSITIES))
-    ticks = tuple(tenth / 10 for tenth in range(0, 7))
+    ticks = tuple(tenth / 10 for tenth in range(7))
     axis = Axis("work a frame (ms)", ticks, tuple(f"{tick:g}" for tick in ticks))
     lines = tuple(
         Line(
