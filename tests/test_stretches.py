@@ -249,8 +249,8 @@ def test_random_loops_run_the_same_in_stretches(seed: int) -> None:
         if not errors[0]:
             whole += 1
             in_stretches += both(program, image, CHIP)[1]
-    assert whole > 40
-    assert in_stretches > 100
+    assert whole > 20
+    assert in_stretches > 50
 
 
 def _error(program: Program, image: DramImage) -> str:

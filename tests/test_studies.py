@@ -181,7 +181,7 @@ def test_rnnt_compression_keeps_what_its_answer_claims() -> None:
         dense = [
             figures[f"dense_npu.raw.w8_s{zeros}.chunk{chunk}.frame_ms"] for zeros in (0, 50, 75)
         ]
-        assert max(dense) < 1.06 * min(dense)  # but for symbols, of which there are more or fewer
+        assert max(dense) < 1.1 * min(dense)  # but for symbols, of which there are more or fewer
         for scheme in ("w8_s50", "w4_s75"):
             reuse = [figures[f"az1.bitmap.{scheme}.chunk{n}.weight_reuse"] for n in CHUNKS]
             assert reuse == sorted(reuse)

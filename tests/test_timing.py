@@ -20,6 +20,7 @@ from azsim.ir import CompressedGraph
 from azsim.isa.program import Program, Stream
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
+from azsim.machine.view import View
 from azsim.sim.statistics import Statistics, measure
 from azsim.sim.timing import Timing, replay
 from azsim.stages.record import array_cycles
@@ -133,6 +134,15 @@ def _check(
     return timing, statistics
 
 
+def _pieces(view: View, first: int) -> list[tuple[int, int]]:
+    """Address and bytes of what lies together in DRAM."""
+    size = view.element_bits // 8
+    if view.rows == 1 or view.row_stride == view.cols:
+        return [(first, view.rows * view.cols * size)]
+    width = view.cols * size
+    return [(first + row * view.row_stride * size, width) for row in range(view.rows)]
+
+
 def _check_bytes(
     trace: Trace, program: Program, hardware: Hardware, statistics: Statistics
 ) -> None:
@@ -141,22 +151,19 @@ def _check_bytes(
     reads = writes = useful = 0
     for number, payload in zip(trace.sequence, trace.payload, strict=True):
         site = trace.sites[number]
-        if site.mnemonic not in ("load", "store", "weight_load"):
+        is_store = site.mnemonic in ("store", "store_scatter")
+        if site.mnemonic in ("load_gather", "store_scatter"):
+            view, rows = site.views["dst" if is_store else "src"], site.views["indices"].rows
+            width = view.cols * view.element_bits // 8
+            pieces = [(int(first), width) for first in trace.gathered[payload : payload + rows]]
+        elif site.mnemonic in ("load", "store", "weight_load"):
+            view = site.views["dst" if is_store else "src"]
+            pieces = _pieces(view, int(payload))
+        else:
             continue
-        view = site.views["dst" if site.mnemonic == "store" else "src"]
-        size = view.element_bits // 8
-        is_whole = view.rows == 1 or view.row_stride == view.cols
-        pieces = (
-            [(0, view.rows * view.cols * size)]
-            if is_whole
-            else [(row * view.row_stride * size, view.cols * size) for row in range(view.rows)]
-        )
-        bursts = 0
-        for offset, length in pieces:
-            first = int(payload) + offset
-            bursts += (first + length - 1) // burst - first // burst + 1
-            useful += length
-        if site.mnemonic == "store":
+        bursts = sum((low + size - 1) // burst - low // burst + 1 for low, size in pieces)
+        useful += sum(size for _, size in pieces)
+        if is_store:
             writes += bursts * burst
         else:
             reads += bursts * burst

@@ -321,7 +321,8 @@ def _method() -> str:
         with a scale for each row. 5 bit weights run on the array as 8 bit ones.
         """,
         f"""
-        Chips: {", ".join(CHIPS)}; every figure of theirs is an assumption, as their presets say.
+        Assumption: every figure of the chips {", ".join(CHIPS)}, as their presets say; the model's
+        weights and its input, which are random.
         Codecs: {", ".join(CODECS)}; `lane_tans` is the smallest in the tree. dense_npu decodes
         nothing and its image holds {codecs_of("dense_npu")[0]}.
         """,
