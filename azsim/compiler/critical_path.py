@@ -39,7 +39,7 @@ from azsim.ops.lowering import (
     Vector,
     chip_dtype,
 )
-from azsim.ops.steps import ELEMENT_BYTES, moved_windows, reads, writes
+from azsim.ops.steps import ELEMENT_BYTES, moved_windows, reads, windows, writes
 
 __all__ = [
     "critical_path",
@@ -113,12 +113,14 @@ def step_elements(step: Step) -> int:
     """Elements that the vector engine goes through in each pass of a step; 0 for other engines."""
     if isinstance(step, Loop | Leave | Matmul | Product):
         return 0
-    source = step.operands.get("src") if isinstance(step, Vector) else None
-    if not isinstance(source, Access) or (isinstance(step, Vector) and "indices" in step.operands):
-        moved = source if isinstance(step, Vector) and step.mnemonic == "vector_scatter" else None
-        window = moved if isinstance(moved, Access) else step.dst
-        return window.rows * window.cols
-    return max(step.dst.rows * step.dst.cols, source.rows * source.cols)
+    shown = {name: window.rows * window.cols for name, window in windows(step).items()}
+    if not isinstance(step, Vector):
+        return shown["dst"]
+    if step.mnemonic in ("vector_gather", "load_gather"):
+        return shown["dst"]  # rows of a table
+    if step.mnemonic == "vector_scatter":
+        return shown["src"]
+    return max(shown["dst"], shown.get("src", 0))
 
 
 def _segments(weight: CompressedWeight) -> Iterator[tuple[int, int]]:

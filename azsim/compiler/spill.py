@@ -18,10 +18,22 @@ else is not enough; so do states and constants with a piece that is larger than 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from azsim.compiler.allocate import fits
+from azsim.compiler.movable import (
+    LARGE_SHARE,
+    Constant,
+    Movable,
+    Output,
+    Spread,
+    State,
+    constants,
+    is_row_major,
+    large_scratch,
+    outputs,
+)
 from azsim.compiler.schedule import (
     MAX_EXTENT,
     Item,
@@ -42,11 +54,6 @@ from azsim.ops.steps import ELEMENT_BYTES
 __all__ = ["spill"]
 
 _Items = tuple[Item | Repeat, ...]
-
-_TRANSFER_BYTES = 320
-"""What a transfer costs beside its bytes: about az1's latency of DRAM and a burst."""
-_LEAST_SHARE = 16
-"""Part of activation SRAM from which on an intermediate tensor is large."""
 
 _JOINED_SHARE = 16
 """Pieces that are used in a row come together up to this part of activation SRAM."""
@@ -69,12 +76,12 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     """
     if fits(schedule, hardware):
         return schedule
-    found = [_State.of(schedule, source, target) for source, target in state.items()]
-    movable = [*(one for one in found if one is not None), *_constants(schedule)]
-    movable += _outputs(schedule, {one.buffer for one in movable})
+    found = [State.of(schedule, source, target) for source, target in state.items()]
+    movable = [*(one for one in found if one is not None), *constants(schedule)]
+    movable += outputs(schedule, {one.buffer for one in movable})
     if not fits(_without(schedule, movable, hardware), hardware):
         taken = {one.buffer for one in movable}
-        movable += _scratch(schedule, taken, hardware.activation_sram.bytes)
+        movable += large_scratch(schedule, taken, hardware.activation_sram.bytes)
     movable.sort(key=lambda one: one.traffic_per_byte(schedule), reverse=True)
     # The first `low` fit, the first `high` do not.
     low, high = 0, len(movable)
@@ -87,147 +94,11 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     return _without(schedule, movable[low:], hardware)
 
 
-def _without(schedule: Schedule, movable: Sequence[_Movable], hardware: Hardware) -> Schedule:
+def _without(schedule: Schedule, movable: Sequence[Movable], hardware: Hardware) -> Schedule:
     rewriting = _Rewriting(schedule, hardware.activation_sram.bytes)
     for one in movable:
         rewriting.move(one)
     return rewriting.schedule()
-
-
-@dataclass(frozen=True)
-class _Movable:
-    """What may live in DRAM.
-
-    Attributes
-    ----------
-    buffer : str
-        Its place on the chip.
-    port : str
-        Its storage in DRAM.
-    """
-
-    buffer: str
-    port: str
-
-    def traffic_per_byte(self, schedule: Schedule) -> float:
-        """What keeping it on the chip saves in a frame, in bytes' time per byte."""
-        return 1 + self._more(schedule)
-
-    def _more(self, schedule: Schedule) -> float:
-        """What a transfer costs beside its bytes, per byte."""
-        return _TRANSFER_BYTES / schedule.storages[self.buffer].size_bytes
-
-
-@dataclass(frozen=True)
-class _Constant(_Movable):
-    """A constant, and the item that loads it at the start."""
-
-    load: Item
-
-
-@dataclass(frozen=True)
-class _Output(_Movable):
-    """An output, and the number of the item that stores it."""
-
-    number: int
-    store: Item
-
-    def traffic_per_byte(self, schedule: Schedule) -> float:
-        """It is stored in any case, if not in pieces."""
-        return self._more(schedule)
-
-
-@dataclass(frozen=True)
-class _State(_Movable):
-    """A state, and the items that load it at the start and save it at the end."""
-
-    load: Item
-    source: str
-    target: str
-    stores: tuple[Item, ...]
-
-    def traffic_per_byte(self, schedule: Schedule) -> float:
-        """It comes and goes."""
-        return 2 * super().traffic_per_byte(schedule)
-
-    @classmethod
-    def of(cls, schedule: Schedule, source: str, target: str) -> _State | None:
-        """Find a state's items; None where it shares a buffer, or is not saved from it."""
-        port = f"input {source}"
-        loads = [item for item in walk(schedule.startup) if _touches(item, port)]
-        stores = [item for item in walk(schedule.finish) if _touches(item, f"output {target}")]
-        if len(loads) != 1 or len(stores) != 1:
-            return None
-        window, saved = loads[0].operands["dst"], stores[0].operands["src"]
-        assert isinstance(window, Access)
-        assert isinstance(saved, Access)
-        if window.offset or saved.buffer != window.buffer:
-            return None
-        return cls(window.buffer, port, loads[0], source, target, tuple(stores))
-
-
-@dataclass(frozen=True)
-class _Scratch(_Movable):
-    """An intermediate tensor, and how often its bytes would come or go in a frame."""
-
-    scratch: Scratch
-    times: float
-
-    def traffic_per_byte(self, schedule: Schedule) -> float:
-        """As often as work uses it."""
-        return self.times * super().traffic_per_byte(schedule)
-
-
-def _scratch(schedule: Schedule, taken: Collection[str], room_bytes: int) -> Iterator[_Scratch]:
-    """Large tensors that live within a frame, if all that uses them can be transferred."""
-    for name, storage in schedule.storages.items():
-        if storage.space != "activation" or storage.persistent or name in taken:
-            continue
-        if storage.size_bytes * _LEAST_SHARE < room_bytes:
-            continue
-        port = f"{name}#dram"
-        scratch = Scratch(storage, port, room_bytes // _LEAST_SHARE)
-        found = in_dram(schedule.body, scratch)
-        if found is not None:
-            moved = sum(place.size_bytes for place in found[1])
-            yield _Scratch(name, port, scratch, max(2.0, moved / storage.size_bytes))
-
-
-def _touches(item: Item, buffer: str) -> bool:
-    return any(access.buffer == buffer for _, access in accesses(item))
-
-
-def _constants(schedule: Schedule) -> Iterator[_Movable]:
-    """Constants in activation SRAM, which the program's start loads."""
-    for item in walk(schedule.startup):
-        target, source = item.operands.get("dst"), item.operands.get("src")
-        if item.mnemonic != "load" or not isinstance(target, Access):
-            continue
-        assert isinstance(source, Access)
-        is_constant = source.buffer == f"{target.buffer}#dram"
-        if is_constant and schedule.storages[target.buffer].space == "activation":
-            yield _Constant(target.buffer, source.buffer, item)
-
-
-def _outputs(schedule: Schedule, taken: Collection[str]) -> Iterator[_Output]:
-    """Outputs that are stored as they lie, from a buffer that holds nothing else."""
-    for number, item in enumerate(schedule.body):
-        if isinstance(item, Repeat) or item.mnemonic != "store":
-            continue
-        source, target = item.operands["src"], item.operands["dst"]
-        assert isinstance(source, Access)
-        assert isinstance(target, Access)
-        storage = schedule.storages[source.buffer]
-        size_bytes = source.rows * source.cols * ELEMENT_BYTES[storage.dtype]
-        is_whole = source.offset == 0 and _is_row_major(source) and _is_row_major(target)
-        if is_whole and size_bytes == storage.size_bytes and source.buffer not in taken:
-            yield _Output(source.buffer, target.buffer, number, item)
-
-
-def _is_row_major(window: Access) -> bool:
-    return (window.cols == 1 or window.col_stride == 1) and (
-        window.rows == 1 or window.row_stride == window.cols
-    )
 
 
 @dataclass
@@ -296,9 +167,9 @@ class _Rewriting:
             for buffer in sorted(item.buffers):
                 self._touching.setdefault(buffer, []).append(number)
 
-    def move(self, moved: _Movable) -> None:
+    def move(self, moved: Movable) -> None:
         """Let a state, a constant or an output live in DRAM."""
-        if isinstance(moved, _State):
+        if isinstance(moved, State):
             del self._storages[f"output {moved.target}"]
             port = self._storages[moved.port]
             self._storages[moved.port] = replace(port, is_shared=True)
@@ -306,12 +177,12 @@ class _Rewriting:
                 self._body[number] = _stored_at_once(self._at(number), moved)
             self._gone |= {id(item) for item in (moved.load, *moved.stores)}
             self._spilled[moved.source] = moved.target
-        elif isinstance(moved, _Constant):
+        elif isinstance(moved, Constant):
             self._gone.add(id(moved.load))
             self._move_in_regions(moved)
-        elif isinstance(moved, _Output):
+        elif isinstance(moved, Output):
             self._body[moved.number] = None
-        elif isinstance(moved, _Scratch):
+        elif isinstance(moved, Spread):
             self._scratch.append(moved.scratch)
             return
         storage = self._storages.pop(moved.buffer)
@@ -319,7 +190,7 @@ class _Rewriting:
         body = {number: self._at(number) for number in numbers}
         most = self._room_bytes // _JOINED_SHARE // ELEMENT_BYTES[storage.dtype]
         pieces = _joined(_pieces(body, numbers, moved.buffer), body, most)
-        if not isinstance(moved, _Output) and self._comes_by_item(moved, storage, body, pieces):
+        if not isinstance(moved, Output) and self._comes_by_item(moved, storage, body, pieces):
             return
         for count, piece in enumerate(pieces):
             name = f"{moved.buffer}#{count}"
@@ -327,7 +198,7 @@ class _Rewriting:
             size_bytes = size * ELEMENT_BYTES[storage.dtype]
             self._storages[name] = Storage(name, "activation", storage.dtype, size_bytes)
 
-    def _move_in_regions(self, moved: _Constant) -> None:
+    def _move_in_regions(self, moved: Constant) -> None:
         """Let each part of a region load what it uses."""
         left: list[int] = []
         for number in self._touching.get(moved.buffer, ()):
@@ -339,7 +210,7 @@ class _Rewriting:
                 left.append(number)
         self._touching[moved.buffer] = left
 
-    def _in_parts(self, items: _Items, moved: _Constant) -> _Items:
+    def _in_parts(self, items: _Items, moved: Constant) -> _Items:
         result: list[Item | Repeat] = []
         part: list[Item | Repeat] = []
 
@@ -359,9 +230,9 @@ class _Rewriting:
         end_part()
         return tuple(result)
 
-    def _in_part(self, part: _Items, moved: _Constant) -> _Items:
+    def _in_part(self, part: _Items, moved: Constant) -> _Items:
         """A part that loads pieces of a constant of its own."""
-        if not any(_touches(item, moved.buffer) for item in walk(part)):
+        if not any(moved.buffer in item.buffers for item in part):
             return part
         self._num_parts += 1
         name = f"{moved.buffer}@{self._num_parts}"
@@ -383,7 +254,7 @@ class _Rewriting:
 
     def _comes_by_item(
         self,
-        moved: _Movable,
+        moved: Movable,
         storage: Storage,
         body: Mapping[int, Item | Repeat],
         pieces: Sequence[_Piece],
@@ -396,8 +267,8 @@ class _Rewriting:
             for piece in pieces
         ):
             return False
-        most_bytes = self._room_bytes // _LEAST_SHARE
-        scratch = Scratch(storage, moved.port, most_bytes, is_carried=isinstance(moved, _State))
+        most_bytes = self._room_bytes // LARGE_SHARE
+        scratch = Scratch(storage, moved.port, most_bytes, is_carried=isinstance(moved, State))
         if in_dram(list(body.values()), scratch) is None:
             return False
         self._storages[moved.buffer] = storage
@@ -409,7 +280,7 @@ class _Rewriting:
         assert item is not None
         return item
 
-    def _piece(self, moved: _Movable, piece: _Piece, name: str) -> int:
+    def _piece(self, moved: Movable, piece: _Piece, name: str) -> int:
         """Transfer one piece where it is used; returns how many of its elements are there."""
         first, last = piece.items[0], piece.items[-1]
         only = self._at(first)
@@ -417,7 +288,7 @@ class _Rewriting:
         size = piece.high - piece.low
         layer = next(walk((only,))).layer
         moves: dict[int, int] = {}
-        if isinstance(moved, _Output):
+        if isinstance(moved, Output):
             target = moved.store.operands["dst"]
             assert isinstance(target, Access)
             moves |= target.advance
@@ -432,7 +303,7 @@ class _Rewriting:
                 (self._body[number],) = _moved((self._at(number),), moved.buffer, name, piece, {})
         touching = tuple(self._at(number) for number in piece.items)
         place = moved.port, name, piece.low, size, layer, moves
-        loads = [] if isinstance(moved, _Output) else list(_transfers("load", *place))
+        loads = [] if isinstance(moved, Output) else list(_transfers("load", *place))
         by_row = _row_stores(touching, name, moved.port, piece.low)
         for number, store in by_row.items():
             self._behind.setdefault(piece.items[number], []).append(store)
@@ -588,7 +459,7 @@ def _transfers(
         yield Item(mnemonic, layer, {"dst": target, "src": source})
 
 
-def _stored_at_once(item: Item | Repeat, state: _State) -> Item | Repeat:
+def _stored_at_once(item: Item | Repeat, state: State) -> Item | Repeat:
     """A copy of a result to the state's place becomes a store from where it was made."""
     if isinstance(item, Repeat) or item.mnemonic != "vector_copy":
         return item
@@ -598,6 +469,6 @@ def _stored_at_once(item: Item | Repeat, state: _State) -> Item | Repeat:
     is_plain = source.cols == 1 or source.col_stride == 1
     if target.buffer != state.buffer or source.buffer == state.buffer:
         return item
-    if not (_is_row_major(target) and is_plain) or target.advance or source.advance:
+    if not (is_row_major(target) and is_plain) or target.advance or source.advance:
         return item
     return Item("store", item.layer, {"dst": replace(target, buffer=state.port), "src": source})

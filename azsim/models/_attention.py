@@ -12,6 +12,7 @@ give the same bits.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from azsim.models._network import Network
 
-__all__ = ["Attention", "Cache", "Ring", "new_ring", "rotary_tables"]
+__all__ = ["Attention", "Cache", "Ring", "new_ring", "ring_conflicts", "rotary_tables"]
 
 Cache = Literal["int8", "float32"]
 
@@ -63,6 +64,19 @@ def new_ring(net: Network, rows: int, window: int, length: int, *, with_ages: bo
     net.update(position, next_position)
     net.update(place, next_place)
     return Ring(rows, length, mask, first, positions, *ages)
+
+
+def ring_conflicts(length: int, window: int, chunk_frames: int) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the parameter `cache_length`; 0 stands for the least."""
+    least = window + chunk_frames - 1
+    if length and length < least:
+        yield (
+            "cache_length",
+            (
+                f"found {length}, allowed: at least {least} for a window of {window} and "
+                f"chunks of {chunk_frames}, or 0"
+            ),
+        )
 
 
 def rotary_tables(net: Network, positions: int, head_size: int, base: float) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from azsim.models._attention import Attention, Cache, Ring, new_ring, rotary_tables
+from azsim.models._attention import Attention, Cache, Ring, new_ring, ring_conflicts, rotary_tables
 from azsim.models._dimensions import STRICT, Count, Dimension, Epsilon
 from azsim.models._model import Model
 from azsim.models._network import Network
@@ -57,15 +57,7 @@ def find_conflicts(parameters: Parameters, chunk_frames: int) -> Iterator[tuple[
         yield "kv_heads", f"found {p.kv_heads}, allowed: a divisor of the {p.heads} heads"
     if p.head_size % 2:
         yield "head_size", f"found {p.head_size}, allowed: an even number, as pairs are turned"
-    least = p.window + chunk_frames - 1
-    if p.cache_length and p.cache_length < least:
-        yield (
-            "cache_length",
-            (
-                f"found {p.cache_length}, allowed: at least {least} for a window of {p.window} and "
-                f"chunks of {chunk_frames}, or 0"
-            ),
-        )
+    yield from ring_conflicts(p.cache_length, p.window, chunk_frames)
     if chunk_frames > p.max_positions:
         yield (
             "max_positions",

@@ -21,7 +21,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from azsim.models._attention import Attention, Cache, Ring, new_ring
+from azsim.models._attention import Attention, Cache, Ring, new_ring, ring_conflicts
 from azsim.models._dimensions import STRICT, Count, Dimension, Epsilon, Seconds
 from azsim.models._model import Model
 from azsim.models._network import Network
@@ -80,15 +80,7 @@ def find_conflicts(parameters: Parameters, chunk_frames: int) -> Iterator[tuple[
         yield "heads", f"found {p.heads}, allowed: a divisor of the {p.d_model} columns"
     if p.d_model % 2:
         yield "d_model", f"found {p.d_model}, allowed: an even number, of sines and cosines"
-    least = p.window + chunk_frames - 1
-    if p.cache_length and p.cache_length < least:
-        yield (
-            "cache_length",
-            (
-                f"found {p.cache_length}, allowed: at least {least} for a window of {p.window} and "
-                f"chunks of {chunk_frames}, or 0"
-            ),
-        )
+    yield from ring_conflicts(p.cache_length, p.window, chunk_frames)
 
 
 def build(parameters: Parameters, chunk_frames: int, weights: WeightSource | None = None) -> Model:
