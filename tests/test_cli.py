@@ -19,7 +19,7 @@ import pytest
 import azsim
 from azsim import cli, pipeline
 from azsim.arguments import build_parser, study_names
-from azsim.cli import main
+from azsim.cli import main, study, terminal
 from azsim.codecs import codec_names, codec_parameters
 from azsim.compression.pruners import pruner_names
 from azsim.compression.quantizers import quantizer_names
@@ -471,11 +471,11 @@ def test_overrides_of_the_workload_count(small: Path, capsys: pytest.CaptureFixt
 def test_output_goes_to_a_folder_called_like_the_workload(
     small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "working_checkout", lambda: None)
+    monkeypatch.setattr(terminal, "working_checkout", lambda: None)
     assert main(["run", str(small)]) == 0
     assert capsys.readouterr().out.endswith("\nWritten to azsim-runs/small\n")
     assert Path("azsim-runs/small/summary.json").is_file()
-    monkeypatch.setattr(cli, "working_checkout", lambda: small.parent / "tree")
+    monkeypatch.setattr(terminal, "working_checkout", lambda: small.parent / "tree")
     assert main(["run", str(small)]) == 0
     assert (small.parent / "tree/reports/runs/small/summary.json").is_file()
 
@@ -781,7 +781,7 @@ def test_a_study_is_written_whole_or_not_at_all(
 
     module.__dict__["run"] = run
     monkeypatch.setitem(sys.modules, "azsim.studies.fake", module)
-    monkeypatch.setattr(cli, "study_names", lambda: ["fake"])
+    monkeypatch.setattr(study, "study_names", lambda: ["fake"])
     assert main(["study", "fake", "-o", "answer"]) == 0
     assert capsys.readouterr().out == "Written to answer\n"
     assert error_of(capsys, "study", "fake", "-o", "answer") == "model.onnx: cannot be fetched"
