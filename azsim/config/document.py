@@ -7,6 +7,7 @@ so that each of these can be answered with a sentence instead of a silent value.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import re
@@ -95,6 +96,19 @@ class Document:
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, Place(self.source, 1, 1))
+
+    def copy(self) -> Document:
+        """Return a document that may be changed without this one changing."""
+        return Document(
+            self.source,
+            self.sha256,
+            copy.deepcopy(self.data),
+            dict(self.places),
+            dict(self.key_places),
+            dict(self.scalars),
+            list(self.problems),
+            set(self.reported),
+        )
 
     def report(self, place: Place, path: DocumentPath, sentence: str) -> None:
         """Note a problem."""

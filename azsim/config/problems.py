@@ -15,7 +15,7 @@ from typing import Any
 
 from azsim.config.document import Document, DocumentPath, show
 
-__all__ = ["describe", "report_errors"]
+__all__ = ["describe", "report_errors", "types_at"]
 
 _Schema = Mapping[str, Any]
 _EXPONENT = re.compile(r"([-+]?)(\d[\d_]*)(?:\.(\d*))?[eE]([-+]?\d+)")
@@ -153,7 +153,7 @@ class _Reporter:
     def _wrong_value(self, finding: _Finding) -> str:
         path, value = finding.path, _at(self._document.data, finding.path)
         allowed = self._allowed(path)
-        schemas = self._schemas(path)
+        schemas = self.schemas_at(path)
         kinds = {kind for schema in schemas for kind in _types(schema)}
         scalar = self._document.scalars.get(path)
         if finding.kind in ("literal_error", "enum"):
@@ -179,7 +179,8 @@ class _Reporter:
             quote = f'; quote it: "{scalar.text}"'
         return f"wrong type, found {show(value)}, allowed: {allowed}{quote}"
 
-    def _schemas(self, path: DocumentPath) -> list[_Schema]:
+    def schemas_at(self, path: DocumentPath) -> list[_Schema]:
+        """Alternatives of what may stand at a path."""
         current = self._alternatives(self._schema, ())
         for i, step in enumerate(path):
             inner: list[_Schema] = []
@@ -207,10 +208,12 @@ class _Reporter:
         return chosen or inner or [schema]
 
     def _allowed(self, path: DocumentPath) -> str:
-        return describe(self._schemas(path))
+        return describe(self.schemas_at(path))
 
     def _keys(self, path: DocumentPath) -> list[str]:
-        return list(dict.fromkeys(k for s in self._schemas(path) for k in s.get("properties", {})))
+        return list(
+            dict.fromkeys(k for s in self.schemas_at(path) for k in s.get("properties", {}))
+        )
 
     def _nearest_key(self, path: DocumentPath) -> str | None:
         present = _at(self._document.data, path[:-1])
@@ -246,6 +249,20 @@ def _types(schema: _Schema) -> tuple[str, ...]:
 
 def _choices(schema: _Schema) -> list[Any]:
     return [schema["const"]] if "const" in schema else list(schema.get("enum", ()))
+
+
+def types_at(schema: _Schema, path: DocumentPath) -> frozenset[str]:
+    """Types of JSON that a value may have, such as ``integer``; none where nothing is known.
+
+    Parameters
+    ----------
+    schema : mapping
+        The JSON schema of the whole document.
+    path : tuple of str and int
+        Of the value in it.
+    """
+    found = _Reporter(Document("", ""), schema).schemas_at(path)
+    return frozenset(kind for inner in found for kind in _types(inner))
 
 
 def describe(schemas: Sequence[_Schema]) -> str:

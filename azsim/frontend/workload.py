@@ -19,7 +19,15 @@ from azsim.frontend.workload_file import WorkloadFile, find_conflicts
 from azsim.hardware import Hardware, preset_names
 from azsim.resources import DEFAULT_HARDWARE, workloads_directory
 
-__all__ = ["Source", "Workload", "load_workload", "named_hardware", "workload_names"]
+__all__ = [
+    "Source",
+    "Workload",
+    "WorkloadText",
+    "load_workload",
+    "named_hardware",
+    "read_workload",
+    "workload_names",
+]
 
 _SUFFIXES = (".yaml", ".yml")
 _WITH_HARDWARE = "name a workload, and this with --hardware"
@@ -112,19 +120,60 @@ def load_workload(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Wo
     ConfigError
         With every problem of the file.
     """
+    return read_workload(path_or_name).changed(overrides).load()
+
+
+@dataclass(frozen=True)
+class WorkloadText:
+    """A workload file that was read and not checked yet, to be loaded with many overrides.
+
+    Attributes
+    ----------
+    path : Path
+    overrides : tuple of str
+        Those that were applied.
+    document : Document
+    schemes : mapping of str to str
+        As `Source` has them.
+    """
+
+    path: Path
+    overrides: tuple[str, ...]
+    document: Document = field(repr=False)
+    schemes: Mapping[str, str]
+
+    def changed(self, overrides: Iterable[str]) -> WorkloadText:
+        """Return a text with overrides applied, one after the other; this one stays as it is."""
+        texts = tuple(overrides)
+        document, schemes = self.document.copy(), dict(self.schemes)
+        for text in texts:
+            apply_overrides(document, (text,), "workload")
+            schemes |= read_scheme(document, self.path.parent)
+        return WorkloadText(self.path, (*self.overrides, *texts), document, schemes)
+
+    def load(self) -> Workload:
+        """Check the text; to be called once."""
+        document = self.document
+        check = functools.partial(find_conflicts, folder=self.path.parent)
+        value = validate(document, file_type(document.data), check)
+        given = {entry.name: getattr(value, entry.name) for entry in fields(WorkloadFile)}
+        source = Source(self.path, document.sha256, self.overrides, document, self.schemes)
+        return Workload(**given, source=source)
+
+
+def read_workload(path_or_name: str | Path) -> WorkloadText:
+    """Read a workload's file without checking what it says.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such workload, or its file is not YAML.
+    """
     path = _find(path_or_name)
-    texts = tuple(overrides)
     document = read_document(path)
     if _is_hardware(document):
         raise ConfigError([f"{path}: is a hardware description; {_WITH_HARDWARE}"])
-    schemes = read_scheme(document, path.parent)
-    for override in texts:
-        apply_overrides(document, (override,), "workload")
-        schemes |= read_scheme(document, path.parent)
-    check = functools.partial(find_conflicts, folder=path.parent)
-    value = validate(document, file_type(document.data), check)
-    given = {entry.name: getattr(value, entry.name) for entry in fields(WorkloadFile)}
-    return Workload(**given, source=Source(path, document.sha256, texts, document, schemes))
+    return WorkloadText(path, (), document, read_scheme(document, path.parent))
 
 
 def _is_hardware(document: Document) -> bool:

@@ -15,7 +15,14 @@ from azsim.errors import ConfigError
 from azsim.folder import folder_names
 from azsim.hardware.description import Hardware
 
-__all__ = ["Hardware", "file_schema", "load_hardware", "preset_names"]
+__all__ = [
+    "Hardware",
+    "file_schema",
+    "hardware_of",
+    "load_hardware",
+    "preset_names",
+    "read_hardware",
+]
 
 _PRESETS = Path(__file__).parent / "presets"
 _FALLBACK = "az1"
@@ -47,7 +54,29 @@ def load_hardware(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Ha
     ConfigError
         With every problem of the file.
     """
-    document = _extended(read_document(_find(name_or_path)), ())
+    return hardware_of(read_hardware(name_or_path), overrides)
+
+
+def read_hardware(name_or_path: str | Path) -> Document:
+    """Read a hardware file, laid over what it extends, without checking what it says.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such chip, or its file is not YAML.
+    """
+    return _extended(read_document(_find(name_or_path)), ())
+
+
+def hardware_of(document: Document, overrides: Iterable[str] = ()) -> Hardware:
+    """Check what was read, with overrides applied; the document stays as it is.
+
+    Raises
+    ------
+    ConfigError
+        With every problem of the file.
+    """
+    document = document.copy()
     apply_overrides(document, overrides, "hardware")
     return validate(document, Hardware, _rules)
 
