@@ -29,17 +29,19 @@ from azsim.resources import DEFAULT_HARDWARE
 from azsim.sim.execute import execute
 from azsim.sim.kernel_result import KernelResult
 from azsim.sim.races import check_races
-from azsim.sim.result import Bounds, FrontEndFigures, RunResult, WeightFigures
+from azsim.sim.result import Bounds, FrontEndFigures, OutputCheck, RunResult, WeightFigures
 from azsim.sim.statistics import Statistics, measure
 from azsim.sim.timing import replay
 from azsim.stages import record
 from azsim.stages.budgets import check_expectations
-from azsim.stages.check import check_outputs, compare, named_outputs
+from azsim.stages.check import check_outputs, compare, float_outputs, named_outputs
 from azsim.stages.export import export_arrays, export_onnx
 from azsim.stages.kernel import load_kernel
+from azsim.stages.keys import StageKeys
 from azsim.stages.model import load_graph, load_model
 from azsim.stages.prepare import Prepared, compress_model, compress_workload, prepare
 from azsim.stages.prove import prove
+from azsim.stages.reuse import NO_REUSE, Reuse, StageCache
 
 __all__ = [
     "Prepared",
@@ -142,6 +144,7 @@ def run(
     checked: bool = True,
     observe: Observe | None = None,
     progress: Progress | None = None,
+    cache: StageCache | None = None,
 ) -> RunResult:
     """Compress, compile, execute, time and measure a workload.
 
@@ -174,6 +177,9 @@ def run(
         Called after each pass of the compiler, with its name and its value.
     progress : callable, optional
         ``progress(stage, done, total)``.
+    cache : StageCache, optional
+        Where results of stages come from and go to, for many runs that share some.  Taps are not
+        kept, so it is of no use with `verify`.
 
     Raises
     ------
@@ -190,18 +196,29 @@ def run(
         if preset is not None and not isinstance(preset, Hardware):
             preset = load_hardware(preset)
         planned = _planned(chip, None if replan else preset)
-        prepared = prepare(workload)
+        reuse = NO_REUSE
+        if cache is not None and not verify:
+            reuse = cache.of(StageKeys(workload, planned, chip))
+        prepared = prepare(workload, reuse)
     with stage("compile"):
-        compiled = _compile(workload, prepared, planned, observe, proves=checked)
+        compiled = reuse.value(
+            "program",
+            lambda: _compile(workload, prepared, planned, observe, proves=checked),
+            checked,
+        )
     with stage("execute"):
         frames = prepared.stream.frames
-        execution = execute(
-            compiled.program,
-            compiled.image,
-            chip,
-            inputs={**prepared.frames, **prepared.initial_state},
-            taps=verify,
-            progress=None if progress is None else lambda done: progress("execute", done, frames),
+        told = None if progress is None else functools.partial(_tell, progress, "execute", frames)
+        execution = reuse.value(
+            "execution",
+            lambda: execute(
+                compiled.program,
+                compiled.image,
+                chip,
+                inputs={**prepared.frames, **prepared.initial_state},
+                taps=verify,
+                progress=told,
+            ),
         )
     with stage("time"):
         timing = replay(execution.trace, compiled.program, chip)
@@ -227,7 +244,7 @@ def run(
         )
     with stage("check outputs"):
         outputs = named_outputs(execution, prepared)
-        checks = check_outputs(outputs, prepared) if checked else {}
+        checks = _checks(outputs, prepared, reuse) if checked else {}
     comparison = None
     if verify:
         with stage("verify"):
@@ -370,6 +387,20 @@ def run_kernel(
         events=record.timeline(execution.trace, timing, program, chip) if timeline else None,
         fast_cycles=fast_cycles,
     )
+
+
+def _tell(progress: Progress, name: str, total: int, done: int) -> None:
+    progress(name, done, total)
+
+
+def _checks(
+    outputs: Mapping[str, np.ndarray], prepared: Prepared, reuse: Reuse
+) -> dict[str, OutputCheck]:
+    def make() -> dict[str, OutputCheck]:
+        wanted = reuse.value("reference", lambda: float_outputs(prepared))
+        return check_outputs(outputs, wanted)
+
+    return reuse.value("accuracy", make)
 
 
 def _bounds(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,11 @@ from azsim.compression.spec import ResolvedRule
 from azsim.errors import InputError
 from azsim.ir import CompressedWeight
 
-__all__ = ["compress", "dense_bytes", "dequantize", "entropy_bits"]
+__all__ = ["Remembered", "Weights", "compress", "dense_bytes", "dequantize", "entropy_bits"]
+
+Weights = dict[str, CompressedWeight]
+Remembered = Callable[[list[str], Callable[[], Weights]], Weights]
+"""Keeps weights from one call of `compress` to the next."""
 
 
 def compress(
@@ -21,6 +26,7 @@ def compress(
     rules: Mapping[str, ResolvedRule],
     activation_max: Mapping[str, float] | None = None,
     column_power: Mapping[str, np.ndarray] | None = None,
+    remembered: Remembered | None = None,
 ) -> dict[str, CompressedWeight]:
     """Prune and quantize weight matrices, and split them where int32 would not hold a sum.
 
@@ -36,6 +42,10 @@ def compress(
     column_power : mapping of str to ndarray of shape (K,), optional
         Mean squared activation of each input column in the calibration run, for pruners that
         weigh errors with it.
+    remembered : callable, optional
+        ``remembered(names, make)`` gives the weights of matrices whose zeros are chosen together:
+        what `make()` gives, or gave when their names, values and rules were the same.  Their codec
+        does not count.
 
     Returns
     -------
@@ -57,11 +67,17 @@ def compress(
         raise InputError("\n".join(problems))
     compressed: dict[str, CompressedWeight] = {}
     for names in _pruned_together(matrices, rules):
-        pruned = prune({name: matrices[name] for name in names}, rules, column_power)
-        for name in names:
-            matrix, largest = pruned.pop(name), (activation_max or {}).get(name)
-            compressed[name] = _quantized(name, matrix, rules[name], largest)
-    return {name: compressed[name] for name in matrices}
+
+        def make(names: list[str] = names) -> Weights:
+            pruned = prune({name: matrices[name] for name in names}, rules, column_power)
+            maxima = activation_max or {}
+            return {
+                name: _quantized(name, pruned.pop(name), rules[name], maxima.get(name))
+                for name in names
+            }
+
+        compressed |= make() if remembered is None else remembered(names, make)
+    return {name: replace(compressed[name], codec=rules[name].codec) for name in matrices}
 
 
 def _pruned_together(

@@ -15,7 +15,14 @@ from azsim.inputs.fetch import fetch
 from azsim.inputs.spec import AudioInput, Inputs, InputSpec, NpzInput, RandomInput, load_inputs
 from azsim.ir import TensorType
 
-__all__ = ["calibration_arrays", "check_files", "input_arrays", "onnx_path", "weights_path"]
+__all__ = [
+    "calibration_arrays",
+    "check_files",
+    "input_arrays",
+    "input_files",
+    "onnx_path",
+    "weights_path",
+]
 
 
 def onnx_path(workload: Workload) -> Path | None:
@@ -77,6 +84,22 @@ def check_files(workload: Workload) -> None:
             problems.append(str(error))
     if problems:
         raise FetchError("\n".join(problems))
+
+
+def input_files(workload: Workload, spec: InputSpec) -> list[Path]:
+    """Local, verified files that an input section of the workload names.
+
+    Raises
+    ------
+    FetchError
+        If one cannot be had or has another hash.
+    """
+    if isinstance(spec, RandomInput):
+        return []
+    kind, reference = ("audio", spec.audio) if isinstance(spec, AudioInput) else ("npz", spec.npz)
+    section = "input" if spec is workload.input else "calibration"
+    with _at(workload, f"$.{section}.{kind}"):
+        return [fetch(reference, workload.folder, spec.sha256, spec.archive_sha256)]
 
 
 def input_arrays(

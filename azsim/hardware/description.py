@@ -7,6 +7,7 @@ core cycles exactly, so that another clock does not change the speed of DRAM.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
@@ -171,6 +172,7 @@ class Hardware:
     sequencer: Sequencer
 
 
+@functools.cache
 def structural_keys(kind: type[Any] = Hardware, prefix: str = "") -> tuple[str, ...]:
     """Dotted names of the keys whose change recompiles the program."""
     found: list[str] = []

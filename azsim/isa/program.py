@@ -5,6 +5,8 @@ Everything here is bytes and plain values; the simulator needs nothing of the gr
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -190,3 +192,8 @@ class DramImage:
     """
 
     data: np.ndarray
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Hash of all of it."""
+        return hashlib.sha256(self.data.data).hexdigest()

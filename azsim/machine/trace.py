@@ -85,6 +85,9 @@ class Trace:
     gathered: np.ndarray
     derived: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "derived": {}}
+
 
 class Recorder:
     """Collects a trace while a program executes."""

@@ -14,7 +14,7 @@ from azsim.sim.execute import Execution
 from azsim.sim.result import Comparison, OutputCheck
 from azsim.stages.prepare import Prepared
 
-__all__ = ["check_outputs", "compare", "named_outputs"]
+__all__ = ["check_outputs", "compare", "float_outputs", "named_outputs"]
 
 
 def named_outputs(execution: Execution, prepared: Prepared) -> dict[str, np.ndarray]:
@@ -27,9 +27,15 @@ def named_outputs(execution: Execution, prepared: Prepared) -> dict[str, np.ndar
     }
 
 
-def check_outputs(outputs: Mapping[str, np.ndarray], prepared: Prepared) -> dict[str, OutputCheck]:
+def float_outputs(prepared: Prepared) -> dict[str, np.ndarray]:
+    """Outputs of the float model, in the form of `named_outputs`."""
+    return _final(*_reference(prepared, _uncarried(prepared), quantized=False), prepared)
+
+
+def check_outputs(
+    outputs: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]
+) -> dict[str, OutputCheck]:
     """Compare outputs with those of the float model."""
-    wanted = _final(*_reference(prepared, _uncarried(prepared), quantized=False), prepared)
     checks = {}
     for name, array in outputs.items():
         stored = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))

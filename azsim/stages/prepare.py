@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from azsim.compression.compress import compress
+from azsim.compression.compress import Weights, compress
 from azsim.compression.scheme import ResolvedRule, resolve
 from azsim.errors import ConfigError
 from azsim.evaluate import activation_statistics
@@ -24,12 +24,13 @@ from azsim.frontend.workload_inputs import (
     onnx_path,
     weights_path,
 )
-from azsim.ir import CompressedGraph
+from azsim.ir import CodecChoice, CompressedGraph
 from azsim.isa.program import Stream
 from azsim.models import Model, builder
 from azsim.ops.build import computed_products, weight_matrices
 from azsim.sim.statistics import Chunks
 from azsim.stages.model import load_model
+from azsim.stages.reuse import NO_REUSE, Reuse
 
 if TYPE_CHECKING:
     from azsim.inputs.spec import FrontEndRun, Inputs
@@ -78,7 +79,7 @@ def compress_workload(workload: Workload) -> CompressedGraph:
     return compress_model(workload, load_model(workload))
 
 
-def compress_model(workload: Workload, model: Model) -> CompressedGraph:
+def compress_model(workload: Workload, model: Model, reuse: Reuse = NO_REUSE) -> CompressedGraph:
     """Prune and quantize the weights of the workload's model, which was read before."""
     graph = model.graph
     matrices, products = weight_matrices(graph), computed_products(graph)
@@ -95,7 +96,15 @@ def compress_model(workload: Workload, model: Model) -> CompressedGraph:
             maxima, powers = activation_statistics(
                 stepped.graph, _frames(stepped, inputs), stepped.state, stepped.initial_state
             )
-    weights = compress(matrices, rules, maxima, powers)
+
+    def remembered(names: list[str], make: Callable[[], Weights]) -> Weights:
+        own = {name: replace(rules[name], codec=CodecChoice("raw")) for name in names}
+        statistics = [
+            (array.get(name) for name in names) for array in (maxima, powers) if array is not None
+        ]
+        return reuse.value("codes", make, own, *map(list, statistics))
+
+    weights = compress(matrices, rules, maxima, powers, remembered)
     return CompressedGraph(graph, weights, {name: rules[name].activation_bits for name in products})
 
 
@@ -116,11 +125,18 @@ def _is_calibrated(rule: ResolvedRule) -> bool:
     return rule.activation_scale == "static" or rule.prune_method == "rate_distortion"
 
 
-def prepare(workload: Workload) -> Prepared:
+def prepare(workload: Workload, reuse: Reuse = NO_REUSE) -> Prepared:
     """Do everything that does not depend on the hardware."""
+    return reuse.value("prepared", lambda: _prepare(workload, reuse))
+
+
+def _prepare(workload: Workload, reuse: Reuse) -> Prepared:
     check_files(workload)
-    model = load_model(workload)
-    inputs = input_arrays(workload, model.graph.inputs, _stream_of(workload, model))
+    model = reuse.value("model", lambda: load_model(workload))
+    inputs = reuse.value(
+        "inputs",
+        lambda: input_arrays(workload, model.graph.inputs, _stream_of(workload, model)),
+    )
     _check_features(workload, model, inputs)
     _check_numbers(workload, model, inputs)
     frames = _frames(model, inputs)
@@ -142,7 +158,7 @@ def prepare(workload: Workload) -> Prepared:
     for path in filter(None, (onnx_path(workload), weights_path(workload))):
         files[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return Prepared(
-        compress_model(workload, model),
+        compress_model(workload, model, reuse),
         frames,
         model.state,
         model.initial_state,

@@ -132,7 +132,7 @@ def provenance(
         "chunks": prepared.stream.frames,
         "front_end": prepared.front_end and asdict(prepared.front_end),
         "program_instructions": len(compiled.program.instructions),
-        "dram_image_sha256": hashlib.sha256(compiled.image.data.data).hexdigest(),
+        "dram_image_sha256": compiled.image.sha256,
         **_versions_and_times(seconds),
     }
 
@@ -147,7 +147,7 @@ def kernel_provenance(
             "words_sha256": hashlib.sha256(encode_program(program).tobytes()).hexdigest(),
         },
         "hardware": asdict(hardware),
-        "dram_image_sha256": hashlib.sha256(image.data.data).hexdigest(),
+        "dram_image_sha256": image.sha256,
         **_versions_and_times(seconds),
     }
 
