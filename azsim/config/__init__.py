@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from azsim.config.document import Document, DocumentPath, parse_text, read_text, show
@@ -81,8 +82,24 @@ def read_document(path: Path | str) -> Document:
     return parse_text(text, str(path), sha256)
 
 
-def validate(document: Document, kind: type[_Kind], check: Check[_Kind] | None = None) -> _Kind:
+def validate(
+    document: Document,
+    kind: type[_Kind],
+    check: Check[_Kind] | None = None,
+    stand_ins: Mapping[str, Any] = MappingProxyType({}),
+) -> _Kind:
     """Turn a document into a value.
+
+    Parameters
+    ----------
+    document : Document
+    kind : type
+        A frozen dataclass.
+    check : callable, optional
+        Rules across keys.
+    stand_ins : mapping of str to object
+        For keys that must be there: what `check` is given for one that is missing or wrong, so
+        that it can look at the others all the same.
 
     Raises
     ------
@@ -98,7 +115,7 @@ def validate(document: Document, kind: type[_Kind], check: Check[_Kind] | None =
     else:
         value, wrong = _validated(document, kind)
         # The rules across keys are asked as well where only optional values are wrong.
-        sound = value if value is not None else _without(document.data, wrong, kind)
+        sound = value if value is not None else _without(document, wrong, kind, stand_ins)
         if sound is not None and check is not None:
             for path, sentence in check(sound):
                 if not any(_overlap(path, other) for other in wrong):
@@ -123,20 +140,49 @@ def _validated(
         return None, report_errors(document, error.errors(include_url=False), json_schema(kind))
 
 
-def _without(data: Any, wrong: Iterable[DocumentPath], kind: type[_Kind]) -> _Kind | None:
+def _without(
+    document: Document,
+    wrong: Iterable[DocumentPath],
+    kind: type[_Kind],
+    stand_ins: Mapping[str, Any],
+) -> _Kind | None:
+    """Return the value of what is right; without a key that must be there, what is around goes."""
     from pydantic import ValidationError
 
-    rest = copy.deepcopy(data)
-    for path in wrong:
-        around = rest
-        for step in path[:-1]:
-            around = around.get(step) if isinstance(around, dict) else None
-        if path and isinstance(around, dict):
-            around.pop(path[-1], None)
-    try:
-        return _adapter(kind).validate_json(json.dumps(rest))
-    except ValidationError:
-        return None
+    from azsim.config.problems import data_path
+
+    rest = copy.deepcopy(document.data)
+    while True:
+        before = json.dumps(rest)
+        for path in wrong:
+            _drop(rest, path)
+        for key, value in stand_ins.items():
+            rest.setdefault(key, value)
+        try:
+            return _adapter(kind).validate_json(json.dumps(rest))
+        except ValidationError as error:
+            paths = {data_path(rest, one) for one in error.errors(include_url=False)}
+            wrong = {path[:-1] if _at(rest, path) is None else path for path in paths}
+            if () in wrong or json.dumps(rest) == before:
+                return None
+
+
+def _drop(data: Any, path: DocumentPath) -> None:
+    """Take a value away; an item of a list becomes null, so that the others keep their places."""
+    around = _at(data, path[:-1])
+    if isinstance(around, dict):
+        around.pop(path[-1], None)
+    elif isinstance(around, list) and isinstance(path[-1], int) and path[-1] < len(around):
+        around[path[-1]] = None
+
+
+def _at(data: Any, path: DocumentPath) -> Any:
+    for step in path:
+        try:
+            data = data[step]
+        except (LookupError, TypeError):
+            return None
+    return data
 
 
 def _overlap(path: DocumentPath, other: DocumentPath) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from azsim.config.document import Document, DocumentPath, show
 
-__all__ = ["describe", "report_errors", "types_at"]
+__all__ = ["data_path", "describe", "report_errors", "types_at"]
 
 _Schema = Mapping[str, Any]
 _EXPONENT = re.compile(r"([-+]?)(\d[\d_]*)(?:\.(\d*))?[eE]([-+]?\d+)")
@@ -49,6 +49,11 @@ def report_errors(
     findings = [_finding(document.data, error) for error in errors]
     _Reporter(document, schema).report(findings, 0)
     return tuple(finding.path for finding in findings)
+
+
+def data_path(data: Any, error: Mapping[str, Any]) -> DocumentPath:
+    """Return where in the data an error of pydantic is; of a missing key, where it would be."""
+    return _finding(data, error).path
 
 
 def _finding(data: Any, error: Mapping[str, Any]) -> _Finding:

@@ -62,9 +62,14 @@ class Axis:
     when: Expression | None = None
 
     @property
+    def is_numeric(self) -> bool:
+        """Whether all values are numbers."""
+        return all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.values)
+
+    @property
     def is_ordered(self) -> bool:
         """Whether the values are numbers that rise or fall, so that neighbours are alike."""
-        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.values):
+        if not self.is_numeric:
             return False
         steps = [b > a for a, b in zip(self.values, self.values[1:], strict=False)]
         return all(steps) or not any(steps)

@@ -34,6 +34,7 @@ __all__ = [
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _SUFFIXES = (".yaml", ".yml")
 _MOST_VALUES = 10_000
+_STAND_INS = {"name": "sweep", "workload": "", "axes": {}, "objectives": {}}
 _STRATEGIES = "azsim.sweeps.strategies"
 
 
@@ -105,7 +106,7 @@ class SweepFile:
     """Name in reports, and of the output folder."""
     description: str = ""
     """What it is for."""
-    workload: Annotated[str, Field(min_length=1)]
+    workload: str
     """A workload that travels with azsim, or a file beside the sweep."""
     hardware: Annotated[str | None, Field(min_length=1)] = None
     """A preset, or a hardware file beside the sweep; the workload's own by default."""
@@ -188,7 +189,7 @@ def load_sweep(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Sweep
     own = [text for text in texts if text.startswith("sweep.")]
     apply_overrides(document, own, "sweep")
     checker = Checker(document, path, tuple(text for text in texts if text not in own))
-    value = validate(document, _file_type(document.data), checker)
+    value = validate(document, _file_type(document.data), checker, _STAND_INS)
     return checker.sweep(value)
 
 

@@ -1,27 +1,18 @@
-"""Values of an axis: numbers of a range, and whether the files take them."""
+"""Values of an axis that is a range of numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from azsim.config import Document, DocumentPath, json_schema, validate
-from azsim.config.overrides import apply_overrides
+from azsim.config import DocumentPath, json_schema
 from azsim.config.problems import types_at
 from azsim.errors import ConfigError
 from azsim.frontend.builder_file import file_type
 from azsim.frontend.workload import WorkloadText
-from azsim.hardware import Hardware, hardware_of
+from azsim.hardware import Hardware
 from azsim.sweeps.sweep_file import LogRange, Range
 
-__all__ = [
-    "chip_problems",
-    "is_whole",
-    "numbers",
-    "path_steps",
-    "rounded",
-    "within",
-    "workload_problems",
-]
+__all__ = ["is_whole", "numbers", "path_steps", "rounded"]
 
 _DIGITS = 12
 _MOST_STEPS = 10_000
@@ -70,55 +61,13 @@ def path_steps(path: str) -> DocumentPath:
     return tuple(int(word) if word.isdecimal() else word for word in words[1:])
 
 
-def within(path: DocumentPath, other: DocumentPath) -> bool:
-    """Whether a path is another or lies inside it."""
-    return path[: len(other)] == other
-
-
 def is_whole(path: str, workload: WorkloadText | None) -> bool:
     """Whether a path is that of a whole number and of no other."""
-    steps = path_steps(path)
     if path.startswith("hardware."):
-        kinds = types_at(json_schema(Hardware), steps)
+        schema = json_schema(Hardware)
     elif workload is not None:
-        kinds = types_at(json_schema(file_type(workload.document.data)), steps)
+        schema = json_schema(file_type(workload.document.data))
     else:
-        kinds = frozenset()
+        return False
+    kinds = types_at(schema, path_steps(path))
     return "integer" in kinds and "number" not in kinds
-
-
-def workload_problems(
-    text: WorkloadText, overrides: Sequence[str], *, whole: bool
-) -> tuple[str, ...]:
-    """Return what is wrong with a workload under overrides.
-
-    Parameters
-    ----------
-    text : WorkloadText
-    overrides : sequence of str
-    whole : bool
-        Also ask the rules across keys, which other overrides may mend.
-    """
-    changed = text.changed(overrides)
-    try:
-        if whole:
-            changed.load()
-        else:
-            validate(changed.document, file_type(changed.document.data))
-    except ConfigError as error:
-        return error.problems
-    return ()
-
-
-def chip_problems(chip: Document, overrides: Sequence[str], *, whole: bool) -> tuple[str, ...]:
-    """Return what is wrong with a chip under overrides; as `workload_problems`."""
-    try:
-        if whole:
-            hardware_of(chip, overrides)
-        else:
-            changed = chip.copy()
-            apply_overrides(changed, overrides, "hardware")
-            validate(changed, Hardware)
-    except ConfigError as error:
-        return error.problems
-    return ()
