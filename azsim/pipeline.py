@@ -142,6 +142,7 @@ def run(
     explained: bool = False,
     timeline: bool = True,
     checked: bool = True,
+    bounded: bool = True,
     observe: Observe | None = None,
     progress: Progress | None = None,
     cache: StageCache | None = None,
@@ -173,6 +174,9 @@ def run(
     checked : bool
         Prove the program and compare outputs with the float model; without, `output_checks` is
         empty.  For many runs of one model, one of which is checked.
+    bounded : bool
+        Find the lower bounds on cycles, which takes longer than to time the run; `explained` needs
+        them.
     observe : callable, optional
         Called after each pass of the compiler, with its name and its value.
     progress : callable, optional
@@ -232,16 +236,18 @@ def run(
             timing = replay_exact(execution.trace, compiled.program, chip)
     with stage("measure"):
         statistics = measure(execution.trace, timing, compiled.program, chip, prepared.chunks)
-    with stage("bound"):
-        bounds, layer_bounds = _bounds(
-            compiled,
-            prepared,
-            chip,
-            planned,
-            statistics,
-            record.array_cycles(execution.trace, timing, compiled, chip),
-            passed_leaves(compiled.leaves, compiled.program, execution.trace),
-        )
+    bounds, layer_bounds = None, {}
+    if bounded or explained:
+        with stage("bound"):
+            bounds, layer_bounds = _bounds(
+                compiled,
+                prepared,
+                chip,
+                planned,
+                statistics,
+                record.array_cycles(execution.trace, timing, compiled, chip),
+                passed_leaves(compiled.leaves, compiled.program, execution.trace),
+            )
     with stage("check outputs"):
         outputs = named_outputs(execution, prepared)
         checks = _checks(outputs, prepared, reuse) if checked else {}
@@ -278,7 +284,7 @@ def run(
         hardware=chip.name,
         clock_hz=chip.clock_hz,
         statistics=statistics,
-        bounds=bounds,
+        known_bounds=bounds,
         layer_bounds=layer_bounds,
         weights=tuple(WeightFigures(**asdict(weight)) for weight in compiled.weights),
         sram_peak_bytes={space: allocation.peak_bytes[space] for space in ("weight", "activation")},

@@ -108,8 +108,8 @@ def small_result(**changes: object) -> RunResult:
         hardware="az1",
         clock_hz=500_000_000,
         statistics=statistics,
-        bounds=Bounds(300, 100, 512, 80, 200),
-        layer_bounds={
+        known_bounds=Bounds(300, 100, 512, 80, 200),
+        layer_known_bounds={
             "(startup)": Bounds(72, 25, 0, 0, 0),
             "(input)": Bounds(40, 0, 0, 0, 0),
             "/a/rather/long/name/of/a/layer/fc/Gemm": Bounds(0, 0, 512, 80, 820),

@@ -17,6 +17,7 @@ from azsim.frontend.workload import Workload, load_workload
 from azsim.hardware import Hardware, load_hardware
 from azsim.hardware.description import structural_keys
 from azsim.hardware.plan import value_of, with_value
+from azsim.sim.result import BOUND_KEYS
 from azsim.stages.code_version import rooms_of
 from azsim.stages.keys import StageKeys, content_key
 from azsim.stages.reuse import STAGES, StageCache, num_bytes
@@ -56,7 +57,8 @@ def point(path: Path, *overrides: str, **hardware: object) -> Point:
 
 
 def whole(found: Point) -> dict[str, object]:
-    result = azsim.run(found.workload, found.hardware, preset=found.preset, timeline=False)
+    chip, preset = found.hardware, found.preset
+    result = azsim.run(found.workload, chip, preset=preset, timeline=False, bounded=False)
     return {key: value for key, value in result.summary.items() if key != "layers"}
 
 
@@ -215,6 +217,20 @@ def value_of_bytes(count: int, seed: int = 0) -> Value:
     rng = np.random.default_rng(seed)
     array = rng.integers(0, 256, count).astype(np.uint8)
     return Value(array, rng.bytes(count), MappingProxyType({"a": seed}))
+
+
+def test_bounds_are_found_where_they_are_asked_for(workload_file: Path):
+    here, cache = point(workload_file), StageCache()
+    without, found = evaluate(here, cache), evaluate(here, cache, bounded=True)
+    whole_run = azsim.run(here.workload, here.hardware)
+
+    assert {key: without.summary[key] for key in BOUND_KEYS} == dict.fromkeys(BOUND_KEYS)
+    assert {**without.summary, **{key: found.summary[key] for key in BOUND_KEYS}} == found.summary
+    assert found.summary["bound_cycles"] == whole_run.bounds.bound_cycles > 0
+    assert found.summary["bound_by"] == whole_run.bounds.bound_by
+    unbounded = azsim.run(here.workload, here.hardware, bounded=False)
+    with pytest.raises(ValueError, match="tiny: the run's bounds were not asked for"):
+        _ = unbounded.bounds
 
 
 def test_a_result_comes_back_from_disk_and_can_be_written_to(tmp_path: Path):

@@ -12,6 +12,7 @@ from azsim.sim.explanation import Explanation
 from azsim.sim.statistics import Statistics
 
 __all__ = [
+    "BOUND_KEYS",
     "Bounds",
     "Comparison",
     "FrontEndFigures",
@@ -63,16 +64,6 @@ class Bounds:
         """The largest of the engines' bounds."""
         return max(self.by_engine.values())
 
-    def document(self) -> dict[str, int | str | dict[str, int]]:
-        """What files say of them."""
-        return {
-            "bound_cycles": self.bound_cycles,
-            "bound_by": self.bound_by,
-            "critical_path_cycles": self.critical_path_cycles,
-            "chain_cycles": self.chain_cycles,
-            "engine_bound_cycles": self.by_engine,
-        }
-
     @property
     def by_engine(self) -> dict[str, int]:
         """Bound of each engine."""
@@ -88,6 +79,22 @@ class Bounds:
         """The engine whose bound is the largest; none where there is no work."""
         engines = self.by_engine
         return max(engines, key=lambda engine: engines[engine]) if self.bound_cycles else ""
+
+
+_BOUND_KEYS = {
+    "bound_cycles": "bound_cycles",
+    "bound_by": "bound_by",
+    "critical_path_cycles": "critical_path_cycles",
+    "chain_cycles": "chain_cycles",
+    "engine_bound_cycles": "by_engine",
+}
+BOUND_KEYS = tuple(_BOUND_KEYS)
+"""Keys of `RunResult.summary` that are null in a run whose bounds were not asked for."""
+
+
+def _bounds_document(bounds: Bounds | None) -> dict[str, object]:
+    """What files say of bounds."""
+    return {key: bounds and getattr(bounds, name) for key, name in _BOUND_KEYS.items()}
 
 
 @dataclass(frozen=True)
@@ -191,7 +198,8 @@ class RunResult:
     ----------
     workload, hardware : str
     statistics : Statistics
-    bounds : Bounds
+    known_bounds : Bounds or None
+        Lower bounds, if they were asked for.
     layer_bounds : mapping of str to Bounds
         The same work by layer, frame after frame; a layer whose loads run behind an earlier one may
         take less.
@@ -222,7 +230,7 @@ class RunResult:
     hardware: str
     clock_hz: int
     statistics: Statistics
-    bounds: Bounds
+    known_bounds: Bounds | None
     layer_bounds: Mapping[str, Bounds]
     weights: tuple[WeightFigures, ...]
     sram_peak_bytes: Mapping[str, int]
@@ -246,6 +254,19 @@ class RunResult:
         return self.workload
 
     @property
+    def bounds(self) -> Bounds:
+        """Lower bounds.
+
+        Raises
+        ------
+        ValueError
+            If they were not asked for.
+        """
+        if self.known_bounds is None:
+            raise ValueError(f"{self.workload}: the run's bounds were not asked for")
+        return self.known_bounds
+
+    @property
     def timing_model(self) -> str:
         """Which model timed the run: ``fast`` or ``cycle-stepped``."""
         return "fast" if self.fast_cycles is None else "cycle-stepped"
@@ -265,7 +286,7 @@ class RunResult:
     @property
     def summary(self) -> dict[str, object]:
         """The content of ``summary.json``."""
-        stats, bounds = self.statistics, self.bounds
+        stats = self.statistics
         dense = sum(-(-w.weights * w.bits // 8) for w in self.weights)
         compressed = sum(w.encoded_bytes + w.scale_bytes for w in self.weights)
         count = sum(w.weights for w in self.weights)
@@ -304,7 +325,7 @@ class RunResult:
             "engine_busy_cycles": dict(stats.engine_busy_cycles),
             "stall_cycles": {name: dict(reasons) for name, reasons in stats.stall_cycles.items()},
             "ideal_mac_cycles": stats.ideal_mac_cycles,
-            **bounds.document(),
+            **_bounds_document(self.known_bounds),
             "layers": [
                 {
                     "name": layer.name,
@@ -318,7 +339,7 @@ class RunResult:
                     "ideal_mac_cycles": layer.ideal_mac_cycles,
                     "busy_cycles": dict(layer.busy_cycles),
                     "busiest": layer.busiest,
-                    **self.bounds_of(layer.name).document(),
+                    **_bounds_document(self.known_bounds and self.bounds_of(layer.name)),
                 }
                 for layer in stats.layers
             ],

@@ -12,7 +12,7 @@ from azsim.hardware.description import Hardware
 from azsim.hardware.plan import planned_hardware
 from azsim.inputs.fetch import cache_directory
 from azsim.pipeline import run
-from azsim.stages.keys import StageKeys
+from azsim.stages.keys import StageKeys, content_key
 from azsim.stages.reuse import StageCache
 from azsim.stages.shelf import MOST_BYTES, Shelf
 
@@ -61,7 +61,9 @@ def open_cache(
     return StageCache(memory_bytes, shelf)
 
 
-def evaluate(point: Point, cache: StageCache, *, share: bool = False) -> Evaluation:
+def evaluate(
+    point: Point, cache: StageCache, *, share: bool = False, bounded: bool = False
+) -> Evaluation:
     """Find the figures of a point.
 
     Parameters
@@ -70,6 +72,9 @@ def evaluate(point: Point, cache: StageCache, *, share: bool = False) -> Evaluat
     cache : StageCache
     share : bool
         Other processes have points of the same group: put what is made on disk for them.
+    bounded : bool
+        Find `azsim.sim.result.BOUND_KEYS` too, which takes longer than all else that a point needs
+        that differs in timing alone.
 
     Raises
     ------
@@ -79,7 +84,8 @@ def evaluate(point: Point, cache: StageCache, *, share: bool = False) -> Evaluat
     begin, before = time.perf_counter(), cache.counts.copy()
     keys = _keys(point)
     cache.shares = share
-    summary = cache.value("run", keys.run, lambda: _summary(point, cache))
+    key = content_key(keys.run, bounded)
+    summary = cache.value("run", key, lambda: _summary(point, cache, bounded=bounded))
     reused: dict[str, dict[str, int]] = {}
     for (stage, where), count in (cache.counts - before).items():
         reused.setdefault(stage, {})[where] = count
@@ -101,6 +107,13 @@ def _keys(point: Point) -> StageKeys:
     return StageKeys(point.workload, planned, point.hardware)
 
 
-def _summary(point: Point, cache: StageCache) -> dict[str, Any]:
-    result = run(point.workload, point.hardware, preset=point.preset, timeline=False, cache=cache)
+def _summary(point: Point, cache: StageCache, *, bounded: bool) -> dict[str, Any]:
+    result = run(
+        point.workload,
+        point.hardware,
+        preset=point.preset,
+        timeline=False,
+        bounded=bounded,
+        cache=cache,
+    )
     return {key: value for key, value in result.summary.items() if key not in _TOO_LONG}
