@@ -109,7 +109,7 @@ def small_result(**changes: object) -> RunResult:
         clock_hz=500_000_000,
         statistics=statistics,
         known_bounds=Bounds(300, 100, 512, 80, 200),
-        layer_known_bounds={
+        layer_bounds={
             "(startup)": Bounds(72, 25, 0, 0, 0),
             "(input)": Bounds(40, 0, 0, 0, 0),
             "/a/rather/long/name/of/a/layer/fc/Gemm": Bounds(0, 0, 512, 80, 820),
