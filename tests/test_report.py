@@ -265,7 +265,7 @@ def test_runs_without_work_have_a_report() -> None:
         layers=(),
     )
     empty = small_result(
-        statistics=statistics, weights=(), sram_map=(), bounds=Bounds(0, 0, 0, 0, 0), notes=()
+        statistics=statistics, weights=(), sram_map=(), known_bounds=Bounds(0, 0, 0, 0, 0), notes=()
     )
     shown = tables.render(text.run_report(empty), 100)
     assert "frame latency" not in shown
