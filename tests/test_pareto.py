@@ -166,6 +166,14 @@ def test_the_knee_in_three_dimensions_is_the_corner_of_a_cube() -> None:
     assert bends(figures, [MIN] * 3)[3] == pytest.approx((2 - 0.6) / np.sqrt(3))
 
 
+def test_extremes_that_span_no_plane_have_one_of_equal_slopes_through_their_centre() -> None:
+    # The second point is best in two objectives: (0, 1, 1), (1, 0, 0), (1, 0, 0).
+    figures = np.array([[0, 1, 1], [1, 0, 0], [0.1, 0.2, 0.3], [0.5, 0.4, 0.5]])
+    assert knee(figures, [MIN] * 3) == 2
+    distance = bends(figures, [MIN] * 3)
+    assert distance == pytest.approx((4 / 3 - figures.sum(axis=1)) / np.sqrt(3))
+
+
 @pytest.mark.parametrize(
     "figures",
     [

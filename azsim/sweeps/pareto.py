@@ -231,7 +231,8 @@ def bends(figures: np.ndarray, goals: Sequence[str]) -> np.ndarray:
 
     Each objective is scaled to 0 for the front's best and 1 for its worst figure.  The plane goes
     through the k points that are best in one objective (of several, the one with the least sum of
-    the others); where these do not span a plane, through the corners (1, 0, …), (0, 1, …), …
+    the others); where these span no plane that cuts every axis, through their centre, with the
+    same slope towards every axis.
 
     Parameters
     ----------
@@ -252,12 +253,12 @@ def bends(figures: np.ndarray, goals: Sequence[str]) -> np.ndarray:
     sums = scaled.sum(axis=1)
     extremes = scaled[[np.lexsort((sums, column))[0] for column in scaled.T]]
     dimensions = len(goals)
-    normal = np.ones(dimensions)
+    normal, offset = np.ones(dimensions), float(extremes.sum(axis=1).mean())
     if np.linalg.matrix_rank(extremes) == dimensions:
         solved = np.linalg.solve(extremes, np.ones(dimensions))
-        # A plane that some axis never meets on the positive side says nothing on "towards".
-        normal = solved if (solved > 0).all() else normal
-    return (1.0 - scaled @ normal) / np.linalg.norm(normal)
+        if (solved > 0).all():  # otherwise better in some objective would be behind the plane
+            normal, offset = solved, 1.0
+    return (offset - scaled @ normal) / np.linalg.norm(normal)
 
 
 def knee(figures: np.ndarray, goals: Sequence[str]) -> int | None:
