@@ -65,7 +65,7 @@ def test_the_wheel_carries_every_file_of_the_package_and_its_data(wheel: Path) -
     package = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "azsim").rglob("*")
-        if path.suffix in (".py", ".yaml")
+        if path.suffix in (".css", ".html", ".js", ".py", ".yaml")
     }
     data = {
         f"azsim/_data/{path.relative_to(ROOT).as_posix()}"
