@@ -13,12 +13,14 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from azsim.config import Document
-from azsim.frontend.workload import WorkloadText
 from azsim.sweeps.expressions import Expression
 from azsim.sweeps.objectives import Objective
+
+if TYPE_CHECKING:  # trials travel to workers, and results are read, without all that is below
+    from azsim.config import Document
+    from azsim.frontend.workload import WorkloadText
 
 __all__ = [
     "Axis",
