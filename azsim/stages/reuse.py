@@ -15,6 +15,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from azsim.compiler.allocate import Allocation
+from azsim.compiler.schedule import Schedule
+from azsim.compiler.tile import Plan
+from azsim.isa.program import Program
 from azsim.stages.keys import StageKeys, content_key
 from azsim.stages.shelf import Shelf
 
@@ -147,6 +151,10 @@ def _memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+# Thousands of objects with hardly an array among them.
+_MANY_SMALL_OBJECTS = (Allocation, Plan, Program, Schedule)
+
+
 @dataclass
 class _Seen:
     ids: set[int]
@@ -154,7 +162,10 @@ class _Seen:
 
 
 def num_bytes(value: Any) -> int:
-    """Bytes of the arrays and byte strings in a value, each once; the objects around are not."""
+    """Bytes of the arrays and byte strings in a value, each once; the objects around are not.
+
+    Instructions, schedules and the like, which are objects alone, are not looked at.
+    """
     return _num_bytes(value, _Seen(set(), []))
 
 
@@ -163,6 +174,8 @@ def _num_bytes(value: Any, seen: _Seen) -> int:
         return 0
     seen.ids.add(id(value))
     seen.kept.append(value)  # so that no other value gets its id
+    if isinstance(value, _MANY_SMALL_OBJECTS):
+        return 0
     if isinstance(value, np.ndarray):
         base = value.base
         return _num_bytes(base, seen) if isinstance(base, np.ndarray) else value.nbytes
