@@ -61,8 +61,8 @@ def test_values(text: str, value: Any) -> None:
          "log2, max, min, round, sqrt, figure")),
         ("eval('1')", 0, ("unknown function 'eval', allowed: abs, ceil, floor, log2, max, min, "
          "round, sqrt, figure")),
-        ("lanes is None", 0, ("'is' is not read, allowed: numbers, strings, names, + - * / // % **, "
-         "comparisons, and, or, not, in, if else")),
+        ("lanes is None", 0, ("'is' is not read, allowed: numbers, strings, names, + - * / // % "
+         "**, comparisons, and, or, not, in, if else")),
         ("a == None", 5, "a constant is a number, a string, True or False, found nothing"),
         ("a == b'x'", 5, "a constant is a number, a string, True or False, found b'x'"),
         ("3 + max(*lanes)", 4, "max() takes values alone"),

@@ -8,6 +8,7 @@ import itertools
 import json
 import pickle
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from hypothesis import strategies as st
 from azsim.errors import ConfigError
 from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
+from azsim.sweeps.expressions import parse_expression
+from azsim.sweeps.objectives import Objective, names_bounds
 from azsim.sweeps.point import overrides_of, point_of
 from azsim.sweeps.space import Sweep, Trial, count, designs, yaml_text
 from azsim.sweeps.strategies import size_of, start
 from azsim.sweeps.strategies.grid import points
 from azsim.sweeps.sweep_file import load_sweep, sweep_names
+from azsim.sweeps.worker import SweepEvaluator, code_sha256
 
 _REST = """
 objectives:
@@ -526,3 +530,19 @@ def test_unknown_sweep() -> None:
     with pytest.raises(ConfigError) as caught:
         load_sweep("small_clok")
     assert str(caught.value).startswith("unknown sweep 'small_clok', did you mean 'small_clock'? ")
+
+
+def test_bounds_are_found_where_the_sweep_names_them(tmp_path: Path) -> None:
+    plain = load(
+        tmp_path, "axes: {clock: {path: hardware.clock_hz, values: [1_000_000, 2_000_000]}}"
+    )
+    objective = Objective("bound", "bound_cycles", "minimize", "cycles")
+    rule = parse_expression("cycles <= 1.1 * critical_path_cycles")
+
+    assert not names_bounds(plain)
+    assert names_bounds(replace(plain, objectives=(*plain.objectives, objective)))
+    assert names_bounds(replace(plain, figure_constraints=(rule,)))
+    found = SweepEvaluator(
+        replace(plain, objectives=(*plain.objectives, objective)), code_sha256()
+    ).find(Trial(0, {"clock": 1_000_000}), share=False)
+    assert (found.figures["bound"] or 0) > 0

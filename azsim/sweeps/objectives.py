@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from azsim.sim.result import BOUND_KEYS
 from azsim.sweeps.expressions import Expression, parse_expression
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = [
     "figure",
     "figures_of",
     "is_figure",
+    "names_bounds",
     "nearest_figure",
     "unit_of",
 ]
@@ -93,6 +95,13 @@ def is_figure(key: str) -> bool:
     """Whether ``summary.json`` may have a number under a dotted key."""
     root, dot, rest = key.partition(".")
     return key in FIGURES or (root in _FREE and bool(dot and rest))
+
+
+def names_bounds(sweep: Sweep) -> bool:
+    """Whether a sweep needs the lower bounds on cycles, which take longer than timing a run."""
+    texts = [objective.key for objective in sweep.objectives]
+    texts += [rule.text for rule in sweep.figure_constraints]
+    return any(key in text for key in BOUND_KEYS for text in texts)
 
 
 def unit_of(key: str) -> str | None:

@@ -130,11 +130,16 @@ class SweepEvaluator:
 
     def find(self, trial: Trial, *, share: bool) -> Found:  # noqa: D102
         from azsim.sweeps.evaluate import evaluate
-        from azsim.sweeps.objectives import feasible, figures_of
+        from azsim.sweeps.objectives import feasible, figures_of, names_bounds
         from azsim.sweeps.point import point_of
 
         sweep = self.sweep
-        found = evaluate(point_of(sweep, trial), _cache(self.memory_bytes), share=share)
+        found = evaluate(
+            point_of(sweep, trial),
+            _cache(self.memory_bytes),
+            share=share,
+            bounded=names_bounds(sweep),
+        )
         broken = tuple(
             rule.text
             for rule in sweep.figure_constraints
