@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from azsim import errors
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from azsim.pipeline import run, run_kernel
     from azsim.sim.kernel_result import KernelResult
     from azsim.sim.result import Comparison, RunResult
+    from azsim.sweeps.cluster import Cluster
+    from azsim.sweeps.run import SweepResult, Watch
 
 __all__ = [
     "KernelResult",
@@ -29,6 +32,7 @@ __all__ = [
     "load_workload",
     "run",
     "run_kernel",
+    "sweep",
     "verify",
 ]
 
@@ -69,6 +73,67 @@ def verify(
     comparison = run(workload, hardware, verify=True, timeline=False).comparison
     assert comparison is not None
     return comparison
+
+
+def sweep(
+    file_or_name: str | Path,
+    folder: str | Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    jobs: int | None = None,
+    cluster: Cluster | None = None,
+    budget_s: float | None = None,
+    restart: bool = False,
+    progress: Watch | None = None,
+) -> SweepResult:
+    """Evaluate the points of a sweep; those that its folder has are not done again.
+
+    Workers are processes that import the script that calls this: there it belongs behind
+    ``if __name__ == "__main__":``.
+
+    Parameters
+    ----------
+    file_or_name : str or path
+        A sweep file, or the name of a sweep that travels with azsim.
+    folder : str or path, optional
+        Of ``results.sqlite``; ``reports/runs/sweeps/NAME`` by default, outside of a checkout
+        ``azsim-runs/sweeps/NAME``.
+    overrides : iterable of str
+        Such as ``workload.input.random.frames=4``, for all points.
+    jobs : int, optional
+        Worker processes; one per core by default.
+    cluster : Cluster, optional
+        Dask workers, which do the work instead.
+    budget_s : float, optional
+        Seconds after which no point is begun.
+    restart : bool
+        Set results that are there aside, under another name, and begin anew.
+    progress : callable, optional
+        Called with a `Progress` a few times a second.
+
+    Raises
+    ------
+    AzsimError
+        If the sweep file is wrong, or the folder is another sweep's or cannot be written.
+    SweepInterrupted
+        At Ctrl-C; a `KeyboardInterrupt` whose ``result`` says what is kept.
+    """
+    from pathlib import Path
+
+    from azsim.resources import default_directory
+    from azsim.sweeps.run import run_sweep
+    from azsim.sweeps.sweep_file import load_sweep
+
+    wanted = load_sweep(file_or_name, overrides)
+    return run_sweep(
+        wanted,
+        Path(folder or default_directory("runs", f"sweeps/{wanted.name}")),
+        jobs=jobs,
+        cluster=cluster,
+        budget_s=budget_s,
+        restart=restart,
+        progress=progress,
+    )
 
 
 def __getattr__(name: str) -> Any:

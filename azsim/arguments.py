@@ -62,8 +62,14 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Make the parser; the namespace's ``command`` is the command's name."""
+def build_parser(*, joined: bool = True) -> argparse.ArgumentParser:
+    """Make the parser; the namespace's ``command`` is the command's name.
+
+    Parameters
+    ----------
+    joined : bool
+        With commands of two words, such as ``sweep report``; a shell completes single ones.
+    """
     parser = _Parser(
         prog="azsim",
         description="Run compressed neural networks on a simulated AZ-style edge processor: the "
@@ -179,6 +185,11 @@ def build_parser() -> argparse.ArgumentParser:
     schema = add("schema", "print the JSON schema of a kind of file, for editors")
     schema.add_argument("kind", metavar="KIND", choices=_SCHEMAS, help=", ".join(_SCHEMAS))
 
+    _sweep(add("sweep", "evaluate many designs of model, scheme and chip"))
+    if joined:
+        _sweep_export(add("sweep export", "write a sweep's points as CSV or Parquet"))
+        _sweep_report(add("sweep report", "show a sweep's front, and write its page"))
+
     study = add("study", "make a study anew: its figures, plots and text")
     _complete(study.add_argument("name", metavar="NAME", help="see: azsim list studies"), _STUDY)
     _output(study, "folder of the study, replaced as a whole", _DIRECTORY)
@@ -194,6 +205,7 @@ _CODECS_HELP = (
     "are codes, or a workload, whose scheme says how unless --bits or --sparsity do"
 )
 _WORKLOAD_HELP = "a workload's file, or a name of: azsim list workloads"
+_SWEEP_HELP = "a sweep file, or a name of: azsim list sweeps"
 _RUN_HELP = f"{_WORKLOAD_HELP}; or a program: assembly text (.azs) or a program file (.npz)"
 
 # What shtab completes, by shell; functions of `_preamble` or its own.
@@ -201,6 +213,7 @@ _FILE = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 _DIRECTORY = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
 _WORKLOAD = {"bash": "_azsim_workloads", "zsh": "_azsim_workloads", "tcsh": "f"}
 _HARDWARE = {"bash": "_azsim_hardware", "zsh": "_azsim_hardware", "tcsh": "f"}
+_SWEEP = {"bash": "_azsim_sweeps", "zsh": "_azsim_sweeps", "tcsh": "f"}
 _STUDY = {"bash": "_azsim_studies", "zsh": "_azsim_studies", "tcsh": "f"}
 
 
@@ -224,6 +237,57 @@ def _workload(parser: argparse.ArgumentParser, *, chip: bool, what: str = _WORKL
             action="store_true",
             help="encode weights and prove the program anew, and keep neither in the user cache",
         )
+
+
+def _sweep(parser: argparse.ArgumentParser) -> None:
+    _complete(parser.add_argument("file", metavar="FILE", help=_SWEEP_HELP), _SWEEP)
+    _output(parser, "folder of results.sqlite; what it holds is not done again", _DIRECTORY)
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="worker processes (default: one per core)"
+    )
+    parser.add_argument(
+        "--budget", metavar="TIME", help="begin no point after so long: 90s, 30m, 1h30m"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say how many points, what they share, how long"
+    )
+    parser.add_argument(
+        "--explain-reuse",
+        action="store_true",
+        help="show what each stage computed and what it took from other points",
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="set results that are there aside and begin anew"
+    )
+    parser.add_argument("--dask", metavar="ADDRESS", help="have workers of a Dask scheduler work")
+    for name in ("slurm", "lsf"):
+        text = f"have jobs of {name.upper()} work: options of dask-jobqueue, or a file of them"
+        parser.add_argument(f"--{name}", metavar="FILE|KEY=VALUE,...", help=text)
+    _sets(parser)
+    _json(parser, "print the result as JSON and nothing else")
+
+
+def _sweep_directory(parser: argparse.ArgumentParser) -> None:
+    directory = parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="folder of a sweep, which may be running"
+    )
+    _complete(directory, _DIRECTORY)
+
+
+def _sweep_export(parser: argparse.ArgumentParser) -> None:
+    _sweep_directory(parser)
+    for kind in ("csv", "parquet"):
+        file = parser.add_argument(f"--{kind}", type=Path, metavar="FILE", help="written there")
+        _complete(file, _FILE)
+    parser.add_argument(
+        "--every-figure", action="store_true", help="also all other numbers of each point's summary"
+    )
+
+
+def _sweep_report(parser: argparse.ArgumentParser) -> None:
+    _sweep_directory(parser)
+    _output(parser, "file of the page (default: DIR/report.html)", _FILE)
+    _json(parser, "print what was found as JSON, write no page")
 
 
 def _hardware(parser: argparse.ArgumentParser, default: str) -> None:
@@ -295,6 +359,13 @@ def shell_functions() -> dict[str, str]:
         "workloads": _names("../workloads" if checkout_root() else "_data/workloads", ".yaml"),
         "hardware": _names("hardware/presets", ".yaml"),
         "studies": _names("studies", ".py"),
+        "sweeps": [
+            *_names(
+                "../workloads/sweeps" if checkout_root() else "_data/workloads/sweeps", ".yaml"
+            ),
+            "export",
+            "report",
+        ],
     }
     bash, zsh = [], []
     for kind, entries in names.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 __all__ = [
     "DEFAULT_HARDWARE",
     "checkout_root",
+    "default_directory",
     "isa_directory",
     "working_checkout",
     "workloads_directory",
@@ -31,6 +32,12 @@ def _is_checkout(root: Path) -> bool:
 def working_checkout() -> Path | None:
     """Return the source tree that azsim runs from, or that it was called in, or None."""
     return checkout_root() or next(filter(_is_checkout, (here := Path.cwd(), *here.parents)), None)
+
+
+def default_directory(below: str, name: str) -> Path:
+    """Return where results go unless the user says otherwise."""
+    root = working_checkout()
+    return Path("azsim-runs") / name if root is None else root / "reports" / below / name
 
 
 def _data_directory(name: str) -> Path:

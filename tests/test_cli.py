@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 import azsim
-from azsim import cli, pipeline
+from azsim import cli, pipeline, resources
 from azsim.arguments import build_parser, study_names
-from azsim.cli import main, study, terminal
+from azsim.cli import main, study
 from azsim.codecs import codec_names, codec_parameters
 from azsim.compression.pruners import pruner_names
 from azsim.compression.quantizers import quantizer_names
@@ -149,6 +149,7 @@ def test_public_names(small: Path) -> None:
         "load_workload",
         "run",
         "run_kernel",
+        "sweep",
         "verify",
     ]
     assert set(azsim.__all__) <= set(dir(azsim))
@@ -174,7 +175,7 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     )
     commands = (
         "run, verify, compile, inspect, codecs, export, list, asm, disasm, check, schema, "
-        "study, completion"
+        "sweep, sweep export, sweep report, study, completion"
     )
     assert error_of(capsys, "rnu") == (
         f"unknown command 'rnu', did you mean 'run'? allowed: {commands}"
@@ -471,11 +472,11 @@ def test_overrides_of_the_workload_count(small: Path, capsys: pytest.CaptureFixt
 def test_output_goes_to_a_folder_called_like_the_workload(
     small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal, "working_checkout", lambda: None)
+    monkeypatch.setattr(resources, "working_checkout", lambda: None)
     assert main(["run", str(small)]) == 0
     assert capsys.readouterr().out.endswith("\nWritten to azsim-runs/small\n")
     assert Path("azsim-runs/small/summary.json").is_file()
-    monkeypatch.setattr(terminal, "working_checkout", lambda: small.parent / "tree")
+    monkeypatch.setattr(resources, "working_checkout", lambda: small.parent / "tree")
     assert main(["run", str(small)]) == 0
     assert (small.parent / "tree/reports/runs/small/summary.json").is_file()
 

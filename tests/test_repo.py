@@ -39,6 +39,7 @@ PUBLIC = [
     "load_workload",
     "run",
     "run_kernel",
+    "sweep",
     "verify",
 ]
 

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Sequence
 
 from azsim.arguments import build_parser
-from azsim.cli.terminal import BAD_INPUT
+from azsim.cli.terminal import BAD_INPUT, INTERRUPTED
 from azsim.errors import AzsimError
 
 __all__ = ["build_parser", "main"]
 
-_INTERRUPTED, _BROKEN_PIPE = 130, 141
+_BROKEN_PIPE = 141
 
 # Module and function of each command.
 _COMMANDS = {
@@ -34,6 +34,9 @@ _COMMANDS = {
     "run": ("run", "run"),
     "schema": ("lists", "schema"),
     "study": ("study", "study"),
+    "sweep": ("sweep", "sweep"),
+    "sweep export": ("sweep", "export"),
+    "sweep report": ("sweep", "report"),
     "verify": ("run", "verify"),
 }
 
@@ -54,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):  # a terminal without UTF-8 shows "?"
             stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
-    words = sys.argv[1:] if arguments is None else arguments
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if " ".join(words[:2]) in _COMMANDS:  # two words that are one command
+        words[:2] = [" ".join(words[:2])]
     try:
         parser = build_parser()
         if not words:
@@ -71,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"azsim: error: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # Who reads has enough; flushing at exit would complain again.
         with contextlib.suppress(OSError, ValueError):

@@ -40,5 +40,7 @@ def completion(arguments: argparse.Namespace) -> int:
     import shtab
 
     functions: Any = shell_functions()  # shtab's stubs know one shell's text only
-    sys.stdout.write(shtab.complete(build_parser(), arguments.shell, preamble=functions) + "\n")
+    sys.stdout.write(
+        shtab.complete(build_parser(joined=False), arguments.shell, preamble=functions) + "\n"
+    )
     return 0

@@ -18,13 +18,13 @@ from azsim.cli.loading import (
 )
 from azsim.cli.terminal import (
     FAILED,
-    default_directory,
     progress_bars,
     show,
     show_tables,
     shown_path,
 )
 from azsim.errors import InputError
+from azsim.resources import default_directory
 
 if TYPE_CHECKING:
     from azsim.frontend.workload import Workload

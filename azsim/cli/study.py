@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from azsim.arguments import study_names, unknown
-from azsim.cli.terminal import default_directory, progress_bars, shown_path
+from azsim.cli.terminal import progress_bars, shown_path
 from azsim.errors import InputError
+from azsim.resources import default_directory
 
 __all__ = ["study"]
 

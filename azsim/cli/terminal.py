@@ -1,4 +1,4 @@
-"""What all commands share: exit codes, tables, bars, and where results go."""
+"""What all commands share: exit codes, tables, bars."""
 
 from __future__ import annotations
 
@@ -9,31 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azsim.resources import working_checkout
-
 if TYPE_CHECKING:
     from azsim.report.listing import Listing
 
 __all__ = [
     "BAD_INPUT",
     "FAILED",
+    "INTERRUPTED",
     "Progress",
-    "default_directory",
     "progress_bars",
     "show",
     "show_tables",
     "shown_path",
 ]
 
-FAILED, BAD_INPUT = 1, 2
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 Progress = Callable[[str, int, int], None]
-
-
-def default_directory(below: str, name: str) -> Path:
-    """Return where results go unless the user says otherwise."""
-    root = working_checkout()
-    return Path("azsim-runs") / name if root is None else root / "reports" / below / name
 
 
 def shown_path(path: Path) -> Path:

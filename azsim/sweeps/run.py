@@ -339,6 +339,8 @@ class _Driver:
         self.point_s = before + _LATEST * (outcome.seconds - before)
 
     def _compare(self, number: int, figures: Mapping[str, float | None]) -> None:
+        if self.store.points[number].rung < len(self.sweep.rungs) - 1:
+            return  # figures of shorter input compare with no other
         for objective in self.sweep.objectives:
             value = figures.get(objective.name)
             if value is None:
