@@ -14,10 +14,9 @@ from azsim.arith.functions import (
     exp,
     log,
     sigmoid,
-    sigmoid_scalar,
     softplus,
     tanh,
-    tanh_scalar,
+    unary_line,
 )
 from azsim.jit import kernel
 
@@ -26,21 +25,29 @@ __all__ = [
     "DRAIN_FUNCTIONS",
     "UNARY_FUNCTIONS",
     "code_limit",
+    "codes_line",
     "drain",
     "drain_kernel",
+    "drain_line",
+    "largest_bits",
     "matmul_kernel",
     "multiply_codes",
+    "multiply_lines",
     "peak",
     "peak_kernel",
+    "peak_line",
     "peak_scale",
     "peak_scale_kernel",
     "quantize_kernel",
     "quantize_rows",
     "relu",
+    "scale_of",
 ]
 
 _F = np.float32
 _ONE, _ZERO = _F(1), _F(0)
+_MAGNITUDE = np.int32(0x7FFFFFFF)
+_INFINITY_BITS = np.int32(0x7F800000)
 
 
 def code_limit(bits: int) -> int:
@@ -175,6 +182,40 @@ BINARY_FUNCTIONS = {
 DRAIN_FUNCTIONS = {"none": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 
 
+@kernel("int32(float32[::1])")
+def largest_bits(x):
+    """Bits of the largest magnitude; a NaN is larger than all numbers.
+
+    Magnitudes of float32 are in the order of their bits, which are compared several at once.
+    """
+    bits = x.view(np.int32)
+    largest = np.int32(0)
+    for j in range(len(bits)):
+        size = np.int32(bits[j] & _MAGNITUDE)
+        largest = size if size > largest else largest
+    return largest
+
+
+@kernel
+def scale_of(bits, bound):
+    """Scale of a quantizer, of the bits of the largest magnitude and the largest code."""
+    scale = np.int32(bits).view(np.float32) / bound
+    return _ONE if scale == _ZERO else scale
+
+
+@kernel(
+    "void(float32[::1], int8[::1], float32, float32)",
+    "void(float32[::1], int16[::1], float32, float32)",
+)
+def codes_line(x, codes, scale, bound):
+    """Codes of finite float32 numbers that have one scale."""
+    for j in range(len(x)):
+        code = np.rint(x[j] / scale)
+        code = code if code > -bound else -bound
+        code = code if code < bound else bound
+        codes[j] = np.int32(code)
+
+
 @kernel(
     "boolean(float32[:, :], int8[:, :], float32[:], boolean, int64)",
     "boolean(float32[:, :], int16[:, :], float32[:], boolean, int64)",
@@ -187,38 +228,45 @@ def quantize_kernel(src, dst, scales, static, limit):
     rows, cols = src.shape
     per_row = scales.shape[0] > 1
     bound = _F(limit)
-    whole = _ZERO
+    values = np.empty((rows, cols), np.float32)
+    values[:] = src
+    largest = np.empty(rows, np.int32)
     for i in range(rows):
-        largest = _ZERO
-        for j in range(cols):
-            size = abs(src[i, j])
-            if not (size < _F(np.inf)):
-                return False
-            largest = max(largest, size)
-        if per_row and not static:
-            scale = largest / bound
-            scales[i] = _ONE if scale == _ZERO else scale
-        whole = max(whole, largest)
-    if not per_row and not static:
-        scale = whole / bound
-        scales[0] = _ONE if scale == _ZERO else scale
+        largest[i] = largest_bits(values[i])
+        if largest[i] >= _INFINITY_BITS:
+            return False
+    if not static:
+        if per_row:
+            for i in range(rows):
+                scales[i] = scale_of(largest[i], bound)
+        else:
+            scales[0] = scale_of(largest.max() if rows else 0, bound)
+    codes = np.empty(cols, dst.dtype)
     for i in range(rows):
-        scale = scales[i] if per_row else scales[0]
-        for j in range(cols):
-            dst[i, j] = np.int32(min(max(np.rint(src[i, j] / scale), -bound), bound))
+        codes_line(values[i], codes, scales[i] if per_row else scales[0], bound)
+        dst[i] = codes
     return True
+
+
+@kernel("float32(float32[::1])")
+def peak_line(x):
+    """`peak` of a line."""
+    bits = largest_bits(x)
+    if bits <= _INFINITY_BITS:
+        return np.int32(bits).view(np.float32)
+    largest = _ZERO
+    for size in np.abs(x):
+        if size > largest:
+            largest = size
+    return largest
 
 
 @kernel("float32(float32[:, :])")
 def peak_kernel(x):
     """`peak` of a matrix."""
-    largest = _ZERO
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            size = abs(x[i, j])
-            if size > largest:
-                largest = size
-    return largest
+    lines = np.empty(x.shape, np.float32)
+    lines[:] = x
+    return peak_line(lines.reshape(-1))
 
 
 @kernel("boolean(float32[:, :], float32[:], int64)")
@@ -239,26 +287,53 @@ def peak_scale_kernel(peaks, scales, limit):
     return True
 
 
+@kernel("void(int16[:, ::1], int8[:, ::1], int32[::1], boolean)")
+def multiply_lines(codes, weights, acc, accumulate):
+    """`matmul_kernel` for codes that lie as int16; a line of weights is read once for all rows."""
+    rows, inner = codes.shape
+    outputs = weights.shape[0]
+    for n in range(outputs):
+        line = weights[n]
+        for m in range(rows):
+            row = codes[m]
+            total = np.int32(0)
+            for k in range(inner):
+                total = np.int32(total + np.int32(row[k]) * np.int32(line[k]))
+            if accumulate:
+                total = np.int32(total + acc[m * outputs + n])
+            acc[m * outputs + n] = total
+
+
 @kernel(
     "void(int8[:, :], int8[:, ::1], int32[::1], boolean)",
     "void(int16[:, :], int8[:, ::1], int32[::1], boolean)",
 )
 def matmul_kernel(codes, weights, acc, accumulate):
     """Multiply (M, K) codes by (N, K) int8 weights into (M * N,) int32, wrapping at 32 bits."""
-    rows, inner = codes.shape
-    outputs = weights.shape[0]
-    row = np.empty(inner, np.int16)
-    for m in range(rows):
-        for k in range(inner):
-            row[k] = codes[m, k]
-        for n in range(outputs):
-            total = np.int32(0)
-            line = weights[n]
-            for k in range(inner):
-                total = np.int32(total + np.int32(row[k]) * np.int32(line[k]))
-            if accumulate:
-                total = np.int32(total + acc[m * outputs + n])
-            acc[m * outputs + n] = total
+    lines = np.empty(codes.shape, np.int16)
+    for m in range(codes.shape[0]):
+        for k in range(codes.shape[1]):
+            lines[m, k] = codes[m, k]
+    multiply_lines(lines, weights, acc, accumulate)
+
+
+@kernel(
+    "void(int32[::1], float32, float32[::1], float32[::1], float32[::1], boolean, boolean, int64)"
+)
+def drain_line(acc, row_scale, scales, bias, line, accumulate, use_bias, function):
+    """`drain_kernel` for one row, whose numbers are added to if they accumulate."""
+    for n in range(len(line)):
+        y = _F(acc[n]) * (row_scale * scales[n])
+        if accumulate:
+            y = line[n] + y
+        if use_bias:
+            y = y + bias[n]
+        line[n] = y
+    if function == 1:
+        for n in range(len(line)):
+            line[n] = _ZERO if line[n] <= _ZERO else line[n]
+    elif function > 1:
+        unary_line(function, line)
 
 
 @kernel(
@@ -270,18 +345,14 @@ def drain_kernel(acc, row_scales, scales, bias, dst, accumulate, use_bias, funct
     The function is one of `DRAIN_FUNCTIONS`, by number.
     """
     rows, outputs = dst.shape
+    by_column = np.empty((3, outputs), np.float32)
+    by_column[0], by_column[1] = scales, bias
+    line = by_column[2]
     for m in range(rows):
+        line[:] = dst[m]
         row_scale = row_scales[m] if row_scales.shape[0] > 1 else row_scales[0]
-        for n in range(outputs):
-            y = _F(acc[m * outputs + n]) * (row_scale * scales[n])
-            if accumulate:
-                y = dst[m, n] + y
-            if use_bias:
-                y = y + bias[n]
-            if function == 1 and y <= _ZERO:
-                y = _ZERO
-            elif function == 2:
-                y = sigmoid_scalar(y)
-            elif function == 3:
-                y = tanh_scalar(y)
-            dst[m, n] = y
+        part = acc[m * outputs : (m + 1) * outputs]
+        drain_line(
+            part, row_scale, by_column[0], by_column[1], line, accumulate, use_bias, function
+        )
+        dst[m] = line

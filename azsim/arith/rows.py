@@ -33,6 +33,7 @@ __all__ = [
     "scan_kernel",
     "softmax",
     "softmax_kernel",
+    "sum_lines",
     "to_float",
     "to_integer",
     "top_k",
@@ -238,24 +239,42 @@ def _sum_in_place(level, n):
     return level[0]
 
 
+@kernel("void(float32[::1], float32[::1], int64, float32[:])")
+def sum_lines(level, spare, rows, dst):
+    """Tree sum of each row of a matrix that lies in a line; both lines are overwritten.
+
+    While rows are even no pair crosses two of them, and a level of all rows is one loop.
+    """
+    size = len(level)
+    cols = size // rows
+    while cols > 1 and cols % 2 == 0:
+        size, cols = size // 2, cols // 2
+        for i in range(size):
+            spare[i] = level[2 * i] + level[2 * i + 1]
+        level, spare = spare, level
+    for i in range(rows):
+        dst[i] = _sum_in_place(level[i * cols : (i + 1) * cols], cols)
+
+
 @kernel("void(int64, float32[:, :], float32[:])")
 def reduce_kernel(function, src, dst):
     """Sum (0), mean (1), largest (2) or smallest (3) of each row of any strides."""
     rows, cols = src.shape
-    level = np.empty(cols, np.float32)
+    if function <= _MEAN:
+        lines = np.empty((2, rows * cols), np.float32)
+        lines[0].reshape((rows, cols))[:] = src
+        sum_lines(lines[0], lines[1], rows, dst)
+        if function == _MEAN:
+            for i in range(rows):
+                dst[i] = dst[i] / _F(cols)
+        return
     for i in range(rows):
-        for j in range(cols):
-            level[j] = src[i, j]
-        if function <= _MEAN:
-            total = _sum_in_place(level, cols)
-            dst[i] = total / _F(cols) if function == _MEAN else total
-        else:
-            best = level[0]
-            for j in range(1, cols):
-                better = level[j] > best if function == _MAX else level[j] < best
-                if better:
-                    best = level[j]
-            dst[i] = best
+        best = src[i, 0]
+        for j in range(1, cols):
+            better = src[i, j] > best if function == _MAX else src[i, j] < best
+            if better:
+                best = src[i, j]
+        dst[i] = best
 
 
 @kernel("void(boolean, float32[:, :], int32[:])")
@@ -314,25 +333,23 @@ def norm_kernel(centres, src, scale, bias, use_bias, eps, dst):
 @kernel("void(float32[:, :], float32[:, :], float32[:], float32[:, :])")
 def scan_kernel(a, b, initial, dst):
     """See `scan`."""
-    rows, cols = b.shape
-    for j in range(cols):
-        before = initial[j]
-        for t in range(rows):
-            product = a[t, j] * before
-            before = product + b[t, j]
-            dst[t, j] = before
+    before = initial.copy()
+    for t in range(b.shape[0]):
+        for j in range(b.shape[1]):
+            product = a[t, j] * before[j]
+            before[j] = product + b[t, j]
+        dst[t] = before
 
 
 @kernel("void(float32[:, :], float32[:, :])")
 def cumulative_sum_kernel(src, dst):
     """See `cumulative_sum`."""
-    rows, cols = src.shape
-    for j in range(cols):
-        total = src[0, j]
-        dst[0, j] = total
-        for t in range(1, rows):
-            total = total + src[t, j]
-            dst[t, j] = total
+    total = src[0].copy()
+    dst[0] = total
+    for t in range(1, src.shape[0]):
+        for j in range(src.shape[1]):
+            total[j] = total[j] + src[t, j]
+        dst[t] = total
 
 
 @kernel("void(float32[:, :], float32[:, :], int32[:, :])")

@@ -33,6 +33,7 @@ __all__ = [
     "NUM_SCALARS",
     "NUM_VIEWS",
     "Machine",
+    "Moved",
     "Operation",
     "Resident",
     "Window",
@@ -87,6 +88,17 @@ class Window:
     view: View
     region: Region | None
     shape: int
+
+    def stepped(self, offset_bytes: int) -> View:
+        """View of the window when it has moved."""
+        return self.view.stepped(offset_bytes) if offset_bytes else self.view
+
+
+class Moved(NamedTuple):
+    """A window, and the bytes by which it has moved."""
+
+    window: Window
+    offset_bytes: int
 
 
 class _Shown(NamedTuple):
@@ -193,7 +205,8 @@ class Machine:
         self.blocks_version = 0
         self.codecs = frozenset(hardware.decoder.codecs)
         self._reads_blocks = hardware.decoder.at == "read"
-        self._lanes = hardware.mac.lanes
+        self._mac_lanes = hardware.mac.lanes
+        self._lines = np.empty((0, 0), np.float32)
         self._region_by_name = {region.name: region for region in program.regions}
         self._region_of_view = program.region_of_view
         self._decoded: dict[tuple[int, int, int, int, int], Tile] = {}
@@ -203,6 +216,12 @@ class Machine:
         self._read: dict[bytes, Tile] = {}
         self._set: dict[int, tuple[View, _Shown]] = {}
         self._shape_number: dict[tuple[View, str | None], int] = {}
+
+    def lines(self, count: int, size: int) -> np.ndarray:
+        """Scratch for compiled loops: (count, size or more) float32."""
+        if self._lines.shape[0] < count or self._lines.shape[1] < size:
+            self._lines = np.empty((count, size), np.float32)
+        return self._lines
 
     # ---- views
 
@@ -243,7 +262,7 @@ class Machine:
         self.view(number, index)
 
     def _show(self, number: int, window: Window, offset_bytes: int, index: int) -> _Shown:
-        view = window.view.stepped(offset_bytes) if offset_bytes else window.view
+        view = window.stepped(offset_bytes)
         memory = self.memory[view.space]
         low, high = view.extent()
         # A view may step one stride past its region at the end of a loop; only using it there is
@@ -314,9 +333,8 @@ class Machine:
             )
         return array
 
-    def check_live(self, number: int, index: int) -> None:
-        """Raise if the view's region is not alive at an instruction."""
-        window = self.windows[number]
+    def check_live(self, window: Window | None, index: int) -> None:
+        """Raise if a window's region is not alive at an instruction."""
         region = None if window is None else window.region
         if region is not None and not region.first <= index <= region.last:
             raise MachineError(
@@ -461,9 +479,9 @@ class Machine:
         lanes, columns = block_column_entries(encoded).shape
         codes, _ = decode_block(encoded)
         matrix = np.ascontiguousarray(codes.reshape(-1, columns), np.int8)
-        if lanes != min(self._lanes, len(matrix)):
+        if lanes != min(self._mac_lanes, len(matrix)):
             raise CodecError(
-                f"its rows are dealt out to {lanes} lanes, the array has {self._lanes}"
+                f"its rows are dealt out to {lanes} lanes, the array has {self._mac_lanes}"
             )
         return Tile(matrix, digest_of(matrix), encoded)
 

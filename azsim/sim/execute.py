@@ -16,8 +16,8 @@ from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Port, Program, Tap
 from azsim.isa.spec import instruction_set
 from azsim.machine.instructions import instructions
-from azsim.machine.state import NUMPY_TYPES, Machine, Operation
-from azsim.machine.trace import Recorder, Site, Trace, make_site
+from azsim.machine.state import NUMPY_TYPES, Machine, Moved, Operation
+from azsim.machine.trace import Recorder, Trace, make_site
 from azsim.sim.sequencer import Sequencer
 from azsim.sim.translate import Stretches
 
@@ -86,6 +86,7 @@ class _Resolver:
 
     def __init__(self, program: Program, machine: Machine, recorder: Recorder) -> None:
         self._program, self._machine, self._recorder = program, machine, recorder
+        self._table = instructions()
         spec = instruction_set().instructions
         self._engines = {name: entry.engine for name, entry in spec.items()}
         self._operands = {
@@ -100,33 +101,40 @@ class _Resolver:
 
     def site(self, op: Operation) -> int:
         """Number of an engine operation's site with the views as they are now."""
-        machine = self._machine
+        machine, shown = self._machine, {}
+        for name, number in self.registers(op).items():
+            window = machine.windows[number]
+            if window is None:
+                machine.view(number, op.index)  # which tells
+            else:
+                shown[name] = Moved(window, machine.offsets[number])
+        return self.engine_site(op, shown)
+
+    def engine_site(self, op: Operation, shown: Mapping[str, Moved]) -> int:
+        """Number of an engine operation's site where its operands show this, checked if new."""
+        key = (op.index, *[one.window.shape for one in shown.values()])
+        site = self._recorder.known_site(key)
+        if site is not None:
+            return site
+        views = {name: one.window.stepped(one.offset_bytes) for name, one in shown.items()}
+        for one in shown.values():
+            self._machine.check_live(one.window, op.index)
         numbers = self.registers(op)
+        by_number = {numbers[name]: view for name, view in views.items()}
+        self._table[op.mnemonic].footprint(op, by_number.__getitem__)
+        engine = self._engines[op.mnemonic]
+        return self._recorder.site(key, lambda: make_site(op, engine, self._waits(op), views))
+
+    def registers(self, op: Operation) -> dict[str, int]:
+        """Registers of an operation's views by operand."""
+        numbers = self._numbers.get(op.index)
         if numbers is None:
             numbers = self._numbers[op.index] = {
                 name: getattr(op, name)
                 for name, flag in self._operands[op.mnemonic]
                 if flag is None or getattr(op, flag)
             }
-        windows = machine.windows
-        shapes = [
-            -1 if (at := windows[number]) is None else at.shape for number in numbers.values()
-        ]
-        key = (op.index, *shapes)
-
-        def make() -> Site:
-            views = {name: machine.view(number, op.index) for name, number in numbers.items()}
-            for number in numbers.values():
-                machine.check_live(number, op.index)
-            footprint = instructions()[op.mnemonic].footprint
-            footprint(op, lambda number: machine.view(number, op.index))
-            return make_site(op, self._engines[op.mnemonic], self._waits(op), views)
-
-        return self._recorder.site(key, make)
-
-    def registers(self, op: Operation) -> dict[str, int] | None:
-        """Registers of an operation's views by operand; None if it was never executed."""
-        return self._numbers.get(op.index)
+        return numbers
 
     def _waits(self, op: Operation) -> dict[str, int]:
         return {
@@ -137,9 +145,11 @@ class _Resolver:
 
     def control_site(self, op: Operation) -> int:
         """Number of a control operation's site."""
-        return self._recorder.site(
-            (op.index,), lambda: make_site(op, "control", self._waits(op), {})
-        )
+        if op.site < 0:
+            op.site = self._recorder.site(
+                (op.index,), lambda: make_site(op, "control", self._waits(op), {})
+            )
+        return op.site
 
 
 class _Taps:
@@ -222,8 +232,7 @@ def execute(
         operations,
         machine,
         recorder,
-        resolver.registers,
-        resolver.control_site,
+        resolver,
         watch.indices if watch is not None else (),
     )
     starts = stretches.starts
@@ -235,14 +244,12 @@ def execute(
             if index >= len(operations):
                 raise MachineError("the program ends without halt")
             if starts[index] and (ran := stretches.run(index)) is not None:
-                control = 0 if ran.has_engine else control + ran.end - index
+                control = 0 if ran.has_engine else control + len(ran.sequence)
                 index = ran.end
                 continue
             op = operations[index]
             if op.execute is None:
-                if op.site < 0:
-                    op.site = resolver.control_site(op)
-                recorder.sequence.append(op.site)
+                recorder.sequence.append(resolver.control_site(op))
                 control += 1
                 if control > _MAX_CONTROL_INSTRUCTIONS:
                     found = f"{_MAX_CONTROL_INSTRUCTIONS} control instructions in a row"

@@ -132,7 +132,7 @@ class Sequencer:
 
     def _check_word(self, op: Operation, name: str, number: int) -> View:
         machine, view = self._machine, self._machine.view(number, op.index)
-        machine.check_live(number, op.index)
+        machine.check_live(machine.windows[number], op.index)
         found = f"{view.rows} x {view.cols} {view.dtype} in {view.space}"
         if (view.space, view.dtype, view.rows, view.cols) != ("activation", "i32", 1, 1):
             raise MachineError(

@@ -1,12 +1,10 @@
 """Stretches: instructions that follow one another, resolved once and then executed compiled.
 
-The first time the execute loop meets an instruction, its module executes it.  When the loop comes
-to the same place again, what follows up to the next instruction that decides or is not among the
-common kinds becomes a stretch: its views are resolved, its tiles looked up, and its rows made for
-`azsim.machine.flat`.  From then on it runs in one call for as
-long as what it was made from holds: the windows in the registers that it finds, the tiles that it
-finds in weight SRAM, and the blocks in DRAM.  Registers may have moved; by how much they may is
-part of the stretch.
+Where the execute loop comes, what follows up to the next instruction that decides or is not among
+the common kinds becomes a stretch: its views are resolved, its tiles looked up, and its rows made
+for `azsim.machine.flat`.  From then on it runs in one call for as long as what it was made from
+holds: the windows in the registers that it finds, the tiles that it finds in weight SRAM, and the
+blocks in DRAM.  Registers may have moved; by how much they may is part of the stretch.
 
 A stretch gives the same memory and the same trace as its instructions one by one.
 """
@@ -14,16 +12,17 @@ A stretch gives the same memory and the same trace as its instructions one by on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from azsim.machine.flat import run_rows
+from azsim.machine.flat import NUM_LINES, run_rows
 from azsim.machine.state import Machine, Resident, Window, place
 from azsim.machine.tile import Tile
 from azsim.machine.trace import Recorder
 from azsim.machine.view import View
 
-__all__ = ["Leaves", "Mask", "Needs", "Stretch"]
+__all__ = ["Leaves", "Mask", "Needs", "Put", "Stretch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +89,20 @@ class Needs:
                 return False
         for view, tile in self.tiles:
             entry = resident.get(place(view))
-            if entry is None or entry.tile is not tile or entry.view != view:
+            if entry is None or entry.tile is not tile:
+                return False
+            if entry.view is not view and entry.view != view:
                 return False
         return True
+
+
+class Put(NamedTuple):
+    """A tile that was put into weight SRAM, in bytes [low, high)."""
+
+    view: View
+    tile: Tile
+    low: int
+    high: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +115,14 @@ class Leaves:
         Registers that it sets, and how far they have moved in the end.
     moved : tuple of (int, int)
         Registers that it only moves, and by how many bytes.
-    tiles : tuple of (View, Tile)
-        Tiles that it puts into weight SRAM and that are still there.
+    tiles : tuple of Put
+        Tiles that it puts into weight SRAM and that are still there, at least in part; in the
+        order of their loads.
     """
 
     windows: tuple[tuple[int, Window, int], ...]
     moved: tuple[tuple[int, int], ...]
-    tiles: tuple[tuple[View, Tile], ...]
+    tiles: tuple[Put, ...]
 
     def apply(self, machine: Machine) -> None:
         """Leave the machine so."""
@@ -122,13 +133,13 @@ class Leaves:
         for number, step_bytes in self.moved:
             offsets[number] += step_bytes
         machine.epoch += 1
-        for view, tile in self.tiles:
-            machine.keep(Resident(view, tile, *view.extent(), is_pending=True))
+        for put in self.tiles:
+            machine.keep(Resident(put.view, put.tile, put.low, put.high, is_pending=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Instructions ``[first, end)``, ready to run.
+    """Instructions ``[first, end)``, loops among them unrolled, ready to run.
 
     Attributes
     ----------
@@ -139,10 +150,12 @@ class Stretch:
         Bytes of weight SRAM in which everything lies that is read and no tile.
     rows, views : ndarray of int64
         See `azsim.machine.flat`.
+    largest : int
+        Elements of the largest view.
     has_engine : bool
         Whether there is an instruction for an engine.
-    index_of : tuple of int
-        Instruction of each row.
+    places : tuple of int
+        Where in the stretch the instruction of each row is.
     sequence, payload, tile_of : ndarray
         What the trace gets; products have to be told where their masks lie.
     masks : tuple of Mask
@@ -159,8 +172,9 @@ class Stretch:
     reads: tuple[int, int]
     rows: np.ndarray
     views: np.ndarray
+    largest: int
     has_engine: bool
-    index_of: tuple[int, ...]
+    places: tuple[int, ...]
     sequence: np.ndarray
     payload: np.ndarray
     tile_of: np.ndarray
@@ -178,7 +192,13 @@ class Stretch:
         size = self.masks[-1].at + self.masks[-1].num_bytes if self.masks else 0
         scratch = np.empty(size, np.uint8)
         failed = run_rows(
-            self.rows, self.views, offsets, machine.arena, machine.accumulators, scratch
+            self.rows,
+            self.views,
+            offsets,
+            machine.arena,
+            machine.accumulators,
+            scratch,
+            machine.lines(NUM_LINES + 1, self.largest),
         )
         if failed >= 0:
             return failed
