@@ -83,11 +83,23 @@ class Window:
     region : Region or None
     shape : int
         A number for the view with its region: equal numbers, equal windows.
+    low, high : int
+        First byte of the view, and one past the last.
+    start, stop : int
+        First byte, and one past the last, that it may touch when it has moved.
     """
 
     view: View
     region: Region | None
     shape: int
+    low: int
+    high: int
+    start: int
+    stop: int
+
+    def is_inside(self, offset_bytes: int) -> bool:
+        """Whether it shows only what it may touch when it has moved."""
+        return self.start <= self.low + offset_bytes and self.high + offset_bytes <= self.stop
 
     def stepped(self, offset_bytes: int) -> View:
         """View of the window when it has moved."""
@@ -214,7 +226,8 @@ class Machine:
         self.resident: dict[tuple[int, int, int], Resident] = {}
         self._has_pending = False
         self._read: dict[bytes, Tile] = {}
-        self._set: dict[int, tuple[View, _Shown]] = {}
+        self._set: dict[int, tuple[View, Window]] = {}
+        self._unmoved: dict[Window, _Shown] = {}
         self._shape_number: dict[tuple[View, str | None], int] = {}
 
     def lines(self, count: int, size: int) -> np.ndarray:
@@ -228,15 +241,10 @@ class Machine:
     def set_view(self, number: int, view: View, index: int) -> None:
         """Execute a ``view`` instruction at `index`."""
         self.epoch += 1
-        shown = self._first_shown(number, view, index)
-        self.windows[number], self.offsets[number] = shown.window, 0
-        self._shown[number] = shown
+        self.windows[number], self.offsets[number] = self.window_of(number, view, index), 0
 
     def window_of(self, number: int, view: View, index: int) -> Window:
         """What a ``view`` instruction at `index` puts into a register."""
-        return self._first_shown(number, view, index).window
-
-    def _first_shown(self, number: int, view: View, index: int) -> _Shown:
         known = self._set.get(index)
         if known is not None and known[0] is view:
             return known[1]
@@ -245,9 +253,22 @@ class Machine:
             raise MachineError(f"instruction {index}: view v{number}: no region is named '{name}'")
         region = None if name is None else self._region_by_name[name]
         shape = self._shape_number.setdefault((view, name), len(self._shape_number))
-        shown = self._show(number, Window(view, region, shape), 0, index)
-        self._set[index] = view, shown
-        return shown
+        start, stop = 0, len(self.memory[view.space])
+        if region is not None:
+            start = region.start_bytes
+            stop = min(start + region.size_bytes, stop)
+        window = Window(view, region, shape, *view.extent(), start, stop)
+        self._check_aligned(number, window, 0, index)
+        self._set[index] = view, window
+        return window
+
+    def _check_aligned(self, number: int, window: Window, offset_bytes: int, index: int) -> None:
+        address, size = window.view.addr + offset_bytes, window.view.element_bits // 8
+        if size > 1 and address % size and window.is_inside(offset_bytes):
+            raise MachineError(
+                f"instruction {index}: view v{number}: address {address:#x} is not aligned "
+                f"to {size} bytes"
+            )
 
     def place_view(self, number: int, offset_bytes: int, index: int) -> int:
         """Execute a ``view_at`` instruction at `index`; returns the address."""
@@ -264,19 +285,13 @@ class Machine:
     def _show(self, number: int, window: Window, offset_bytes: int, index: int) -> _Shown:
         view = window.stepped(offset_bytes)
         memory = self.memory[view.space]
-        low, high = view.extent()
         # A view may step one stride past its region at the end of a loop; only using it there is
         # an error, so out-of-range windows have no array.
-        start, stop = self.limits(window)
-        if low < start or high > stop:
+        if not window.is_inside(offset_bytes):
             array = None
         elif view.element_bits >= 8:
+            self._check_aligned(number, window, offset_bytes, index)
             size = view.element_bits // 8
-            if view.addr % size:
-                raise MachineError(
-                    f"instruction {index}: view v{number}: address {view.addr:#x} is not aligned "
-                    f"to {size} bytes"
-                )
             array = np.ndarray(
                 (view.rows, view.cols),
                 NUMPY_TYPES[view.dtype],
@@ -285,15 +300,8 @@ class Machine:
                 (view.row_stride * size, view.col_stride * size),
             )
         else:
-            array = memory[low:high]
+            array = memory[window.low + offset_bytes : window.high + offset_bytes]
         return _Shown(window, offset_bytes, view, array)
-
-    def limits(self, window: Window) -> tuple[int, int]:
-        """First byte, and one past the last, that a window may touch."""
-        size, region = len(self.memory[window.view.space]), window.region
-        if region is None:
-            return 0, size
-        return region.start_bytes, min(region.start_bytes + region.size_bytes, size)
 
     def _now(self, number: int, index: int) -> _Shown:
         """What a register shows, with the bytes that it has moved."""
@@ -302,7 +310,12 @@ class Machine:
             raise MachineError(f"instruction {index}: view v{number} was never set")
         shown = self._shown[number]
         if shown is None or shown.window is not window or shown.offset_bytes != offset_bytes:
-            shown = self._shown[number] = self._show(number, window, offset_bytes, index)
+            shown = None if offset_bytes else self._unmoved.get(window)
+            if shown is None:
+                shown = self._show(number, window, offset_bytes, index)
+                if not offset_bytes:
+                    self._unmoved[window] = shown
+            self._shown[number] = shown
         return shown
 
     def view(self, number: int, index: int) -> View:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from azsim.errors import MachineError
 from azsim.isa.program import ELEMENT_BITS
@@ -11,8 +12,7 @@ from azsim.isa.program import ELEMENT_BITS
 __all__ = ["ELEMENT_BITS", "Range", "View", "overlaps"]
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """Bytes ``[low, high)`` of one memory that an instruction reads or writes.
 
     `view` shows which bytes between the two these are; without it all.
@@ -73,28 +73,32 @@ class View:
         MachineError
             If a packed row does not start at a byte, or its columns are not next to one another.
         """
-        bits = self.element_bits
+        bits = ELEMENT_BITS[self.dtype]
         if bits < 8:
-            if self.col_stride != 1 or self.row_stride * bits % 8 or self.row_stride < 0:
-                raise MachineError(
-                    f"{self.dtype} view: rows have to start at bytes and columns to be adjacent, "
-                    f"got row_stride={self.row_stride} col_stride={self.col_stride}"
-                )
-            row_bytes = -(-self.cols * bits // 8)
-            pitch = self.row_stride * bits // 8
-            return self.addr, self.addr + (self.rows - 1) * pitch + row_bytes
+            return self._packed_extent(bits)
+        down, across = (self.rows - 1) * self.row_stride, (self.cols - 1) * self.col_stride
+        low = (down if down < 0 else 0) + (across if across < 0 else 0)
+        high = (down if down > 0 else 0) + (across if across > 0 else 0)
         size = bits // 8
-        down = min(0, (self.rows - 1) * self.row_stride) + min(0, (self.cols - 1) * self.col_stride)
-        up = max(0, (self.rows - 1) * self.row_stride) + max(0, (self.cols - 1) * self.col_stride)
-        return self.addr + down * size, self.addr + (up + 1) * size
+        return self.addr + low * size, self.addr + (high + 1) * size
+
+    def _packed_extent(self, bits: int) -> tuple[int, int]:
+        if self.col_stride != 1 or self.row_stride * bits % 8 or self.row_stride < 0:
+            raise MachineError(
+                f"{self.dtype} view: rows have to start at bytes and columns to be adjacent, "
+                f"got row_stride={self.row_stride} col_stride={self.col_stride}"
+            )
+        row_bytes = -(-self.cols * bits // 8)
+        pitch = self.row_stride * bits // 8
+        return self.addr, self.addr + (self.rows - 1) * pitch + row_bytes
 
     def reads(self) -> Range:
         """Footprint of reading the view."""
-        return Range(self.space, *self.extent(), is_write=False, view=self)
+        return Range(self.space, *self.extent(), False, self)
 
     def writes(self) -> Range:
         """Footprint of writing the view."""
-        return Range(self.space, *self.extent(), is_write=True, view=self)
+        return Range(self.space, *self.extent(), True, self)
 
     def stepped(self, step_bytes: int) -> View:
         """Return the same window further on."""

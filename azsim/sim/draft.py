@@ -131,12 +131,9 @@ class Draft:
             self._least[held.slot] = max(self._least[held.slot], now)
             self._most[held.slot] = min(self._most[held.slot], now)
             offset_bytes += now
-        view = held.window.stepped(offset_bytes)
-        low, high = view.extent()
-        start, stop = self._machine.limits(held.window)
-        if low < start or high > stop:
+        if not held.window.is_inside(offset_bytes):
             raise StretchError
-        return view
+        return held.window.stepped(offset_bytes)
 
     def _row_of(self, held: _Held, space: str = "") -> int:
         """Number of a view's row; the view lies in `space`, or in any SRAM."""
@@ -170,16 +167,14 @@ class Draft:
 
     def _inside(self, held: _Held) -> None:
         """Let the register move only as far as its region goes."""
-        low, high = held.window.view.extent()
-        start, stop = self._machine.limits(held.window)
-        least, most = start - low - held.offset_bytes, stop - high - held.offset_bytes
+        window = held.window
         if held.slot < 0:
-            if not least <= 0 <= most:
+            if not window.is_inside(held.offset_bytes):
                 raise StretchError
             return
-        slot, size = held.slot, held.window.view.element_bits // 8
-        self._least[slot] = max(self._least[slot], least)
-        self._most[slot] = min(self._most[slot], most)
+        slot, size = held.slot, window.view.element_bits // 8
+        self._least[slot] = max(self._least[slot], window.start - window.low - held.offset_bytes)
+        self._most[slot] = min(self._most[slot], window.stop - window.high - held.offset_bytes)
         self._multiple[slot] = max(self._multiple[slot], size)
 
     def _read(self, held: _Held) -> None:
@@ -280,7 +275,7 @@ class Draft:
         outside = held[name]
         rows = {key: self._row_of(one, "dram" if key == name else "") for key, one in held.items()}
         if op.mnemonic == "store":
-            low, high = self._machine.limits(outside.window)
+            low, high = outside.window.start, outside.window.stop
             if low < self._machine.blocks[1] and self._machine.blocks[0] < high:
                 raise StretchError
             self._stores = min(self._stores[0], low), max(self._stores[1], high)
@@ -317,8 +312,8 @@ class Draft:
             if held.slot == written.slot:
                 (low, high), (begin, end) = _extent(written), _extent(held)
             else:  # each stays in its region, however far it moves
-                limits = self._machine.limits
-                (low, high), (begin, end) = limits(written.window), limits(held.window)
+                low, high = written.window.start, written.window.stop
+                begin, end = held.window.start, held.window.stop
             if low < end and begin < high:
                 del self._fresh[key]
 
@@ -403,5 +398,4 @@ def _bits_of(value: float) -> int:
 
 def _extent(held: _Held) -> tuple[int, int]:
     """Bytes of a view, its slot's offset not added."""
-    low, high = held.window.view.extent()
-    return low + held.offset_bytes, high + held.offset_bytes
+    return held.window.low + held.offset_bytes, held.window.high + held.offset_bytes

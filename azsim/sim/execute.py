@@ -97,6 +97,14 @@ class _Resolver:
             ]
             for name, entry in spec.items()
         }
+        self._wait_fields = {
+            name: [
+                (each, each.removeprefix("wait_"))
+                for each in entry.operands
+                if each.startswith("wait_")
+            ]
+            for name, entry in spec.items()
+        }
         self._numbers: dict[int, dict[str, int]] = {}
 
     def site(self, op: Operation) -> int:
@@ -137,10 +145,11 @@ class _Resolver:
         return numbers
 
     def _waits(self, op: Operation) -> dict[str, int]:
+        operands = self._program.instructions[op.index].operands
         return {
-            name.removeprefix("wait_"): int(value)
-            for name, value in self._program.instructions[op.index].operands.items()
-            if name.startswith("wait_")
+            engine: int(operands[name])
+            for name, engine in self._wait_fields[op.mnemonic]
+            if name in operands
         }
 
     def control_site(self, op: Operation) -> int:
