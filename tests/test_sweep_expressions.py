@@ -19,6 +19,10 @@ _VALUES: dict[str, Any] = {
     "outputs.y.sqnr_db": 30.5,
     "outputs.a/b.sqnr_db": 12.0,
 }
+_ALLOWED = (
+    "allowed: numbers, strings, names, + - * / // % **, comparisons, and, or, not, in, if else"
+)
+_FUNCTIONS = "allowed: abs, ceil, floor, log2, max, min, round, sqrt, figure"
 
 
 @pytest.mark.parametrize(
@@ -55,14 +59,10 @@ def test_values(text: str, value: Any) -> None:
     [
         ("lanes +", 0, "not an expression: invalid syntax, found 'lanes +'"),
         ("a.b().c", 0, "a name is words with dots between them"),
-        ("lanes[0]", 0, ("an index is not read, allowed: numbers, strings, names, + - * / // % **, "
-         "comparisons, and, or, not, in, if else")),
-        ("1 + (lambda: 3)()", 4, ("unknown function 'something else', allowed: abs, ceil, floor, "
-         "log2, max, min, round, sqrt, figure")),
-        ("eval('1')", 0, ("unknown function 'eval', allowed: abs, ceil, floor, log2, max, min, "
-         "round, sqrt, figure")),
-        ("lanes is None", 0, ("'is' is not read, allowed: numbers, strings, names, + - * / // % "
-         "**, comparisons, and, or, not, in, if else")),
+        ("lanes[0]", 0, f"an index is not read, {_ALLOWED}"),
+        ("1 + (lambda: 3)()", 4, f"unknown function 'something else', {_FUNCTIONS}"),
+        ("eval('1')", 0, f"unknown function 'eval', {_FUNCTIONS}"),
+        ("lanes is None", 0, f"'is' is not read, {_ALLOWED}"),
         ("a == None", 5, "a constant is a number, a string, True or False, found nothing"),
         ("a == b'x'", 5, "a constant is a number, a string, True or False, found b'x'"),
         ("3 + max(*lanes)", 4, "max() takes values alone"),
