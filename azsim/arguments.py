@@ -28,8 +28,10 @@ _LISTS = (
     "kernels",
     "passes",
     "studies",
+    "sweeps",
+    "strategies",
 )
-_SCHEMAS = ("workload", "hardware", "scheme")
+_SCHEMAS = ("workload", "hardware", "scheme", "sweep")
 _SHELLS = ("bash", "zsh", "tcsh")
 
 

@@ -34,6 +34,8 @@ from azsim.ops.build import operators
 from azsim.report.catalog import CATALOGS
 from azsim.report.units import frequency, rate
 from azsim.sim.result import Comparison, RunResult
+from azsim.sweeps.strategies import strategy_names
+from azsim.sweeps.sweep_file import load_sweep, sweep_names
 
 ROOT = Path(__file__).parent.parent
 PRESETS = ", ".join(preset_names())
@@ -183,7 +185,7 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert error_of(capsys, "list", "codec") == (
         "unknown kind 'codec', did you mean 'codecs'? "
         "allowed: workloads, schemes, hardware, models, codecs, quantizers, pruners, operators, "
-        "instructions, kernels, passes, studies"
+        "instructions, kernels, passes, studies, sweeps, strategies"
     )
     assert error_of(capsys, "run", "vad_silero", "--fast") == (
         "unrecognized arguments: --fast; see azsim --help"
@@ -701,6 +703,8 @@ def test_lists_say_what_the_entries_say() -> None:
         "schemes": [(name, "") for name in scheme_names()],
         "hardware": [(name, "") for name in preset_names()],
         "studies": [(name, "") for name in study_names()],
+        "sweeps": [(name, str(load_sweep(name).workload)) for name in sweep_names()],
+        "strategies": [(name, "") for name in strategy_names()],
     }
     for kind, wanted in loaded.items():
         rows = CATALOGS[kind]().rows

@@ -12,13 +12,14 @@ from jsonschema import Draft202012Validator
 from azsim.arguments import build_parser
 from azsim.cli import main
 from azsim.config import read_document
-from azsim.report.schemas import SCHEMAS
+from azsim.sweeps.schemas import SCHEMAS
 
 ROOT = Path(__file__).parent.parent
 FILES = {
     "workload": sorted((ROOT / "workloads").glob("*.yaml")),
     "hardware": sorted((ROOT / "azsim" / "hardware" / "presets").glob("*.yaml")),
     "scheme": sorted((ROOT / "workloads" / "schemes").glob("*.yaml")),
+    "sweep": sorted((ROOT / "workloads" / "sweeps").glob("*.yaml")),
 }
 
 
@@ -43,7 +44,7 @@ def test_every_kind_is_a_choice(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", "schema"]) == 2
     assert capsys.readouterr().err == (
         "azsim: error: unknown kind 'schema', did you mean 'scheme'? "
-        "allowed: workload, hardware, scheme\n"
+        "allowed: workload, hardware, scheme, sweep\n"
     )
 
 
@@ -75,3 +76,20 @@ def test_a_workload_holds_a_scheme_or_names_one() -> None:
     assert refusals("workload", {**base, "compression": "int4_s50"}) == []
     wrong = {**base, "compression": {"default": {"weights": {"quantizer": "magic"}}}}
     assert refusals("workload", wrong) == ["$.compression"]
+
+
+def test_a_sweep_is_refused_where_it_is_wrong() -> None:
+    base = {
+        "name": "s",
+        "workload": "gemm",
+        "axes": {"a": {"path": "hardware.clock_hz", "range": {"from": 1, "to": 2, "count": 2}}},
+        "objectives": {"c": {"key": "cycles", "unit": "cycles"}},
+    }
+    assert refusals("sweep", {**base, "strategy": {"nsga2": {"evaluations": 9}}}) == []
+    wrong = {**base, "strategy": {"nsga2": {}}, "axes": {}, "objectives": {"c": {"goal": "min"}}}
+    assert refusals("sweep", wrong) == [
+        "$.axes",
+        "$.objectives.c",
+        "$.objectives.c.goal",
+        "$.strategy",
+    ]

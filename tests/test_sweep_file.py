@@ -341,7 +341,7 @@ strategy: {gird: {}}
             "19:16: $.objectives.frame.key: 'frame_latency_s' has no number of its own, did you mean "
             "'frame_latency_s.p50'?"
         ),
-        "20:18: $.strategy.gird: unknown strategy 'gird', did you mean 'grid'? allowed: grid",
+        "20:18: $.strategy.gird: unknown strategy 'gird', did you mean 'grid'? allowed: grid, latin_hypercube, nsga2, random, successive, tpe",
     ]
 
 

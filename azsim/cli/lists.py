@@ -29,7 +29,7 @@ def list_(arguments: argparse.Namespace) -> int:
 def schema(arguments: argparse.Namespace) -> int:
     """Print the JSON schema of a kind of file."""
     from azsim.report.json_text import json_text
-    from azsim.report.schemas import SCHEMAS
+    from azsim.sweeps.schemas import SCHEMAS
 
     sys.stdout.write(json_text(SCHEMAS[arguments.kind]()))
     return 0

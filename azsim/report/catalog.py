@@ -52,6 +52,16 @@ def _schemes() -> Listing:
     return listing("Schemes", ("name", "meaning"), rows)
 
 
+def _sweeps() -> Listing:
+    from azsim.config import read_document
+
+    rows = []
+    for path in _yaml_files(workloads_directory() / "sweeps"):
+        keys = read_document(path).data
+        rows.append((path.stem, str(keys["workload"]), str(keys.get("description", ""))))
+    return listing("Sweeps", ("name", "workload", "description"), rows)
+
+
 def _preset(path: Path) -> dict[str, Any]:
     """Keys of a preset and of those that it extends, as written; presets are known to be sound."""
     from azsim.config import read_document
@@ -180,6 +190,8 @@ CATALOGS: Mapping[str, Callable[[], Listing]] = MappingProxyType(
         "kernels": _kernels,
         "passes": _passes,
         "studies": functools.partial(_folder, "Studies", "azsim.studies"),
+        "sweeps": _sweeps,
+        "strategies": functools.partial(_folder, "Strategies", "azsim.sweeps.strategies"),
     }
 )
 """What ``azsim list`` shows, by kind."""

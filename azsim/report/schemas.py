@@ -60,4 +60,4 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(
         "scheme": lambda: _with_names(CompressionSpec),
     }
 )
-"""What ``azsim schema`` prints, by the kind of file."""
+"""By the kind of file; `azsim.sweeps.schemas` has that of a sweep besides."""

@@ -215,12 +215,15 @@ def _file_type(data: Any) -> type[SweepFile]:
 def _type_with(strategy: str) -> type[SweepFile]:
     from azsim.sweeps.strategies import strategies
 
-    configured = ("__pydantic_config__", ClassVar[ConfigDict], field(default=_STRICT))
-    options = strategies()[strategy].OPTIONS
-    choice = make_dataclass("strategy", [configured, (strategy, options)], frozen=True)
+    def choice(name: str) -> type[Any]:
+        configured = ("__pydantic_config__", ClassVar[ConfigDict], field(default=_STRICT))
+        options = strategies()[name].OPTIONS
+        return make_dataclass("strategy", [configured, (name, options)], frozen=True)
+
+    grid = choice("grid")(strategies()["grid"].OPTIONS())
     return make_dataclass(
         "SweepFile",
-        [("strategy", choice, field(default_factory=lambda: choice(options())))],
+        [("strategy", choice(strategy), field(default=grid))],
         bases=(SweepFile,),
         namespace={"__pydantic_config__": _STRICT, "__doc__": SweepFile.__doc__},
         frozen=True,

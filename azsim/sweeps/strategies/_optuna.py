@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Search", "evaluations", "import_optuna"]
 
+
 def import_optuna() -> Any:
     """Return the package.
 
