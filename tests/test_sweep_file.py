@@ -546,3 +546,37 @@ def test_bounds_are_found_where_the_sweep_names_them(tmp_path: Path) -> None:
         replace(plain, objectives=(*plain.objectives, objective)), code_sha256()
     ).find(Trial(0, {"clock": 1_000_000}), share=False)
     assert (found.figures["bound"] or 0) > 0
+
+
+def test_the_page_names_all_that_a_file_may_say() -> None:
+    from dataclasses import fields
+
+    from azsim.sweeps import sweep_file
+    from azsim.sweeps.expressions import _FUNCTIONS
+    from azsim.sweeps.objectives import FIGURES
+    from azsim.sweeps.strategies import strategies
+
+    page = (Path(__file__).parent.parent / "docs" / "sweep_files.md").read_text("utf-8")
+    words = {entry.name for entry in fields(sweep_file.SweepFile)}
+    words |= {entry.name for entry in fields(sweep_file.AxisFile)}
+    words |= {entry.name for entry in fields(sweep_file.ObjectiveFile)}
+    for name, module in strategies().items():
+        words |= {name, *(entry.name for entry in fields(module.OPTIONS))}
+    words |= {*sweep_names(), *_FUNCTIONS, *(set(FIGURES.values()) - {"1"})}
+    assert [
+        word for word in sorted(words) if f"`{word}`" not in page and f"{word}:" not in page
+    ] == []
+
+
+def test_the_file_of_the_page_is_right(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "sweep_files.md").read_text("utf-8")
+    whole, refined = (text.partition("```")[0] for text in page.split("```yaml\n")[1:])
+    (tmp_path / "my_chip.yaml").write_text("extends: az1\nname: my_chip\n", "utf-8")
+    path = tmp_path / "sweep.yaml"
+    path.write_text(whole, "utf-8")
+    sweep = load_sweep(path)
+    assert size_of(sweep) == count(sweep.axes, sweep.constraints)
+    assert [rule.text for rule in sweep.figure_constraints] == ["sram_peak_bytes.weight <= 200_000"]
+    longer = whole.replace("gemm", "lstm_cell").replace("set: [workload.model.n=256]", "")
+    path.write_text(longer.replace("strategy: {grid: {}}", refined), "utf-8")
+    assert len(load_sweep(path).rungs) == 3
