@@ -14,7 +14,7 @@ import pytest
 
 from azsim.errors import InputError
 from azsim.sweeps.analysis import analyse
-from azsim.sweeps.export import csv_text, export_columns, parquet_bytes
+from azsim.sweeps.export import axis_unit, csv_text, export_columns, parquet_bytes
 from azsim.sweeps.results import read_results
 from sweep_files import AXES, GRID, grid_designs, model, point, write_results
 
@@ -242,3 +242,20 @@ def test_a_definition_is_json(folder: Path) -> None:
     results = read_results(folder)
     assert results.definition["workload"] == "vad_silero"
     assert json.loads(results.meta["versions"]) == {"azsim": "0.1.0"}
+
+
+@pytest.mark.parametrize(
+    ("target", "unit"),
+    [
+        ("hardware.dram.bytes_per_s", "B/s"),
+        ("hardware.weight_sram.bytes", "B"),
+        ("hardware.weight_sram.write_bytes_per_cycle", ""),
+        ("hardware.clock_hz", "Hz"),
+        ("hardware.dram.latency_ns", "ns"),
+        ("hardware.vector.divide_cycles", "cycles"),
+        ("workload.stream.chunk_frames", ""),
+        ("hardware", ""),
+    ],
+)
+def test_the_unit_of_an_axis_is_that_of_its_key(target: str, unit: str) -> None:
+    assert axis_unit(target) == unit

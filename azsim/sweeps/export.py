@@ -148,7 +148,8 @@ def parquet_bytes(columns: Sequence[Column], metadata: Mapping[str, str]) -> byt
 
 def axis_unit(target: str) -> str:
     """Unit of what an axis sets, where the key's name ends with it: ``hardware.clock_hz``."""
-    return next((unit for ending, unit in _UNITS.items() if target.endswith(ending)), "")
+    key = f"_{target.rpartition('.')[2]}"
+    return next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), "")
 
 
 def _numbers(value: Any, key: str = "") -> dict[str, float | int | bool]:
