@@ -20,7 +20,7 @@ from typing import Any
 import numba
 import numba.core.config
 
-__all__ = ["kernel", "sources_digest"]
+__all__ = ["inner_kernel", "kernel", "sources_digest"]
 
 _SETTINGS = ("BOUNDSCHECK", "CPU_NAME", "CPU_FEATURES")
 
@@ -73,10 +73,22 @@ def kernel(*signatures: Any) -> Any:
     With signatures (numba's strings) exactly these are compiled, when the module is imported;
     without, one is compiled for each combination of argument types and array layouts.
     """
+    if len(signatures) == 1 and callable(signatures[0]):
+        return numba.njit(**_options())(signatures[0])
+    return numba.njit(list(signatures), **_options())
+
+
+def inner_kernel(function: Any) -> Any:
+    """Compile a short function that kernels call very often; it must not make or keep arrays.
+
+    It borrows its caller's arrays.  A function compiled by `kernel` counts a reference to each of
+    them, atomically, which takes longer than a few lines of arithmetic.
+    """
+    return numba.njit(**_options(_nrt=False))(function)
+
+
+def _options(**more: Any) -> dict[str, Any]:
     directory = _cache_directory()
     if directory is not None:
         numba.core.config.CACHE_DIR = str(directory)  # pyright: ignore[reportAttributeAccessIssue]
-    options = {"cache": directory is not None, "error_model": "numpy", "fastmath": False}
-    if len(signatures) == 1 and callable(signatures[0]):
-        return numba.njit(**options)(signatures[0])
-    return numba.njit(list(signatures), **options)
+    return {"cache": directory is not None, "error_model": "numpy", "fastmath": False, **more}

@@ -1,129 +1,247 @@
-"""Weights that have DRAM to themselves: the clock's rules for one channel, without the choice.
+"""Weights that have DRAM to themselves: the clock's rules for one channel, row by row.
 
 While weights stream and neither activations nor stores do, nothing comes between the bursts of a
-block.  These are nearly all bursts of a model that does not fit the chip, so that this loop sets
-the time of a replay.  The rules are those of `azsim.machine.engines.clock`, with the state in
-local variables; tests compare both with a machine that steps tick by tick.
+block.  These are nearly all bursts of a model that does not fit the chip, so that this module sets
+the time of a replay.  A block is gone through by stretches: its bursts in one row of DRAM.
+
+Most stretches are the bus's alone.  Where neither the outstanding window nor the FIFO holds a
+request back, burst `b` of a stretch ends at ``x[b] = x[0] + b * burst``, and all that is left to
+know is how late that makes the block::
+
+    block_late = max(block_late, x[0] + max over b of (b * burst - end_slack[b]))
+    left_late  = max(left_late,  x[0] + max over b of (b * burst - left_slack[b]))
+
+These maxima are the block's own and are found once.  A request is never held back by a burst that
+is *harmless*: one that has left the FIFO, plus latency, no later than the bus could be free
+for the burst that waits for it, however fast the bus is.  For burst `b` that is ::
+
+    consumed[b] + latency <= x[b] + (fifo - 1) * burst
+
+and what bounds `consumed[b]` from above is ``seen + hold[b]``, ``left_late + left[b]`` and the
+burst before, which was harmless too.  Maxima over a stretch turn all of that into one comparison.
+
+Other stretches go burst by burst.  Tests compare all of this with the plain rules, burst by burst,
+and those with a machine that steps tick by tick.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from azsim.jit import kernel
+from azsim.jit import inner_kernel
+from azsim.machine.engines.shared_dram import (
+    BLOCK_LATE,
+    BUS_FREE,
+    CONSUMED,
+    COUNT,
+    END_SLACK,
+    ENTRY,
+    HOLD,
+    LEFT,
+    LEFT_LATE,
+    LEFT_SLACK,
+    NEXT_REFRESH,
+    PLACE,
+    SERVED,
+    START,
+    TURN,
+    WEIGHT,
+    opened,
+    refreshed,
+    rounded,
+)
 
-__all__ = ["refreshed", "serve_weights"]
+__all__ = ["NUM_FIGURES", "serve_weights"]
 
-_LEFT, _END_SLACK, _LEFT_SLACK, _HOLD = range(4)
-# Entries of the DRAM description.
-_BURST, _LATENCY, _OUTSTANDING, _FIFO, _ROW_BURSTS, _ROW_MISS, _REFRESH_EVERY, _REFRESH = range(8)
-_BANKS = 8
+# Of a block's stretch: what makes the block's end and its leaving bursts late, and how much later
+# than the bus all that left before it may be.
+_MAKES_END_LATE, _MAKES_LEFT_LATE, _BEHIND = range(3)
+NUM_FIGURES = 3
 _LONG_AGO = np.int64(-(2**60))
+_TOO_MUCH = np.int64(2**61)
 
 
-@kernel
-def refreshed(free, due, ready, every, takes):
-    """Make the refreshes that go before a burst that is ready; `every` is not 0.
+@inner_kernel
+def _figures(blocks, entry, count, in_row, dram, out):
+    """Figures of all stretches of a block whose first burst is number `in_row` of its row."""
+    burst, ticks = dram.burst, dram.ticks
+    spare = (dram.fifo - 1) * burst - dram.latency - (ticks - 1)
+    first, number = 0, entry
+    while first < count:
+        stop = min(count, first + dram.row_bursts - in_row)
+        in_row = 0
+        end_late = left_late = order = _LONG_AGO
+        inner = _LONG_AGO  # how far a burst is behind the bus for bursts of this stretch before it
+        at = 0
+        for b in range(first, stop):
+            left = blocks[entry + b, LEFT] * ticks
+            if b + 1 < count:  # nothing waits for the last one
+                order = max(order, left - at)
+                inner = max(inner, max(left_late + left - at, blocks[entry + b, HOLD] * ticks))
+            end_late = max(end_late, at - blocks[entry + b, END_SLACK] * ticks)
+            left_late = max(left_late, at - blocks[entry + b, LEFT_SLACK] * ticks)
+            at += burst
+        out[number, _MAKES_END_LATE] = end_late
+        out[number, _MAKES_LEFT_LATE] = left_late
+        out[number, _BEHIND] = order - spare if inner <= spare else _TOO_MUCH
+        first, number = stop, number + 1
+
+
+@inner_kernel
+def _is_harmless(consumed, b, free, dram):
+    """Whether no burst before `b` holds one from `b` on back."""
+    mask = len(consumed) - 1
+    for before in range(max(0, b - dram.fifo), b):
+        ready = consumed[before & mask] + dram.latency
+        if ready > free + (before + dram.fifo - b) * dram.burst:
+            return False
+    return True
+
+
+@inner_kernel
+def _forget(served, ends, consumed):
+    """Let the rings tell of no burst but those that were served."""
+    for before in range(served, len(consumed)):
+        ends[WEIGHT, before] = _LONG_AGO
+        consumed[before] = _LONG_AGO
+
+
+@inner_kernel
+def _requested(b, start, ends, consumed, dram):
+    """Tick at which burst `b` is requested."""
+    mask = len(consumed) - 1
+    ended, left = ends[WEIGHT, (b - dram.outstanding) & mask], consumed[(b - dram.fifo) & mask]
+    return max(start, max(ended, left))
+
+
+@inner_kernel
+def _by_the_bus(blocks, first, stop, free, due, block_late, left_late, dram, shared):
+    """Go through entries from `first` on, which has ended when the bus is free; none is held back.
 
     Returns
     -------
-    int, int, bool
-        Ticks from which the bus is free, and at which the next refresh is due; whether the burst
-        waits.
+    int, int, int, int
+        Bus free, refresh due, how late the block's end and its leaving bursts are; in ticks.
     """
-    before = max(free, ready)
-    if due > before:
-        return free, due, False
-    # First those that a burst has held up, one after another; each gains `every - takes`.
-    late = free - due
-    if late >= 0:
-        number = late // (every - takes) + 1
-        free += number * takes
-        due += number * every
-    # Then those of a pause, each over before the next is due.
-    if due <= ready:
-        due += (ready - due) // every * every
-        free = due + takes
-        due += every
-    return free, due, max(free, ready) > before
+    ticks = dram.ticks
+    for entry in range(first, stop):
+        if entry > first:
+            free, due = refreshed(free, due, free, dram, shared)
+            free += dram.burst
+        block_late = max(block_late, free - blocks[entry, END_SLACK] * ticks)
+        left_late = max(left_late, free - blocks[entry, LEFT_SLACK] * ticks)
+    return free, due, block_late, left_late
 
 
-@kernel
-def serve_weights(
-    blocks, entry, served, count, start, place, ticks, free, due, late, open_rows, ends, consumed,
-    dram, counters,
-):  # fmt: skip
-    """Serve what is left of a block.
+@inner_kernel
+def _burst_by_burst(
+    blocks, b, stop, free, due, left, block_late, left_late, ends, consumed, dram, channels, shared
+):
+    """Go through bursts from `b` on, which has ended when the bus is free, whatever holds them.
+
+    Returns
+    -------
+    int, int, int, int, int
+        As `_by_the_bus`, and when the last burst left.
+    """
+    ticks, mask = dram.ticks, len(consumed) - 1
+    block, last, start = (
+        channels[ENTRY, WEIGHT],
+        channels[COUNT, WEIGHT] - 1,
+        channels[START, WEIGHT],
+    )
+    # Ticks from the end of a burst to the next whole cycle, kept without a division; all requests
+    # are made in whole cycles, but for the first.
+    rest, burst_rest, ready_rest = -free % ticks, dram.burst % ticks, -dram.latency % ticks
+    while True:
+        seen = free + rest
+        entry = block + b
+        by_order = left_late + blocks[entry, LEFT] * ticks
+        block_late = max(block_late, seen - blocks[entry, END_SLACK] * ticks)
+        left_late = max(left_late, seen - blocks[entry, LEFT_SLACK] * ticks)
+        by_end = block_late + blocks[block + min(b + 1, last), END_SLACK] * ticks
+        leaves = max(seen + blocks[entry, HOLD] * ticks, min(by_order, by_end))
+        left = max(left, leaves)
+        ends[WEIGHT, b & mask] = seen
+        consumed[b & mask] = left
+        b += 1
+        if b == stop:
+            return free, due, block_late, left_late, left
+        ready = _requested(b, start, ends, consumed, dram) + dram.latency
+        if due <= max(free, ready) and dram.refresh_every > 0:
+            free, due = refreshed(free, due, ready, dram, shared)
+            free = max(free, ready)
+            rest = -free % ticks
+        elif ready > free:
+            free, rest = ready, ready_rest
+        free += dram.burst
+        rest -= burst_rest
+        rest += ticks if rest < 0 else 0
+
+
+@inner_kernel
+def serve_weights(blocks, ends, consumed, dram, channels, shared, figures, laid_out):
+    """Serve what is left of the weight channel's block.
 
     Parameters
     ----------
-    blocks : (entries, 4) int64
-    entry : of the block's first burst
-    served, count : bursts of the block that were served, and all of them
-    start : tick at which the transfer began
-    place : burst in DRAM that comes next
-    ticks : per cycle
-    free, due : ticks from which the bus is free, and at which a refresh is due
-    late : int64 (3,)
-        When the last burst left; how late the block's end and its leaving bursts are.
-    open_rows : (banks,) int64, written
-    ends, consumed : (window,) int64
-        Of the last bursts, by their number modulo the window, which is a power of two; written.
-    dram, counters : see `run_clock`
-
-    Returns
-    -------
-    int, int, int
-        Ticks at which the block has ended, the bus is free and a refresh is due.
+    blocks, ends, consumed, dram, channels, shared
+        See `azsim.machine.engines.shared_dram.serve_turns`.
+    figures : (entries, NUM_FIGURES) int64, written
+        Figures of blocks' stretches, one after the other from the block's entry on.
+    laid_out : (entries,) int32, written
+        Where in a row the block began, for which its figures are; -1 for none.
     """
-    burst, latency = dram[_BURST], dram[_LATENCY]
-    outstanding, fifo = dram[_OUTSTANDING], dram[_FIFO]
-    row_bursts, every, takes = dram[_ROW_BURSTS], dram[_REFRESH_EVERY], dram[_REFRESH]
-    mask = len(ends) - 1
-    left, block_late, left_late = late[0], late[1], late[2]
-    if served == 0:
+    free, due, place = shared[BUS_FREE], shared[NEXT_REFRESH], channels[PLACE, WEIGHT]
+    block, count, served = (
+        channels[ENTRY, WEIGHT],
+        channels[COUNT, WEIGHT],
+        channels[SERVED, WEIGHT],
+    )
+    start, left = channels[START, WEIGHT], channels[CONSUMED, WEIGHT]
+    block_late, left_late = channels[BLOCK_LATE, WEIGHT], channels[LEFT_LATE, WEIGHT]
+    row, in_row = place // dram.row_bursts, place % dram.row_bursts
+    began = (place - served) % dram.row_bursts
+    if laid_out[block] != began:
+        laid_out[block] = began
+        _figures(blocks, block, count, began, dram, figures)
+    # A burst that the window waits for has ended when the bus is free.
+    is_wide = (dram.outstanding - 1) * dram.burst >= dram.latency + dram.ticks - 1
+    harmless = served == 0  # all bursts before this one; the rings are not kept then
+    if harmless:
         block_late = left_late = _LONG_AGO
-    row = place // row_bursts
-    in_row = place - row * row_bursts
-    looks = True  # at whether the row is open
+    else:
+        _forget(served, ends, consumed)
     b = served
     while b < count:
-        ready = start
-        if b >= outstanding:
-            ready = max(ready, ends[(b - outstanding) & mask])
-        if b >= fifo:
-            ready = max(ready, consumed[(b - fifo) & mask])
-        ready += latency
-        if every > 0 and due <= max(free, ready):
-            free, due, waits = refreshed(free, due, ready, every, takes)
-            counters[1] += waits
-        at = max(free, ready)
-        if looks:
-            looks = False
-            bank = row % dram[_BANKS]
-            if open_rows[bank] != row:
-                open_rows[bank] = row
-                at += dram[_ROW_MISS]
-                counters[0] += 1
-        in_row += 1
-        if in_row == row_bursts:
-            row, in_row, looks = row + 1, 0, True
-        free = at + burst
-        seen = free if ticks == 1 else -(-free // ticks) * ticks
-        at_entry = entry + b
-        by_order = left_late + blocks[at_entry, _LEFT] * ticks
-        block_late = max(block_late, seen - blocks[at_entry, _END_SLACK] * ticks)
-        left_late = max(left_late, seen - blocks[at_entry, _LEFT_SLACK] * ticks)
-        if b + 1 == count:
-            left = max(seen, block_late + blocks[at_entry, _LEFT] * ticks)
+        stop = min(count, b + dram.row_bursts - in_row)
+        if is_wide and not harmless:
+            harmless = _is_harmless(consumed, b, free, dram)
+        ready = dram.latency + (start if harmless else _requested(b, start, ends, consumed, dram))
+        free, due = refreshed(free, due, ready, dram, shared)
+        free = max(free, ready) + opened(row, dram, shared) + dram.burst
+        stretch = block + (began + b) // dram.row_bursts
+        before = min(b, in_row) * dram.burst  # what of the stretch was served, on the bus
+        if harmless and is_wide and left_late + figures[stretch, _BEHIND] <= free - before:
+            last = free + (stop - b - 1) * dram.burst
+            if before == 0 and (due > last - dram.burst or dram.refresh_every == 0):
+                block_late = max(block_late, free + figures[stretch, _MAKES_END_LATE])
+                left_late = max(left_late, free + figures[stretch, _MAKES_LEFT_LATE])
+                free = last
+            else:
+                free, due, block_late, left_late = _by_the_bus(
+                    blocks, block + b, block + stop, free, due, block_late, left_late, dram, shared
+                )
         else:
-            leaves = seen + blocks[at_entry, _HOLD] * ticks
-            if b > 0:
-                by_end = block_late + blocks[at_entry + 1, _END_SLACK] * ticks
-                leaves = max(leaves, min(by_order, by_end))
-            left = max(left, leaves)
-        ends[b & mask] = seen
-        consumed[b & mask] = left
-        b += 1
-    counters[2] += count - served
-    return left, free, due
+            if harmless:
+                harmless, left = False, _LONG_AGO
+                _forget(0, ends, consumed)
+            block_late, left_late = rounded(block_late, dram.ticks), rounded(left_late, dram.ticks)
+            free, due, block_late, left_late, left = _burst_by_burst(
+                blocks, b, stop, free, due, left, block_late, left_late, ends, consumed, dram,
+                channels, shared,
+            )  # fmt: skip
+        b, row, in_row = stop, row + 1, 0
+    shared[BUS_FREE], shared[NEXT_REFRESH], shared[TURN] = free, due, WEIGHT + 1
+    late = rounded(block_late, dram.ticks) + blocks[block + count - 1, LEFT] * dram.ticks
+    channels[CONSUMED, WEIGHT] = max(rounded(free, dram.ticks), late)
