@@ -31,6 +31,7 @@ __all__ = ["Cluster", "DaskCrew", "batch_options"]
 
 _LOOK_S = 1.0
 _CONNECT_S = 30
+_BROKEN = (ImportError, AttributeError, TypeError, pickle.UnpicklingError)
 _BATCH_SYSTEMS = {"slurm": "SLURMCluster", "lsf": "LSFCluster"}
 
 
@@ -126,6 +127,7 @@ def batch_options(kind: str, text: str) -> dict[str, Any]:
             "allowed: cores=8,memory=32GB and other options of dask-jobqueue"
         )
     options.setdefault("processes", options["cores"])  # a point keeps one core busy
+    options.setdefault("scheduler_options", {"dashboard_address": ":0"})  # any free port
     return options
 
 
@@ -268,6 +270,8 @@ class DaskCrew:
             outcomes: list[Outcome] = given.future.result()
             return Finished(worker, tuple(outcomes), True)
         error = given.future.exception() if given.future.status == "error" else None
+        if isinstance(error, _BROKEN):  # a point never raises: `run_task` has what it says
+            raise InputError(f"Dask worker {worker}: cannot run azsim, {error}")
         reason = f"{type(error).__name__}: {error}" if error else f"task {given.future.status}"
         return Lost(worker, given.task, trials, trials, f"Dask worker {worker}: {reason}")
 
@@ -304,7 +308,7 @@ class DaskCrew:
         except Exception as error:  # they left again, or cannot even say what is wrong
             found = dict.fromkeys(workers, error)
         for worker, code in found.items():
-            if isinstance(code, ModuleNotFoundError | ImportError | AttributeError):
+            if isinstance(code, _BROKEN):
                 raise InputError(
                     f"Dask worker {worker}: cannot import azsim, {code}; install the driver's "
                     "version there"
