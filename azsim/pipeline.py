@@ -29,12 +29,26 @@ from azsim.resources import DEFAULT_HARDWARE
 from azsim.sim.execute import execute
 from azsim.sim.kernel_result import KernelResult
 from azsim.sim.races import check_races
-from azsim.sim.result import Bounds, FrontEndFigures, OutputCheck, RunResult, WeightFigures
+from azsim.sim.result import (
+    Bounds,
+    DecisionCheck,
+    FrontEndFigures,
+    OutputCheck,
+    RunResult,
+    WeightFigures,
+)
 from azsim.sim.statistics import Statistics, measure
 from azsim.sim.timing import replay
 from azsim.stages import record
 from azsim.stages.budgets import check_expectations
-from azsim.stages.check import check_outputs, compare, float_outputs, named_outputs
+from azsim.stages.check import (
+    check_decisions,
+    check_outputs,
+    compare,
+    float_outputs,
+    named_outputs,
+)
+from azsim.stages.decide import Rule, read_rules
 from azsim.stages.export import export_arrays, export_onnx
 from azsim.stages.kernel import load_kernel
 from azsim.stages.keys import StageKeys
@@ -172,8 +186,8 @@ def run(
     timeline : bool
         Keep the engines' events.
     checked : bool
-        Prove the program and compare outputs with the float model; without, `output_checks` is
-        empty.  For many runs of one model, one of which is checked.
+        Prove the program and compare outputs with the float model; without, `output_checks` and
+        `decisions` are empty.  For many runs of one model, one of which is checked.
     bounded : bool
         Find the lower bounds on cycles, which takes longer than to time the run; `explained` needs
         them.
@@ -204,6 +218,7 @@ def run(
         if cache is not None and not verify:
             reuse = cache.of(StageKeys(workload, planned, chip))
         prepared = prepare(workload, reuse)
+        rules = read_rules(workload, prepared)
     with stage("compile"):
         compiled = reuse.value(
             "program",
@@ -250,7 +265,7 @@ def run(
             )
     with stage("check outputs"):
         outputs = named_outputs(execution, prepared)
-        checks = _checks(outputs, prepared, reuse) if checked else {}
+        checks, decisions = _checks(outputs, prepared, rules, reuse) if checked else ({}, {})
     comparison = None
     if verify:
         with stage("verify"):
@@ -295,6 +310,7 @@ def run(
         sram_map=record.sram_map(compiled),
         outputs=outputs,
         output_checks=checks,
+        decisions=decisions,
         carried=tuple(prepared.state.values()),
         comparison=comparison,
         provenance=record.provenance(workload, chip, planned, prepared, compiled, seconds),
@@ -400,13 +416,13 @@ def _tell(progress: Progress, name: str, total: int, done: int) -> None:
 
 
 def _checks(
-    outputs: Mapping[str, np.ndarray], prepared: Prepared, reuse: Reuse
-) -> dict[str, OutputCheck]:
-    def make() -> dict[str, OutputCheck]:
+    outputs: Mapping[str, np.ndarray], prepared: Prepared, rules: Mapping[str, Rule], reuse: Reuse
+) -> tuple[dict[str, OutputCheck], dict[str, DecisionCheck]]:
+    def make() -> tuple[dict[str, OutputCheck], dict[str, DecisionCheck]]:
         wanted = reuse.value("reference", lambda: float_outputs(prepared))
-        return check_outputs(outputs, wanted)
+        return check_outputs(outputs, wanted), check_decisions(outputs, wanted, rules)
 
-    return reuse.value("accuracy", make)
+    return reuse.value("accuracy", make, rules)
 
 
 def _bounds(

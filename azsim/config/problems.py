@@ -193,9 +193,10 @@ class _Reporter:
                 if isinstance(step, int):
                     entry = schema.get("items")
                 else:
-                    entry = schema.get("properties", {}).get(
-                        step, schema.get("additionalProperties")
-                    )
+                    # Names with a pattern have one type of value wherever there are any.
+                    named = next(iter(schema.get("patternProperties", {}).values()), None)
+                    others = schema.get("additionalProperties") or named
+                    entry = schema.get("properties", {}).get(step, others)
                 if isinstance(entry, Mapping):
                     inner += self._alternatives(entry, path[: i + 1])
             current = inner

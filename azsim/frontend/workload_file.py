@@ -13,6 +13,7 @@ from azsim.compression.scheme import CompressionSpec, Rule, find_problems
 from azsim.config import DocumentPath
 from azsim.errors import FetchError
 from azsim.frontend._names import unknown
+from azsim.frontend.decisions import Decision, decision_rules
 from azsim.hardware import preset_names
 from azsim.inputs.features import find_feature_problems
 from azsim.inputs.fetch import PYPI, parse_reference
@@ -169,6 +170,8 @@ class WorkloadFile:
     """Input for static activation scales, apart from the one that is evaluated."""
     hardware: Annotated[str, Field(min_length=1)] = DEFAULT_HARDWARE
     """A preset, or a hardware file beside the workload."""
+    decisions: dict[Name, Decision] = field(default_factory=dict)
+    """What the outputs decide, frame by frame, by a name of your own."""
     expect: Expect | None = None
     """Budgets."""
 
@@ -210,6 +213,11 @@ def find_conflicts(value: WorkloadFile, folder: Path) -> Iterator[tuple[Document
         sentence = "paced arrival cannot wait for the whole utterance, found utterance"
         yield ("input", "features", "normalize"), f"{sentence}, allowed: 'running' or 'none'"
     yield from _compression_rules(value)
+    yield from decision_rules(value.decisions)
+    for name, decision in value.decisions.items():
+        if decision.labels is not None:
+            path = ("decisions", name, "labels")
+            yield from _reference_rules(path, decision.labels, decision.sha256)
     if value.hardware not in preset_names() and not (folder / value.hardware).is_file():
         sentence = unknown("hardware", value.hardware, preset_names())
         yield ("hardware",), f"{sentence}, or the path of a .yaml file"

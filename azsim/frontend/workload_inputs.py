@@ -20,6 +20,7 @@ __all__ = [
     "check_files",
     "input_arrays",
     "input_files",
+    "label_files",
     "onnx_path",
     "weights_path",
 ]
@@ -56,7 +57,7 @@ def weights_path(workload: Workload) -> Path | None:
 
 
 def check_files(workload: Workload) -> None:
-    """Fetch the model and the input, so that all that is wrong with either is said at once.
+    """Fetch model, input and labels, so that all that is wrong with them is said at once.
 
     The calibration input is left to where it turns out to be needed.
 
@@ -75,6 +76,11 @@ def check_files(workload: Workload) -> None:
         files.append(("$.input.audio", spec.audio, spec))
     elif isinstance(spec, NpzInput):
         files.append(("$.input.npz", spec.npz, spec))
+    files += [
+        (dotted(("decisions", name, "labels")), decision.labels, decision)
+        for name, decision in workload.decisions.items()
+        if decision.labels is not None
+    ]
     problems = []
     for path, reference, pinned in files:
         try:
@@ -100,6 +106,24 @@ def input_files(workload: Workload, spec: InputSpec) -> list[Path]:
     section = "input" if spec is workload.input else "calibration"
     with _at(workload, f"$.{section}.{kind}"):
         return [fetch(reference, workload.folder, spec.sha256, spec.archive_sha256)]
+
+
+def label_files(workload: Workload) -> dict[str, Path]:
+    """Return the local, verified files of labels, by the name of their decision.
+
+    Raises
+    ------
+    FetchError
+        If one cannot be had or has another hash.
+    """
+    found = {}
+    for name, decision in workload.decisions.items():
+        if decision.labels is not None:
+            with _at(workload, dotted(("decisions", name, "labels"))):
+                found[name] = fetch(
+                    decision.labels, workload.folder, decision.sha256, decision.archive_sha256
+                )
+    return found
 
 
 def input_arrays(

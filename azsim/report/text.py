@@ -22,7 +22,14 @@ from azsim.report.units import (
     rate,
     times,
 )
-from azsim.sim.result import Bounds, Comparison, FrontEndFigures, Measured, RunResult
+from azsim.sim.result import (
+    Bounds,
+    Comparison,
+    DecisionCheck,
+    FrontEndFigures,
+    Measured,
+    RunResult,
+)
 from azsim.sim.statistics import LayerStatistics
 
 __all__ = [
@@ -254,9 +261,18 @@ def _output_rows(result: RunResult) -> list[_Row]:
             figure = f"SQNR {decibels(check.sqnr_db)}"
         remark = f"largest error {check.max_abs_error:.3g}, against the float model"
         rows.append((_short(name), figure, remark))
+    rows += [_decision_row(name, check) for name, check in result.decisions.items()]
     if len(states) > _MOST_STATES:
         rows.append(("carried state", counted(len(states), "tensor"), _worst(result, states)))
     return rows
+
+
+def _decision_row(name: str, check: DecisionCheck) -> _Row:
+    """How often the chip decides as the float model does, and how often each is right."""
+    of = f"of {counted(check.frames, 'decision')} are the float model's"
+    if check.accuracy is not None and check.float_accuracy is not None:
+        of += f"; {percent(check.accuracy)} are the labels', {percent(check.float_accuracy)} by it"
+    return _short(name), f"agreement {percent(check.agreement)}", of
 
 
 def _worst(result: RunResult, states: Sequence[str]) -> str:

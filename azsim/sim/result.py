@@ -15,6 +15,7 @@ __all__ = [
     "BOUND_KEYS",
     "Bounds",
     "Comparison",
+    "DecisionCheck",
     "FrontEndFigures",
     "Measured",
     "OutputCheck",
@@ -120,6 +121,28 @@ class OutputCheck:
 
 
 @dataclass(frozen=True)
+class DecisionCheck:
+    """One decision against the float model's, and both against labels.
+
+    Attributes
+    ----------
+    agreement : float
+        Share of frames in which the decision is that of the float model.
+    frames : int
+        Decisions that were compared: one a frame, or several where an output has more.
+    accuracy : float or None
+        Share of frames in which the decision is the label; None without labels.
+    float_accuracy : float or None
+        The same of the float model's decisions.
+    """
+
+    agreement: float
+    frames: int
+    accuracy: float | None = None
+    float_accuracy: float | None = None
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Simulator against the reference evaluator, as stored bytes.
 
@@ -208,6 +231,8 @@ class RunResult:
     sram_map : tuple of (space, name, start, size, first instruction, last instruction)
     outputs : mapping of str to ndarray
     output_checks : mapping of str to OutputCheck
+    decisions : mapping of str to DecisionCheck
+        What the workload takes its outputs for.
     comparison : Comparison or None
         None unless the evaluator ran.
     carried : tuple of str
@@ -247,6 +272,7 @@ class RunResult:
     weight_read_bytes_planned: int | None = None
     carried: tuple[str, ...] = ()
     front_end: FrontEndFigures | None = None
+    decisions: Mapping[str, DecisionCheck] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -352,6 +378,7 @@ class RunResult:
                 }
                 for name, check in self.output_checks.items()
             },
+            "decisions": {name: asdict(check) for name, check in self.decisions.items()},
             "bit_exact": None if self.comparison is None else self.comparison.bit_exact,
         }
 

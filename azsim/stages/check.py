@@ -11,10 +11,11 @@ import numpy as np
 from azsim.compiler.compile import Compiled
 from azsim.evaluate import evaluate_stream
 from azsim.sim.execute import Execution
-from azsim.sim.result import Comparison, OutputCheck
+from azsim.sim.result import Comparison, DecisionCheck, OutputCheck
+from azsim.stages.decide import Rule, taken
 from azsim.stages.prepare import Prepared
 
-__all__ = ["check_outputs", "compare", "float_outputs", "named_outputs"]
+__all__ = ["check_decisions", "check_outputs", "compare", "float_outputs", "named_outputs"]
 
 
 def named_outputs(execution: Execution, prepared: Prepared) -> dict[str, np.ndarray]:
@@ -49,6 +50,25 @@ def check_outputs(
             sqnr_db=10 * math.log10(power / noise) if has_ratio else None,
             max_abs_error=None if is_number else float(np.abs(error).max(initial=0.0)),
             equal_share=float(np.mean(error == 0)) if is_number else None,
+        )
+    return checks
+
+
+def check_decisions(
+    outputs: Mapping[str, np.ndarray],
+    wanted: Mapping[str, np.ndarray],
+    rules: Mapping[str, Rule],
+) -> dict[str, DecisionCheck]:
+    """Compare decisions with those of the float model, and both with labels."""
+    checks = {}
+    for name, rule in rules.items():
+        found, by_float = taken(rule, outputs), taken(rule, wanted)
+        labels = rule.labels
+        checks[name] = DecisionCheck(
+            agreement=float(np.mean(found == by_float)),
+            frames=rule.count,
+            accuracy=None if labels is None else float(np.mean(found == labels)),
+            float_accuracy=None if labels is None else float(np.mean(by_float == labels)),
         )
     return checks
 

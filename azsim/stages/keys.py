@@ -19,7 +19,7 @@ import numpy as np
 
 from azsim.frontend.workload import Workload
 from azsim.frontend.workload_file import GraphModel
-from azsim.frontend.workload_inputs import input_files, onnx_path, weights_path
+from azsim.frontend.workload_inputs import input_files, label_files, onnx_path, weights_path
 from azsim.hardware.description import Hardware
 from azsim.stages.code_version import code_version
 
@@ -112,7 +112,9 @@ class StageKeys:
     def run(self) -> str:
         """All figures of a run."""
         chip = replace(self.hardware, source="")
-        return content_key(code_version("azsim.pipeline"), self.program, chip)
+        labels = [file_digest(path) for path in label_files(self.workload).values()]
+        code = code_version("azsim.pipeline")
+        return content_key(code, self.program, chip, self.workload.decisions, labels)
 
 
 def content_key(*values: object) -> str:

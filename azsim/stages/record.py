@@ -22,6 +22,7 @@ from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
 from azsim.sim.result import Timeline
 from azsim.sim.timing import Timing
+from azsim.stages.decide import label_hashes
 from azsim.stages.prepare import Prepared
 
 __all__ = ["array_cycles", "kernel_provenance", "notes", "provenance", "sram_map", "timeline"]
@@ -127,7 +128,7 @@ def provenance(
         "hardware": asdict(hardware),
         # Timing keys that have other values here than those that the compiler took.
         "planned_with": {key: value for key, (value, _) in changed_keys(planned, hardware).items()},
-        "files_sha256": dict(prepared.files),
+        "files_sha256": {**prepared.files, **label_hashes(workload)},
         **asdict(prepared.chunks),
         "chunks": prepared.stream.frames,
         "front_end": prepared.front_end and asdict(prepared.front_end),

@@ -62,7 +62,8 @@ FIGURES: Mapping[str, str] = MappingProxyType(dict(_figures()))
 ``outputs`` are named after the model's outputs."""
 
 _OUTPUT_UNITS = {"sqnr_db": "dB", "equal_share": "1"}
-_FREE = ("outputs", "accuracy")
+_DECISION_UNITS = {"agreement": "1", "accuracy": "1", "float_accuracy": "1", "frames": "frames"}
+_FREE = ("outputs", "decisions")
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,8 @@ def names_bounds(sweep: Sweep) -> bool:
 
 def unit_of(key: str) -> str | None:
     """Return the unit of a figure, None where nobody can know it."""
-    return FIGURES.get(key) or (
-        _OUTPUT_UNITS.get(key.rpartition(".")[2]) if key.startswith("outputs.") else None
-    )
+    units = {"outputs": _OUTPUT_UNITS, "decisions": _DECISION_UNITS}.get(key.partition(".")[0], {})
+    return FIGURES.get(key) or units.get(key.rpartition(".")[2])
 
 
 def nearest_figure(key: str) -> str | None:
