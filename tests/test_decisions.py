@@ -193,10 +193,14 @@ def test_what_the_model_cannot_decide_is_said_all_at_once(tmp_path: Path) -> Non
     (tmp_path / "short.csv").write_text("1\n2\n")
     np.save(tmp_path / "high.npy", np.full(COUNT, 2))
     assert problem(given) == [
-        ("$.decisions.a: unknown graph output 'clases', did you mean 'classes'? "
-        "allowed: classes, spoken"),
-        ("$.decisions.b: one number is the largest of nothing, found 'spoken' of float32[1, 1, 1]; "
-        "give a threshold"),
+        (
+            "$.decisions.a: unknown graph output 'clases', did you mean 'classes'? "
+            "allowed: classes, spoken"
+        ),
+        (
+            "$.decisions.b: one number is the largest of nothing, found 'spoken' of "
+            "float32[1, 1, 1]; give a threshold"
+        ),
         "$.decisions.c.labels: 50 decisions are taken, found 2 labels",
         "$.decisions.d.labels: label 0 is 2, allowed: 0 to 1",
     ]
