@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azsim.compiler.allocate import _place, least_bytes
-from azsim.compiler.schedule import Storage
+from azsim.compiler.allocate import _place, allocate, least_bytes
+from azsim.compiler.first_fit import FirstFit
+from azsim.compiler.schedule import Item, Repeat, Schedule, Storage
 from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
+from azsim.ops.lowering import Access
 from azsim.pipeline import compile_workload
+from compiled import AZ1
 
 _Lives = list[tuple[int, int, int]]  # bytes, first and last use
 
@@ -57,6 +62,46 @@ def test_another_order_is_taken_where_the_largest_first_is_worse() -> None:
     lives = [(256, 0, 1), (192, 1, 2), (192, 2, 3), (128, 3, 4), (128, 0, 0)]
     _, peak, least = _placed(lives)
     assert peak == least
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 50), st.integers(0, 30), st.integers(0, 12)),
+        max_size=25,
+    )
+)
+def test_each_lies_as_low_as_those_before_it_allow(drawn: _Lives) -> None:
+    sizes, first = [size for size, _, _ in drawn], [begin for _, begin, _ in drawn]
+    last = [begin + length for _, begin, length in drawn]
+    order = np.random.default_rng(len(drawn)).permutation(len(drawn))
+    found, peak = FirstFit(sizes, first, last).place(order)
+    taken = np.zeros((sum(sizes) + 1, 50), bool)
+    for number in order:
+        life = slice(first[number], last[number] + 1)
+        low = next(at for at in range(len(taken)) if not taken[at : at + sizes[number], life].any())
+        assert found[number] == low
+        taken[low : low + sizes[number], life] = True
+    assert peak == max([0, *(low + size for low, size in zip(found, sizes, strict=True))])
+
+
+def test_what_lives_in_a_round_makes_room_in_it() -> None:
+    def fill(buffer: str, source: str) -> Item:
+        operands = {"dst": Access(buffer, 0, 1, 16, 0, 1), "src": Access(source, 0, 1, 16, 0, 1)}
+        return Item("vector_copy", "layer", operands)
+
+    body = (fill("a", "x"), fill("y", "a"), fill("b", "x"), fill("y", "b"))
+    loops = (Repeat(1, 2, (fill("c", "x"), Repeat(2, 3, body))),)
+    storages = {name: Storage(name, "activation", "f32", 64) for name in "abcxy"}
+
+    def peak(**round_of: int) -> int:
+        marked = {n: replace(one, round_of=round_of.get(n)) for n, one in storages.items()}
+        schedule = Schedule((), loops, (), 2, marked)
+        return allocate(schedule, AZ1).peak_bytes["activation"]
+
+    assert peak() == 5 * 64
+    assert peak(a=2) == 5 * 64
+    assert peak(a=2, b=2) == 4 * 64
+    assert peak(a=2, b=2, c=1) == 3 * 64
 
 
 _PRESETS = ("az1", "az2", "az1_lite", "dense_npu")

@@ -16,6 +16,9 @@ from azsim.frontend.workload import load_workload
 from azsim.models import Model, builder
 from azsim.models._weights import Tensor
 from azsim.ops.build import weight_matrices
+from azsim.sim.checks import check_program
+from azsim.sim.races import check_races
+from compiled import chip, execute_graph
 from graphs import compress
 
 SMALL = {
@@ -226,3 +229,41 @@ def test_impossible_dimensions_are_all_named(tmp_path: Path) -> None:
         ".model.symbols: out of range, found 1, allowed: an integer from 2 to 1048576",
         ".model.reduce_after: the encoder has fewer layers, found 5, allowed: 0 to 4",
     ]
+
+
+LITTLE = {
+    "one frame": ({"layers": 2, "reduce_after": 0, "symbols": 33}, 1, 1536),
+    "steps in a loop": ({"cells": 64, "units": 20, "layers": 2, "reduce_after": 1}, 1, 3840),
+    "two frames": ({"cells": 32, "reduce_after": 2, "embedding": 5}, 2, 2304),
+    "three of a kind": ({"cells": 24, "reduce_after": 1, "reduction": 3}, 1, 1792),
+}
+"""Other parameters, frames of a chunk, and bytes of activation SRAM."""
+
+
+@pytest.mark.parametrize("name", LITTLE)
+def test_no_bit_of_a_normed_transducer_depends_on_the_room_for_its_states(name: str) -> None:
+    """What the decoding loop and the loops over steps use comes part by part, round by round."""
+    changes, chunk, room_bytes = LITTLE[name]
+    model = build("rnnt_google", chunk, **{**SMALL["rnnt_google"], **changes})
+    graph, state = compress(model.graph), dict(model.state)
+    rng = np.random.default_rng(3)
+    shape = model.graph.inputs["features"].shape
+    frames = {"features": rng.standard_normal((3, *shape)).astype(np.float32)}
+    found = []
+    for hardware in (
+        chip(mac__accumulators=64, mac__lanes=4),
+        chip(activation_sram__bytes=room_bytes, mac__accumulators=64, mac__lanes=4),
+    ):
+        ran = execute_graph(graph, hardware, frames, state, dict(model.initial_state))
+        assert ran.compiled.allocation.peak_bytes["activation"] <= hardware.activation_sram.bytes
+        for verdict in check_program(ran.compiled.program, hardware, ran.compiled.image):
+            assert (verdict.findings, verdict.unproved) == ((), ())
+        assert not check_races(ran.compiled.program, ran.execution.trace)
+        found.append(ran)
+    wide, little = (ran.execution.outputs for ran in found)
+    assert {name: array.tobytes() for name, array in wide.items()} == {
+        name: array.tobytes() for name, array in little.items()
+    }
+    wide, little = (ran.compiled.schedule.storages.values() for ran in found)
+    assert not any(storage.is_shared for storage in wide)
+    assert any(storage.round_of is not None for storage in little)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from azsim.evaluate import evaluate_stream
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, Node
 from azsim.ops.build import build_graph
-from azsim.ops.lowering import Access
+from azsim.ops.lowering import Access, Leave
 from azsim.sim.checks import check_program
 from compiled import chip, execute_graph
 from graphs import compress, type_of
@@ -79,6 +80,15 @@ def test_no_bit_depends_on_where_tensors_live(name: str) -> None:
     assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
 
 
+def moved(
+    items: Sequence[Item | Repeat], scratch: Scratch
+) -> tuple[list[Item | Repeat], list[Storage]]:
+    """Items and places with a buffer in DRAM."""
+    found = in_dram(items, scratch)
+    assert found is not None
+    return [item for cell in found[0] for item in cell], found[1]
+
+
 def scratch(rows: int, cols: int, most_bytes: int = 1 << 20) -> Scratch:
     storage = Storage("t", "activation", "f32", 4 * rows * cols)
     return Scratch(storage, "t#dram", most_bytes)
@@ -101,8 +111,7 @@ def test_rows_come_and_go_a_few_at_a_time() -> None:
         unary(whole("t", 8, 16), whole("x", 8, 16)),
         unary(whole("y", 8, 16), whole("t", 8, 16)),
     ]
-    found = in_dram(items, scratch(8, 16, most_bytes=4 * 16 * 3))
-    assert found is not None
+    found = moved(items, scratch(8, 16, most_bytes=4 * 16 * 3))
     assert moves(found[0]) == ["vector_unary", "store"] * 3 + ["load", "vector_unary"] * 3
     assert [place.size_bytes // 64 for place in found[1]] == [3, 3, 2] * 2
 
@@ -112,16 +121,14 @@ def test_what_nobody_reads_is_not_stored() -> None:
         unary(whole("t", 2, 16), whole("x", 2, 16)),
         unary(whole("t", 2, 16), whole("t", 2, 16)),
     ]
-    found = in_dram(items, scratch(2, 16))
-    assert found is not None
+    found = moved(items, scratch(2, 16))
     assert moves(found[0]) == ["vector_unary", "store", "load", "vector_unary"]
 
 
 def test_a_round_of_a_loop_reads_one_row_and_writes_the_next() -> None:
     row = Access("t", 0, 1, 16, 0, 1, {3: 16})
     following = Access("t", 16, 1, 16, 0, 1, {3: 16})
-    found = in_dram([Repeat(3, 7, (unary(following, row),))], scratch(8, 16))
-    assert found is not None
+    found = moved([Repeat(3, 7, (unary(following, row),))], scratch(8, 16))
     (loop,) = found[0]
     assert isinstance(loop, Repeat)
     load, work, store = loop.body
@@ -139,8 +146,7 @@ def test_rounds_of_a_loop_inside_are_rows() -> None:
     parts, steps, channels, part = 4, 3, 16, 4
     window = Access("t", 0, part, 1, 1, 0, {1: part, 2: channels})
     inner = Repeat(2, steps, (unary(whole("x", part, 1), window), unary(window, window)))
-    found = in_dram([Repeat(1, parts, (inner,))], scratch(steps, channels))
-    assert found is not None
+    found = moved([Repeat(1, parts, (inner,))], scratch(steps, channels))
     (loop,), (place,) = found
     assert isinstance(loop, Repeat)
     load, rounds, store = loop.body
@@ -159,8 +165,7 @@ def test_rounds_of_a_loop_inside_are_rows() -> None:
 def test_rows_that_are_written_whole_are_not_loaded() -> None:
     window = Access("t", 0, 1, 4, 0, 1, {1: 4, 2: 16})
     loop = Repeat(1, 4, (Repeat(2, 3, (unary(window, whole("x", 1, 4)),)),))
-    found = in_dram([loop, unary(whole("y", 3, 16), whole("t", 3, 16))], scratch(3, 16))
-    assert found is not None
+    found = moved([loop, unary(whole("y", 3, 16), whole("t", 3, 16))], scratch(3, 16))
     assert moves(found[0]) == ["vector_unary", "store", "load", "vector_unary"]
 
 
@@ -169,8 +174,7 @@ def test_a_row_that_is_too_long_comes_and_goes_in_parts() -> None:
         unary(whole("t", 1, 40), whole("x", 1, 40)),
         unary(whole("y", 1, 40), whole("t", 1, 40)),
     ]
-    found = in_dram(items, scratch(1, 40, most_bytes=4 * 16))
-    assert found is not None
+    found = moved(items, scratch(1, 40, most_bytes=4 * 16))
     assert moves(found[0]) == ["vector_unary", "store"] * 3 + ["load", "vector_unary"] * 3
     assert [place.size_bytes // 4 for place in found[1]] == [16, 16, 8] * 2
     first = found[0][2]
@@ -181,8 +185,7 @@ def test_a_row_that_is_too_long_comes_and_goes_in_parts() -> None:
 def test_columns_that_follow_each_other_are_rows_of_a_place() -> None:
     """A transposed window: of 3 rows of 16 the columns 4 to 7."""
     turned = Access("t", 4, 4, 3, 1, 16)
-    found = in_dram([unary(whole("x", 4, 3), turned)], scratch(3, 16))
-    assert found is not None
+    found = moved([unary(whole("x", 4, 3), turned)], scratch(3, 16))
     (load, work), (place,) = found
     assert isinstance(load, Item)
     assert isinstance(work, Item)
@@ -193,8 +196,7 @@ def test_columns_that_follow_each_other_are_rows_of_a_place() -> None:
 
 def test_a_row_that_is_repeated_comes_once() -> None:
     repeated = Access("t", 16, 5, 16, 0, 1)
-    found = in_dram([unary(whole("x", 5, 16), repeated)], scratch(3, 16))
-    assert found is not None
+    found = moved([unary(whole("x", 5, 16), repeated)], scratch(3, 16))
     (load, work), (place,) = found
     assert isinstance(load, Item)
     assert isinstance(work, Item)
@@ -206,8 +208,7 @@ def test_a_row_that_is_repeated_comes_once() -> None:
 def test_what_the_next_frame_reads_is_stored() -> None:
     items = [unary(whole("t", 2, 16), whole("x", 2, 16))]
     for is_carried in (False, True):
-        found = in_dram(items, replace(scratch(2, 16), is_carried=is_carried))
-        assert found is not None
+        found = moved(items, replace(scratch(2, 16), is_carried=is_carried))
         assert moves(found[0]) == ["vector_unary", "store"][: 1 + is_carried]
 
 
@@ -215,3 +216,52 @@ def test_windows_that_cannot_be_transferred_stay() -> None:
     """Two windows share elements and move apart."""
     one, other = (Access("t", 0, 1, 16, 0, 1, {3: step}) for step in (16, 8))
     assert in_dram([Repeat(3, 4, (unary(one, other),))], scratch(8, 16)) is None
+
+
+def part_of_a_region(*items: Item) -> Repeat:
+    """A loop that data may end, with items behind the decision."""
+    word = Access("word", 0, 1, 1, 1, 1)
+    leave = Item("scalar_read", "layer", {"src": word, "to": 1}, leave=Leave(word, 0))
+    return Repeat(5, 4, (leave, *items))
+
+
+def test_what_a_part_of_a_region_makes_for_itself_is_not_there_outside() -> None:
+    make = unary(whole("t", 1, 16), whole("x", 1, 16))
+    use = unary(whole("y", 1, 16), whole("t", 1, 16))
+    found, places = moved([part_of_a_region(make, use, use)], scratch(1, 16))
+    assert moves(found) == ["scalar_read", *moves([make]), "store", *["load", "vector_unary"] * 2]
+    assert len(places) == 3
+    found, _ = moved([part_of_a_region(make)], scratch(1, 16))
+    assert moves(found) == ["scalar_read", "vector_unary"]
+
+
+def test_what_another_part_may_read_is_stored() -> None:
+    make = unary(whole("t", 1, 16), whole("x", 1, 16))
+    use = unary(whole("y", 1, 16), whole("t", 1, 16))
+    found, _ = moved([part_of_a_region(make), use], scratch(1, 16))
+    assert moves(found) == ["scalar_read", "vector_unary", "store", "load", "vector_unary"]
+    found, _ = moved([part_of_a_region(use, make)], scratch(1, 16))
+    assert moves(found) == ["scalar_read", "load", "vector_unary", "vector_unary", "store"]
+
+
+def test_a_word_that_data_decides_by_stays() -> None:
+    assert in_dram([part_of_a_region()], replace(scratch(1, 1), storage=WORD)) is None
+
+
+WORD = Storage("word", "activation", "i32", 4)
+
+
+def test_where_room_is_short_each_item_of_a_round_has_places_of_its_own() -> None:
+    """A row of each round is made, used twice, and gone with the round."""
+    row = Access("t", 0, 1, 16, 0, 1, {3: 16})
+    x, y = whole("x", 1, 16), whole("y", 1, 16)
+    loop = Repeat(3, 7, (unary(row, x), unary(y, row), unary(y, row)))
+    found, places = moved([loop], scratch(7, 16, most_bytes=32))
+    assert moves(found) == ["load", *["vector_unary"] * 3, "store"]
+    assert [place.round_of for place in places] == [None]
+    short = replace(scratch(7, 16, most_bytes=64), in_rounds=True)
+    assert moves(moved([loop], short)[0]) == moves(found)
+    short = replace(short, most_bytes=63)
+    found, places = moved([loop], short)
+    assert moves(found) == ["vector_unary", "store", *["load", "vector_unary"] * 2]
+    assert [place.round_of for place in places] == [3] * 3

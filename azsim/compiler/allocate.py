@@ -6,24 +6,27 @@ never share a byte of one memory, and no memory's capacity is exceeded.
 Activation SRAM is filled buffer by buffer, each at the lowest address that is free for its whole
 life: the largest first, or in another of several orders if that needs less, down to the most bytes
 that live at one time.  A buffer that is used in a loop lives for the whole loop, but for one that a
-single part of a region (`azsim.compiler.regions`) writes and reads.  Tiles that a loop
-holds are placed likewise, behind what stays and the slots.
+single part of a region (`azsim.compiler.regions`) writes and reads, and for one of a round
+(`Storage.round_of`).  Tiles that a loop holds are placed likewise, behind what stays and the slots.
 """
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from azsim.compiler.first_fit import FirstFit
 from azsim.compiler.schedule import (
     Item,
     Repeat,
     Schedule,
     Storage,
     accesses,
+    of_rounds,
     only_in_a_part,
 )
 from azsim.compiler.tile import ALIGN_BYTES
@@ -32,7 +35,7 @@ from azsim.hardware.description import Hardware
 
 __all__ = ["Allocation", "allocate", "fits", "least_bytes"]
 
-_PIECE = re.compile(r"[#@]\d+$")
+_PIECE = re.compile(r"([#@]\d+)+$")
 """What names of places that hold a piece of a tensor end with."""
 _MOST_TRIES = 64
 _FEW_TRIES = 4
@@ -77,6 +80,8 @@ def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple
             if isinstance(item, Repeat):
                 start = position
                 inside = visit(item.body)
+                local = of_rounds(item, schedule.storages)
+                inside -= local
                 touched |= inside
                 local = only_in_a_part(item) if item.is_region else set()
                 local_to.append((start, position - 1, local))
@@ -181,6 +186,11 @@ class _Piece:
     first: int
     last: int
 
+    @property
+    def length(self) -> int:
+        """How long it lives, in items."""
+        return self.last - self.first + 1
+
 
 def least_bytes(storages: Sequence[Storage], live: Mapping[str, tuple[int, int]]) -> int:
     """Most bytes that live at one time: no placement needs fewer."""
@@ -213,49 +223,36 @@ def _best(
     pieces: Sequence[_Piece], least: int, most_tries: int = _MOST_TRIES
 ) -> tuple[dict[str, int], int]:
     """Addresses with the least peak of several orders, or with `least` or less, and that peak."""
+    numbers = range(len(pieces))
+    fit = FirstFit([p.size for p in pieces], [p.first for p in pieces], [p.last for p in pieces])
     orders = [
-        sorted(pieces, key=lambda piece: (-piece.size, piece.name)),
-        sorted(pieces, key=lambda p: (-p.size * (p.last - p.first + 1), p.name)),
-        sorted(pieces, key=lambda p: (p.first - p.last, -p.size, p.name)),
-        sorted(pieces, key=lambda p: (p.first, -p.size, p.name)),
+        sorted(numbers, key=lambda n: (-pieces[n].size, pieces[n].name)),
+        sorted(numbers, key=lambda n: (-pieces[n].size * pieces[n].length, pieces[n].name)),
+        sorted(numbers, key=lambda n: (-pieces[n].length, -pieces[n].size, pieces[n].name)),
+        sorted(numbers, key=lambda n: (pieces[n].first, -pieces[n].size, pieces[n].name)),
     ]
-    best: tuple[dict[str, int], int, list[_Piece]] | None = None
-    for order in orders:
-        found, peak = _in_order(order)
+    best: tuple[np.ndarray, int, np.ndarray] | None = None
+    for order in (np.array(order, np.int64) for order in orders):
+        found, peak = fit.place(order)
         if best is None or peak < best[1]:
             best = found, peak, order
         if best[1] <= least:
-            return best[:2]
+            break
     assert best is not None
     order = best[2]
-    for _ in range(most_tries):
-        found, peak = _in_order(order)
+    for _ in range(most_tries if best[1] > least else 0):
+        found, peak = fit.place(order)
         if peak < best[1]:
             best = found, peak, order
         if best[1] <= least:
             break
         # What ends at the top comes earlier, in front of all that lives beside it.
-        top = next(piece for piece in order if found[piece.name] + piece.size == peak)
-        beside = [n for n, p in enumerate(order) if p.first <= top.last and top.first <= p.last]
-        place = beside[len(beside) // 2] if order.index(top) > beside[len(beside) // 2] else 0
-        order = [piece for piece in order if piece is not top]
-        order.insert(place, top)
-    return best[:2]
-
-
-def _in_order(order: Sequence[_Piece]) -> tuple[dict[str, int], int]:
-    """Each piece at the lowest address that is free for its whole life."""
-    placed: list[tuple[int, int, int, int]] = []  # low, high, first, last; by address
-    addresses: dict[str, int] = {}
-    peak = 0
-    for piece in order:
-        low = 0
-        for other_low, other_high, first, last in placed:
-            if first <= piece.last and piece.first <= last:
-                if other_low >= low + piece.size:
-                    break
-                low = max(low, other_high)
-        addresses[piece.name] = low
-        bisect.insort(placed, (low, low + piece.size, piece.first, piece.last))
-        peak = max(peak, low + piece.size)
-    return addresses, peak
+        at = int(np.argmax((found + fit.sizes)[order] == peak))
+        top = order[at]
+        beside = np.flatnonzero(
+            (fit.first[order] <= fit.last[top]) & (fit.first[top] <= fit.last[order])
+        )
+        middle = beside[len(beside) // 2]
+        order = np.insert(np.delete(order, at), middle if at > middle else 0, top)
+    addresses = {piece.name: int(low) for piece, low in zip(pieces, best[0], strict=True)}
+    return addresses, best[1]

@@ -7,7 +7,8 @@ contract; `azsim.compiler.valid` checks what it promises, and `observe` sees wha
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -139,6 +140,19 @@ class Compiled:
     leaves: Mapping[int, int] = field(default_factory=dict)
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Leave Python's collector alone: passes make millions of small values, and no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_no_collection()
 def compile_graph(
     compressed: CompressedGraph,
     hardware: Hardware,

@@ -33,6 +33,7 @@ from azsim.compiler.schedule import (
     Schedule,
     accesses,
     is_written,
+    of_rounds,
     only_in_a_part,
     walk,
 )
@@ -293,7 +294,8 @@ class _Emitter:
             self.aim(self.leaves[repeat.number])
         for number, step in moving:
             self.put("view_step", view=number, step=-step * repeat.count)
-        self._touch_all(repeat.body, start, end, end, but=only_in_a_part(repeat))
+        local = only_in_a_part(repeat) | of_rounds(repeat, self.schedule.storages)
+        self._touch_all(repeat.body, start, end, end, but=local)
 
     def aim(self, branch: int) -> None:
         """Let a branch lead to the instruction that comes next."""
@@ -317,7 +319,8 @@ class _Emitter:
         end = self.end_loop(repeat.body, moving)
         for number, step in moving:
             self.put("view_step", view=number, step=-step * repeat.count)
-        self._touch_all(repeat.body, start, end, self.last_of_every_round(end))
+        local = of_rounds(repeat, self.schedule.storages)
+        self._touch_all(repeat.body, start, end, self.last_of_every_round(end), but=local)
 
     def _touch_all(
         self,

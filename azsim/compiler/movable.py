@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from azsim.compiler.schedule import Item, Repeat, Schedule, walk
+from azsim.compiler.schedule import Item, Repeat, Schedule, users_of, walk
 from azsim.compiler.scratch import Scratch, in_dram
 from azsim.ops.lowering import Access
 from azsim.ops.steps import ELEMENT_BYTES
@@ -31,6 +31,8 @@ _TRANSFER_BYTES = 320
 """What a transfer costs beside its bytes: about az1's latency of DRAM and a burst."""
 LARGE_SHARE = 16
 """Part of activation SRAM from which on an intermediate tensor is large."""
+_SMALL_SHARE = 64
+"""The same where the large ones are not enough."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +119,23 @@ class Spread(Movable):
         return self.times * super().traffic_per_byte(schedule)
 
 
-def large_scratch(schedule: Schedule, taken: Collection[str], room_bytes: int) -> Iterator[Spread]:
-    """Large tensors that live within a frame, if all that uses them can be transferred."""
+def large_scratch(
+    schedule: Schedule, taken: Collection[str], room_bytes: int, *, in_rounds: bool = False
+) -> Iterator[Spread]:
+    """Large tensors that live within a frame, if all that uses them can be transferred.
+
+    With `in_rounds` smaller ones too, and inside the rounds of loops.
+    """
+    users = users_of(schedule.body)
+    share = _SMALL_SHARE if in_rounds else LARGE_SHARE
     for name, storage in schedule.storages.items():
         if storage.space != "activation" or storage.persistent or name in taken:
             continue
-        if storage.size_bytes * LARGE_SHARE < room_bytes:
+        if storage.size_bytes * share < room_bytes:
             continue
         port = f"{name}#dram"
-        scratch = Scratch(storage, port, room_bytes // LARGE_SHARE)
-        found = in_dram(schedule.body, scratch)
+        scratch = Scratch(storage, port, room_bytes // LARGE_SHARE, in_rounds=in_rounds)
+        found = in_dram([schedule.body[number] for number in users.get(name, ())], scratch)
         if found is not None:
             moved = sum(place.size_bytes for place in found[1])
             yield Spread(name, port, scratch, max(2.0, moved / storage.size_bytes))

@@ -27,7 +27,16 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Schedule, Storage, accesses, walk
+from azsim.compiler.schedule import (
+    FRAME_LOOP,
+    Item,
+    Repeat,
+    Schedule,
+    Storage,
+    accesses,
+    rewritten_parts,
+    walk,
+)
 from azsim.ops.lowering import Access
 
 __all__ = ["Prefetcher", "prefetch"]
@@ -115,27 +124,10 @@ class Prefetcher:
         entering = enumerate(placed.enters)
         return [self._load(tile, slot) for slot, tile in entering if tile is not _ANYTHING]
 
-    def _parts(self, items: Sequence[Item | Repeat]) -> _Items:
-        """Items of a region's loop; each part loads what it multiplies by."""
-        result: list[Item | Repeat] = []
-        part: list[Item | Repeat] = []
-
-        def end_part() -> None:
-            placed = self._sequence(part, 0, _NO_LOOP, 1)
-            result.extend((*self._heads(placed), *placed.items))
-            part.clear()
-
-        for item in items:
-            if isinstance(item, Repeat) and item.is_region:
-                end_part()
-                result.append(replace(item, body=self._parts(item.body)))
-            elif isinstance(item, Item) and item.leave is not None:
-                end_part()
-                result.append(item)
-            else:
-                part.append(item)
-        end_part()
-        return tuple(result)
+    def _part(self, part: _Items, loops: Mapping[int, int]) -> _Items:
+        """A part of a region that loads what it multiplies by."""
+        placed = self._sequence(part, 0, _NO_LOOP, 1)
+        return (*self._heads(placed), *placed.items)
 
     def _sequence(
         self, items: Sequence[Item | Repeat], turn: int, loop: int, count: int
@@ -146,7 +138,7 @@ class Prefetcher:
         for index, item in enumerate(items):
             found = {tile.name: tile for tile in self._streamed(item)}
             if found and isinstance(item, Repeat) and item.is_region:
-                result.append(replace(item, body=self._parts(item.body)))
+                result.append(rewritten_parts(item, self._part))
                 uses += [_Use(_ANYTHING, _ANYTHING, index) for _ in range(_NUM_SLOTS)]
                 continue
             if len(found) > 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from azsim.errors import CompileError
@@ -26,10 +26,13 @@ __all__ = [
     "extent",
     "is_weight_product",
     "is_written",
+    "of_rounds",
     "only_in_a_part",
     "part",
     "parts_of",
+    "rewritten_parts",
     "rows_and_cols",
+    "users_of",
     "walk",
     "window_extents",
 ]
@@ -59,6 +62,9 @@ class Storage:
         Streaming slot (0 or 1) of weight SRAM that the buffer shares with others.
     is_shared : bool
         In DRAM, and loaded as well as stored in a frame.
+    round_of : int or None
+        Number of a loop, in each round of which it is written anew before anything reads it, and
+        outside of which nothing uses it.
     """
 
     name: str
@@ -68,6 +74,7 @@ class Storage:
     persistent: bool = False
     slot: int | None = None
     is_shared: bool = False
+    round_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,13 @@ class Item:
     @functools.cached_property
     def buffers(self) -> frozenset[str]:
         """Names of the buffers that it touches."""
-        return frozenset(access.buffer for _, access in accesses(self))
+        return frozenset(access.buffer for _, access in self.windows)
+
+    @functools.cached_property
+    def windows(self) -> tuple[tuple[str, Access], ...]:
+        """Operands that are windows, by name."""
+        pairs = self.operands.items()
+        return tuple((name, value) for name, value in pairs if isinstance(value, Access))
 
 
 @dataclass(frozen=True)
@@ -153,6 +166,30 @@ def parts_of(region: Repeat) -> Iterator[tuple[Item | Repeat, ...]]:
     yield tuple(part)
 
 
+def rewritten_parts(
+    region: Repeat,
+    rewrite: Callable[[tuple[Item | Repeat, ...], Mapping[int, int]], Iterable[Item | Repeat]],
+    around: Mapping[int, int] | None = None,
+) -> Repeat:
+    """A region with other items in its parts; those that may leave a loop stay.
+
+    `rewrite` gets the items of a part, and the rounds of the region's loops around it, by number.
+    """
+    loops = {**(around or {}), region.number: region.count}
+    result: list[Item | Repeat] = []
+    part: list[Item | Repeat] = []
+    for item in region.body:
+        is_region = isinstance(item, Repeat) and item.is_region
+        if not is_region and not (isinstance(item, Item) and item.leave is not None):
+            part.append(item)
+            continue
+        result += rewrite(tuple(part), loops)
+        part = []
+        result.append(rewritten_parts(item, rewrite, loops) if isinstance(item, Repeat) else item)
+    result += rewrite(tuple(part), loops)
+    return replace(region, body=tuple(result))
+
+
 def only_in_a_part(region: Repeat) -> set[str]:
     """Buffers of a region that one part alone touches, and writes first."""
     found: dict[str, bool] = {}
@@ -170,6 +207,19 @@ def only_in_a_part(region: Repeat) -> set[str]:
                 )
                 found[access.buffer] = begins and access.buffer not in found
     return {buffer for buffer, is_local in found.items() if is_local}
+
+
+def of_rounds(loop: Repeat, storages: Mapping[str, Storage]) -> set[str]:
+    """Buffers that live in a round of a loop, or of one in it."""
+    numbers = {loop.number, *_numbers_inside(loop)}
+    return {name for name in loop.buffers if storages[name].round_of in numbers}
+
+
+def _numbers_inside(loop: Repeat) -> Iterator[int]:
+    for item in loop.body:
+        if isinstance(item, Repeat):
+            yield item.number
+            yield from _numbers_inside(item)
 
 
 def rows_and_cols(size: int) -> tuple[int, int]:
@@ -203,6 +253,15 @@ def walk(items: tuple[Item | Repeat, ...]) -> Iterator[Item]:
             yield item
 
 
+def users_of(items: Sequence[Item | Repeat]) -> dict[str, list[int]]:
+    """By buffer, the numbers of the items that touch it."""
+    found: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        for buffer in sorted(item.buffers):
+            found.setdefault(buffer, []).append(number)
+    return found
+
+
 def check_windows(schedule: Schedule) -> None:
     """Check that the machine's views can hold every window.
 
@@ -233,11 +292,9 @@ def check_windows(schedule: Schedule) -> None:
         )
 
 
-def accesses(item: Item) -> Iterator[tuple[str, Access]]:
+def accesses(item: Item) -> tuple[tuple[str, Access], ...]:
     """Operands of an item that are windows."""
-    for name, operand in item.operands.items():
-        if isinstance(operand, Access):
-            yield name, operand
+    return item.windows
 
 
 def is_written(item: Item, name: str) -> bool:

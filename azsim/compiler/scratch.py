@@ -3,7 +3,9 @@
 Contract: takes the items of a frame and a buffer that lives in a frame only, gives items that work
 on the same bytes, with the buffer in DRAM: what an item (or a round of a loop) uses is loaded into
 a place of its own before, and what it wrote and somebody reads later is stored behind.  Work that
-is done row by row goes through a large tensor a few rows at a time.
+is done row by row goes through a large tensor a few rows at a time.  Each part of a region
+(`azsim.compiler.regions`) is a sequence of items of its own, and where room is short
+(`Scratch.in_rounds`) so is the body of a loop.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from azsim.compiler.places import is_kept, placed, places_of
 from azsim.compiler.schedule import (
     MAX_EXTENT,
     Item,
@@ -20,7 +23,9 @@ from azsim.compiler.schedule import (
     accesses,
     extent,
     is_written,
+    only_in_a_part,
     part,
+    rewritten_parts,
     walk,
     window_extents,
 )
@@ -59,12 +64,16 @@ class Scratch:
         What a place of its own may take, where work can be cut by rows.
     is_carried : bool
         Whether the next frame reads what this one leaves.
+    in_rounds : bool
+        Whether it comes and goes inside the rounds of a loop too, where one would use more than
+        `most_bytes`.
     """
 
     storage: Storage
     port: str
     most_bytes: int
     is_carried: bool = False
+    in_rounds: bool = False
 
     @property
     def name(self) -> str:
@@ -77,60 +86,37 @@ class Scratch:
         return ELEMENT_BYTES[self.storage.dtype]
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Elements that a unit of work uses together: one window, or all between two elements.
-
-    `row_loop` is the loop inside the unit whose rounds are the rows of `outside`, if one's are;
-    with `is_turned` these are the columns of the window.
-    """
-
-    outside: Access
-    reads: bool
-    writes: bool
-    windows: frozenset[Access]
-    row_loop: int | None = None
-    is_turned: bool = False
-
-    def inside(self, name: str) -> Access:
-        """Where they lie on the chip, row after row."""
-        rows, cols = self.outside.shape
-        return Access(name, 0, rows, cols, cols, 1)
-
-
 def in_dram(
     items: Sequence[Item | Repeat], scratch: Scratch
-) -> tuple[list[Item | Repeat], list[Storage]] | None:
+) -> tuple[list[list[Item | Repeat]], list[Storage]] | None:
     """Move a buffer to DRAM.
 
     Parameters
     ----------
     items : sequence of Item or Repeat
-        Of a frame, in order.
+        Of a frame, in order; those that do not touch the buffer may be left out.
     scratch : Scratch
 
     Returns
     -------
-    items : list of Item or Repeat
+    items : list of list of Item or Repeat
+        For each of `items`, what takes its place.
     storages : list of Storage
         The places on the chip.
 
     None where a window cannot be transferred as it lies.
     """
-    units = [
-        unit
-        for item in items
-        for unit in (_cut(item, scratch) if scratch.name in item.buffers else (item,))
-    ]
-    read_later = _read_later(units, scratch)
     moved = _Moved(scratch)
-    result: list[Item | Repeat] = []
-    for unit, later in zip(units, read_later, strict=True):
-        found = moved.unit(unit, later)
-        if found is None:
-            return None
-        result += found
-    return result, moved.storages
+    size = scratch.storage.size_bytes // scratch.element_bytes
+    try:
+        found = moved.each(items, [(0, size)] if scratch.is_carried else [], {})
+    except _CannotMoveError:
+        return None
+    return found, moved.storages
+
+
+class _CannotMoveError(Exception):
+    """A window cannot be transferred as it lies."""
 
 
 def _cut(item: Item | Repeat, scratch: Scratch) -> list[Item | Repeat]:
@@ -169,25 +155,21 @@ def _reads(items: _Items, buffer: str) -> Iterator[tuple[int, int]]:
     for item in items:
         yield from window_extents(item, buffer, {}, lambda one, name: not is_written(one, name))
         # What a product is added to is read, and so is what a scatter leaves alone.
-        yield from window_extents(item, buffer, {}, _is_kept)
+        yield from window_extents(item, buffer, {}, is_kept)
 
 
-def _is_kept(item: Item, name: str) -> bool:
-    keeps = item.mnemonic == "vector_scatter" or bool(item.operands.get("accumulate"))
-    return keeps and name == "dst"
-
-
-def _read_later(units: Sequence[Item | Repeat], scratch: Scratch) -> list[list[tuple[int, int]]]:
-    """For each unit, what others read behind it, and what itself reads in other rounds."""
-    size = scratch.storage.size_bytes // scratch.element_bytes
-    later = [(0, size)] if scratch.is_carried else []
+def _read_later(
+    items: Sequence[Item | Repeat], buffer: str, after: Sequence[tuple[int, int]]
+) -> list[list[tuple[int, int]]]:
+    """For each item, what others read behind it, and what itself reads in other rounds."""
+    later = list(after)
     found: list[list[tuple[int, int]]] = []
-    for unit in reversed(units):
-        if scratch.name not in unit.buffers:
+    for item in reversed(items):
+        if buffer not in item.buffers:
             found.append(later)
             continue
-        mine = list(_reads((unit,), scratch.name))
-        found.append(later + (mine if isinstance(unit, Repeat) else []))
+        mine = list(_reads((item,), buffer))
+        found.append(later + (mine if isinstance(item, Repeat) else []))
         later = later + mine
     return found[::-1]
 
@@ -199,21 +181,73 @@ class _Moved:
         self.storages: list[Storage] = []
         self._scratch = scratch
 
-    def unit(
-        self, unit: Item | Repeat, later: Sequence[tuple[int, int]]
-    ) -> list[Item | Repeat] | None:
-        """One item, or a loop: around it, or in each of its rounds."""
+    def sequence(
+        self,
+        items: Sequence[Item | Repeat],
+        after: Sequence[tuple[int, int]],
+        loops: Mapping[int, int],
+    ) -> list[Item | Repeat]:
+        """Items one after another, inside `loops`; `after` them these elements are read."""
+        return list(itertools.chain.from_iterable(self.each(items, after, loops)))
+
+    def each(
+        self,
+        items: Sequence[Item | Repeat],
+        after: Sequence[tuple[int, int]],
+        loops: Mapping[int, int],
+    ) -> list[list[Item | Repeat]]:
+        """For each item of a sequence, what takes its place."""
         name = self._scratch.name
-        if name not in unit.buffers:
-            return [unit]
-        windows = [access for one in walk((unit,)) for _, access in accesses(one)]
-        mine = [access for access in windows if access.buffer == name]
-        if isinstance(unit, Repeat) and any(unit.number in access.advance for access in mine):
-            layer = next(walk((unit,))).layer
-            body = self._around(unit.body, layer, later, {unit.number: unit.count})
-            return None if body is None else [replace(unit, body=tuple(body))]
+        result: list[list[Item | Repeat]] = []
+        for item, later in zip(items, _read_later(items, name, after), strict=True):
+            if name not in item.buffers:
+                result.append([item])
+            elif isinstance(item, Repeat) and item.is_region:
+                is_alone = sum(name in other.buffers for other in items) == 1
+                is_local = is_alone and name in only_in_a_part(item)
+                result.append([self._region(item, after if is_local else later)])
+            else:
+                result.append(self._cut_item(item, later, loops))
+        return result
+
+    def _cut_item(
+        self, item: Item | Repeat, later: Sequence[tuple[int, int]], loops: Mapping[int, int]
+    ) -> list[Item | Repeat]:
+        """An item in parts that have places of their own."""
+        units = _cut(item, self._scratch)
+        read = _read_later(units, self._scratch.name, later)
+        found = (self._unit(unit, reads, loops) for unit, reads in zip(units, read, strict=True))
+        return list(itertools.chain.from_iterable(found))
+
+    def _region(self, region: Repeat, after: Sequence[tuple[int, int]]) -> Repeat:
+        """Each part of a region for itself, as nobody knows which one comes next."""
+        name = self._scratch.name
+        if any(item.leave is not None and name in item.buffers for item in walk((region,))):
+            raise _CannotMoveError
+        return rewritten_parts(region, lambda part, loops: self.sequence(part, after, loops))
+
+    def _unit(
+        self, unit: Item | Repeat, later: Sequence[tuple[int, int]], loops: Mapping[int, int]
+    ) -> list[Item | Repeat]:
+        """One item, or a loop: around it, or in each of its rounds."""
+        if isinstance(unit, Repeat) and self._is_cut_by_round(unit):
+            inside = {**loops, unit.number: unit.count}
+            return [replace(unit, body=tuple(self.sequence(unit.body, later, inside)))]
         layer = next(walk((unit,))).layer
-        return self._around((unit,), layer, later, {})
+        windows = [access for one in walk((unit,)) for _, access in accesses(one)]
+        mine = [access for access in windows if access.buffer == self._scratch.name]
+        if isinstance(unit, Repeat) and any(unit.number in access.advance for access in mine):
+            inside = {**loops, unit.number: unit.count}
+            return [replace(unit, body=tuple(self._around(unit.body, layer, later, inside)))]
+        return self._around((unit,), layer, later, loops)
+
+    def _is_cut_by_round(self, loop: Repeat) -> bool:
+        """Whether each item of a loop's body is to have places of its own."""
+        if not self._scratch.in_rounds:
+            return False
+        places = places_of(loop.body, self._scratch.name, {loop.number})
+        size = sum(place.outside.rows * place.outside.cols for place in places or ())
+        return places is None or size * self._scratch.element_bytes > self._scratch.most_bytes
 
     def _around(
         self,
@@ -221,179 +255,30 @@ class _Moved:
         layer: str,
         later: Sequence[tuple[int, int]],
         loops: Mapping[int, int],
-    ) -> list[Item | Repeat] | None:
+    ) -> list[Item | Repeat]:
         """Items with their loads before and their stores behind; `loops` are around them."""
-        places = _places(items, self._scratch.name, set(loops))
+        places = places_of(items, self._scratch.name, set(loops))
         if places is None:
-            return None
+            raise _CannotMoveError
         loads: list[Item] = []
         stores: list[Item] = []
+        round_of = next(reversed(loops), None) if self._scratch.in_rounds else None
         for place in places:
             name = f"{self._scratch.name}@{len(self.storages)}"
             inside, outside = place.inside(name), replace(place.outside, buffer=self._scratch.port)
             size_bytes = inside.rows * inside.cols * self._scratch.element_bytes
             self.storages.append(
-                Storage(name, "activation", self._scratch.storage.dtype, size_bytes)
+                Storage(
+                    name, "activation", self._scratch.storage.dtype, size_bytes, round_of=round_of
+                )
             )
             if place.reads:
                 loads += _transfers("load", layer, inside, outside)
             low, high = extent(place.outside, loops)
             if place.writes and any(first < high and low < last for first, last in later):
                 stores += _transfers("store", layer, outside, inside)
-            items = tuple(_placed(item, place, inside) for item in items)
+            items = tuple(placed(item, place, inside) for item in items)
         return [*loads, *items, *stores]
-
-
-def _places(items: _Items, buffer: str, loops: set[int]) -> list[_Place] | None:
-    """Windows of items into a buffer, together where they share elements; None if they cannot be.
-
-    Windows move with `loops` alike, or the round of the others is part of the place.
-    """
-    found: list[_Place] = []
-    for item in items:
-        for one in walk((item,)) if buffer in item.buffers else ():
-            for name, access in accesses(one):
-                if access.buffer == buffer:
-                    writes = is_written(one, name)
-                    reads = not writes or _is_kept(one, name)
-                    found.append(_Place(access, reads, writes, frozenset({_key(access)})))
-    counts = _counts(items)
-    merged: list[_Place] = []
-    for place in found:
-        for other in [one for one in merged if _meet(one, place, loops, counts)]:
-            merged.remove(other)
-            joined = _joined(other, place, loops, counts)
-            if joined is None:
-                return None
-            place = joined
-        merged.append(place)
-    whole = [_simple(place, loops, counts) for place in merged]
-    return None if any(place is None for place in whole) else [p for p in whole if p is not None]
-
-
-def _counts(items: _Items) -> dict[int, int]:
-    """Rounds of the loops among items."""
-    found: dict[int, int] = {}
-    for item in items:
-        if isinstance(item, Repeat):
-            found |= {item.number: item.count, **_counts(item.body)}
-    return found
-
-
-def _key(access: Access) -> Access:
-    return replace(access, advance=tuple(sorted(access.advance.items())))
-
-
-def _of_round(access: Access, loops: set[int]) -> Access:
-    """Window in the first round of the loops around."""
-    return replace(access, advance={n: s for n, s in access.advance.items() if n not in loops})
-
-
-def _around_moves(access: Access, loops: set[int]) -> dict[int, int]:
-    return {number: step for number, step in access.advance.items() if number in loops}
-
-
-def _meet(one: _Place, other: _Place, loops: set[int], counts: Mapping[int, int]) -> bool:
-    low, high = extent(_of_round(one.outside, loops), counts)
-    first, last = extent(_of_round(other.outside, loops), counts)
-    return low < last and first < high
-
-
-def _joined(
-    one: _Place, other: _Place, loops: set[int], counts: Mapping[int, int]
-) -> _Place | None:
-    """All elements from the first to the last of two places that share some."""
-    if _around_moves(one.outside, loops) != _around_moves(other.outside, loops):
-        return None
-    both = one.reads or other.reads, one.writes or other.writes, one.windows | other.windows
-    if _key(one.outside) == _key(other.outside):
-        return _Place(one.outside, *both)
-    low, high = extent(_of_round(one.outside, loops), counts)
-    first, last = extent(_of_round(other.outside, loops), counts)
-    low, high = min(low, first), max(high, last)
-    moves = _around_moves(one.outside, loops)
-    # Elements between the windows stay as they are only if they were loaded.
-    size = high - low
-    return _Place(Access(one.outside.buffer, low, 1, size, size, 1, moves), True, *both[1:])
-
-
-def _simple(place: _Place, loops: set[int], counts: Mapping[int, int]) -> _Place | None:
-    """A place that can be transferred: rows of neighbours, moving with the loops around only."""
-    access = place.outside
-    if (rows := _rows_of_loop(place, loops, counts)) is not None:
-        return rows
-    if len(place.windows) > 1:
-        return place
-    has_rows = access.cols == 1 or access.col_stride == 1
-    stays = not set(access.advance) - loops
-    if has_rows and stays and access.row_stride >= 0:
-        if access.row_stride or access.rows == 1:
-            return place
-        return None if place.writes else replace(place, outside=replace(access, rows=1))
-    if stays and access.row_stride == 1 and access.col_stride >= access.rows:
-        turned = replace(
-            access,
-            rows=access.cols,
-            cols=access.rows,
-            row_stride=access.col_stride,
-            col_stride=1,
-        )
-        return replace(place, outside=turned, is_turned=True)
-    low, high = extent(_of_round(access, loops), counts)
-    moves, size = _around_moves(access, loops), high - low
-    outside = Access(access.buffer, low, 1, size, size, 1, moves)
-    return _Place(outside, True, place.writes, place.windows)
-
-
-def _rows_of_loop(place: _Place, loops: set[int], counts: Mapping[int, int]) -> _Place | None:
-    """What each round of one loop inside uses, as a row of its own; the rest stays outside."""
-    windows = [replace(window, advance=dict(window.advance)) for window in place.windows]
-    advance = windows[0].advance
-    inside = [number for number in advance if number not in loops]
-    if len(inside) != 1 or any(window.advance != advance for window in windows):
-        return None
-    (number,) = inside
-    extents = [extent(window, {}) for window in windows]
-    low, high = min(first for first, _ in extents), max(last for _, last in extents)
-    if high - low > advance[number]:
-        return None
-    moves = _around_moves(windows[0], loops)
-    outside = Access(
-        place.outside.buffer, low, counts[number], high - low, advance[number], 1, moves
-    )
-    is_full = len(windows) == 1 and _is_dense(windows[0])
-    return _Place(outside, place.reads or not is_full, place.writes, place.windows, number)
-
-
-def _is_dense(window: Access) -> bool:
-    """Whether it shows each element from its first to its last."""
-    return (window.cols == 1 or window.col_stride == 1) and (
-        window.rows == 1 or window.row_stride == window.cols
-    )
-
-
-def _placed(item: Item | Repeat, place: _Place, inside: Access) -> Item | Repeat:
-    """An item whose windows into a place are on the chip."""
-    if place.outside.buffer not in item.buffers:
-        return item
-    if isinstance(item, Repeat):
-        return replace(item, body=tuple(_placed(one, place, inside) for one in item.body))
-
-    def window(access: Access) -> Access:
-        if access.buffer != place.outside.buffer or _key(access) not in place.windows:
-            return access
-        if _key(access) == _key(place.outside):
-            return inside
-        advance = {n: s for n, s in access.advance.items() if n not in place.outside.advance}
-        if place.row_loop is not None:
-            advance[place.row_loop] = inside.row_stride
-        if place.is_turned:
-            access = replace(access, col_stride=inside.row_stride)
-        offset = access.offset - place.outside.offset
-        return replace(access, buffer=inside.buffer, offset=offset, advance=advance)
-
-    windows = {name: window(access) for name, access in accesses(item)}
-    return replace(item, operands={**item.operands, **windows})
 
 
 def _transfers(mnemonic: str, layer: str, target: Access, source: Access) -> Iterator[Item]:

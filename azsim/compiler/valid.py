@@ -7,10 +7,12 @@ for checkers that read the program alone.
 
 from __future__ import annotations
 
+import bisect
+import heapq
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -271,27 +273,51 @@ def _allocation(allocation: Allocation, earlier: _Earlier, hardware: Hardware) -
     schedule = [value for value in earlier.values() if isinstance(value, Schedule)][-1]
     room = {"weight": hardware.weight_sram.bytes, "activation": hardware.activation_sram.bytes}
     for space in room:
-        placed = sorted(
-            (allocation.addresses[name], storage.size_bytes, name)
-            for name, storage in schedule.storages.items()
-            if storage.space == space and name in allocation.live
-        )
-        for position, (start, size, name) in enumerate(placed):
-            if start + size > room[space]:
-                yield f"{name} ends at byte {start + size} of {space} SRAM's {room[space]}"
-            first, last = allocation.live[name]
-            for other_start, _, other in placed[position + 1 :]:
-                if other_start >= start + size:
-                    break
-                begin, end = allocation.live[other]
-                if begin <= last and first <= end and not _same_slot(schedule, name, other):
-                    yield f"{name} and {other} share bytes of {space} SRAM while both live"
+        alone: list[_Placed] = []
+        slots: dict[int, list[_Placed]] = {}
+        for name, storage in schedule.storages.items():
+            if storage.space != space or name not in allocation.live:
+                continue
+            start = allocation.addresses[name]
+            end = start + storage.size_bytes
+            if end > room[space]:
+                yield f"{name} ends at byte {end} of {space} SRAM's {room[space]}"
+            mine = alone if storage.slot is None else slots.setdefault(storage.slot, [])
+            mine.append(_Placed(*allocation.live[name], start, end, name))
+        # Those that take turns in a slot are one.
+        alone += [_together(tiles) for tiles in slots.values()]
+        for one, other in _clashes(alone):
+            yield f"{one} and {other} share bytes of {space} SRAM while both live"
 
 
-def _same_slot(schedule: Schedule, name: str, other: str) -> bool:
-    """Whether both take turns in a streaming slot, as the schedule says."""
-    slot = schedule.storages[name].slot
-    return slot is not None and slot == schedule.storages[other].slot
+class _Placed(NamedTuple):
+    """A storage's life, in items, and its bytes from `start` to before `end`."""
+
+    first: int
+    last: int
+    start: int
+    end: int
+    name: str
+
+
+def _together(tiles: Sequence[_Placed]) -> _Placed:
+    first, last, start, end, names = zip(*tiles, strict=True)
+    return _Placed(min(first), max(last), min(start), max(end), names[0])
+
+
+def _clashes(placed: Iterable[_Placed]) -> Iterator[tuple[str, str]]:
+    """Names of storages with a byte in common while both live."""
+    living: list[_Placed] = []  # by address
+    ends: list[tuple[int, _Placed]] = []
+    for one in sorted(placed):
+        while ends and ends[0][0] < one.first:
+            living.remove(heapq.heappop(ends)[1])
+        at = bisect.bisect_left(living, one.start, key=lambda other: other.start)
+        for other in living[max(0, at - 1) : at + 1]:
+            if other.start < one.end and one.start < other.end:
+                yield other.name, one.name
+        living.insert(at, one)
+        heapq.heappush(ends, (one.last, one))
 
 
 # -------------------------------------------------------------------------------- the program

@@ -32,8 +32,6 @@ MODELS: Mapping[str, tuple[str, ...]] = {
 }
 """Shipped workloads, and what makes a long one shorter."""
 
-_WIDE = {"speech_rnnt_google": ("activation_sram.bytes=1048576",)}
-"""What a chip has to have more for a workload; the workload says so."""
 _ENGINES = {"mac": "MAC array", "decoder": "decoder", "dram": "DRAM", "vector": "vector engine"}
 _AT_A_TIME = 2  # a model of 129 million weights takes 2 GB
 
@@ -59,7 +57,7 @@ def _measure(run: tuple[str, str]) -> dict[str, Figure]:
     from azsim.pipeline import run as simulate
 
     workload, chip = run
-    hardware = load_hardware(chip, _WIDE.get(workload, ()))
+    hardware = load_hardware(chip)
     loaded = load_workload(workload, MODELS[workload])
     result = simulate(loaded, hardware, timeline=False, checked=False)
     start = f"models.{workload}.{chip}"

@@ -73,7 +73,7 @@ _MODELS_TEXT = """
     run, and a weight larger than weight SRAM is read anew in each round of a loop. What is above
     the bounds here was not looked at run by run: chains of small vector work between the products
     of a single row, fences where data decides, and state that comes and goes are in no bound of an
-    engine. `speech_rnnt_google` has 1 MiB of activation SRAM on both chips, as its workload says.
+    engine.
 """
 
 
