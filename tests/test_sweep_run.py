@@ -26,7 +26,7 @@ from azsim.sweeps.processes import ProcessCrew
 from azsim.sweeps.run import Progress, SweepInterrupted, SweepResult, Watch, run_sweep
 from azsim.sweeps.space import Sweep, Trial
 from azsim.sweeps.store import open_store
-from azsim.sweeps.strategies import start
+from azsim.sweeps.strategies import start, strategy_names
 from azsim.sweeps.tasks import Task, TaskQueue
 from sweep_workers import StandIn, figures_of, make_sweep
 
@@ -456,3 +456,43 @@ def test_points_after_the_one_to_blame_are_not_blamed() -> None:
     assert rest
     assert [trial.number for trial in rest.trials] == list(range(3, 11))
     assert queue.tries(Trial(3, {})) == 1
+
+
+# -------------------------------------------------------------------------------- strategies
+
+STRATEGIES = {
+    "random": "{random: {points: 25, seed: 3}}",
+    "latin_hypercube": "{latin_hypercube: {points: 25, seed: 3}}",
+    "successive": (
+        "{successive: {rungs: [{set: [hardware.mac.window=4], keep: 0.3}, "
+        "{set: [hardware.mac.window=8]}]}}"
+    ),
+    "nsga2": "{nsga2: {evaluations: 30, population: 10, seed: 3}}",
+    "tpe": "{tpe: {evaluations: 24, seed: 3}}",
+}
+
+
+def test_every_strategy_is_tried() -> None:
+    assert {"grid", *STRATEGIES} == set(strategy_names())
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_strategy_that_is_ended_and_resumed_asks_the_same(tmp_path: Path, name: str) -> None:
+    """Failed points included: what a strategy is told of them is the same again."""
+    sweep = make_sweep(tmp_path / "file", more=f"strategy: {STRATEGIES[name]}\n")
+    stand_in = StandIn(fails=(4,), does_not_fit=(11, 12), seconds=0.03)
+    whole = run_sweep(sweep, tmp_path / "whole", jobs=1, evaluator=replace(stand_in, seconds=0.0))
+    assert whole.is_complete
+    wanted = points(tmp_path / "whole")
+    assert [row["number"] for row in wanted] == list(range(len(wanted)))
+    assert whole.progress.total == len(wanted) >= 24
+
+    def stop(progress: Progress) -> None:
+        if progress.finished >= 14:
+            raise KeyboardInterrupt
+
+    with pytest.raises(SweepInterrupted):
+        run_sweep(sweep, tmp_path / "out", jobs=1, evaluator=stand_in, progress=_once(stop))
+    assert len(points(tmp_path / "out")) < len(wanted)
+    assert run_sweep(sweep, tmp_path / "out", jobs=1, evaluator=stand_in).is_complete
+    assert points(tmp_path / "out") == wanted

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from azsim.sim.result import BOUND_KEYS
 from azsim.sweeps.expressions import Expression, parse_expression
 
 if TYPE_CHECKING:
@@ -100,6 +99,8 @@ def is_figure(key: str) -> bool:
 
 def names_bounds(sweep: Sweep) -> bool:
     """Whether a sweep needs the lower bounds on cycles, which take longer than timing a run."""
+    from azsim.sim.result import BOUND_KEYS  # late, as results are read without a simulator
+
     texts = [objective.key for objective in sweep.objectives]
     texts += [rule.text for rule in sweep.figure_constraints]
     return any(key in text for key in BOUND_KEYS for text in texts)

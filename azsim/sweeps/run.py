@@ -237,22 +237,26 @@ class _Driver:
 
     def run(self) -> str | None:
         """Finish all points; return why not, if so."""
+        stopped = None
         try:
             self._tell(always=True)
-            while batch := self.strategy.ask():
-                self._finish(batch)
-                for trial in sorted(batch, key=lambda trial: trial.number):
-                    point = self.store.points[trial.number]
-                    self.strategy.tell(trial, point.figures if point.state == "done" else None)
+            self._finish_all()
         except KeyboardInterrupt:
-            return _INTERRUPTED
+            stopped = _INTERRUPTED
         except _OutOfTimeError:
-            return _OVER_BUDGET
+            stopped = _OVER_BUDGET
         finally:
             if self.crew is not None:
                 self.crew.close()
-            self._tell(always=True)
-        return None
+        self._tell(always=True)
+        return stopped
+
+    def _finish_all(self) -> None:
+        while batch := self.strategy.ask():
+            self._finish(batch)
+            for trial in sorted(batch, key=lambda trial: trial.number):
+                point = self.store.points[trial.number]
+                self.strategy.tell(trial, point.figures if point.state == "done" else None)
 
     # ------------------------------------------------------------------------------- a batch
 
