@@ -269,13 +269,15 @@ class _Unprepared(StandIn):
 
 @contextlib.contextmanager
 def killing_workers(crews: list[ProcessCrew], kills: int, seed: int) -> Iterator[list[int]]:
-    """Kill a worker of the crew at random moments."""
+    """Kill workers at random moments: while one works, and now and then while one starts."""
     choose = random.Random(seed)
     killed: list[int] = []
     over = threading.Event()
 
     def kill() -> None:
-        while len(killed) < kills and not over.wait(choose.uniform(0.1, 0.7)):
+        while len(killed) < kills and not over.wait(choose.uniform(0.05, 0.5)):
+            if choose.random() < 0.8 and not any(crew.is_busy for crew in crews):
+                continue
             ids = [number for crew in crews for number in list(crew.process_ids) if number]
             if ids:
                 victim = choose.choice(ids)

@@ -102,12 +102,12 @@ class ProcessCrew:
 
     @property
     def is_busy(self) -> bool:  # noqa: D102
-        return any(member.task is not None for member in self._members.values())
+        return any(member.task is not None for member in list(self._members.values()))
 
     @property
     def process_ids(self) -> list[int]:
         """Of the workers."""
-        return [member.process.pid or 0 for member in self._members.values()]
+        return [member.process.pid or 0 for member in list(self._members.values())]
 
     def idle(self) -> list[str]:  # noqa: D102
         if self._is_finishing:
