@@ -478,7 +478,7 @@ constraints: [skip * 2 > 3]
                 ]
             ),
             [
-                ("4:3: $.axes: a grid of 2,197,000 points, allowed: 2,000,000; the other "
+                ("4:3: $.axes: a grid of 2,197,000 points, allowed: 1,000,000; the other "
                 "strategies take a part of it")
             ],
         ),
@@ -486,6 +486,22 @@ constraints: [skip * 2 > 3]
 )  # fmt: skip
 def test_axes_that_do_not_go_together(tmp_path: Path, text: str, wanted: list[str]) -> None:
     assert problems(tmp_path, text) == wanted
+
+
+def test_a_space_too_sparse_to_search_is_said_and_not_waited_for(tmp_path: Path) -> None:
+    keys = ("mac.lanes", "vector.lanes", "mac.drain_lanes", "decoder.lanes")
+    axes = "".join(
+        f"  a{i}: {{path: hardware.{key}, range: {{from: 1, to: 200, count: 200}}}}\n"
+        for i, key in enumerate(keys)
+    )
+    text = f"axes:\n{axes}constraints: [a0 + a1 + a2 + a3 > 900]\n"
+    found = problems(tmp_path, text, f"{_REST}strategy: {{random: {{points: 10}}}}\n")
+    assert found == [
+        (
+            "8:14: $.constraints: no design found in 2,500,000 steps; name axes that constraints "
+            "relate first"
+        )
+    ]
 
 
 def test_a_value_is_right_if_one_design_with_it_is(tmp_path: Path) -> None:

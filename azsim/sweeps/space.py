@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from azsim.errors import InputError
 from azsim.sweeps.expressions import Expression
 from azsim.sweeps.objectives import Objective
 
@@ -34,6 +35,8 @@ __all__ = [
     "override",
     "yaml_text",
 ]
+
+_MOST_LOOKED_AT = 2_500_000
 
 Design = Mapping[str, Any]
 """Values by name of the axis; axes that a condition leaves out are missing."""
@@ -179,6 +182,7 @@ def designs(
     axes: tuple[Axis, ...],
     constraints: tuple[Expression, ...] = (),
     fixed: Mapping[str, Any] | None = None,
+    most: int = _MOST_LOOKED_AT,
 ) -> Iterator[dict[str, Any]]:
     """Yield every design, the last axis changing first.
 
@@ -189,15 +193,21 @@ def designs(
         Over axes alone; what breaks one is left out as soon as its axes are known.
     fixed : mapping of str to value, optional
         Axes that keep one value.
+    most : int
+        How many values are looked at for the next design before it is given up.
 
     Raises
     ------
     InputError
-        If a condition or constraint cannot be computed for some values.
+        If a condition or constraint cannot be computed for some values, or designs are too sparse.
     """
     levels = _levels(axes, constraints)
-    if all(rule.holds({}) for rule in levels[0]):
-        yield from _below(axes, levels, fixed or {}, 0, {})
+    if not all(rule.holds({}) for rule in levels[0]):
+        return
+    looked = [0]
+    for design in _below(axes, levels, fixed or {}, 0, {}, looked, most):
+        looked[0] = 0
+        yield design
 
 
 def _below(
@@ -206,12 +216,18 @@ def _below(
     fixed: Mapping[str, Any],
     level: int,
     above: dict[str, Any],
+    looked: list[int],
+    most: int,
 ) -> Iterator[dict[str, Any]]:
     if level == len(axes):
         yield above
         return
+    looked[0] += len(axes[level].values)
+    if looked[0] > most:
+        sentence = f"no design found in {most:,} steps; name axes that constraints relate first"
+        raise InputError(sentence)
     for design in _choices(axes[level], levels[level + 1], fixed, above):
-        yield from _below(axes, levels, fixed, level + 1, design)
+        yield from _below(axes, levels, fixed, level + 1, design, looked, most)
 
 
 def _choices(

@@ -12,8 +12,8 @@ from azsim.sweeps.space import Design, Sweep, Trial, designs, key_of
 __all__ = ["Listed", "Positions", "design_at", "largest", "positions_of", "random_designs"]
 
 _MOST_LISTED = 200_000
-_MOST_TRIES = 1_000
-"""Draws for each design that is wanted, before the rest of a sparse space is given up."""
+_MOST_TRIES, _LEAST_TRIES = 20, 1_000_000
+"""Draws, for each design that is wanted and in all, before a sparse space is given up."""
 
 Positions = tuple[int, ...]
 """Of a value in each axis, also in those that a condition leaves out."""
@@ -62,7 +62,7 @@ def random_designs(
         return [every[i] for i in draw.permutation(len(every))[:points]]
     sizes = [len(axis.values) for axis in sweep.axes]
     found: dict[str, Design] = {}
-    for _ in range(_MOST_TRIES * points):
+    for _ in range(max(_MOST_TRIES * points, _LEAST_TRIES)):
         if len(found) == points:
             break
         design = design_at(sweep, tuple(int(i) for i in draw.integers(sizes)))
