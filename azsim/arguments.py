@@ -289,6 +289,7 @@ def _sweep_export(parser: argparse.ArgumentParser) -> None:
 def _sweep_report(parser: argparse.ArgumentParser) -> None:
     _sweep_directory(parser)
     _output(parser, "file of the page (default: DIR/report.html)", _FILE)
+    parser.add_argument("--no-page", action="store_true", help="print the tables alone")
     _json(parser, "print what was found as JSON, write no page")
 
 

@@ -174,6 +174,12 @@ def test_extremes_that_span_no_plane_have_one_of_equal_slopes_through_their_cent
     assert distance == pytest.approx((4 / 3 - figures.sum(axis=1)) / np.sqrt(3))
 
 
+def test_a_point_that_is_best_in_much_and_worst_in_the_rest_is_no_knee() -> None:
+    figures = np.array([[1, 0, 0, 0], [0, 1, 1, 1], [0.3, 0.3, 0.3, 0.4], [0.5, 0.2, 0.3, 0.4]])
+    assert bends(figures, [MIN] * 4).argmax() == 0
+    assert knee(figures, [MIN] * 4) == 2
+
+
 @pytest.mark.parametrize(
     "figures",
     [

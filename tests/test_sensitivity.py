@@ -86,13 +86,14 @@ def test_names_compare_the_level_with_the_lowest_mean_and_that_with_the_highest(
     assert effect.share == pytest.approx(1.0)
 
 
-def test_an_axis_that_is_not_there_has_a_level_for_it() -> None:
-    levels = find_levels([16, None, 8, None])
-    assert levels.labels == ("8", "16", "not there")
-    assert levels.codes.tolist() == [1, 2, 0, 2]
-    figures = np.array([[4.0], [0.0], [2.0], [0.0]])
-    (effect,) = axis_effects({"palette": [16, None, 8, None]}, figures, ["y"])
+def test_an_axis_that_is_not_there_everywhere_is_judged_where_it_is() -> None:
+    bits = [3, 4, 3, 4, 8, 8]
+    palette = [16, 16, 8, 8, None, None]
+    figures = np.array([[4.0], [4.0], [2.0], [2.0], [90.0], [90.0]])
+    found = axis_effects({"bits": bits, "palette": palette}, figures, ["y"])
+    effect = next(effect for effect in found if effect.axis == "palette")
     assert (effect.low, effect.high, effect.change) == ("8", "16", 2.0)
+    assert (effect.share, effect.points, effect.estimator) == (1.0, 4, "sample")
 
 
 @pytest.mark.parametrize(

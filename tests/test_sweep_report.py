@@ -40,14 +40,11 @@ def test_the_terminal_shows_front_best_effects_and_what_failed(analysis: Analysi
     text = render([table(entry) for entry in analysis_tables(analysis)], 150)
     lines = text.splitlines()
     assert "points      18: 16 done, 0 infeasible, 2 failed" in lines
-    head = next(line for line in lines if line.startswith("point "))
-    assert head.split("  ")[0].split()[:3] == ["point", "latency", "[µs]"]
-    assert "accuracy [dB] traffic [kB] codec" in head
-    assert "clock [MHz]" in head
-    knee = analysis.knee
-    assert knee is not None
-    marked = next(line for line in lines if line.endswith("knee"))
-    assert marked.split()[0] == str(analysis.results.number[knee])
+    names = next(place for place, line in enumerate(lines) if line.startswith("point "))
+    assert lines[names - 1].split() == ["latency", "accuracy", "traffic", "clock"]
+    assert lines[names].split() == ["point", "[µs]", "[dB]", "[kB]", "codec", "[MHz]", "lanes"]
+    marked = next(line for line in lines if line.endswith("best latency"))
+    assert marked.split()[0] == str(analysis.results.number[analysis.best["latency"]])
     assert any(line.startswith("lanes") and "100.0 %, -3 dB: 8 to 32" in line for line in lines)
     assert any(line.startswith("failed") and NASTY in line for line in lines)
     (failed,) = analysis_tables(analysis)[4].rows
@@ -64,6 +61,8 @@ def test_a_long_front_shows_its_ends_its_knees_and_as_many_others_as_asked(tmp_p
     shown = [row[0] for row in front.rows]
     assert {found.knee, *found.best.values()} <= {*shown}  # in this grid a row is a number
     assert front.note.endswith("; 10 of 100, the most different ones")
+    assert found.knee is not None
+    assert [row[0] for row in front.rows if "knee" in str(row[-1]).split("; ")] == [found.knee]
     latency = [row[1] for row in front.rows]
     assert latency == sorted(latency, key=float)  # type: ignore[arg-type]
 

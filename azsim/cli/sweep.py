@@ -146,14 +146,18 @@ def report(arguments: argparse.Namespace) -> int:
 
     results = read_results(arguments.directory)
     page = arguments.output or results.path.with_name(_PAGE)
-    files.check_file_writable(page)
+    writes = not (arguments.json or arguments.no_page)
+    if writes:
+        files.check_file_writable(page)
     analysis = analyse(results)
     if arguments.json:
         from azsim.report.json_text import json_text
 
         sys.stdout.write(json_text(analysis_document(analysis)))
         return 0
+    text = page_html(analysis).encode() if writes else b""  # before the tables, if it cannot be
     show_tables(analysis_tables(analysis))
-    files.write_file(page, page_html(analysis).encode())
-    print(f"\nWritten to {shown_path(page)}")
+    if writes:
+        files.write_file(page, text)
+        print(f"\nWritten to {shown_path(page)}")
     return 0

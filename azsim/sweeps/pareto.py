@@ -245,13 +245,10 @@ def bends(figures: np.ndarray, goals: Sequence[str]) -> np.ndarray:
     ndarray of float64, shape (n,)
         Distance in scaled units, positive towards the point that is best in everything.
     """
-    losses = _losses(figures, goals)
-    if not len(losses):
+    scaled = _scaled(figures, goals)
+    if not len(scaled):
         return np.zeros(0)
-    best, worst = losses.min(axis=0), losses.max(axis=0)
-    scaled = (losses - best) / np.where(worst > best, worst - best, 1.0)
-    sums = scaled.sum(axis=1)
-    extremes = scaled[[np.lexsort((sums, column))[0] for column in scaled.T]]
+    extremes = scaled[_extremes(scaled)]
     dimensions = len(goals)
     normal, offset = np.ones(dimensions), float(extremes.sum(axis=1).mean())
     if np.linalg.matrix_rank(extremes) == dimensions:
@@ -261,10 +258,23 @@ def bends(figures: np.ndarray, goals: Sequence[str]) -> np.ndarray:
     return (offset - scaled @ normal) / np.linalg.norm(normal)
 
 
+def _scaled(figures: np.ndarray, goals: Sequence[str]) -> np.ndarray:
+    """Figures of a front as losses from 0, the best, to 1, the worst."""
+    losses = _losses(figures, goals)
+    best, worst = losses.min(axis=0, initial=np.inf), losses.max(axis=0, initial=-np.inf)
+    return (losses - best) / np.where(worst > best, worst - best, 1.0)
+
+
+def _extremes(scaled: np.ndarray) -> list[int]:
+    """The best point in each objective; of several, the one with the least sum of the others."""
+    sums = scaled.sum(axis=1)
+    return [int(np.lexsort((sums, column))[0]) for column in scaled.T]
+
+
 def knee(figures: np.ndarray, goals: Sequence[str]) -> int | None:
     """Find the knee: the point of the front where leaving it costs most on either side.
 
-    That is the point with the largest of `bends`.
+    That is the point with the largest of `bends`, the extremes themselves left out.
 
     Parameters
     ----------
@@ -282,5 +292,8 @@ def knee(figures: np.ndarray, goals: Sequence[str]) -> int | None:
     if len(np.unique(figures[front], axis=0)) < 3:
         return None
     distance = bends(figures[front], goals)
+    scaled = _scaled(figures[front], goals)
+    for extreme in scaled[_extremes(scaled)]:
+        distance[(scaled == extreme).all(axis=1)] = -np.inf
     place = int(np.argmax(distance))
     return int(front[place]) if distance[place] > _FLAT else None

@@ -11,7 +11,8 @@ A random, adaptive or incomplete sample is no grid.  There eta squared finds som
 noise, so it is corrected for chance: epsilon squared (T. L. Kelley, "An unbiased correlation ratio
 measure", PNAS 21(9), 1935), not below 0.  An axis with more than 12 different numbers is cut into
 8 bins that hold equally many points.  Axes of an adaptive sample depend on each other, and then
-shares overlap: they need not add up to 1 or less.
+shares overlap: they need not add up to 1 or less.  An axis that is not there at some points is
+judged by those that have it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ Estimator = Literal["grid", "sample"]
 
 _MOST_LEVELS = 12
 _BINS = 8
-_INACTIVE = "not there"
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ class Levels:
     Attributes
     ----------
     labels : tuple of str
-        Numbers ascending, else in the order in which they come; an axis that is not there at some
-        points has a level for that, the last one.
+        Numbers ascending, else in the order in which they come.
     codes : ndarray of int64, shape (points,)
         Index into `labels`.
     ordered : bool
@@ -106,12 +105,13 @@ def axis_effects(
     """
     found: list[Effect] = []
     for objective, column in zip(objectives, np.asarray(figures, np.float64).T, strict=True):
-        known = np.flatnonzero(~np.isnan(column))
-        levels = {name: find_levels([v[i] for i in known.tolist()]) for name, v in axes.items()}
-        estimator: Estimator = "grid" if _is_full_grid(list(levels.values())) else "sample"
+        known = np.flatnonzero(~np.isnan(column)).tolist()
+        rows = {name: [i for i in known if v[i] is not None] for name, v in axes.items()}
+        levels = {name: find_levels([axes[name][i] for i in rows[name]]) for name in axes}
+        is_grid = all(mine == known for mine in rows.values()) and _is_full_grid([*levels.values()])
+        estimator: Estimator = "grid" if is_grid else "sample"
         effects = [
-            _effect(name, objective, entry, column[known], estimator)
-            for name, entry in levels.items()
+            _effect(name, objective, levels[name], column[rows[name]], estimator) for name in axes
         ]
         found += sorted(effects, key=lambda effect: -(effect.share or 0.0))
     return tuple(found)
@@ -122,37 +122,28 @@ def find_levels(values: Sequence[Any]) -> Levels:
 
     Parameters
     ----------
-    values : sequence of number, str, bool, list, mapping or None
+    values : sequence of number, str, bool, list or mapping
 
     Returns
     -------
     Levels
     """
-    there = [value for value in values if value is not None]
-    if there and all(_is_number(value) for value in there):
-        return _number_levels(values, np.array(there, np.float64))
-    keys = [_INACTIVE if value is None else _text(value) for value in values]
-    labels = list(dict.fromkeys(key for key in keys if key != _INACTIVE))
-    labels += [_INACTIVE] if len(there) < len(values) else []
-    place = {label: number for number, label in enumerate(labels)}
-    return Levels(tuple(labels), np.array([place[key] for key in keys], np.int64), False)
+    if values and all(map(_is_number, values)):
+        return _number_levels(np.array(values, np.float64))
+    keys = list(map(_text, values))
+    labels = tuple(dict.fromkeys(keys))
+    return Levels(labels, np.array([labels.index(key) for key in keys], np.int64), False)
 
 
-def _number_levels(values: Sequence[Any], there: np.ndarray) -> Levels:
-    different, inverse = np.unique(there, return_inverse=True)
-    binned = len(different) > _MOST_LEVELS
-    if binned:
-        cuts = np.unique(np.quantile(there, np.linspace(0, 1, _BINS + 1)[1:-1], method="lower"))
-        inverse = np.searchsorted(cuts, there, side="left")
-        used, inverse = np.unique(inverse, return_inverse=True)
-        parts = [there[inverse == number] for number in range(len(used))]
-        labels = [f"{part.min():.4g} to {part.max():.4g}" for part in parts]
-    else:
-        labels = [f"{value:.6g}" for value in different]
-    codes = np.full(len(values), len(labels))
-    codes[[value is not None for value in values]] = inverse
-    labels += [_INACTIVE] if len(there) < len(values) else []
-    return Levels(tuple(labels), codes, True, binned)
+def _number_levels(values: np.ndarray) -> Levels:
+    different, codes = np.unique(values, return_inverse=True)
+    if len(different) <= _MOST_LEVELS:
+        return Levels(tuple(f"{value:.6g}" for value in different), codes, True)
+    cuts = np.unique(np.quantile(values, np.linspace(0, 1, _BINS + 1)[1:-1], method="lower"))
+    used, codes = np.unique(np.searchsorted(cuts, values, side="left"), return_inverse=True)
+    parts = [values[codes == number] for number in range(len(used))]
+    labels = tuple(f"{part.min():.4g} to {part.max():.4g}" for part in parts)
+    return Levels(labels, codes, True, True)
 
 
 def _is_number(value: object) -> bool:
@@ -181,11 +172,8 @@ def _effect(
     count = len(levels.labels)
     points = np.bincount(levels.codes, minlength=count)
     means = np.bincount(levels.codes, column, minlength=count) / np.maximum(points, 1)
-    numbers = [n for n in range(count) if levels.labels[n] != _INACTIVE] or list(range(count))
-    low = high = numbers[0] if numbers else 0
-    if numbers and levels.ordered:
-        low, high = numbers[0], numbers[-1]
-    elif numbers:
+    low, high = 0, count - 1
+    if count and not levels.ordered:
         low, high = (int(place(means)) for place in (np.argmin, np.argmax))
     return Effect(
         axis=axis,

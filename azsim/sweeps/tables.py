@@ -165,7 +165,7 @@ def _column(name: str, unit: str, values: Sequence[Any]) -> tuple[str, list[Cell
     size, prefix = _prefix([float(value) for value in there], unit)
     unit = "" if unit == "1" else unit
     cells = [None if value is None else _rounded(value / size) for value in values]
-    return f"{name} [{prefix}{unit}]" if unit else name, cells
+    return f"{name}\n[{prefix}{unit}]" if unit and unit != name else name, cells
 
 
 def _prefix(values: Sequence[float], unit: str) -> tuple[float, str]:
