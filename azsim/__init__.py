@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from azsim.sim.kernel_result import KernelResult
     from azsim.sim.result import Comparison, RunResult
     from azsim.sweeps.cluster import Cluster
-    from azsim.sweeps.run import SweepResult, Watch
+    from azsim.sweeps.progress import SweepResult, Watch
 
 __all__ = [
     "KernelResult",

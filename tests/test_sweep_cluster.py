@@ -18,7 +18,8 @@ import pytest
 from azsim.errors import InputError
 from azsim.sweeps import cluster as clusters
 from azsim.sweeps.cluster import Cluster, batch_options
-from azsim.sweeps.run import Progress, run_sweep
+from azsim.sweeps.progress import Progress
+from azsim.sweeps.run import run_sweep
 from azsim.sweeps.sweep_file import load_sweep
 from azsim.sweeps.worker import code_sha256
 from sweep_workers import StandIn, make_sweep

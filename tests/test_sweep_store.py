@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from azsim.errors import InputError
-from azsim.sweeps import store as stores
+from azsim.sweeps import sqlite_file
+from azsim.sweeps.open_store import open_store
 from azsim.sweeps.outcome import Outcome
 from azsim.sweeps.space import Sweep, Trial
-from azsim.sweeps.store import Store, StoreError, open_store
+from azsim.sweeps.sqlite_file import StoreError
+from azsim.sweeps.store import Store
 from azsim.sweeps.strategies import start
 from sweep_workers import figures_of, make_sweep
 
@@ -248,7 +250,7 @@ def test_a_second_sweep_in_the_folder_is_refused(tmp_path: Path, sweep: Sweep) -
 def test_a_file_that_another_program_holds_locked_is_not_written(
     tmp_path: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "_WAIT_S", 0.05)
+    monkeypatch.setattr(sqlite_file, "WAIT_S", 0.05)
     found = outcomes(sweep)
     store = opened(tmp_path, sweep)
     store.add(found[:2])

@@ -15,7 +15,7 @@ from azsim.resources import default_directory
 
 if TYPE_CHECKING:
     from azsim.sweeps.cluster import Cluster
-    from azsim.sweeps.run import SweepResult
+    from azsim.sweeps.progress import SweepResult
     from azsim.sweeps.space import Sweep
 
 __all__ = ["export", "report", "sweep"]
@@ -37,7 +37,8 @@ def sweep(arguments: argparse.Namespace) -> int:
         print(f"azsim: note: {note}", file=sys.stderr)
     if arguments.dry_run:
         return _dry_run(arguments, wanted, folder)
-    from azsim.sweeps.run import SweepInterrupted, run_sweep
+    from azsim.sweeps.progress import SweepInterrupted
+    from azsim.sweeps.run import run_sweep
 
     interrupted = False
     try:

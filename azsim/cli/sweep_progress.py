@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from azsim.sweeps.run import Progress
+    from azsim.sweeps.progress import Progress
 
 __all__ = ["sweep_progress"]
 

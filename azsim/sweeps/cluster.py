@@ -14,7 +14,7 @@ import pickle
 import queue
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +22,7 @@ from azsim.errors import InputError
 from azsim.sweeps.crew import Finished, Lost
 from azsim.sweeps.outcome import Outcome
 from azsim.sweeps.tasks import Task
-from azsim.sweeps.worker import Evaluator, code_sha256, run_task
+from azsim.sweeps.worker import Evaluator, SweepEvaluator, code_sha256, run_task
 
 if TYPE_CHECKING:
     pass
@@ -216,6 +216,10 @@ class DaskCrew:
         return max(len(self._checked), self.wanted, 1)
 
     @property
+    def present(self) -> int:  # noqa: D102
+        return len(self._checked)
+
+    @property
     def is_busy(self) -> bool:  # noqa: D102
         return bool(self._given)
 
@@ -336,4 +340,13 @@ def _run(pickled: bytes, task: Task) -> list[Outcome]:
 
 @functools.lru_cache(maxsize=4)
 def _evaluator(pickled: bytes) -> Evaluator:
-    return pickle.loads(pickled)
+    evaluator: Evaluator = pickle.loads(pickled)
+    if isinstance(evaluator, SweepEvaluator):
+        return replace(evaluator, memory_bytes=_memory_bytes())
+    return evaluator
+
+
+def _memory_bytes() -> int | None:
+    """A third of what Dask lets this process have, as it ends those that take more."""
+    limit = _distributed().get_worker().memory_manager.memory_limit
+    return limit // 3 if limit else None

@@ -57,6 +57,11 @@ class Crew(Protocol):
         """How many workers there are, or will be."""
         ...
 
+    @property
+    def present(self) -> int:
+        """How many workers there are now."""
+        ...
+
     def idle(self) -> Sequence[str]:
         """Return the names of workers that wait for a task."""
         ...

@@ -13,7 +13,7 @@ from azsim.errors import AzsimError
 from azsim.report.listing import Listing, listing
 from azsim.sweeps.processes import cores
 from azsim.sweeps.space import Sweep, Trial
-from azsim.sweeps.store import FILE_NAME
+from azsim.sweeps.sqlite_file import FILE_NAME
 from azsim.sweeps.strategies import size_of, start
 from azsim.sweeps.summary import time_text
 from azsim.sweeps.worker import Evaluator, SweepEvaluator, code_sha256, run_point

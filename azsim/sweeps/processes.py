@@ -101,6 +101,10 @@ class ProcessCrew:
         return self._jobs
 
     @property
+    def present(self) -> int:  # noqa: D102
+        return sum(member.is_ready for member in list(self._members.values()))
+
+    @property
     def is_busy(self) -> bool:  # noqa: D102
         return any(member.task is not None for member in list(self._members.values()))
 

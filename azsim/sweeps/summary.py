@@ -8,7 +8,7 @@ from typing import Any
 
 from azsim.report.listing import Listing, listing
 from azsim.report.units import counted
-from azsim.sweeps.run import Progress, SweepResult
+from azsim.sweeps.progress import Progress, SweepResult
 
 __all__ = [
     "best_rows",
