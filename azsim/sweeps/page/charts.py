@@ -13,6 +13,7 @@ __all__ = ["chart_specs"]
 
 _FRONT, _DONE, _INFEASIBLE = "on the front", "dominated", "infeasible"
 _CHOSEN = "chosen"
+_PADDING_PX = 12  # so that nothing lies on a chart's edge
 
 
 def chart_specs() -> dict[str, dict[str, Any]]:
@@ -42,8 +43,8 @@ def chart_specs() -> dict[str, dict[str, Any]]:
 
 def _front(alt: Any) -> Any:
     """Two objectives; what no other point dominates stands out, and its staircase."""
-    x = alt.X("x:Q", title="[x]", scale=alt.Scale(zero=False, nice=True))
-    y = alt.Y("y:Q", title="[y]", scale=alt.Scale(zero=False, nice=True))
+    x = alt.X("x:Q", title="[x]", scale=alt.Scale(zero=False, padding=_PADDING_PX))
+    y = alt.Y("y:Q", title="[y]", scale=alt.Scale(zero=False, padding=_PADDING_PX))
     brush = alt.selection_interval(name="brush")
     legend = alt.Legend(orient="top", direction="horizontal", gradientLength=240, offset=4)
     colour = alt.Color("c:N", title="[colour]", scale=alt.Scale(scheme="viridis"), legend=legend)
@@ -122,14 +123,14 @@ def _parallel(alt: Any) -> Any:
 
 def _slice(alt: Any) -> Any:
     """One objective over one axis: the chosen design with that axis changed, and all designs."""
-    x = alt.X("x:Q", title="[x]", sort=None, scale=alt.Scale(zero=False))
-    y = alt.Y("y:Q", title="[y]", scale=alt.Scale(zero=False))
+    x = alt.X("x:Q", title="[x]", sort=None, scale=alt.Scale(zero=False, padding=_PADDING_PX))
+    y = alt.Y("y:Q", title="[y]", scale=alt.Scale(zero=False, padding=_PADDING_PX))
     every = alt.Chart(alt.NamedData("every"))
-    low = alt.Y("low:Q", title="[y]", scale=alt.Scale(zero=False))
+    low = alt.Y("low:Q", title="[y]", scale=alt.Scale(zero=False, padding=_PADDING_PX))
     span = every.mark_rule(strokeWidth=7, opacity=0.25).encode(
         x=x, y=low, y2="high:Q", color=alt.value("[muted]")
     )
-    mean = every.mark_tick(thickness=2, width=16, opacity=0.9).encode(
+    mean = every.mark_tick(orient="horizontal", thickness=2, size=14, opacity=0.9).encode(
         x=x, y=alt.Y("mean:Q"), color=alt.value("[muted]")
     )
     one = alt.Chart(alt.NamedData("one"))

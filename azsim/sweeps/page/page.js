@@ -36,7 +36,7 @@ function digits(number, significant = 4) {
   const size = Math.abs(number);
   if (size >= 1e15 || size < 1e-4) return number.toPrecision(significant).replace(/\.?0+e/, "e");
   if (size >= 10 ** significant) return Math.round(number).toLocaleString("en-US");
-  return String(Number(number.toPrecision(significant)));
+  return Number(number.toPrecision(significant)).toLocaleString("en-US", { maximumSignificantDigits: significant });
 }
 
 function withUnit(number, unit) {
@@ -103,9 +103,10 @@ function setScale(spec, fields, column) {
       if (!column.number) {
         channel.type = "nominal";
         delete channel.scale;
-      } else if (column.log) {
-        channel.scale = { type: "log", nice: false };
+        return;
       }
+      channel.axis = { format: PREFIXED.has(column.unit) || range(column)[1] >= 1e4 ? "~s" : "~g" };
+      if (column.log) channel.scale = { type: "log", nice: false, padding: channel.scale.padding };
     });
   }
 }
@@ -120,7 +121,6 @@ function vegaConfig() {
       labelColor: dim, titleColor: text, gridColor: line, domainColor: line, tickColor: line,
       labelFontSize: 12, titleFontSize: 13, titleFontWeight: 500, tickCount: 6,
     },
-    axisQuantitative: { format: "~s" },
     legend: { labelColor: dim, titleColor: text, labelFontSize: 12, titleFontSize: 12 },
     range: { category: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", "#f0e442", "#7f7f7f"] },
   };
