@@ -106,7 +106,7 @@ function setScale(spec, fields, column) {
         return;
       }
       channel.axis = { format: PREFIXED.has(column.unit) || range(column)[1] >= 1e4 ? "~s" : "~g" };
-      if (column.log) channel.scale = { type: "log", nice: false, padding: channel.scale.padding };
+      if (column.log) channel.scale = { type: "log", nice: false, padding: channel.scale?.padding };
     });
   }
 }
