@@ -5,9 +5,9 @@ as the plan cuts them:
 
 - DRAM: inputs, outputs, constants and scales once; compressed tiles once if they can stay on the
   chip, else each time that another weight was used in between; where nothing waits for input,
-  also each row's opening, once, and refreshes; state beyond the size of activation SRAM once a
-  frame. What can stay is bounded by filling weight SRAM with the tiles that save the most per
-  byte, the last one in part.
+  also each row's opening, once, and refreshes; of constants and state what is beyond the size of
+  activation SRAM, in each frame (`azsim.compiler.carried`). What can stay of weights is bounded by
+  filling weight SRAM with the tiles that save the most per byte, the last one in part.
 - decoder: the clock's own time for the loads of those same blocks, one after another and each as if
   the chip did nothing else: its bytes, its lanes, its writes, whichever takes longest when.
 - MAC array: its own time for the tiles with inputs ready, and the drain.  Where the array skips
@@ -30,6 +30,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from azsim.compiler.carried import carried
 from azsim.compiler.critical_path import (
     critical_path,
     flat_steps,
@@ -283,18 +284,11 @@ def _add_state(
     stream: Stream,
     state: Mapping[str, str],
 ) -> None:
-    """Bytes of carried state that no choice can keep on the chip: read anew in each frame.
-
-    What of it is written is a matter of the model: a ring gets one row a frame.
-    """
-    buffers = {lowering.views[name].buffer for name in state}
-    held = sum(
-        buffer.num_elements * ELEMENT_BYTES[buffer.dtype]
-        for name, buffer in lowering.buffers.items()
-        if name in buffers
-    )
-    beyond = max(0, held - hardware.activation_sram.bytes)
-    of(STATE).add_bytes(beyond * (stream.frames - 1), times=max(1, stream.frames - 1))
+    """Bytes of constants, once, and of them and of state what no choice can keep on the chip."""
+    found = carried(lowering, state)
+    of(STARTUP).add_bytes(found.constants)
+    again = found.frame_bytes(hardware.activation_sram.bytes) * (stream.frames - 1)
+    of(STATE).add_bytes(again, times=max(1, stream.frames - 1))
 
 
 def _num_bytes(kind: TensorType) -> int:
