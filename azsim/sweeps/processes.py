@@ -160,7 +160,7 @@ class ProcessCrew:
         process = self._context.Process(
             target=_work, args=(theirs, self._evaluator), name=f"azsim {name}", daemon=True
         )
-        with _few_threads(self._jobs), _no_interrupts():
+        with _one_thread(), _no_interrupts():
             process.start()
         theirs.close()  # the worker's end alone stays open: when it ends, ours says so
         self._members[name] = _Member(name, process, ours)
@@ -232,10 +232,13 @@ def _how_it_ended(code: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _few_threads(jobs: int) -> Iterator[None]:
-    """Let the processes share the cores; they read these variables when they start."""
-    threads = str(max(1, cores() // jobs))
-    wanted = {key: threads for key in _THREAD_KEYS if key not in os.environ}
+def _one_thread() -> Iterator[None]:
+    """Start processes whose libraries use one thread; they read these variables when they start.
+
+    The order of a float reference's sums may depend on threads, and the figures of a point must not
+    depend on how many workers there are.  Workers of Dask are started so as well.
+    """
+    wanted = {key: "1" for key in _THREAD_KEYS if key not in os.environ}
     with _environment(wanted):
         yield
 
