@@ -56,6 +56,8 @@ class StandIn:
     ----------
     seconds : float
         That a point takes.
+    summary_bytes : int
+        Of text in the summary.
     folder : str
         Where it notes each point that it begins, if any.
     ends_worker : tuple of int
@@ -68,6 +70,7 @@ class StandIn:
 
     code: str = "code of a test"
     seconds: float = 0.0
+    summary_bytes: int = 0
     folder: str = ""
     ends_worker: tuple[int, ...] = ()
     ends_once: tuple[int, ...] = ()
@@ -99,7 +102,10 @@ class StandIn:
         if number in self.has_a_bug:
             raise ZeroDivisionError(f"bug at {number}")
         time.sleep(self.seconds)
-        return Found(figures_of(trial.design), {"cycles": number}, f"key {number}", _REUSED)
+        summary: dict[str, Any] = {"cycles": number}
+        if self.summary_bytes:
+            summary["text"] = "x" * self.summary_bytes
+        return Found(figures_of(trial.design), summary, f"key {number}", _REUSED)
 
     def _is_first(self, number: int) -> bool:
         return self.begun().count(number) == 1

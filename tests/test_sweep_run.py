@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from azsim.sweeps.processes import ProcessCrew
 from azsim.sweeps.progress import Progress, SweepInterrupted, SweepResult, Watch
 from azsim.sweeps.run import run_sweep
 from azsim.sweeps.space import Sweep, Trial
+from azsim.sweeps.sqlite_file import StoreError
+from azsim.sweeps.store import Store
 from azsim.sweeps.strategies import start, strategy_names
 from azsim.sweeps.tasks import Task, TaskQueue
 from sweep_workers import StandIn, figures_of, make_sweep
@@ -169,6 +171,39 @@ def test_progress_grows_to_the_whole(tmp_path: Path, sweep: Sweep) -> None:
     assert told[0].workers == 0
     assert 1 <= max(entry.workers for entry in told) <= 2
     assert told[-1].best == result.progress.best
+
+
+def test_a_disk_that_is_full_ends_the_sweep_and_the_command_goes_on(
+    tmp_path: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full: list[int] = []
+
+    def fill(progress: Progress) -> None:
+        if progress.done >= 5:
+            full.append(progress.done)
+
+    add = Store.add
+
+    def add_unless_full(store: Store, outcomes: Iterable[Outcome]) -> list[Outcome]:
+        if full:
+            (pages,) = store._connection.execute("pragma page_count").fetchone()
+            store._connection.execute(f"pragma max_page_count = {pages}")
+        return add(store, outcomes)
+
+    monkeypatch.setattr(Store, "add", add_unless_full)
+    stand_in = StandIn(seconds=0.05, summary_bytes=3000)
+    with pytest.raises(StoreError) as caught:
+        run_sweep(sweep, tmp_path, jobs=2, evaluator=stand_in, progress=fill)
+    kept = points(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/results.sqlite: cannot be written, database or disk is full; {len(kept)} "
+        "points are kept; mend that and run the same command again"
+    )
+    assert 5 <= len(kept) < 40
+    monkeypatch.undo()
+    assert run_sweep(sweep, tmp_path, jobs=2, evaluator=stand_in).is_complete
+    assert len(points(tmp_path)) == 40
+    assert [row for row in kept if row not in points(tmp_path)] == []
 
 
 # ----------------------------------------------------------------------------- time and Ctrl-C

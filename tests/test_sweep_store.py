@@ -74,17 +74,13 @@ def test_what_is_added_is_there_for_others_at_once(tmp_path: Path, sweep: Sweep)
 
 def test_a_point_comes_back_as_it_was(tmp_path: Path, sweep: Sweep) -> None:
     trial = Trial(17, {"tens": 3, "clock": 200_000_000}, 1)
-    reused = {"execution": {"memory": 2}}
     with opened(tmp_path, sweep) as store:
-        store.add(
-            [Outcome(trial, "done", {"latency": 0.1 + 0.2, "work": None}, {}, "k", reused=reused)]
-        )
+        store.add([Outcome(trial, "done", {"latency": 0.1 + 0.2, "work": None}, {}, "k")])
         before = store.points[17]
     with opened(tmp_path, sweep) as store:
         assert store.points == {17: before}
         assert before.figures == {"latency": 0.1 + 0.2, "work": None}
         assert (before.state, before.design, before.rung) == ("done", trial.design, 1)
-        assert before.reused == reused
 
 
 def test_the_view_has_a_column_an_axis_and_one_an_objective(tmp_path: Path, sweep: Sweep) -> None:

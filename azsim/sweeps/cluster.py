@@ -13,6 +13,7 @@ import itertools
 import pickle
 import queue
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -209,6 +210,7 @@ class DaskCrew:
 
     def __post_init__(self) -> None:
         self._pickled = pickle.dumps(self.evaluator)
+        self._key = uuid.uuid4().hex  # other drivers may use the scheduler too
 
     @property
     def size(self) -> int:  # noqa: D102
@@ -230,7 +232,7 @@ class DaskCrew:
 
     def give(self, worker: str, task: Task) -> None:  # noqa: D102
         number = next(self._numbers)
-        key = f"azsim-{id(self)}-{number}"
+        key = f"azsim-{self._key}-{number}"
         future = self.client.submit(
             _run,
             self._pickled,

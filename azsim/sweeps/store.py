@@ -57,16 +57,12 @@ class Point:
     rung : int
     figures : mapping of str to float or None
         By objective.
-    reused : mapping of str to mapping of str to int
-    seconds : float
     """
 
     state: State
     design: Mapping[str, Any]
     rung: int
     figures: Mapping[str, float | None]
-    reused: Mapping[str, Mapping[str, int]]
-    seconds: float
 
 
 class Store:
@@ -86,27 +82,21 @@ class Store:
         self._lock = lock
         self.path = path
         self.points: dict[int, Point] = {}
-        rows = connection.execute(
-            "select number, state, design, rung, figures, reused, seconds from points"
-        )
-        for number, state, design, rung, figures, reused, seconds in rows:
-            self.points[number] = Point(
-                state, json.loads(design), rung, json.loads(figures), json.loads(reused), seconds
-            )
+        rows = connection.execute("select number, state, design, rung, figures from points")
+        for number, state, design, rung, figures in rows:
+            self.points[number] = Point(state, json.loads(design), rung, json.loads(figures))
 
-    def add(self, outcomes: Iterable[Outcome], *, replaces: bool = False) -> list[Outcome]:
+    def add(self, outcomes: Iterable[Outcome]) -> list[Outcome]:
         """Commit outcomes; when this returns, they are on disk.
 
         Parameters
         ----------
         outcomes : iterable of Outcome
-        replaces : bool
-            Write over points that are there.
 
         Returns
         -------
         list of Outcome
-            Those that are new: a point that is there already stays as it is, unless `replaces`.
+            Those that are new: a point that is there already stays as it is.
 
         Raises
         ------
@@ -115,15 +105,15 @@ class Store:
         """
         fresh: dict[int, Outcome] = {}
         for outcome in outcomes:
-            number = outcome.trial.number
-            if replaces or (number not in self.points and number not in fresh):
-                fresh[number] = outcome
+            if outcome.trial.number not in self.points:
+                fresh.setdefault(outcome.trial.number, outcome)
+        if not fresh:
+            return []
         marks = ", ".join("?" * len(COLUMNS.split(", ")))
-        verb = "insert or replace" if replaces else "insert"
         try:
             with transaction(self._connection):
                 self._connection.executemany(
-                    f"{verb} into points ({COLUMNS}) values ({marks})",
+                    f"insert into points ({COLUMNS}) values ({marks})",
                     [_row(outcome) for outcome in fresh.values()],
                 )
         except sqlite3.Error as error:
@@ -134,8 +124,6 @@ class Store:
                 dict(outcome.trial.design),
                 outcome.trial.rung,
                 dict(outcome.figures),
-                {stage: dict(counts) for stage, counts in outcome.reused.items()},
-                outcome.seconds,
             )
         return list(fresh.values())
 
