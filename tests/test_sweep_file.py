@@ -464,6 +464,18 @@ constraints: [skip * 2 > 3]
         ),
         (
             """axes:
+  codec: {path: scheme.default.codec, values: [{name: rice, palette: true}, lzma]}
+""",
+            [
+                "4:48: $.axes.codec.values[0]: workload.compression.default.codec.palette: rice "
+                "takes no palette",
+                "4:77: $.axes.codec.values[1]: workload.compression.default.codec: unknown codec "
+                "'lzma', allowed: bitmap, csc, dense_block, huffman, lane_tans, nm, palette, raw, "
+                "rice, zero_run, auto",
+            ],
+        ),
+        (
+            """axes:
   lanes: {path: hardware.mac.lanes, values: [16, 32]}
   window: {path: hardware.mac.window, values: [16, 32], when: lanes == 31}
 """,

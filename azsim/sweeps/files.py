@@ -10,12 +10,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from azsim.compression.scheme import find_problems
 from azsim.config import Document, validate
+from azsim.config.document import dotted
 from azsim.config.overrides import apply_overrides
 from azsim.errors import ConfigError
 from azsim.frontend._names import unknown
 from azsim.frontend.builder_file import file_type
-from azsim.frontend.workload import WorkloadText, read_workload, workload_names
+from azsim.frontend.workload import Workload, WorkloadText, read_workload, workload_names
 from azsim.hardware import Hardware, hardware_of, preset_names, read_hardware
 from azsim.resources import DEFAULT_HARDWARE
 from azsim.sweeps.point import scheme_override
@@ -158,12 +160,22 @@ def _workload_problems(
     changed = text.changed(overrides)
     try:
         if whole:
-            changed.load()
+            _check_scheme(changed.load())
         else:
             validate(changed.document, file_type(changed.document.data))
     except ConfigError as error:
         return error.problems
     return ()
+
+
+def _check_scheme(workload: Workload) -> None:
+    """Find what only shows where a scheme meets a matrix; with rules it depends on which."""
+    scheme = workload.compression
+    if not scheme.rules:
+        found = find_problems(scheme, ("",))
+        sentences = [f"{dotted(('compression', *path))}: {one}" for path, one in found]
+        if sentences:
+            raise workload.located(ConfigError(sentences))
 
 
 def _chip_problems(chip: Document, overrides: Sequence[str], *, whole: bool) -> tuple[str, ...]:
