@@ -18,6 +18,7 @@ from azsim.pipeline import run
 from azsim.report import text
 from azsim.report.files import run_document
 from azsim.report.tables import render
+from azsim.stages.budgets import check_expectations
 from azsim.stages.keys import StageKeys
 from azsim.stages.prepare import prepare
 
@@ -103,6 +104,23 @@ def test_decisions_are_compared_with_the_float_models_and_with_labels(
     assert f"agreement {agreement}" in shown
     right = f"{100 * np.mean(found == labels):.1f} % are the labels'"
     assert f"of 50 decisions are the float model's; {right}" in shown
+
+
+def test_agreement_may_have_a_budget(tmp_path: Path) -> None:
+    given = workload(
+        tmp_path,
+        "decisions: {word: {output: classes}, speech: {output: spoken, threshold: 2}}\n"
+        "expect: {decision_agreement: {min: 0.995}}\n",
+    )
+    result = run(given, timeline=False)
+    least = result.decisions["word"].agreement
+    assert check_expectations(given, result) == [
+        f"decision_agreement is {least}, expected at least 0.995"
+    ]
+    given = workload(tmp_path, "expect: {decision_agreement: {min: 0.995}}\n")
+    assert check_expectations(given, run(given, timeline=False)) == [
+        "decision_agreement is not known for this run, and a limit is set for it"
+    ]
 
 
 def test_without_labels_only_agreement_is_known_and_without_a_section_nothing(

@@ -67,6 +67,21 @@ def test_a_long_front_shows_its_ends_its_knees_and_as_many_others_as_asked(tmp_p
     assert latency == sorted(latency, key=float)  # type: ignore[arg-type]
 
 
+def test_points_that_lack_a_figure_are_counted(tmp_path: Path) -> None:
+    points = [point(number, design) for number, design in enumerate(grid_designs())]
+    for number in (3, 4):
+        figures = json.loads(points[number]["figures"]) | {"accuracy": None}
+        points[number]["figures"] = json.dumps(figures)
+    found = analyse(read_results(write_results(tmp_path, points)))
+    text = render([table(entry) for entry in analysis_tables(found)], 150)
+    assert "without a figure 2 done, on no front: 2 lack accuracy" in text.splitlines()
+    assert analysis_document(found)["without_figure"] == 2
+    data = page_data(found)
+    assert data["drawn"] == {"points": 18, "of": 18, "shorter": 0, "incomplete": 2}
+    assert [data["points"]["kind"][place] for place in (3, 4)] == [0, 0]
+    assert data["points"]["o1"][3] is None
+
+
 def test_the_document_holds_front_knees_and_hypervolume(analysis: Analysis) -> None:
     document = json.loads(json.dumps(analysis_document(analysis)))
     assert document["points"] == {"done": 16, "infeasible": 0, "failed": 2}
@@ -98,7 +113,7 @@ def test_the_pages_data_are_the_points(analysis: Analysis) -> None:
         "levels": [200e6, 400e6, 800e6],
         "always": True,
     }
-    assert data["drawn"] == {"points": 16, "of": 16, "shorter": 0}
+    assert data["drawn"] == {"points": 16, "of": 16, "shorter": 0, "incomplete": 0}
 
 
 def test_of_very_many_points_the_front_and_a_sample_are_drawn(
@@ -106,7 +121,7 @@ def test_of_very_many_points_the_front_and_a_sample_are_drawn(
 ) -> None:
     monkeypatch.setattr("azsim.sweeps.page.content.MOST_POINTS", 12)
     data = page_data(analysis)
-    assert data["drawn"] == {"points": 12, "of": 16, "shorter": 0}
+    assert data["drawn"] == {"points": 12, "of": 16, "shorter": 0, "incomplete": 0}
     numbers = {data["points"]["number"][place] for place in data["front"]}
     assert numbers == {int(analysis.results.number[row]) for row in analysis.front}
 

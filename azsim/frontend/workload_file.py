@@ -136,6 +136,8 @@ class Expect:
     mac_utilization: Bound | None = None
     output_sqnr_db: Bound | None = None
     output_max_abs_error: Bound | None = None
+    decision_agreement: Bound | None = None
+    """Of all decisions the least."""
 
     def bounds(self) -> Mapping[str, Bound]:
         """Return the limits that were given, by the name of their number."""

@@ -28,6 +28,9 @@ def check_expectations(workload: Workload, result: RunResult) -> list[str]:
         ),
         default=0.0,
     )
+    summary["decision_agreement"] = min(
+        (check.agreement for check in result.decisions.values()), default=None
+    )
     broken = []
     for key, bound in expect.bounds().items():
         value = summary[key]

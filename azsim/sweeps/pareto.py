@@ -91,12 +91,40 @@ def ranks(figures: np.ndarray, goals: Sequence[str]) -> np.ndarray:
     """
     losses = _losses(figures, goals)
     found = np.full(len(losses), -1)
-    left = np.flatnonzero(~np.isnan(losses).any(axis=1))
-    rank = 0
-    while left.size:
-        minimal = _minimal(losses[left])
-        found[left[minimal]] = rank
-        left, rank = left[~minimal], rank + 1
+    whole = ~np.isnan(losses).any(axis=1)
+    if whole.any():
+        different, place = np.unique(losses[whole], axis=0, return_inverse=True)
+        found[whole] = _sorted_ranks(different)[place.reshape(-1)]
+    return found
+
+
+def _sorted_ranks(losses: np.ndarray) -> np.ndarray:
+    """Ranks of different points in lexicographic order, where nothing dominates what is before it.
+
+    A point that some front dominates is dominated by every front before that one too, so that the
+    first front that does not is found by halving (X. Zhang et al., "An efficient approach to
+    nondominated sorting", IEEE Trans. Evolutionary Computation 19(2), 2015).
+    """
+    found = np.zeros(len(losses), np.int64)
+    fronts: list[np.ndarray] = []
+    sizes: list[int] = []
+    for number, point in enumerate(losses):
+        low, high = 0, len(fronts)
+        while low < high:
+            middle = (low + high) // 2
+            members = fronts[middle][: sizes[middle]]
+            if (members <= point).all(axis=1).any():
+                low = middle + 1
+            else:
+                high = middle
+        if low == len(fronts):
+            fronts.append(np.empty((16, losses.shape[1])))
+            sizes.append(0)
+        if sizes[low] == len(fronts[low]):
+            fronts[low] = np.concatenate([fronts[low], np.empty_like(fronts[low])])
+        fronts[low][sizes[low]] = point
+        sizes[low] += 1
+        found[number] = low
     return found
 
 

@@ -93,6 +93,11 @@ class Results:
         return self.last_rung & (self.state == "done") & whole
 
     @property
+    def incomplete(self) -> np.ndarray:
+        """Which points are done, on the whole input, and lack a figure: they are on no front."""
+        return self.last_rung & (self.state == "done") & np.isnan(self.figures).any(axis=1)
+
+    @property
     def measured(self) -> np.ndarray:
         """Which points ran on the whole input and have a figure, feasible or not."""
         return self.last_rung & ~np.isnan(self.figures).all(axis=1)

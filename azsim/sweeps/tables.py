@@ -56,6 +56,7 @@ def analysis_document(analysis: Analysis) -> dict[str, Any]:
     return {
         "name": results.name,
         "points": dict(analysis.counts),
+        "without_figure": int(results.incomplete.sum()),
         "objectives": [asdict(objective) for objective in results.objectives],
         "front": [point(row) for row in analysis.front.tolist()],
         "knees": [
@@ -83,6 +84,8 @@ def _overview(analysis: Analysis) -> Listing:
     rows = [("points", f"{sum(counts.values()):,}: {states}")]
     if shorter:
         rows.append(("on shorter input", f"{shorter:,}, on no front"))
+    if incomplete := int(results.incomplete.sum()):
+        rows.append(("without a figure", f"{incomplete:,} done, on no front: {_lacking(analysis)}"))
     rows += [
         ("front", counted(len(analysis.front), "point")),
         (
@@ -94,6 +97,14 @@ def _overview(analysis: Analysis) -> Listing:
         ("reference", f"{reference}: 1 % behind the worst" if len(analysis.front) else "-"),
     ]
     return listing(f"Sweep {results.name}", ("", ""), rows)
+
+
+def _lacking(analysis: Analysis) -> str:
+    """How many points lack which objective."""
+    results = analysis.results
+    missing = np.isnan(results.figures[results.incomplete]).sum(axis=0).tolist()
+    named = zip(results.objectives, missing, strict=True)
+    return ", ".join(f"{number:,} lack {objective.name}" for objective, number in named if number)
 
 
 def _front(analysis: Analysis, most_rows: int) -> Listing:

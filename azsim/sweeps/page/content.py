@@ -42,7 +42,7 @@ def page_data(analysis: Analysis) -> dict[str, Any]:
     results = analysis.results
     rows = _drawn(analysis)
     place = {int(row): position for position, row in enumerate(rows)}
-    kinds = np.where(analysis.rank == 0, 2, np.where(results.state == "done", 1, 0))
+    kinds = np.where(analysis.rank == 0, 2, np.where(results.feasible, 1, 0))
     knees = [
         {"objectives": list(knee.objectives), "point": place[knee.point]} for knee in analysis.knees
     ]
@@ -54,6 +54,7 @@ def page_data(analysis: Analysis) -> dict[str, Any]:
             "points": len(rows),
             "of": int(results.measured.sum()),
             "shorter": int((~results.last_rung).sum()),
+            "incomplete": int(results.incomplete.sum()),
         },
         "axes": [_axis(results, name) for name in results.axes],
         "objectives": _objectives(analysis),

@@ -638,6 +638,7 @@ function drawDefinitions() {
   ];
   if (drawn.points < drawn.of) texts.push(`${drawn.points.toLocaleString("en-US")} of ${drawn.of.toLocaleString("en-US")} points are drawn: the whole front and a random sample of the others; all tables and figures but the grey spans of slices are of all points.`);
   if (drawn.shorter) texts.push(`${plural(drawn.shorter, "point")} ran on shorter input (a lower rung) and are only counted.`);
+  if (drawn.incomplete) texts.push(`${plural(drawn.incomplete, "point")} ran to the end but lack a figure (such as the SQNR of an output without any error), and so are on no front; they are drawn as infeasible ones.`);
   element("explanations").replaceChildren(...texts.map((text) => make("li", {}, text)));
 }
 
