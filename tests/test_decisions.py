@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from azsim.errors import AzsimError, InputError
+from azsim.errors import AzsimError, ConfigError, InputError
 from azsim.evaluate import evaluate_stream
 from azsim.frontend.workload import Workload, load_workload
 from azsim.hardware import load_hardware
@@ -21,6 +21,7 @@ from azsim.report.tables import render
 from azsim.stages.budgets import check_expectations
 from azsim.stages.keys import StageKeys
 from azsim.stages.prepare import prepare
+from azsim.sweeps.sweep_file import load_sweep
 
 # Two outputs a frame: five classes, and one probability.
 GRAPH = """
@@ -330,3 +331,63 @@ def test_the_voice_activity_of_a_second_of_speech_is_decided_at_one_half() -> No
     found = result.outputs["speech_probs"].reshape(-1) >= 0.5
     check = result.decisions["speech"]
     assert (check.agreement, check.frames) == (np.mean(found == wanted), 32)
+
+
+# --------------------------------------------------------------------------------- in sweeps
+
+
+def sweep_problems(folder: Path, lines: str) -> list[str]:
+    workload(folder, "decisions: {word: {output: classes}}")
+    path = folder / "sweep.yaml"
+    path.write_text(
+        "name: s\nworkload: w.yaml\n"
+        "axes: {clock: {path: hardware.clock_hz, values: [1_000_000, 2_000_000]}}\n" + lines
+    )
+    with pytest.raises(ConfigError) as found:
+        load_sweep(path)
+    return [line.partition(": ")[2] for line in found.value.problems]
+
+
+def test_a_sweep_that_wants_what_is_not_decided_is_refused(tmp_path: Path) -> None:
+    assert sweep_problems(
+        tmp_path,
+        "objectives:\n"
+        "  a: {key: decisions.wrod.agreement, goal: maximize}\n"
+        "  b: {key: decisions.word.agreemnt, goal: maximize}\n"
+        "  c: {key: decisions.word.accuracy, goal: maximize}\n"
+        "  d: {key: 1 - decisions.words.agreement}\n"
+        "constraints: [decisions.word.float_accuracy > 0.5, decisions.word.agreement > 0.5]\n",
+    ) == [
+        (
+            "$.objectives.a.key: unknown decision of the workload 'wrod', did you mean 'word'? "
+            "allowed: word"
+        ),
+        (
+            "$.objectives.b.key: unknown figure of a decision 'agreemnt', did you mean 'agreement'? "
+            "allowed: agreement, accuracy, float_accuracy, frames"
+        ),
+        (
+            "$.objectives.c.key: the decision 'word' has no labels, found 'accuracy', "
+            "allowed: agreement, frames"
+        ),
+        (
+            "$.objectives.d.key: unknown decision of the workload 'words', did you mean 'word'? "
+            "allowed: word"
+        ),
+        (
+            "$.constraints[0]: the decision 'word' has no labels, found 'float_accuracy', "
+            "allowed: agreement, frames"
+        ),
+    ]
+
+
+def test_what_an_override_decides_may_be_wanted(tmp_path: Path) -> None:
+    workload(tmp_path, "")
+    path = tmp_path / "sweep.yaml"
+    path.write_text(
+        "name: s\nworkload: w.yaml\n"
+        "set: ['workload.decisions={word: {output: classes}}']\n"
+        "axes: {clock: {path: hardware.clock_hz, values: [1_000_000, 2_000_000]}}\n"
+        "objectives: {a: {key: decisions.word.agreement, goal: maximize}}\n"
+    )
+    assert load_sweep(path).objectives[0].unit == "1"

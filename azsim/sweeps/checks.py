@@ -35,7 +35,14 @@ from azsim.sweeps.axis_checks import (
 )
 from azsim.sweeps.expressions import Expression
 from azsim.sweeps.files import Files, about
-from azsim.sweeps.objectives import FIGURES, Objective, is_figure, nearest_figure, unit_of
+from azsim.sweeps.objectives import (
+    FIGURES,
+    Objective,
+    decision_problem,
+    is_figure,
+    nearest_figure,
+    unit_of,
+)
 from azsim.sweeps.space import Axis, Sweep, count, designs, override
 from azsim.sweeps.sweep_file import ObjectiveFile, SweepFile
 
@@ -137,16 +144,32 @@ class Checker:
                 self._rules[text] = rule
 
     def _are_known(self, rule: Expression, names: Sequence[str], path: DocumentPath) -> bool:
-        strange = {n: at for n, at in rule.names.items() if n not in names and not is_figure(n)}
-        for name, offset in strange.items():
-            report_at(self._document, path, offset, _unknown_name(name, names))
-        return not strange
+        strange = {
+            name: self._decision_problem(name) if is_figure(name) else _unknown_name(name, names)
+            for name in rule.names
+            if name not in names
+        }
+        wrong = {name: sentence for name, sentence in strange.items() if sentence is not None}
+        for name, sentence in wrong.items():
+            report_at(self._document, path, rule.names[name], sentence)
+        return not wrong
+
+    def _decision_problem(self, key: str) -> str | None:
+        """What is wrong with a figure of a decision, unless some override says what is decided."""
+        targets = (*self._overrides, *(axis.target for axis in self._axes))
+        workload = self._files.workload
+        if workload is None or any(text.startswith("workload.decisions") for text in targets):
+            return None
+        data = workload.document.data
+        return decision_problem(key, data.get("decisions") if isinstance(data, Mapping) else None)
 
     def _objectives(self, value: SweepFile) -> Iterator[_Problem]:
         for name, spec in value.objectives.items():
             path: DocumentPath = ("objectives", name)
             if is_figure(spec.key):
                 yield from _unit(path, spec)
+                if sentence := self._decision_problem(spec.key):
+                    yield (*path, "key"), sentence
                 continue
             rule = read_expression(self._document, (*path, "key"), spec.key)
             if rule is not None and self._are_known(rule, tuple(value.axes), (*path, "key")):

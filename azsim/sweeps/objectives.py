@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from azsim.frontend._names import unknown
 from azsim.sweeps.expressions import Expression, parse_expression
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FIGURES",
     "Objective",
+    "decision_problem",
     "feasible",
     "figure",
     "figures_of",
@@ -110,6 +112,31 @@ def unit_of(key: str) -> str | None:
     """Return the unit of a figure, None where nobody can know it."""
     units = {"outputs": _OUTPUT_UNITS, "decisions": _DECISION_UNITS}.get(key.partition(".")[0], {})
     return FIGURES.get(key) or units.get(key.rpartition(".")[2])
+
+
+def decision_problem(key: str, decisions: Any) -> str | None:
+    """Say why a run has no such figure of a decision, if it has none.
+
+    Parameters
+    ----------
+    key : str
+        Of any figure; only those of decisions are looked at.
+    decisions : mapping of str to mapping
+        Section ``decisions`` of the workload; anything else is as good as none.
+    """
+    root, _, rest = key.partition(".")
+    if root != "decisions":
+        return None
+    known = decisions if isinstance(decisions, Mapping) else {}
+    name, _, what = rest.rpartition(".")
+    if name not in known:
+        return unknown("decision of the workload", name or what, known)
+    if what not in _DECISION_UNITS:
+        return unknown("figure of a decision", what, _DECISION_UNITS)
+    said = known[name]
+    if what.endswith("accuracy") and isinstance(said, Mapping) and not said.get("labels"):
+        return f"the decision {name!r} has no labels, found {what!r}, allowed: agreement, frames"
+    return None
 
 
 def nearest_figure(key: str) -> str | None:
