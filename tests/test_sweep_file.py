@@ -467,11 +467,11 @@ constraints: [skip * 2 > 3]
   codec: {path: scheme.default.codec, values: [{name: rice, palette: true}, lzma]}
 """,
             [
-                "4:48: $.axes.codec.values[0]: workload.compression.default.codec.palette: rice "
-                "takes no palette",
-                "4:77: $.axes.codec.values[1]: workload.compression.default.codec: unknown codec "
+                ("4:48: $.axes.codec.values[0]: workload.compression.default.codec.palette: rice "
+                "takes no palette"),
+                ("4:77: $.axes.codec.values[1]: workload.compression.default.codec: unknown codec "
                 "'lzma', allowed: bitmap, csc, dense_block, huffman, lane_tans, nm, palette, raw, "
-                "rice, zero_run, auto",
+                "rice, zero_run, auto"),
             ],
         ),
         (
