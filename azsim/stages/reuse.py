@@ -84,6 +84,7 @@ class StageCache:
         self._most_bytes = _memory_bytes() // 4 if memory_bytes is None else memory_bytes
         self._shelf = shelf
         self._values: OrderedDict[tuple[str, str], tuple[Any, int]] = OrderedDict()
+        self._bytes = 0
         self.counts: Counter[tuple[str, str]] = Counter()
         self.shares = False
 
@@ -119,14 +120,19 @@ class StageCache:
             return "made", value
 
     def _keep(self, name: tuple[str, str], value: Any) -> None:
-        self._values[name] = value, num_bytes(value)
-        total = sum(size for _, size in self._values.values())
+        size = num_bytes(value)
+        self._values[name] = value, size
+        self._bytes += size
+        if self._bytes > self._most_bytes:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
         last = dict(iter(self._values))  # of each stage the key that was used last
         for entry in list(self._values):
-            if total <= self._most_bytes:
+            if self._bytes <= self._most_bytes:
                 break
             if last[entry[0]] != entry[1]:
-                total -= self._values.pop(entry)[1]
+                self._bytes -= self._values.pop(entry)[1]
 
 
 class _Cached(Reuse):
