@@ -15,8 +15,8 @@ from azsim.hardware.description import Hardware
 from azsim.isa import assembly
 from azsim.isa.program import DramImage, Stream
 from azsim.machine.engines.clock import ENGINES, run_clock
+from azsim.sim import products
 from azsim.sim.execute import execute
-from azsim.sim.flatten import FlatTrace
 from azsim.sim.timing import Timing, replay
 from compiled import chip
 
@@ -729,14 +729,14 @@ def test_another_replay_works_out_nothing_of_the_trace_again(
     hardware = simple(mac__zero_skip="both", mac__lanes=4)
     trace = execute(program, image, hardware).trace
     first = replay(trace, program, hardware)
-    products = FlatTrace._products
+    total = products._total
     calls = []
 
     def counted(*args: object, **kwargs: object) -> np.ndarray:
         calls.append(args)
-        return products(*args, **kwargs)  # pyright: ignore[reportArgumentType]
+        return total(*args, **kwargs)  # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(FlatTrace, "_products", counted)
+    monkeypatch.setattr(products, "_total", counted)
     for again in (hardware, replace(hardware, clock_hz=10**8)):
         np.testing.assert_array_equal(replay(trace, program, again).work, first.work)
     assert not calls

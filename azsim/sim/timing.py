@@ -177,7 +177,6 @@ def replay(trace: Trace, program: Program, hardware: Hardware) -> Timing:
     ticks, bus = bus_parameters(hardware)
     arrival = flat.arrivals(program)
     count = len(flat.engine)
-    members = np.ascontiguousarray(np.argsort(flat.engine, kind="stable"))
     dispatch, start, end = (np.full(count, -1, np.int64) for _ in range(3))
     counters = np.zeros(3, np.int64)
     run_clock(
@@ -192,7 +191,7 @@ def replay(trace: Trace, program: Program, hardware: Hardware) -> Timing:
         flat.pieces,
         flat.piece_at,
         arrival * ticks,
-        members,
+        flat.members,
         ticks,
         hardware.sequencer.issue_cycles,
         hardware.sequencer.queue_entries,

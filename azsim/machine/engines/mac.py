@@ -252,16 +252,27 @@ class MatmulCycles:
         self.shape = shape
         self.num_outputs, self.inner = codes.shape
         nonzero = codes != 0
-        counted = nonzero if shape.skip_weights else np.ones(codes.shape, bool)
         self._column_nonzeros = np.ascontiguousarray(nonzero.sum(axis=0), np.int64)
-        if entries is not None:
-            self._costs = read_costs(entries, shape)
-        elif shape.is_outer:
-            self._costs = _outer_costs(counted, shape)
-        else:
-            words = _pack_windows(counted, shape.window).transpose(1, 2, 0)
-            self._words = np.ascontiguousarray(words)
+        self._codes, self._entries = codes, entries
         self._static: int | None = None
+
+    @functools.cached_property
+    def _counted(self) -> np.ndarray:
+        """Weights that the array cannot skip: (N, K) bool."""
+        if self.shape.skip_weights:
+            return self._codes != 0
+        return np.ones(self._codes.shape, bool)
+
+    @functools.cached_property
+    def _costs(self) -> np.ndarray:
+        if self._entries is not None:
+            return read_costs(self._entries, self.shape)
+        return _outer_costs(self._counted, self.shape)
+
+    @functools.cached_property
+    def _words(self) -> np.ndarray:
+        words = _pack_windows(self._counted, self.shape.window).transpose(1, 2, 0)
+        return np.ascontiguousarray(words)
 
     def static_row_cycles(self) -> int:
         """Cycles of one row when no activation is skipped."""

@@ -1,0 +1,107 @@
+"""What replays of a trace share is right for every one of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+
+from azsim.hardware.description import Hardware
+from azsim.machine.trace import Trace
+from azsim.sim.flatten import FlatTrace
+from azsim.sim.outline import kept
+from compiled import (
+    MIXED_STATE,
+    Ran,
+    chip,
+    execute_graph,
+    frames_for,
+    mixed_graph,
+    pruned,
+    with_codec,
+)
+from graphs import compress
+
+pytestmark = pytest.mark.kernels
+
+
+@functools.cache
+def _ran() -> Ran:
+    graph = mixed_graph(5, seed=3)
+    initial = {name: np.zeros(graph.inputs[name].shape, np.float32) for name in MIXED_STATE}
+    frames = frames_for(graph, 3, 1, list(MIXED_STATE))
+    compressed = with_codec(pruned(compress(graph, 8, 8), 0.5), "bitmap")
+    return execute_graph(compressed, chip(), frames, MIXED_STATE, initial)
+
+
+def _arrays(trace: Trace, hardware: Hardware) -> dict[str, np.ndarray]:
+    flat = FlatTrace(trace, hardware)
+    found = {name: value for name, value in vars(flat).items() if isinstance(value, np.ndarray)}
+    # Entries of blocks may lie in another order.
+    loads = flat.engine == 0
+    ends = flat.block_at[loads] + flat.num_bursts[loads]
+    spans = zip(flat.block_at[loads], ends, strict=True)
+    found["blocks"] = np.concatenate([flat.blocks[at:end] for at, end in spans])
+    del found["block_at"]
+    return found
+
+
+CHANGES = [
+    {},
+    *({f"mac__{key}": value} for key, value in {
+        "dataflow": "outer", "lanes": 9, "macs_per_lane": 3, "window": 7, "queue_depth": 2,
+        "zero_skip": "both", "accumulators": 999, "drain_lanes": 3, "pipeline_cycles": 11,
+    }.items()),
+    {"mac__zero_skip": "activations"},
+    {"mac__zero_skip": "none"},
+    *({f"vector__{key}": value} for key, value in {
+        "lanes": 5, "pipeline_cycles": 4, "divide_cycles": 7, "table_cycles": 5,
+    }.items()),
+    {"decoder__lanes": 3},
+    {"decoder__bus_bytes_per_cycle": 8},
+    {"decoder__fifo_bursts": 2},
+    {"weight_sram__write_bytes_per_cycle": 5},
+    {"dram__burst_bytes": 16},
+    {"dram__latency_ns": 5},
+    {"clock_hz": 123_456_789},
+    {"sequencer__queue_entries": 2},
+]  # fmt: skip
+
+
+def test_a_replay_after_others_is_as_the_first() -> None:
+    trace = _ran().execution.trace
+    rng = np.random.default_rng(1)
+    alone = []
+    for changes in CHANGES:
+        trace.derived.clear()
+        alone.append(_arrays(trace, chip(**changes)))
+    trace.derived.clear()
+    for number in rng.permutation(np.repeat(np.arange(len(CHANGES)), 3)).tolist():
+        found = _arrays(trace, chip(**CHANGES[number]))
+        assert found.keys() == alone[number].keys()
+        for name, array in found.items():
+            assert np.array_equal(array, alone[number][name]), (name, CHANGES[number])
+
+
+def test_every_timing_key_is_changed_above() -> None:
+    changed = {name.replace("__", ".") for changes in CHANGES for name in changes}
+    for part in ("mac", "vector"):
+        fields = dataclasses.fields(getattr(chip(), part))
+        assert {f"{part}.{field.name}" for field in fields} <= changed
+
+
+def test_what_was_asked_for_last_is_kept() -> None:
+    trace = _ran().execution.trace
+    made = []
+
+    def value(key: int) -> int:
+        def make() -> int:
+            made.append(key)
+            return 10 * key
+
+        return kept(trace, "squares", key, 2, make)
+
+    assert [value(key) for key in (1, 2, 1, 3, 1, 2)] == [10, 20, 10, 30, 10, 20]
+    assert made == [1, 2, 3, 2]
