@@ -8,14 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from azsim.isa.program import Program
+from azsim.jit import kernel
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
+from azsim.sim.outline import outline_of
 from azsim.sim.timing import Timing
 
 __all__ = ["STALL_REASONS", "EngineGaps", "engine_gaps", "layer_stalls"]
 
 STALL_REASONS = ("input", *(f"wait_{engine}" for engine in ENGINES), "no_work")
 """Why an engine stands still; when several hold, the earliest in this list is counted."""
+
+_ENGINES = 5
 
 
 @dataclass(frozen=True)
@@ -44,21 +48,17 @@ class EngineGaps:
 
 def engine_gaps(trace: Trace, timing: Timing) -> Iterator[EngineGaps]:
     """Gaps of every engine; waiting for input that everything waits for is not counted."""
-    cycles_of = timing.without_idle
-    start, end, dispatch = (cycles_of(t) for t in (timing.start, timing.end, timing.dispatch))
-    ends_by_engine = [end[timing.engine == number] for number in range(len(ENGINES))]
-    # Instructions of each engine before each instruction.
-    issued = [np.cumsum(timing.engine == n) - (timing.engine == n) for n in range(len(ENGINES))]
-    waits = np.array(
-        [[site.waits.get(engine, 0) for engine in ENGINES] for site in trace.sites]
-    ).reshape(-1, len(ENGINES))[timing.site]
+    outline, cycles_of = outline_of(trace), timing.without_idle
+    undispatched, waiting, cause = _gaps(
+        timing.engine,
+        outline.targets,
+        *(cycles_of(times) for times in (timing.dispatch, timing.start, timing.end)),
+        (timing.arrival > 0) & (timing.start == timing.arrival),
+    )
+    bounds = np.searchsorted(timing.engine[outline.members], np.arange(len(ENGINES) + 1))
     for number, name in enumerate(ENGINES):
-        mine = np.flatnonzero(timing.engine == number)
-        begins, stops = start[mine], end[mine]
-        before = np.concatenate([[0], stops[:-1]]) if len(mine) else np.zeros(0, np.int64)
-        ready = np.clip(dispatch[mine], before, begins)
-        cause = _causes(timing, mine, waits, issued, ends_by_engine)
-        yield EngineGaps(name, mine, ready - before, begins - ready, cause)
+        mine = outline.members[bounds[number] : bounds[number + 1]]
+        yield EngineGaps(name, mine, undispatched[mine], waiting[mine], cause[mine])
 
 
 def layer_stalls(
@@ -81,29 +81,35 @@ def layer_stalls(
     return found
 
 
-def _causes(
-    timing: Timing,
-    mine: np.ndarray,
-    waits: np.ndarray,
-    issued: list[np.ndarray],
-    ends_by_engine: list[np.ndarray],
-) -> np.ndarray:
-    """Number in `STALL_REASONS` of what each instruction of one engine waited for last."""
-    cause = np.full(len(mine), len(ENGINES) + 1)
-    latest = np.full(len(mine), -1, np.int64)
-    arrived = (timing.arrival[mine] > 0) & (timing.start[mine] == timing.arrival[mine])
-    for other, ends in enumerate(ends_by_engine):
-        wait = waits[mine, other]
-        need = issued[other][mine] - wait + 1
-        active = (wait > 0) & (need > 0)
-        at = (
-            np.where(active, ends[np.clip(need - 1, 0, max(0, len(ends) - 1))], -1)
-            if len(ends)
-            else latest
-        )
-        better = at > latest
-        cause[better] = other + 1
-        latest = np.maximum(latest, at)
-    cause[arrived] = 0
-    # Nothing named a wait: the gap was the engine's own order, which leaves none.
-    return np.where(cause > len(ENGINES), 0, cause)
+@kernel(
+    "UniTuple(int64[::1], 3)(int64[::1], int64[:, ::1], int64[::1], int64[::1], int64[::1],"
+    " boolean[::1])"
+)
+def _gaps(engine, targets, dispatch, start, end, arrived):
+    """Cycles before each instruction: undispatched, waiting, and the number of what for."""
+    count = len(engine)
+    undispatched, waiting = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    cause = np.zeros(count, np.int64)
+    ends = np.empty((_ENGINES, count), np.int64)
+    issued = np.zeros(_ENGINES, np.int64)
+    for i in range(count):
+        e = engine[i]
+        if e >= _ENGINES:
+            continue
+        before = ends[e, issued[e] - 1] if issued[e] else 0
+        ready = min(max(dispatch[i], before), start[i])
+        undispatched[i] = ready - before
+        waiting[i] = start[i] - ready
+        # What it waited for last.  If nothing names a wait, the gap was the engine's own order,
+        # which leaves none.
+        latest = -1
+        for other in range(_ENGINES):
+            need = targets[i, other]
+            if need > 0 and ends[other, need - 1] > latest:
+                latest = ends[other, need - 1]
+                cause[i] = other + 1
+        if arrived[i]:
+            cause[i] = 0
+        ends[e, issued[e]] = end[i]
+        issued[e] += 1
+    return undispatched, waiting, cause

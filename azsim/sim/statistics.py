@@ -16,13 +16,16 @@ from azsim.isa.program import Program, Stream
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.machine.trace import Trace
+from azsim.sim.outline import kept, outline_of
 from azsim.sim.stalls import STALL_REASONS, engine_gaps
+from azsim.sim.sums import sum_by
 from azsim.sim.timing import Timing
 
 __all__ = ["Chunks", "LayerStatistics", "Statistics", "measure"]
 
 _FENCE = 5
-_WEIGHT, _LOAD, _STORE, _MAC, _VECTOR = range(5)
+_WEIGHT, _STORE = 0, 2
+_PARTS = 7  # engines, fences and the halt, and control instructions that wait
 
 
 @dataclass(frozen=True)
@@ -132,25 +135,27 @@ def measure(
     cycles_of = timing.without_idle
     start, end = cycles_of(timing.start), cycles_of(timing.end)
     cycles = timing.cycles
-    index = np.array([site.index for site in trace.sites])[timing.site]
-    layer_of = np.array(program.layer_of or [-1] * len(program.instructions))[index]
+    places = kept(trace, "places", program.layer_of, 1, lambda: _places(trace, program))
     burst_bytes = hardware.dram.burst_bytes
     traffic = timing.bursts * burst_bytes
     is_store = timing.engine == _STORE
     reads, writes = int(traffic[~is_store].sum()), int(traffic[is_store].sum())
     products = timing.products
     macs, executed = int(products.macs.sum()), int(products.executed.sum())
-    peak = _peaks(trace, timing, hardware)
-    frames = _frames(trace, timing, program, layer_of)
+    peaks = kept(
+        trace, "peaks", (program.layer_of, hardware.mac), 2, lambda: _peaks(trace, places, hardware)
+    )
+    frames = _frames(trace, timing, program, places.layer_of)
     seconds = cycles / hardware.clock_hz
     period = program.stream.period_s
     chunks = chunks or Chunks(program.stream.frames)
     frame_period = None if period is None else period / chunks.chunk_frames
     latency = _chunk_latency(frames, timing, hardware)
     weight_reads = int(traffic[timing.engine == _WEIGHT].sum())
-    weight_macs = int(products.macs[_takes_weights(trace)[timing.site]].sum())
+    weight_macs = kept(trace, "weight_macs", None, 1, lambda: _weight_macs(trace, timing))
     busy, stalls = _engines(trace, timing, hardware, start, end, cycles)
-    layers = _layers(program, timing, layer_of, end, peak, hardware, traffic, is_store)
+    layers = _layers(program, timing, places, end, peaks, hardware, traffic)
+    best = peaks.max(initial=0)
     startup = [layer.cycles for layer in layers if layer.name == "(startup)"]
     return Statistics(
         cycles=cycles,
@@ -177,7 +182,7 @@ def measure(
         macs=macs,
         macs_executed=executed,
         macs_skipped=macs - executed,
-        mac_utilization=executed / (cycles * peak.max()) if cycles and peak.max() else 0.0,
+        mac_utilization=executed / (cycles * best) if cycles and best else 0.0,
         ideal_mac_cycles=int(np.ceil(products.ideal_cycles.sum())),
         engine_busy_cycles=busy,
         stall_cycles=stalls,
@@ -185,8 +190,43 @@ def measure(
     )
 
 
-def _peaks(trace: Trace, timing: Timing, hardware: Hardware) -> np.ndarray:
-    """Peak products per cycle at each instruction's precision; 0 where it multiplies nothing."""
+@dataclass(frozen=True)
+class _Places:
+    """Where each instruction of a trace stands; nobody writes the arrays.
+
+    Attributes
+    ----------
+    layer_of : ndarray of int64
+        Layer; -1 for fences and the halt.
+    layer : ndarray of int64
+        The same, but fences and the halt belong to what they follow.
+    part : ndarray of int64
+        ``layer * _PARTS + engine``.
+    order, bounds : ndarray of int
+        Instructions by layer, and where each layer's begin; a program without layers has one.
+    """
+
+    layer_of: np.ndarray
+    layer: np.ndarray
+    part: np.ndarray
+    order: np.ndarray
+    bounds: np.ndarray
+
+
+def _places(trace: Trace, program: Program) -> _Places:
+    outline = outline_of(trace)
+    index = np.array([site.index for site in trace.sites])[outline.site]
+    layer_of = np.array(program.layer_of or [-1] * len(program.instructions), np.int64)[index]
+    known = np.where(layer_of >= 0, np.arange(len(layer_of)), -1)
+    last = np.maximum.accumulate(known)
+    layer = np.where(last >= 0, layer_of[last], 0)
+    order = np.argsort(layer, kind="stable")
+    bounds = np.searchsorted(layer[order], np.arange(max(1, len(program.layers)) + 1))
+    return _Places(layer_of, layer, layer * _PARTS + outline.engine, order, bounds)
+
+
+def _peaks(trace: Trace, places: _Places, hardware: Hardware) -> np.ndarray:
+    """Peak products per cycle of each layer, at its best precision; 0 if it multiplies nothing."""
     per_site = np.zeros(len(trace.sites))
     for number, site in enumerate(trace.sites):
         if site.mnemonic == "mac_matmul":
@@ -197,7 +237,9 @@ def _peaks(trace: Trace, timing: Timing, hardware: Hardware) -> np.ndarray:
                 source.element_bits,
                 at_read=weights.dtype == "u8",
             )
-    return per_site[timing.site]
+    peaks = np.zeros(len(places.bounds) - 1)
+    np.maximum.at(peaks, places.layer, per_site[outline_of(trace).site])
+    return peaks
 
 
 def _frames(
@@ -252,15 +294,13 @@ def _distribution(seconds: np.ndarray) -> dict[str, float]:
     }
 
 
-def _takes_weights(trace: Trace) -> np.ndarray:
-    """For each site, whether it multiplies by weights, not by what was computed."""
-    return np.array(
-        [
-            site.mnemonic == "mac_matmul" and site.views["src2"].space == "weight"
-            for site in trace.sites
-        ],
-        bool,
-    )
+def _weight_macs(trace: Trace, timing: Timing) -> int:
+    """Products with weights, not with what was computed."""
+    takes_weights = [
+        site.mnemonic == "mac_matmul" and site.views["src2"].space == "weight"
+        for site in trace.sites
+    ]
+    return int(timing.products.macs[np.array(takes_weights, bool)[timing.site]].sum())
 
 
 def _engines(
@@ -279,8 +319,9 @@ def _engines(
         reasons = dict.fromkeys(STALL_REASONS, 0)
         after_last = cycles - int(stops[-1] if len(stops) else 0)
         reasons["no_work"] = int(gaps.undispatched.sum()) + after_last
-        for number, reason in enumerate(STALL_REASONS[:-1]):
-            reasons[reason] += int(gaps.waiting[gaps.cause == number].sum())
+        waited = sum_by(gaps.cause, gaps.waiting, len(STALL_REASONS))
+        for reason, waiting in zip(STALL_REASONS[:-1], waited.tolist(), strict=False):
+            reasons[reason] += waiting
         stalls[gaps.engine] = {
             reason: n for reason, n in reasons.items() if n or reason == "no_work"
         }
@@ -300,52 +341,49 @@ def _engines(
 def _layers(
     program: Program,
     timing: Timing,
-    layer_of: np.ndarray,
+    places: _Places,
     end: np.ndarray,
-    peak: np.ndarray,
+    peaks: np.ndarray,
     hardware: Hardware,
     traffic: np.ndarray,
-    is_store: np.ndarray,
 ) -> tuple[LayerStatistics, ...]:
     """Per-layer figures; retirement is the running maximum of ends in program order."""
-    names = program.layers
-    # Fences and the halt belong to what they follow.
-    known = np.where(layer_of >= 0, np.arange(len(layer_of)), -1)
-    last = np.maximum.accumulate(known)
-    filled = np.where(last >= 0, layer_of[last], 0)
+
+    def by_layer(values: np.ndarray) -> np.ndarray:
+        return sum_by(places.layer, np.ascontiguousarray(values), len(peaks))
+
+    def by_part(values: np.ndarray) -> np.ndarray:
+        sums = sum_by(places.part, np.ascontiguousarray(values), _PARTS * len(peaks))
+        return sums.reshape(-1, _PARTS)
+
     retired = np.maximum.accumulate(end) if len(end) else end
-    spent = np.diff(retired, prepend=0)
-    busy = timing.end - timing.start
+    spent = by_layer(np.diff(retired, prepend=0))
+    moved, busy = by_part(traffic), by_part(timing.end - timing.start)
+    decoding = by_part(timing.work)[:, _WEIGHT]
+    macs, executed = by_layer(timing.products.macs), by_layer(timing.products.executed)
     bus = timing.bursts * hardware.dram.burst_bytes * hardware.clock_hz / hardware.dram.bytes_per_s
-    order = np.argsort(filled, kind="stable")
-    bounds = np.searchsorted(filled[order], np.arange(len(names) + 1))
+    bus, ideal = bus[places.order], timing.products.ideal_cycles[places.order]
     result = []
-    for number, name in enumerate(names):
-        mine = order[bounds[number] : bounds[number + 1]]
-        cycles = int(spent[mine].sum())
-        engine_of, stored = timing.engine[mine], is_store[mine]
-        by_engine = {
-            engine: int(busy[mine[engine_of == code]].sum()) for code, engine in enumerate(ENGINES)
-        }
+    for number, name in enumerate(program.layers):
+        mine = slice(places.bounds[number], places.bounds[number + 1])
+        cycles, best = int(spent[number]), float(peaks[number])
+        by_engine = {engine: int(busy[number, code]) for code, engine in enumerate(ENGINES)}
         if hardware.decoder.at != "read":
-            by_engine["decoder"] = int(timing.work[mine[engine_of == _WEIGHT]].sum())
+            by_engine["decoder"] = int(decoding[number])
         by_engine["dram"] = int(np.ceil(bus[mine].sum()))
-        macs = int(timing.products.macs[mine].sum())
-        executed = int(timing.products.executed[mine].sum())
-        best = float(peak[mine].max(initial=0))
         candidates = [name for name in ("dram", "decoder", "mac", "vector") if name in by_engine]
         result.append(
             LayerStatistics(
                 name=name,
                 cycles=cycles,
-                dram_read_bytes=int(traffic[mine[~stored]].sum()),
-                dram_write_bytes=int(traffic[mine[stored]].sum()),
-                macs=macs,
-                macs_executed=executed,
-                macs_skipped=macs - executed,
-                mac_utilization=executed / (cycles * best) if cycles and best else 0.0,
+                dram_read_bytes=int(moved[number].sum() - moved[number, _STORE]),
+                dram_write_bytes=int(moved[number, _STORE]),
+                macs=int(macs[number]),
+                macs_executed=int(executed[number]),
+                macs_skipped=int(macs[number] - executed[number]),
+                mac_utilization=int(executed[number]) / (cycles * best) if cycles and best else 0.0,
                 busy_cycles=by_engine,
-                ideal_mac_cycles=float(timing.products.ideal_cycles[mine].sum()),
+                ideal_mac_cycles=float(ideal[mine].sum()),
                 busiest=max(candidates, key=lambda engine: by_engine[engine]),
             )
         )

@@ -17,6 +17,7 @@ from azsim.machine.engines.bus import bus_parameters
 from azsim.machine.engines.clock import ENGINES, run_clock
 from azsim.machine.trace import Trace
 from azsim.sim.flatten import FlatTrace
+from azsim.sim.sums import times_without
 
 __all__ = ["Products", "Timing", "collect", "replay"]
 
@@ -97,12 +98,7 @@ class Timing:
         """Convert wall-clock cycles to cycles that do not count waiting for input."""
         if not len(self.idle_from):
             return times
-        lengths = np.concatenate([[0], np.cumsum(self.idle_to - self.idle_from)])
-        number = np.searchsorted(self.idle_to, times, side="right")
-        # A time inside a stretch counts up to the stretch's beginning.
-        begin = self.idle_from[np.minimum(number, len(self.idle_from) - 1)]
-        inside = np.searchsorted(self.idle_from, times, side="right") > number
-        return np.where(inside, begin, times) - lengths[number]
+        return times_without(np.ascontiguousarray(times), self.idle_from, self.idle_to)
 
 
 def _idle(start: np.ndarray, end: np.ndarray, arrival: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

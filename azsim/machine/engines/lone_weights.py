@@ -126,7 +126,8 @@ def _by_the_bus(blocks, first, stop, free, due, block_late, left_late, dram, sha
     ticks = dram.ticks
     for entry in range(first, stop):
         if entry > first:
-            free, due = refreshed(free, due, free, dram, shared)
+            if due <= free and dram.refresh_every > 0:
+                free, due = refreshed(free, due, free, dram, shared)
             free += dram.burst
         block_late = max(block_late, free - blocks[entry, END_SLACK] * ticks)
         left_late = max(left_late, free - blocks[entry, LEFT_SLACK] * ticks)
@@ -144,30 +145,32 @@ def _burst_by_burst(
     int, int, int, int, int
         As `_by_the_bus`, and when the last burst left.
     """
-    ticks, mask = dram.ticks, len(consumed) - 1
-    block, last, start = (
-        channels[ENTRY, WEIGHT],
-        channels[COUNT, WEIGHT] - 1,
-        channels[START, WEIGHT],
-    )
-    # Ticks from the end of a burst to the next whole cycle, kept without a division; all requests
-    # are made in whole cycles, but for the first.
+    ticks, fifo = dram.ticks, dram.fifo
+    entry, last = channels[ENTRY, WEIGHT] + b, channels[ENTRY, WEIGHT] + channels[COUNT, WEIGHT] - 1
+    # What leaves the FIFO has ended before, so that a window that is no shorter never holds back.
+    window_counts = dram.outstanding < fifo
+    # Ticks from the end of a burst to the next whole cycle, kept without a division; requests are
+    # made in whole cycles.
     rest, burst_rest, ready_rest = -free % ticks, dram.burst % ticks, -dram.latency % ticks
+    end_slack = blocks[entry, END_SLACK] * ticks
+    mask = np.uint64(len(consumed) - 1)
     while True:
         seen = free + rest
-        entry = block + b
         by_order = left_late + blocks[entry, LEFT] * ticks
-        block_late = max(block_late, seen - blocks[entry, END_SLACK] * ticks)
+        block_late = max(block_late, seen - end_slack)
         left_late = max(left_late, seen - blocks[entry, LEFT_SLACK] * ticks)
-        by_end = block_late + blocks[block + min(b + 1, last), END_SLACK] * ticks
-        leaves = max(seen + blocks[entry, HOLD] * ticks, min(by_order, by_end))
+        end_slack = blocks[min(entry + 1, last), END_SLACK] * ticks
+        leaves = max(seen + blocks[entry, HOLD] * ticks, min(by_order, block_late + end_slack))
         left = max(left, leaves)
-        ends[WEIGHT, b & mask] = seen
-        consumed[b & mask] = left
-        b += 1
+        ends[WEIGHT, np.uint64(b) & mask] = seen
+        consumed[np.uint64(b) & mask] = left
+        b, entry = b + 1, entry + 1
         if b == stop:
             return free, due, block_late, left_late, left
-        ready = _requested(b, start, ends, consumed, dram) + dram.latency
+        ready = consumed[np.uint64(b - fifo) & mask]
+        if window_counts:
+            ready = max(ready, ends[WEIGHT, np.uint64(b - dram.outstanding) & mask])
+        ready += dram.latency
         if due <= max(free, ready) and dram.refresh_every > 0:
             free, due = refreshed(free, due, ready, dram, shared)
             free = max(free, ready)
@@ -212,15 +215,15 @@ def serve_weights(blocks, ends, consumed, dram, channels, shared, figures, laid_
         block_late = left_late = _LONG_AGO
     else:
         _forget(served, ends, consumed)
-    b = served
+    b, stretch = served, block + (began + served) // dram.row_bursts
     while b < count:
         stop = min(count, b + dram.row_bursts - in_row)
         if is_wide and not harmless:
             harmless = _is_harmless(consumed, b, free, dram)
         ready = dram.latency + (start if harmless else _requested(b, start, ends, consumed, dram))
-        free, due = refreshed(free, due, ready, dram, shared)
+        if due <= max(free, ready) and dram.refresh_every > 0:
+            free, due = refreshed(free, due, ready, dram, shared)
         free = max(free, ready) + opened(row, dram, shared) + dram.burst
-        stretch = block + (began + b) // dram.row_bursts
         before = min(b, in_row) * dram.burst  # what of the stretch was served, on the bus
         if harmless and is_wide and left_late + figures[stretch, _BEHIND] <= free - before:
             last = free + (stop - b - 1) * dram.burst
@@ -241,7 +244,7 @@ def serve_weights(blocks, ends, consumed, dram, channels, shared, figures, laid_
                 blocks, b, stop, free, due, left, block_late, left_late, ends, consumed, dram,
                 channels, shared,
             )  # fmt: skip
-        b, row, in_row = stop, row + 1, 0
+        b, stretch, row, in_row = stop, stretch + 1, row + 1, 0
     shared[BUS_FREE], shared[NEXT_REFRESH], shared[TURN] = free, due, WEIGHT + 1
     late = rounded(block_late, dram.ticks) + blocks[block + count - 1, LEFT] * dram.ticks
     channels[CONSUMED, WEIGHT] = max(rounded(free, dram.ticks), late)
