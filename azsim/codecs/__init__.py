@@ -21,6 +21,7 @@ from azsim.codecs._base import (
     codec_names,
     codec_parameters,
     decode_block,
+    decode_named_block,
     encode_block,
 )
 from azsim.codecs._steps import LaneSteps, decode_profile
@@ -45,6 +46,7 @@ __all__ = [
     "codec_names",
     "codec_parameters",
     "decode_block",
+    "decode_named_block",
     "decode_profile",
     "encode_block",
 ]

@@ -258,9 +258,17 @@ def decode_block(data: bytes | bytearray | memoryview | np.ndarray) -> tuple[np.
     CodecError
         If the block is malformed in any way.
     """
+    codes, bits, _ = decode_named_block(data)
+    return codes, bits
+
+
+def decode_named_block(
+    data: bytes | bytearray | memoryview | np.ndarray,
+) -> tuple[np.ndarray, int, str]:
+    """Decode one block, see `decode_block`; also tells its codec's name."""
     block = _open(data)
     codes = block.codec.decode(block.payload, block.num_codes, block.bits, block.flags)
-    return codes, block.bits
+    return codes, block.bits, _name_of(block)
 
 
 def block_codec(data: bytes | bytearray | memoryview | np.ndarray) -> str:
@@ -271,7 +279,11 @@ def block_codec(data: bytes | bytearray | memoryview | np.ndarray) -> str:
     CodecError
         If the header is malformed or the checksum is wrong.
     """
-    return _open(data).codec.__name__.rpartition(".")[2]
+    return _name_of(_open(data))
+
+
+def _name_of(block: _Block) -> str:
+    return block.codec.__name__.rpartition(".")[2]
 
 
 def block_bytes(data: bytes | bytearray | memoryview) -> int:

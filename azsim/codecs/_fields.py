@@ -25,6 +25,7 @@ Hardware: a table of the entries with one read port for each field that a cycle 
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -201,6 +202,7 @@ def _is_smaller(entries: int, width: int, num_fields: int, bits: int) -> bool:
     return 8 * (1 + entries) + num_fields * width < num_fields * bits
 
 
+@functools.cache
 def _plain(bits: int) -> Fields:
     limit = (1 << (bits - 1)) - 1
     codes = np.arange(-limit, limit + 1).astype(np.int8)

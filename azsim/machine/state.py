@@ -20,12 +20,22 @@ from azsim.codecs import (
     block_codec,
     block_column_entries,
     decode_block,
+    decode_named_block,
 )
 from azsim.errors import CodecError, MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Program, Region
 from azsim.isa.spec import instruction_set
-from azsim.machine.tile import Tile, digest_of, one_block, pack, unpack
+from azsim.machine.tile import (
+    Codes,
+    Tile,
+    digest_of,
+    known_tile,
+    one_block,
+    pack,
+    share_tile,
+    unpack,
+)
 from azsim.machine.view import View
 
 __all__ = [
@@ -217,11 +227,13 @@ class Machine:
         self.blocks_version = 0
         self.codecs = frozenset(hardware.decoder.codecs)
         self._reads_blocks = hardware.decoder.at == "read"
+        self._kind = self.codecs, self._reads_blocks
         self._mac_lanes = hardware.mac.lanes
         self._lines = np.empty((0, 0), np.float32)
         self._region_by_name = {region.name: region for region in program.regions}
         self._region_of_view = program.region_of_view
         self._decoded: dict[tuple[int, int, int, int, int], Tile] = {}
+        self._codes = Codes()
         self.blocks = (image.data.size, 0)
         self.resident: dict[tuple[int, int, int], Resident] = {}
         self._has_pending = False
@@ -364,39 +376,37 @@ class Machine:
         tile = self._decoded.get(key)
         if tile is None:
             window = self.memory["dram"][source.addr : source.addr + size].tobytes()
+            where = f"instruction {index}: block at DRAM {source.addr:#x}"
             try:
-                encoded = one_block(window)
-                codes, bits = decode_block(encoded)
-                codec = block_codec(encoded)
+                tile = self._decoded[key] = self._tile_of(one_block(window), target, where)
             except CodecError as error:
-                raise CodecError(
-                    f"instruction {index}: block at DRAM {source.addr:#x}: {error}"
-                ) from error
-            if self._reads_blocks and codec != "raw":
-                raise MachineError(
-                    f"instruction {index}: block at DRAM {source.addr:#x} is coded with '{codec}' "
-                    "and would be dense in weight SRAM, but the decoder decodes at read"
-                )
-            if codec not in self.codecs:
-                raise MachineError(
-                    f"instruction {index}: block at DRAM {source.addr:#x} is coded with '{codec}', "
-                    f"the decoder knows {', '.join(sorted(self.codecs))}"
-                )
-            if bits > target.element_bits:
-                raise MachineError(
-                    f"instruction {index}: block at DRAM {source.addr:#x} has {bits}-bit codes, "
-                    f"its view holds {target.dtype}"
-                )
-            if codes.size != target.num_elements:
-                raise MachineError(
-                    f"instruction {index}: block at DRAM {source.addr:#x} has {codes.size} codes, "
-                    f"its view {target.rows} x {target.cols}"
-                )
-            matrix = np.ascontiguousarray(codes.reshape(target.rows, target.cols), np.int8)
-            tile = self._decoded[key] = Tile(matrix, digest_of(matrix), encoded)
+                raise CodecError(f"{where}: {error}") from error
             low, high = self.blocks
             self.blocks = min(low, source.addr), max(high, source.addr + size)
         return tile
+
+    def _tile_of(self, encoded: bytes, target: View, place: str) -> Tile:
+        """Decode a block; `place` begins what is said of one that the target cannot take."""
+        kind = self._kind, target.rows, target.cols, target.element_bits
+        tile = known_tile(encoded, kind)
+        if tile is not None:
+            return tile
+        codes, bits, codec = decode_named_block(encoded)
+        if self._reads_blocks and codec != "raw":
+            raise MachineError(
+                f"{place} is coded with '{codec}' "
+                "and would be dense in weight SRAM, but the decoder decodes at read"
+            )
+        if codec not in self.codecs:
+            known = ", ".join(sorted(self.codecs))
+            raise MachineError(f"{place} is coded with '{codec}', the decoder knows {known}")
+        if bits > target.element_bits:
+            raise MachineError(f"{place} has {bits}-bit codes, its view holds {target.dtype}")
+        if codes.size != target.num_elements:
+            found = f"{codes.size} codes, its view {target.rows} x {target.cols}"
+            raise MachineError(f"{place} has {found}")
+        matrix = self._codes.keep(codes, target.rows, target.cols)
+        return share_tile(Tile(matrix, digest_of(matrix, encoded), encoded), kind)
 
     def place_tile(self, target: View, tile: Tile, number: int, index: int) -> None:
         """Put a decoded tile into weight SRAM; its packed bytes are written when they are read."""
@@ -496,7 +506,7 @@ class Machine:
             raise CodecError(
                 f"its rows are dealt out to {lanes} lanes, the array has {self._mac_lanes}"
             )
-        return Tile(matrix, digest_of(matrix), encoded)
+        return Tile(matrix, digest_of(matrix, encoded), encoded)
 
     def forget(self, space: str, low: int, high: int) -> None:
         """Drop what is remembered of bytes that were, or are about to be, written."""

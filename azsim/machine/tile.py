@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Hashable
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import numpy as np
 
-from azsim.codecs import block_bytes
+from azsim.codecs import HEADER_BYTES, block_bytes
 from azsim.errors import CodecError
 from azsim.machine.engines.decoder import DecoderSizes, block_times
 from azsim.machine.view import View
 
-__all__ = ["Tile", "digest_of", "one_block", "pack", "unpack"]
+__all__ = ["Codes", "Tile", "digest_of", "known_tile", "one_block", "pack", "share_tile", "unpack"]
+
+_PIECE_BYTES, _LINE_BYTES = 1 << 23, 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Tile:
     """A decoded block.
 
@@ -23,7 +27,7 @@ class Tile:
     ----------
     codes : ndarray of shape (N, K), int8
     digest : str
-        Hash of shape and codes: the tile's identity in traces and caches.
+        See `digest_of`: the tile's identity in traces and caches.
     encoded : bytes
         The block as it lies in DRAM, for the decoder's timing.
     """
@@ -51,11 +55,52 @@ class Tile:
         return block_times(self.encoded, sizes, 8 * offset_bytes, bursts)
 
 
-def digest_of(codes: np.ndarray) -> str:
-    """Identity of a tile: hash of shape and codes."""
-    digest = hashlib.blake2b(repr(codes.shape).encode(), digest_size=12)
-    digest.update(np.ascontiguousarray(codes).data)
-    return digest.hexdigest()
+class Codes:
+    """Room for codes of many tiles, in few large pieces of memory.
+
+    A product reads its tile at the pace of memory: what is multiplied one after another lies so,
+    in pieces that the operating system can map with few large pages.
+    """
+
+    def __init__(self) -> None:
+        self._piece, self._used = np.empty(0, np.int8), 0
+
+    def keep(self, codes: np.ndarray, rows: int, cols: int) -> np.ndarray:
+        """Return a copy of codes as a (rows, cols) matrix of int8."""
+        if self._used + codes.size > self._piece.size:
+            self._piece, self._used = np.empty(max(_PIECE_BYTES, codes.size), np.int8), 0
+        matrix = self._piece[self._used : self._used + codes.size].reshape(rows, cols)
+        self._used += -(-codes.size // _LINE_BYTES) * _LINE_BYTES
+        matrix[...] = codes.reshape(rows, cols)
+        return matrix
+
+
+_decoded: WeakValueDictionary[tuple[Hashable, bytes], Tile] = WeakValueDictionary()
+
+
+def known_tile(encoded: bytes, kind: Hashable) -> Tile | None:
+    """Tile that was made of the same block and is still in use, by a trace for example.
+
+    `kind` is what else decides whether a block may be decoded, and to what.
+    """
+    tile = _decoded.get((kind, encoded[:HEADER_BYTES]))
+    return tile if tile is not None and tile.encoded == encoded else None
+
+
+def share_tile(tile: Tile, kind: Hashable) -> Tile:
+    """Let others find a tile with `known_tile` for as long as someone holds it."""
+    _decoded[kind, tile.encoded[:HEADER_BYTES]] = tile
+    return tile
+
+
+def digest_of(codes: np.ndarray, encoded: bytes = b"") -> str:
+    """Identity of a tile: hash of its shape and of the block, or of the codes where there is none.
+
+    A block has fewer bytes than its codes.
+    """
+    digest = hashlib.sha256(repr(codes.shape).encode() + (b"block" if encoded else b"codes"))
+    digest.update(encoded or np.ascontiguousarray(codes).data)
+    return digest.hexdigest()[:24]
 
 
 def one_block(window: bytes) -> bytes:

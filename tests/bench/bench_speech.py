@@ -25,7 +25,7 @@ from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
 from azsim.machine.trace import Trace
 from azsim.pipeline import Prepared, prepare
-from azsim.sim.execute import Execution, execute, write_inputs
+from azsim.sim.execute import Execution, execute
 from azsim.sim.statistics import measure
 from azsim.sim.timing import replay
 
@@ -84,9 +84,8 @@ def _azsim(
     """Execute and time a run: from the first frame to the last."""
     program = compiled.program
     inputs = {**prepared.frames, **prepared.initial_state}
-    image = write_inputs(program, compiled.image, inputs)
     begin = time.perf_counter()
-    execution = execute(program, image, chip)
+    execution = execute(program, compiled.image, chip, inputs=inputs)
     executed = time.perf_counter()
     timing = replay(execution.trace, program, chip)
     measure(execution.trace, timing, program, chip)
