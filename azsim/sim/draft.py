@@ -19,11 +19,11 @@ from azsim.machine.state import Machine, Moved, Operation, Window, place
 from azsim.machine.tile import Tile
 from azsim.machine.trace import Recorder
 from azsim.machine.view import View
+from azsim.sim.sequencer import branches, computed
 from azsim.sim.stretch import Leaves, Mask, Needs, Put, Stretch
 
-__all__ = ["MOVES", "Draft", "Sites", "StretchError"]
+__all__ = ["Draft", "Sites", "StretchError"]
 
-MOVES = ("view", "view_step")
 
 _WORDS = ("vector_gather", "vector_scatter")  # here for elements of 32 bits alone
 _FAR = 1 << 62
@@ -75,6 +75,7 @@ class Draft:
         self._machine, self._recorder, self._sites = machine, recorder, sites
         self._num_accumulators = len(machine.accumulators)
         self._held: dict[int, _Held] = {}
+        self._scalars = {0: 0}
         self._slots: list[tuple[int, Window]] = []
         self._least: list[int] = []
         self._most: list[int] = []
@@ -122,6 +123,24 @@ class Draft:
         if 8 * op.step % held.window.view.element_bits:
             raise StretchError
         self._held[op.view] = held._replace(offset_bytes=held.offset_bytes + op.step)
+
+    # ---- scalars
+
+    def scalar(self, op: Operation) -> None:
+        """Execute a ``scalar`` instruction whose inputs the stretch itself has set."""
+        try:
+            value = computed(op, self._scalars)
+        except KeyError:
+            raise StretchError from None
+        if op.to:
+            self._scalars[op.to] = value
+
+    def branches(self, op: Operation) -> bool:
+        """Whether a ``branch`` is taken that depends on what the stretch itself has set."""
+        try:
+            return branches(op, self._scalars)
+        except KeyError:
+            raise StretchError from None
 
     def _fixed(self, held: _Held) -> View:
         """View of a register that may not have moved by anything else; inside its region."""
@@ -388,7 +407,8 @@ class Draft:
             for number, held in self._held.items()
             if held.slot >= 0 and held.offset_bytes
         )
-        return Leaves(windows, moved, tuple(self._left))
+        scalars = tuple((number, value) for number, value in self._scalars.items() if number)
+        return Leaves(windows, moved, scalars, tuple(self._left))
 
 
 def _bits_of(value: float) -> int:

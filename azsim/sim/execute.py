@@ -15,6 +15,7 @@ import numpy as np
 
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
+from azsim.isa.control_flow import loops_around
 from azsim.isa.program import DramImage, Port, Program, Tap
 from azsim.isa.spec import instruction_set
 from azsim.machine.instructions import instructions
@@ -256,6 +257,7 @@ def execute(
         machine,
         recorder,
         resolver,
+        loops_around(program.instructions),
         watch.indices if watch is not None else (),
     )
     starts = stretches.starts

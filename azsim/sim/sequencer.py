@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from azsim.errors import MachineError
 from azsim.isa.control_flow import MAX_LOOP_DEPTH, loops_around
@@ -12,7 +12,7 @@ from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder
 from azsim.machine.view import View
 
-__all__ = ["Sequencer"]
+__all__ = ["Sequencer", "branches", "computed"]
 
 _WORD = 1 << 32
 _CONDITIONS: dict[str, Callable[[int, int], bool]] = {
@@ -40,6 +40,17 @@ _OPERATIONS: dict[str, Callable[[int, int], int]] = {
 def _wrapped(number: int) -> int:
     """An int32 of the low 32 bits."""
     return (number + _WORD // 2) % _WORD - _WORD // 2
+
+
+def branches(op: Operation, scalars: Mapping[int, int] | Sequence[int]) -> bool:
+    """Whether a ``branch`` is taken."""
+    return _CONDITIONS[op.function](scalars[op.left], scalars[op.right])
+
+
+def computed(op: Operation, scalars: Mapping[int, int] | Sequence[int]) -> int:
+    """What a ``scalar`` instruction gives."""
+    number = _wrapped(scalars[op.right] + op.number)
+    return _wrapped(_OPERATIONS[op.function](scalars[op.left], number))
 
 
 class Sequencer:
@@ -81,13 +92,10 @@ class Sequencer:
             case "end_loop":
                 return self._end_loop(index)
             case "branch":
-                scalars = machine.scalars
-                if _CONDITIONS[op.function](scalars[op.left], scalars[op.right]):
+                if branches(op, machine.scalars):
                     return self._branch(op)
             case "scalar":
-                scalars = machine.scalars
-                number = _wrapped(scalars[op.right] + op.number)
-                self._set(op.to, _OPERATIONS[op.function](scalars[op.left], number))
+                self._set(op.to, computed(op, machine.scalars))
             case "scalar_read":
                 self._check_word(op, "src", op.src)
                 self._set(op.to, int(machine.array(op.src, index)[0, 0]))

@@ -115,6 +115,8 @@ class Leaves:
         Registers that it sets, and how far they have moved in the end.
     moved : tuple of (int, int)
         Registers that it only moves, and by how many bytes.
+    scalars : tuple of (int, int)
+        Scalar registers that it sets, and to what.
     tiles : tuple of Put
         Tiles that it puts into weight SRAM and that are still there, at least in part; in the
         order of their loads.
@@ -122,6 +124,7 @@ class Leaves:
 
     windows: tuple[tuple[int, Window, int], ...]
     moved: tuple[tuple[int, int], ...]
+    scalars: tuple[tuple[int, int], ...]
     tiles: tuple[Put, ...]
 
     def apply(self, machine: Machine) -> None:
@@ -132,6 +135,8 @@ class Leaves:
             offsets[number] = offset_bytes
         for number, step_bytes in self.moved:
             offsets[number] += step_bytes
+        for number, value in self.scalars:
+            machine.scalars[number] = value
         machine.epoch += 1
         for put in self.tiles:
             machine.keep(Resident(put.view, put.tile, put.low, put.high, is_pending=True))

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from azsim.errors import MachineError
+from azsim.isa.control_flow import MAX_LOOP_DEPTH
 from azsim.machine.flat import KINDS
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder
-from azsim.sim.draft import MOVES, Draft, Sites, StretchError
+from azsim.sim.draft import Draft, Sites, StretchError
 from azsim.sim.stretch import Stretch
 
 __all__ = ["Stretches"]
@@ -26,7 +27,7 @@ _MOST_VARIANTS = 4
 """Stretches that are kept for one place."""
 _MOST_TRIES = 12
 """Stretches that are made for one place, in all."""
-_CONTROL = ("loop", "end_loop", "fence")
+_CONTROL = ("view", "view_step", "scalar", "branch", "loop", "end_loop", "fence")
 
 
 class _BrokenError(Exception):
@@ -50,6 +51,8 @@ class Stretches:
     machine : Machine
     recorder : Recorder
     sites : Sites
+    around : sequence of tuple of int
+        Loops around each instruction.
     alone : collection of int
         Instructions that are never part of a stretch.
     """
@@ -60,11 +63,12 @@ class Stretches:
         machine: Machine,
         recorder: Recorder,
         sites: Sites,
+        around: Sequence[tuple[int, ...]],
         alone: Collection[int] = (),
     ) -> None:
         self._operations, self._machine, self._recorder = operations, machine, recorder
-        self._sites = sites
-        kinds = {*KINDS, *MOVES, *_CONTROL, "weight_load"}
+        self._sites, self._around = sites, around
+        kinds = {*KINDS, *_CONTROL, "weight_load"}
         if alone:
             kinds.remove("fence")  # where taps look at memory
         self._fits = [
@@ -108,7 +112,7 @@ class Stretches:
             except _BrokenError as broken:
                 # Its rounds begin stretches of their own.
                 stop = broken.index
-                self._fits[stop] = False
+                self._fits[stop] = self.starts[stop] = False
                 self._begin(stop + 1)
 
     def _begin(self, index: int) -> None:
@@ -124,30 +128,53 @@ class Stretches:
         while index < stop and self._fits[index] and len(sites) < _MOST:
             op = self._operations[index]
             try:
-                if op.mnemonic in KINDS or op.mnemonic == "weight_load":
-                    sites.append(draft.engine(op, len(sites)))
-                else:
-                    if op.mnemonic == "end_loop" and not loops:
-                        break
-                    if op.mnemonic in MOVES:
-                        draft.move(op)
-                    sites.append(self._sites.control_site(op))
+                follows = self._follow(draft, op, sites, loops)
             except (StretchError, MachineError):
                 break
-            index += 1
-            if op.mnemonic == "loop":
-                loops.append([op.index, op.count])
-            elif op.mnemonic == "end_loop":
-                loops[-1][1] -= 1
-                if loops[-1][1] > 0:
-                    index = loops[-1][0] + 1
-                else:
-                    loops.pop()
+            if follows < 0:
+                break
+            index = follows
         if loops:
             raise _BrokenError(loops[0][0])
         if index < stop:
             self._begin(index + 1)
         return draft.finish(first, index, sites) if len(sites) >= _FEWEST else None
+
+    def _follow(self, draft: Draft, op: Operation, sites: list[int], loops: list[list[int]]) -> int:
+        """Add an instruction to a draft; returns the one that follows, -1 if it is not added."""
+        if op.mnemonic in KINDS or op.mnemonic == "weight_load":
+            sites.append(draft.engine(op, len(sites)))
+            return op.index + 1
+        follows = op.index + 1
+        match op.mnemonic:
+            case "view" | "view_step":
+                draft.move(op)
+            case "scalar":
+                draft.scalar(op)
+            case "branch":
+                if draft.branches(op):
+                    follows = op.target
+                    if not self._is_ahead(op):
+                        return -1
+            case "loop":
+                if len(self._around[op.index]) == MAX_LOOP_DEPTH:
+                    return -1
+                loops.append([op.index, op.count])
+            case "end_loop":
+                if not loops:
+                    return -1
+                loops[-1][1] -= 1
+                if loops[-1][1] > 0:
+                    follows = loops[-1][0] + 1
+                else:
+                    loops.pop()
+        sites.append(self._sites.control_site(op))
+        return follows
+
+    def _is_ahead(self, op: Operation) -> bool:
+        """Whether a branch leads on, within the same loops."""
+        around = self._around
+        return op.index < op.target < len(around) and around[op.target] == around[op.index]
 
     def _run(self, stretch: Stretch) -> Stretch:
         failed = stretch.run(self._machine, self._recorder)
