@@ -46,6 +46,7 @@ __all__ = [
 
 _F = np.float32
 _ONE, _ZERO = _F(1), _F(0)
+_MOST_FLOATS = 1 << 22
 _MAGNITUDE = np.int32(0x7FFFFFFF)
 _INFINITY_BITS = np.int32(0x7F800000)
 
@@ -127,9 +128,17 @@ def peak_scale(peaks: np.ndarray, bits: int) -> np.float32:
 def multiply_codes(codes: np.ndarray, weight_codes: np.ndarray) -> np.ndarray:
     """Multiply integer matrices exactly: (rows, K) by (N, K) gives (rows, N), int64.
 
-    Goes through float64, which is exact while K * 2**15 * 2**7 stays below 2**53.
+    Goes through float64, which is exact while K * 2**15 * 2**7 stays below 2**53; a large matrix
+    part by part, as it has eight times the bytes there.
     """
-    return (codes.astype(np.float64) @ weight_codes.astype(np.float64).T).astype(np.int64)
+    left = codes.astype(np.float64)
+    rows, inner = weight_codes.shape
+    products = np.empty((len(codes), rows), np.int64)
+    step = max(1, _MOST_FLOATS // max(1, inner))
+    for first in range(0, rows, step):
+        part = weight_codes[first : first + step].astype(np.float64)
+        products[:, first : first + step] = left @ part.T
+    return products
 
 
 def drain(acc: np.ndarray, row_scales: np.ndarray, scales: np.ndarray) -> np.ndarray:
