@@ -327,3 +327,22 @@ def test_what_goes_wrong_in_a_stretch_is_told_as_ever(body: list[str], message: 
         errors[1] = _error(program, image)
     assert errors[0] == errors[1]
     assert errors[0].endswith(message)
+
+
+def test_scalars_and_branches_that_are_known_do_not_end_a_stretch() -> None:
+    # The inner loop has three rounds, the last of which leaves an instruction out.
+    body = [
+        "scalar to=s3 number=2", "loop count=3",
+        "vector_unary dst=v2 src=v2 function=neg", "vector_unary dst=v2 src=v2 function=abs",
+        "branch condition=equal left=s3 right=s0 target=out",
+        "vector_unary dst=v2 src=v2 function=exp",
+        "out:", "vector_unary dst=v2 src=v2 function=neg",
+        "scalar to=s3 left=s3 number=-1", "end_loop",
+    ]  # fmt: skip
+    program, image = _loop_program(body)
+    execution, ran = both(program, image, CHIP)
+    trace = execution.trace
+    executed = [trace.sites[site].mnemonic for site in trace.sequence]
+    assert executed.count("branch") == 6 * 3
+    assert executed.count("vector_unary") == 6 * (3 * 3 + 2)
+    assert ran == len(program.instructions) - 1  # all but the halt, loops unrolled

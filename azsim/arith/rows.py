@@ -253,7 +253,7 @@ def sum_lines(level, spare, rows, dst):
             spare[i] = level[2 * i] + level[2 * i + 1]
         level, spare = spare, level
     for i in range(rows):
-        dst[i] = _sum_in_place(level[i * cols : (i + 1) * cols], cols)
+        dst[i] = level[i] if cols == 1 else _sum_in_place(level[i * cols : (i + 1) * cols], cols)
 
 
 @kernel("void(int64, float32[:, :], float32[:])")

@@ -31,6 +31,8 @@ from azsim.sim.timing import replay
 
 WORKLOADS, HARDWARE = ("speech_rnnt_mlperf", "ssm_mamba_130m"), "az1"
 _KIBI, _MEGA = 1024, 1_000_000
+_MOST_MEMORY_MB = 2_000
+"""More makes the script fail."""
 
 
 def main() -> int:
@@ -42,7 +44,7 @@ def main() -> int:
     reports = [_report(name, max(arguments.rounds, 1)) for name in arguments.workloads]
     text = json.dumps(reports, indent=2) if arguments.json else "\n\n".join(map(_text, reports))
     sys.stdout.write(text + "\n")
-    return 0
+    return int(any(report["peak_memory_mb"] > _MOST_MEMORY_MB for report in reports))
 
 
 def _report(name: str, rounds: int) -> dict[str, Any]:
@@ -56,7 +58,9 @@ def _report(name: str, rounds: int) -> dict[str, Any]:
     )
     done = time.perf_counter()
     seconds: dict[str, list[float]] = {}
-    execution = _azsim(prepared, compiled, chip, {})  # compiles kernels
+    _azsim(prepared, compiled, chip, {})  # compiles kernels
+    alone: dict[str, list[float]] = {}
+    execution = _azsim(prepared, compiled, chip, alone)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIBI / _MEGA
     yardstick = _Yardstick(execution.trace, compiled)
     yardstick.run({})
@@ -73,6 +77,7 @@ def _report(name: str, rounds: int) -> dict[str, Any]:
         "peak_memory_mb": round(memory),
         "compression_s": round(ready - begin, 2),
         "compilation_s": round(done - ready, 2),
+        "first_execution_s": round(alone["azsim_execute"][0], 3),
         "seconds": {key: _spread(values) for key, values in seconds.items()},
         "ratios": _ratios(seconds),
     }
@@ -229,6 +234,7 @@ def _text(report: Mapping[str, Any]) -> str:
     lines = [
         f"{what}: {report['frames']} frames, {report['weights']:,} weights, {executed}",
         f"compression {spent}; peak memory with a run {report['peak_memory_mb']:,} MB",
+        f"execution that decodes all weights {report['first_execution_s']} s",
         f"yardstick: {report['products']:,} products and nothing else",
         "",
     ]

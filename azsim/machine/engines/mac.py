@@ -335,6 +335,10 @@ class _ByIdentity:
         self.array = array
         self.encoded = encoded
 
+    def forget(self) -> None:
+        """Let go of what the cache would keep in its key for longer than anyone else."""
+        self.array, self.encoded = np.empty(0, np.int8), b""
+
     def __hash__(self) -> int:
         return 0
 
@@ -344,12 +348,16 @@ class _ByIdentity:
 
 @functools.lru_cache(maxsize=4096)
 def _prepared(digest: str, shape: Geometry, codes: _ByIdentity) -> MatmulCycles:
-    return MatmulCycles(codes.array, shape)
+    prepared = MatmulCycles(codes.array, shape)
+    codes.forget()
+    return prepared
 
 
 @functools.lru_cache(maxsize=1024)
 def _prepared_block(digest: str, shape: Geometry, tile: _ByIdentity) -> MatmulCycles:
-    return MatmulCycles(tile.array, shape, block_column_entries(tile.encoded))
+    prepared = MatmulCycles(tile.array, shape, block_column_entries(tile.encoded))
+    tile.forget()
+    return prepared
 
 
 def block_cycles(encoded: bytes, codes: np.ndarray, shape: Geometry) -> MatmulCycles:
