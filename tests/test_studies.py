@@ -23,8 +23,11 @@ from azsim.studies._bound_gap_text import readme as bound_gap_readme
 from azsim.studies._eie_layers_paper import LAYERS
 from azsim.studies._rnnt_compression_points import CHUNKS, points
 from azsim.studies._svg import Axis, Line, Panel, bars, chart
+from azsim.studies._sweep_search_text import plots as sweep_search_plots
+from azsim.studies._sweep_search_text import readme as sweep_search_readme
 from azsim.studies._write import Figure, figures_text, table, write_study
 from azsim.studies.eie_layers import DEPTHS
+from azsim.studies.sweep_search import SEEDS, STEPS
 from rtl.harness import require_rtl
 
 REPORTS = Path(__file__).parents[1] / "reports"
@@ -188,6 +191,25 @@ def test_rnnt_compression_keeps_what_its_answer_claims() -> None:
     held = [figures[f"az1_resident.bitmap.w8_s{zeros}.chunk16.frame_ms"] for zeros in (0, 50, 75)]
     assert held == sorted(held, reverse=True)
     assert held[0] < figures["az1.bitmap.w8_s0.chunk16.frame_ms"] / 5
+
+
+def test_sweep_search_keeps_what_its_answer_claims() -> None:
+    entries = committed("sweep_search")["figures"]
+    figures = {key: Figure(**entry) for key, entry in entries.items()}
+    assert figures["space.points"].value == 20_000
+    for seed in SEEDS:
+        for measure in ("share", "strict"):
+            # 98 % of the exhaustive front's hypervolume with 5 % of the evaluations.
+            assert figures[f"nsga2.seed_{seed}.{measure}_at_1000"].value >= 98
+            found = [figures[f"nsga2.seed_{seed}.{measure}_at_{step}"].value for step in STEPS]
+            assert found == sorted(found)
+            assert found[-1] <= 100
+        drawn = figures[f"random.seed_{seed}.strict_at_1000"].value
+        assert drawn < figures[f"nsga2.seed_{seed}.strict_at_1000"].value
+    folder = REPORTS / "sweep_search"
+    written = {"README.md": sweep_search_readme(figures), **sweep_search_plots(figures)}
+    for name, text in written.items():
+        assert (folder / name).read_text(encoding="utf-8") == text
 
 
 _ABOVE = ("eie_layers_small",)
