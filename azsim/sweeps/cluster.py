@@ -14,6 +14,7 @@ import pickle
 import queue
 import time
 import uuid
+from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +33,8 @@ __all__ = ["Cluster", "DaskCrew", "batch_options"]
 
 _LOOK_S = 1.0
 _CONNECT_S = 30
+_GATHER_S = 10
+"""That a result, which is small, may take; if its worker left, Dask would wait for ever."""
 _BROKEN = (ImportError, AttributeError, TypeError, pickle.UnpicklingError)
 _BATCH_SYSTEMS = {"slurm": "SLURMCluster", "lsf": "LSFCluster"}
 
@@ -261,8 +264,7 @@ class DaskCrew:
 
     def close(self) -> None:  # noqa: D102
         for given in self._given.values():
-            with contextlib.suppress(Exception):
-                given.future.cancel()
+            self._cancel(given)
         self._given.clear()
         with contextlib.suppress(Exception):  # whatever a broken connection makes of its end
             self.client.close(timeout=5)
@@ -273,7 +275,11 @@ class DaskCrew:
     def _result(self, worker: str, given: _Given) -> Finished | Lost:
         trials = given.task.trials
         if given.future.status == "finished":
-            outcomes: list[Outcome] = given.future.result()
+            try:
+                outcomes: list[Outcome] = given.future.result(timeout=_GATHER_S)
+            except (Exception, CancelledError):  # it left with them: nobody is to blame
+                self._cancel(given)
+                return Lost(worker, given.task, trials, (), f"Dask worker {worker} left")
             return Finished(worker, tuple(outcomes), True)
         error = given.future.exception() if given.future.status == "error" else None
         if isinstance(error, _BROKEN):  # a point never raises: `run_task` has what it says
@@ -300,10 +306,13 @@ class DaskCrew:
         return [self._lost(worker, self._given.pop(worker)) for worker in gone]
 
     def _lost(self, worker: str, given: _Given) -> Lost:
-        with contextlib.suppress(Exception):
-            given.future.cancel()
+        self._cancel(given)
         trials = given.task.trials
         return Lost(worker, given.task, trials, trials, f"Dask worker {worker} left")
+
+    def _cancel(self, given: _Given) -> None:
+        with contextlib.suppress(Exception):
+            given.future.cancel()
 
     def _check(self, workers: list[str]) -> None:
         """Compare the code of new workers with the driver's."""

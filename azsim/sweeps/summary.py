@@ -57,8 +57,8 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"{progress.points_per_s:.3g} points/s")
     if progress.left_s is not None:
         parts.append(f"{time_text(progress.left_s)} left")
-    if not progress.workers and progress.finished == progress.resumed < progress.total:
-        parts.append("no worker yet")
+    if not progress.workers and progress.finished < progress.total:
+        parts.append("no worker there")
     return ", ".join(parts)
 
 
