@@ -114,7 +114,7 @@ def killing(local: Any, kills: int, seed: int) -> Iterator[list[int]]:
     over = threading.Event()
 
     def kill() -> None:
-        while len(killed) < kills and not over.wait(choose.uniform(0.2, 1.0)):
+        while len(killed) < kills and not over.wait(choose.uniform(0.3, 1.5)):
             if ids := worker_ids(local):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(victim := choose.choice(ids), signal.SIGKILL)
@@ -134,7 +134,7 @@ def test_dask_workers_killed_at_random_moments_lose_nothing(
     scheduler: Any, tmp_path: Path, kills: int
 ) -> None:
     sweep = make_sweep(tmp_path / "file", tens=40 * kills // 5)
-    stand_in = StandIn(code=code_sha256(), seconds=0.03)
+    stand_in = StandIn(code=code_sha256(), seconds=0.05)
     with killing(scheduler, kills, seed=kills) as killed:
         result = run_sweep(
             sweep,
