@@ -239,11 +239,6 @@ def run(
                 progress=told,
             ),
         )
-    outputs = named_outputs(execution, prepared)
-    comparison = None
-    if verify:  # before the clock's tables take memory too
-        with stage("verify"):
-            comparison = compare(execution, outputs, prepared, compiled)
     with stage("time"):
         timing = replay(execution.trace, compiled.program, chip)
     fast_cycles = None
@@ -269,7 +264,12 @@ def run(
                 passed_leaves(compiled.leaves, compiled.program, execution.trace),
             )
     with stage("check outputs"):
+        outputs = named_outputs(execution, prepared)
         checks, decisions = _checks(outputs, prepared, rules, reuse) if checked else ({}, {})
+    comparison = None
+    if verify:
+        with stage("verify"):
+            comparison = compare(execution, outputs, prepared, compiled)
     explanation = None
     if explained:
         from azsim.stages.explain import explain
