@@ -14,6 +14,7 @@ import pytest
 
 from azsim.errors import InputError
 from azsim.sweeps.analysis import analyse
+from azsim.sweeps.checks import _RESERVED
 from azsim.sweeps.export import axis_unit, csv_text, export_columns, parquet_bytes
 from azsim.sweeps.results import read_results
 from sweep_files import AXES, GRID, grid_designs, model, point, write_results
@@ -186,6 +187,22 @@ def test_every_figure_of_the_summaries_can_be_exported(folder: Path) -> None:
     assert by_name["frame_latency_s.p99 [s]"][0] == 130_000 / 200e6
     assert by_name["outputs.y.sqnr_db [dB]"][17] is None
     assert "outputs.y.sha256" not in by_name
+
+
+def test_an_objective_that_is_called_like_its_figure_is_exported_beside_it(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    objectives = {"cycles": {"key": "cycles", "goal": "minimize", "unit": "cycles"}}
+    row = point(0, {"lanes": 8}, summary={"cycles": 5}, figures='{"cycles": 5.0}')
+    folder = write_results(tmp_path, [row], {"lanes": "hardware.mac.lanes"}, objectives)
+    columns = export_columns(analyse(read_results(folder)), every_figure=True)
+    table = parquet.read_table(io.BytesIO(parquet_bytes(columns, {})))
+    assert table.column("cycles").to_pylist() == [5.0]
+    assert table.column("summary.cycles").to_pylist() == [5]
+
+
+def test_a_sweep_may_call_nothing_like_a_column_of_every_export(folder: Path) -> None:
+    columns = export_columns(analyse(read_results(folder)))
+    assert {column.name for column in columns if column.kind == "point"} == set(_RESERVED)
 
 
 def test_a_parquet_file_knows_its_units(folder: Path) -> None:

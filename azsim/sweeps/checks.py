@@ -49,7 +49,10 @@ from azsim.sweeps.sweep_file import ObjectiveFile, SweepFile
 __all__ = ["Checker"]
 
 _Problem = tuple[DocumentPath, str]
-_RESERVED = ("number", "rung", "state", "message")
+_RESERVED = (
+    *("number", "rung", "state", "message", "key", "tries", "seconds", "worker", "finished"),
+    *("rank", "on_front", "is_knee"),
+)
 _LARGEST_GRID = 1_000_000
 _SHUFFLES, _SAMPLES, _MOST_STEPS = 8, 4, 20_000
 

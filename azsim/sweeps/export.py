@@ -88,13 +88,12 @@ def export_columns(analysis: Analysis, *, every_figure: bool = False) -> list[Co
     columns.append(Column("message", "", "point", "", results.messages))
     if every_figure:
         summaries = [_numbers(summary) for summary in read_summaries(results)]
+        taken = {column.name.lower() for column in columns}
         keys = dict.fromkeys(key for numbers in summaries for key in numbers)
-        columns += [
-            Column(
-                key, unit_of(key) or "", "figure", key, [numbers.get(key) for numbers in summaries]
-            )
-            for key in keys
-        ]
+        for key in keys:
+            name = f"summary.{key}" if key.lower() in taken else key  # an objective is called so
+            figures = [numbers.get(key) for numbers in summaries]
+            columns.append(Column(name, unit_of(key) or "", "figure", key, figures))
     return columns
 
 
