@@ -77,6 +77,20 @@ def test_ranges_are_numbers_and_whole_where_the_key_is(tmp_path: Path) -> None:
     assert sweep.notes == ("queue: values are rounded to whole numbers, 6 of 7 are left",)
 
 
+def test_another_content_of_a_file_that_the_workload_names_is_another_sweep(tmp_path: Path) -> None:
+    axes = "axes:\n  input: {path: workload.input, values: [{npz: a.npz}, {npz: b.npz}]}\n"
+    workload = "name: w\nmodel: {builder: gemm, m: 1, k: 4, n: 4}\ninput: {npz: a.npz}\n"
+    (tmp_path / "w.yaml").write_text(workload, "utf-8")
+    found = []
+    for content in (b"one", b"two", b"two"):
+        (tmp_path / "b.npz").write_bytes(content)
+        path = tmp_path / "s.yaml"
+        path.write_text(f"name: s\nworkload: w.yaml\n{axes}{_REST}", "utf-8")
+        found.append(load_sweep(path).definition["files"])
+    assert found[0] != found[1] == found[2]
+    assert {key for key in found[0] if found[0][key] != found[1][key]} == {"file b.npz"}
+
+
 def test_grid_counts_like_an_odometer_and_leaves_out_what_does_not_hold(tmp_path: Path) -> None:
     sweep = load(
         tmp_path,

@@ -307,13 +307,18 @@ class Checker:
             strategy=name,
             options=options,
             rungs=rungs or ((),),
-            definition=self._definition(value, objectives, name, options),
+            definition=self._definition(value, objectives, name, options, rungs),
             bases=self._files.bases(),
             notes=(*self._checked.notes, *self._notes),
         )
 
     def _definition(
-        self, value: SweepFile, objectives: tuple[Objective, ...], strategy: str, options: Any
+        self,
+        value: SweepFile,
+        objectives: tuple[Objective, ...],
+        strategy: str,
+        options: Any,
+        rungs: tuple[tuple[str, ...], ...],
     ) -> dict[str, Any]:
         axes = {
             axis.name: {
@@ -335,7 +340,10 @@ class Checker:
                 o.name: {"key": o.key, "goal": o.goal, "unit": o.unit} for o in objectives
             },
             "strategy": {strategy: asdict(options)},
-            "files": self._files.hashes(),
+            "files": self._files.hashes(
+                [(*self._overrides, *rung) for rung in rungs or ((),)],
+                [axis.values for axis in self._axes if axis.kind == "path"],
+            ),
         }
         return json.loads(json.dumps(definition))
 

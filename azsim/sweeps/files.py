@@ -5,9 +5,10 @@ The real loaders are asked, so that an error is what ``azsim run --set`` would s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from azsim.compression.scheme import find_problems
@@ -122,8 +123,16 @@ class Files:
         """Return what points are made of."""
         return Bases(self.workloads, self.chips)
 
-    def hashes(self) -> dict[str, str]:
-        """Return a hash of what each file says, comments aside."""
+    def hashes(self, changes: Iterable[Sequence[str]], values: Iterable[object]) -> dict[str, str]:
+        """Return a hash of what each file says, comments aside, and of files that workloads name.
+
+        Parameters
+        ----------
+        changes : iterable of sequences of str
+            Overrides that hold together for some points.
+        values : iterable
+            Those of axes, which may name files too.
+        """
         contents = {("workload", key): text.document for key, text in self.workloads.items()}
         contents |= {("hardware", key): document for key, document in self.chips.items()}
         return {
@@ -131,7 +140,41 @@ class Files:
                 json.dumps(document.data, sort_keys=True).encode()
             ).hexdigest()
             for (kind, key), document in contents.items()
-        }
+        } | self._named_hashes(changes, values)
+
+    def _named_hashes(
+        self, changes: Iterable[Sequence[str]], values: Iterable[object]
+    ) -> dict[str, str]:
+        """Hash models, inputs and labels: with other contents, figures are other ones."""
+        if self.workload is None:
+            return {}
+        said = [
+            text.changed(_sorted(overrides)[0]).document.data
+            for text in self.workloads.values()
+            for overrides in changes
+        ]
+        found = {}
+        for name in sorted({*_texts([*said, *values])}):
+            path = self.workload.path.parent / name
+            with contextlib.suppress(OSError, ValueError):  # no path, or one that a run refuses
+                if path.is_file():
+                    found[f"file {name}"] = _content_hash(path)
+        return found
+
+
+def _content_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text of a document."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from (text for entry in value.values() for text in _texts(entry))
+    elif isinstance(value, Sequence):
+        yield from (text for entry in value for text in _texts(entry))
 
 
 def about(text: str, problems: Iterable[str]) -> list[str]:
