@@ -363,7 +363,8 @@ def test_a_sweep_that_wants_what_is_not_decided_is_refused(tmp_path: Path) -> No
             "allowed: word"
         ),
         (
-            "$.objectives.b.key: unknown figure of a decision 'agreemnt', did you mean 'agreement'? "
+            "$.objectives.b.key: unknown figure of a decision 'agreemnt', did you mean "
+            "'agreement'? "
             "allowed: agreement, accuracy, float_accuracy, frames"
         ),
         (
