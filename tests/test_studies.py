@@ -28,6 +28,9 @@ from azsim.studies._sweep_search_text import readme as sweep_search_readme
 from azsim.studies._write import Figure, figures_text, table, write_study
 from azsim.studies.eie_layers import DEPTHS
 from azsim.studies.sweep_search import SEEDS, STEPS
+from azsim.studies.sweep_speed import SWEEPS as SPEED_SWEEPS
+from azsim.studies.sweep_speed import plots as sweep_speed_plots
+from azsim.studies.sweep_speed import readme as sweep_speed_readme
 from rtl.harness import require_rtl
 
 REPORTS = Path(__file__).parents[1] / "reports"
@@ -208,6 +211,18 @@ def test_sweep_search_keeps_what_its_answer_claims() -> None:
         assert drawn < figures[f"nsga2.seed_{seed}.strict_at_1000"].value
     folder = REPORTS / "sweep_search"
     written = {"README.md": sweep_search_readme(figures), **sweep_search_plots(figures)}
+    for name, text in written.items():
+        assert (folder / name).read_text(encoding="utf-8") == text
+
+
+def test_sweep_speed_keeps_what_its_answer_claims() -> None:
+    entries = committed("sweep_speed")["figures"]
+    figures = {key: Figure(**entry) for key, entry in entries.items()}
+    for name, wanted in SPEED_SWEEPS.items():
+        assert figures[f"{name}.run"] == figures[f"{name}.points"]  # the whole, no sample
+        assert figures[f"{name}.ratio"].value >= wanted
+    folder = REPORTS / "sweep_speed"
+    written = {"README.md": sweep_speed_readme(figures), **sweep_speed_plots(figures)}
     for name, text in written.items():
         assert (folder / name).read_text(encoding="utf-8") == text
 

@@ -270,3 +270,18 @@ def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
         "1; a script that calls azsim.sweep needs the line `if __name__ == '__main__':` before it, "
         "as workers import the script"
     )
+
+
+def test_an_objective_that_no_point_has_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objectives = (
+        "{l: {key: latency_s, unit: s}, a: {key: outputs.zz.sqnr_db, unit: dB, goal: maximize}}"
+    )
+    axes = "{clock: {path: hardware.clock_hz, values: [100_000_000]}}"
+    arguments = [f"--set=sweep.objectives={objectives}", f"--set=sweep.axes={axes}"]
+    assert main(["sweep", "small_clock", "-o", str(tmp_path / "out"), "--jobs=1", *arguments]) == 0
+    assert capsys.readouterr().err == (
+        "azsim: note: no point has a figure for the objective a: there is no number "
+        "'outputs.zz.sqnr_db' in its summary\n"
+    )

@@ -98,8 +98,15 @@ def _dry_run(arguments: argparse.Namespace, wanted: Sweep, folder: Path) -> int:
 
 
 def _show_result(arguments: argparse.Namespace, wanted: Sweep, result: SweepResult) -> None:
-    from azsim.sweeps.summary import result_document, result_lines, reuse_table
+    from azsim.sweeps.summary import (
+        missing_figures,
+        result_document,
+        result_lines,
+        reuse_table,
+    )
 
+    for sentence in missing_figures(wanted, result):
+        print(f"azsim: note: {sentence}", file=sys.stderr)
     if arguments.json:
         from azsim.report.json_text import json_text
 

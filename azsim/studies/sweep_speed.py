@@ -6,7 +6,9 @@ The sweeps `clock_and_dram`, 10,000 points that differ in timing alone, on the l
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -15,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from azsim.errors import InputError
+from azsim.studies._svg import Axis, bars
 from azsim.studies._write import Figure, Progress, figures_text, table, write_study
 
-__all__ = ["SWEEPS", "readme", "run", "sample"]
+__all__ = ["SWEEPS", "plots", "readme", "run", "sample"]
 
 # What computes is imported where it is used: the list of studies is quick, what they run is not.
 
@@ -28,7 +31,7 @@ _COLD_RUNS = 5
 
 
 def run(directory: Path, progress: Callable[[str, int, int], None] | None = None) -> None:
-    """Make the study anew: ``README.md`` and ``data.json`` in `directory`.
+    """Make the study anew: ``README.md``, ``data.json`` and a plot in `directory`.
 
     Takes about half an hour, all cores of it; what else the machine does is in the figures.
 
@@ -49,7 +52,11 @@ def run(directory: Path, progress: Callable[[str, int, int], None] | None = None
     for name in SWEEPS:
         figures |= _figures(_measured(name))
         steps.step(f"measure {name}")
-    files = {"README.md": readme(figures), "data.json": figures_text(NAME, figures, {})}
+    files = {
+        "README.md": readme(figures),
+        "data.json": figures_text(NAME, figures, {}),
+        **plots(figures),
+    }
     write_study(directory, files)
 
 
@@ -94,45 +101,71 @@ def _figures(cost: Mapping[str, Any]) -> dict[str, Figure]:
 
 def readme(figures: Mapping[str, Figure]) -> str:
     """Return the study's ``README.md``."""
-
-    def value(name: str, key: str) -> float:
-        return figures[f"{name}.{key}"].value
-
-    heads = "sweep points run groups whole~sweep,~s point,~s cold~run,~s times~less wanted"
+    value = functools.partial(_value, figures)
+    heads = (
+        *("sweep", "points", "groups", "points run", "whole sweep (s)", "a point (ms)"),
+        *("cold run (s)", "times less", "wanted"),
+    )
     rows = [
         (
             f"`{name}`",
             f"{value(name, 'points'):,}",
-            f"{value(name, 'run'):,}",
             f"{value(name, 'groups'):,}",
+            f"{value(name, 'run'):,}",
             f"{value(name, 'sweep'):,.0f}",
-            f"{value(name, 'point'):.3f}",
+            f"{1000 * value(name, 'point'):.1f}",
             f"{value(name, 'cold'):.2f}",
             f"{value(name, 'ratio'):.0f}",
             str(wanted),
         )
         for name, wanted in SWEEPS.items()
     ]
-    columns = [head.replace("~", " ") for head in heads.split()]
+    timing, codecs = SWEEPS
     workers = int(max(value(name, "workers") for name in SWEEPS))
     return f"""# How much cheaper than a cold run is a point of a sweep?
 
 Made by `azsim study sweep_speed -o reports/sweep_speed`, and not edited by hand. Every number below
 is in [data.json](data.json).
 
-{table(columns, rows)}
+## Answer
 
-*Point* is the wall-clock time of the whole sweep over its points, start of the {workers} worker
-processes, their imports and every commit included. *Cold run* is the mean of {_COLD_RUNS} of the
-same points as `azsim run --no-cache`, each in a process of its own. *Groups* are points with the
-same bits: `clock_and_dram` has one, whose trace each point replays; each point of
-`codec_and_sparsity` is encoded, compiled, proved and run on its own, and shares the model, its
-input, the float reference and, with the same bits and zeros, the codes. Kernels were compiled
-before; no result of a stage was there.
+A point that differs in timing alone takes {value(timing, "ratio"):.0f} times less than a cold run
+of it, one that is encoded, compiled and run anew {value(codecs, "ratio"):.0f} times less.
 
-What was run: `clock_and_dram` is Mamba of 130 million parameters, the largest workload of the tree
-by weights, on four tokens; `codec_and_sparsity` is the speech detector `vad_silero` on one second.
-Times are those of the machine that made the study, and of what else it did meanwhile; the ratio is
-of two times of one machine. `python tests/bench/bench_sweep.py` measures a hundredth of the points
-on yours.
+{table(heads, rows)}
+
+![Points for the time of one cold run](points.svg)
+
+*A point* is the wall-clock time of the whole sweep over its points, with the start of {workers}
+worker processes, their imports and every commit. *Cold run* is the mean of {_COLD_RUNS} of the same
+points as `azsim run --no-cache`, each in a process of its own. *Groups* are points with the same
+bits: `{timing}` has one, whose trace each point replays; each point of `{codecs}` is encoded,
+compiled, proved and run on its own, and shares the model, its input, the float reference and, with
+the same bits and zeros, the codes. Kernels were compiled before; no result of a stage was there.
+
+## What was run, and what is assumed
+
+- `{timing}`: Mamba of 130 million parameters, the workload of the tree with the most weights, on
+  four tokens; `{codecs}`: the speech detector `vad_silero` on one second.
+- Times are those of the machine that made the study, and of what else it did meanwhile. Assumption:
+  the ratio of two times of one machine, taken one after the other, says something of others.
+- `python tests/bench/bench_sweep.py` measures a hundredth of the points on yours, and fails below
+  what is wanted; so does the project's CI.
 """
+
+
+def plots(figures: Mapping[str, Figure]) -> dict[str, str]:
+    """Return the plot by file name."""
+    ratios = {name: _value(figures, name, "ratio") for name in SWEEPS}
+    step = 10 ** math.floor(math.log10(max(ratios.values())))
+    ticks = tuple(step * i for i in range(math.ceil(max(ratios.values()) / step) + 1))
+    axis = Axis("points for the time of one cold run", ticks, tuple(f"{t:g}" for t in ticks))
+    rows = [
+        (name, (ratio,), f"{ratio:.0f}, at least {SWEEPS[name]} wanted")
+        for name, ratio in ratios.items()
+    ]
+    return {"points.svg": bars("Points for the time of one cold run", axis, ("points",), rows)}
+
+
+def _value(figures: Mapping[str, Figure], name: str, key: str) -> float:
+    return figures[f"{name}.{key}"].value

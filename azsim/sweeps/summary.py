@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azsim.report.listing import Listing, listing
 from azsim.report.units import counted
 from azsim.sweeps.progress import Progress, SweepResult
 
+if TYPE_CHECKING:
+    from azsim.sweeps.space import Sweep
+
 __all__ = [
     "best_rows",
+    "missing_figures",
     "progress_line",
     "result_document",
     "result_lines",
@@ -45,6 +49,18 @@ def result_lines(result: SweepResult) -> list[str]:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             lines.append(f"  {'  '.join(cells)}".rstrip())
     return lines
+
+
+def missing_figures(sweep: Sweep, result: SweepResult) -> list[str]:
+    """Return a sentence for each objective that no point has a figure of."""
+    if not result.progress.done:
+        return []
+    return [
+        f"no point has a figure for the objective {objective.name}: there is no number "
+        f"{objective.key!r} in its summary"
+        for objective in sweep.objectives
+        if objective.name not in result.best
+    ]
 
 
 def progress_line(progress: Progress) -> str:
