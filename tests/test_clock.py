@@ -732,7 +732,7 @@ def test_another_replay_works_out_nothing_of_the_trace_again(
     total = products._total
     calls = []
 
-    def counted(*args: object, **kwargs: object) -> np.ndarray:
+    def counted(*args: object, **kwargs: object) -> np.ndarray | int:
         calls.append(args)
         return total(*args, **kwargs)  # pyright: ignore[reportArgumentType]
 
