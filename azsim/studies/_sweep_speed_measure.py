@@ -3,9 +3,10 @@
 A cold run is ``azsim run`` of a point in a process of its own, without any result of an earlier one
 (``--no-cache``).  Kernels are compiled before, for both; results of stages lie in a new folder.
 
-What all points of a group share is made once however many points there are, so the mean of a sample
-says too much of it.  The mean of the whole is told from a sample so: points that only timed their
-run, and the others, as many as the whole has groups.  Nothing is told where all points are run.
+What points share (kernels, the model, a trace, an array's geometry) is made by a few of them, however
+many there are, so the mean of a sample says too much of the whole.  That is told from a sample as
+its median for each point, and once what all points of the sample took beyond it.  Nothing is told
+where all points are run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 
 from azsim.studies.sweep_speed import SWEEPS
 from azsim.sweeps.point import overrides_of
@@ -93,12 +94,12 @@ def measure(
     run_sweep(sample, folder, jobs=jobs)
     seconds = time.perf_counter() - begin
     with closing(sqlite3.connect(folder / "results.sqlite")) as store:
-        rows = list(store.execute("select seconds, reused, state from points"))
-    assert {state for _, _, state in rows} == {"done"}
-    timed = [taken for taken, reused, _ in rows if _made(reused) == {"run"}]
-    others = [taken for taken, reused, _ in rows if _made(reused) != {"run"}]
+        rows = list(store.execute("select seconds, state from points"))
+    assert {state for _, state in rows} == {"done"}
     workers = jobs or cores()
-    total = groups * mean(others) + (points - groups) * mean(timed or [0])
+    # What points share makes a few of them slow, and is counted once.
+    typical = median(taken for taken, _ in rows)
+    total = typical * points + sum(taken - typical for taken, _ in rows)
     whole = len(rows) == points
     point_s = seconds / points if whole else total / workers / points
     wanted = SWEEPS[name]
@@ -114,11 +115,6 @@ def _count(sweep: Sweep) -> tuple[int, int]:
     evaluator = SweepEvaluator(sweep, code_sha256())
     trials = [Trial(0, design) for design in designs(sweep.axes, sweep.constraints)]
     return len(trials), len({evaluator.group(trial) for trial in trials})
-
-
-def _made(reused: str) -> set[str]:
-    """Stages that a point made, of the column that says what it reused."""
-    return {stage for stage, counts in json.loads(reused).items() if "made" in counts}
 
 
 def _cold_s(sweep: Sweep, trial: Trial) -> float:
