@@ -3,10 +3,10 @@
 A cold run is ``azsim run`` of a point in a process of its own, without any result of an earlier one
 (``--no-cache``).  Kernels are compiled before, for both; results of stages lie in a new folder.
 
-What points share (kernels, the model, a trace, an array's geometry) is made by a few of them, however
-many there are, so the mean of a sample says too much of the whole.  That is told from a sample as
-its median for each point, and once what all points of the sample took beyond it.  Nothing is told
-where all points are run.
+What points share (kernels, the model, a trace, an array's geometry) is made by a few of them,
+however many there are, so the mean of a sample says too much of the whole.  That is told from a
+sample as its median for each point, and once what all points of the sample took beyond it.  Nothing
+is told where all points are run.
 """
 
 from __future__ import annotations
