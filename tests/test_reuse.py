@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 import azsim
+from azsim.code_version import rooms_of
 from azsim.frontend.workload import Workload, load_workload
 from azsim.hardware import Hardware, load_hardware
 from azsim.hardware.description import structural_keys
 from azsim.hardware.plan import value_of, with_value
 from azsim.sim.result import BOUND_KEYS
-from azsim.stages.code_version import rooms_of
 from azsim.stages.keys import StageKeys, content_key
 from azsim.stages.reuse import STAGES, StageCache, num_bytes
 from azsim.stages.shelf import Shelf

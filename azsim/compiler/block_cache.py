@@ -2,33 +2,31 @@
 
 A block is a function of its codes, its codec and parameters, and the codecs' sources: their hash is
 the name of its file.  So it is with the proof of a program, whose file says no more than that there
-was nothing to find: a function of program, image, chip and all of azsim's sources.
+was nothing to find: a function of program, image, chip and the sources that checkers can reach.
 
 A file begins with a hash of what follows it, so that one that is broken or cut short is as good as
-none.  Files are written beside their place and moved there, which is safe with other processes at
-work.  When they take more than `MOST_BYTES`, those that were used longest ago go.  Small blocks are
-encoded faster than they are found.  `without_cache` leaves the folder alone.
+none; other processes may be at work in the folder.  When files take more than `MOST_BYTES`, those
+that were used longest ago go.  Small blocks are encoded faster than they are found.
+`without_cache` leaves the folder alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-import azsim.codecs
+from azsim.cached_files import make_room, write_whole
+from azsim.code_version import code_version
 from azsim.hardware.description import Hardware
 from azsim.inputs.fetch import cache_directory
 from azsim.isa.encode import encode_program
 from azsim.isa.program import DramImage, Program
-from azsim.isa.spec import instruction_set
 
 __all__ = [
     "MOST_BYTES",
@@ -91,20 +89,17 @@ def save_block(
     _save(_path(name, parameters, codes, bits), block)
 
 
-def _save(path: Path, block: bytes) -> None:
+def _save(path: Path, data: bytes) -> None:
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(_digest(block) + block)
-        Path(file.name).replace(path)
+        write_whole(path, _digest(data) + data)
     if _state["writes"] % _WRITES_BETWEEN_LOOKS == 0:
-        _make_room(_folder())
+        make_room(_folder(), MOST_BYTES)
     _state["writes"] += 1
 
 
 def proof_key(program: Program, image: DramImage, hardware: Hardware) -> bytes:
     """Name of what the checkers find in a program."""
-    key = hashlib.blake2b(_package_digest(), digest_size=20)
+    key = hashlib.blake2b(code_version("azsim.sim.checks").encode(), digest_size=20)
     key.update(repr((replace(program, instructions=()), hardware)).encode())
     key.update(encode_program(program).tobytes())
     key.update(image.data.data)
@@ -141,45 +136,7 @@ def _folder() -> Path:
 def _path(
     name: str, parameters: tuple[tuple[str, int | bool], ...], codes: np.ndarray, bits: int
 ) -> Path:
-    key = hashlib.blake2b(_sources_digest(), digest_size=20)
+    key = hashlib.blake2b(code_version("azsim.codecs").encode(), digest_size=20)
     key.update(repr((name, parameters, codes.shape, bits)).encode())
     key.update(codes.tobytes())
     return _named(key.hexdigest())
-
-
-@functools.cache
-def _sources_digest() -> bytes:
-    """Hash of everything that decides what a block looks like."""
-    digest = hashlib.blake2b(np.__version__.encode(), digest_size=_DIGEST_BYTES)
-    folder = Path(azsim.codecs.__path__[0])
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.digest()
-
-
-@functools.cache
-def _package_digest() -> bytes:
-    """Hash of all sources, and of the instruction set."""
-    digest = hashlib.blake2b(np.__version__.encode(), digest_size=_DIGEST_BYTES)
-    for path in sorted(Path(azsim.codecs.__path__[0]).parent.rglob("*.py")):
-        digest.update(path.as_posix().encode() + b"\0" + path.read_bytes())
-    digest.update(repr(instruction_set()).encode())
-    return digest.digest()
-
-
-def _make_room(folder: Path) -> None:
-    """Delete what was used longest ago, until three quarters of the most are left."""
-    files: list[tuple[float, int, str]] = []
-    for inner in folder.glob("*/*"):
-        with contextlib.suppress(OSError):
-            found = inner.stat()
-            files.append((found.st_mtime, found.st_size, str(inner)))
-    total = sum(size for _, size, _ in files)
-    if total <= MOST_BYTES:
-        return
-    for _, size, path in sorted(files):
-        if total <= MOST_BYTES * 3 // 4:
-            break
-        with contextlib.suppress(OSError):
-            Path(path).unlink()
-        total -= size

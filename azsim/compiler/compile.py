@@ -7,11 +7,11 @@ contract; `azsim.compiler.valid` checks what it promises, and `observe` sees wha
 from __future__ import annotations
 
 import contextlib
-import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from azsim.collector import no_collection
 from azsim.compiler.allocate import Allocation, allocate
 from azsim.compiler.emit import Emitted, emit
 from azsim.compiler.encode import encode_tiles
@@ -140,19 +140,7 @@ class Compiled:
     leaves: Mapping[int, int] = field(default_factory=dict)
 
 
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Leave Python's collector alone: passes make millions of small values, and no cycles."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@_no_collection()
+@no_collection()
 def compile_graph(
     compressed: CompressedGraph,
     hardware: Hardware,

@@ -6,13 +6,12 @@ a race-free program's result does not depend on.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from azsim.collector import no_collection
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.control_flow import loops_around
@@ -193,18 +192,6 @@ def _endless(op: Operation, found: str) -> MachineError:
     return MachineError(f"{place}: the program does not come to its end, more than {found}")
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Let Python not look for garbage: what is made here is in use, and much."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 def execute(
     program: Program,
     image: DramImage,
@@ -264,7 +251,7 @@ def execute(
 
     frame = index = 0
     control = frame_begin = 0  # control instructions in a row; instructions before the frame
-    with np.errstate(all="ignore"), _no_collection():
+    with np.errstate(all="ignore"), no_collection():
         while index >= 0:
             if index >= len(operations):
                 raise MachineError("the program ends without halt")

@@ -2,7 +2,7 @@
 
 A key holds the values of the workload's sections and of the chip's keys that the stage looks at,
 the content of the files that they name, the keys of the stages before it, and the version of the
-stage's code (`azsim.stages.code_version`).  Where files lie and how values were given, by a file or
+stage's code (`azsim.code_version`).  Where files lie and how values were given, by a file or
 by overrides, is in none.
 """
 
@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from azsim.code_version import code_version
 from azsim.frontend.workload import Workload
 from azsim.frontend.workload_file import GraphModel
 from azsim.frontend.workload_inputs import input_files, label_files, onnx_path, weights_path
 from azsim.hardware.description import Hardware
-from azsim.stages.code_version import code_version
 
 __all__ = ["StageKeys", "content_key", "file_digest"]
 

@@ -17,7 +17,6 @@ import fcntl
 import hashlib
 import os
 import pickle
-import tempfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +24,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+
+from azsim.cached_files import make_room, write_whole
 
 __all__ = ["MOST_BYTES", "Shelf"]
 
@@ -80,11 +81,11 @@ class Shelf:
             text = BytesIO()
             writer = _Writer(text, self._folder)
             writer.dump(value)
-            _write(self._path(stage, key), text.getbuffer())
+            write_whole(self._path(stage, key), text.getbuffer())
             self._saved += 1
             self._saved_bytes += writer.written_bytes + text.tell()
             if self._saved >= _SAVED_BETWEEN_LOOKS or self._saved_bytes >= self._between_bytes():
-                self._make_room()
+                make_room(self._folder, self._most_bytes)
                 self._saved = self._saved_bytes = 0
 
     @contextlib.contextmanager
@@ -109,38 +110,9 @@ class Shelf:
     def _between_bytes(self) -> int:
         return min(_BYTES_BETWEEN_LOOKS, self._most_bytes // 4)
 
-    def _make_room(self) -> None:
-        """Delete what was used longest ago, until three quarters of the most are left."""
-        found: list[tuple[float, int, Path]] = []
-        for path in self._folder.rglob("*"):
-            with contextlib.suppress(OSError):
-                if path.is_file():
-                    entry = path.stat()
-                    found.append((entry.st_mtime, entry.st_size, path))
-        total = sum(size for _, size, _ in found)
-        if total <= self._most_bytes:
-            return
-        for _, size, path in sorted(found):
-            if total <= self._most_bytes * 3 // 4:
-                break
-            with contextlib.suppress(OSError):
-                path.unlink()
-            total -= size
-
 
 def _proxy(mapping: dict[Any, Any]) -> MappingProxyType[Any, Any]:
     return MappingProxyType(mapping)
-
-
-def _write(path: Path, data: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
-            file.write(data)
-        except OSError:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-    Path(file.name).replace(path)
 
 
 class _Writer(pickle.Pickler):
@@ -177,7 +149,7 @@ class _Writer(pickle.Pickler):
             if path.exists() and path.stat().st_size == len(data):
                 os.utime(path)
             else:
-                _write(path, data)
+                write_whole(path, data)
                 self.written_bytes += len(data)
             known = self._written[id(value)] = value, (digest, len(data), *kind)
         return known[1]

@@ -165,7 +165,7 @@ def _cache(memory_bytes: int | None) -> StageCache:
 @functools.cache
 def code_sha256() -> str:
     """Hash of all code that decides the figures of a point, libraries included."""
-    from azsim.stages.code_version import code_version
+    from azsim.code_version import code_version
 
     digest = hashlib.sha256(code_version("azsim.pipeline").encode())
     for name in ("evaluate", "expressions", "objectives", "point", "space"):

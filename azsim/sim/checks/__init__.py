@@ -14,11 +14,10 @@ instructions, and instructions' footprints tell what they touch.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import ModuleType
 
+from azsim.collector import no_collection
 from azsim.folder import load_folder
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Program
@@ -58,25 +57,13 @@ def check_program(
         are left out.
     """
     table = checkers()
-    with _without_collections():
+    with no_collection():
         subject = Subject(program, hardware, image)
         verdicts = [table[_FIRST].check(subject)]
         if not verdicts[0].findings:
             others = [checker for name, checker in table.items() if name != _FIRST]
             verdicts += [_looked_at_twice(checker, subject) for checker in others]
     return tuple(verdicts)
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Keep Python from looking for cycles: in what is kept of a large model that takes longer."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _looked_at_twice(checker: ModuleType, subject: Subject) -> Verdict:

@@ -17,7 +17,7 @@ from azsim.resources import isa_directory
 
 __all__ = ["code_version", "rooms_of"]
 
-_PACKAGE = Path(__file__).parent.parent
+_PACKAGE = Path(__file__).parent
 _IMPORT = re.compile(
     r"^\s*(?:from azsim\.|import azsim\.|from azsim import )([\w.]+)", re.MULTILINE
 )
