@@ -86,4 +86,6 @@ def plain_features(samples: np.ndarray, features: Features) -> np.ndarray:
             std = so_far.std(0, ddof=1)
             out[i] = (stacked[i] - so_far.mean(0)) / (std + features.std_offset)
         return out
+    if features.normalize == "fixed":
+        return (stacked - features.fixed_mean) / features.fixed_std
     return stacked

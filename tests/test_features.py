@@ -31,7 +31,7 @@ def largest_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(abs(found - expected).max() / abs(expected).max())
 
 
-@pytest.mark.parametrize("normalize", ["none", "utterance", "running"])
+@pytest.mark.parametrize("normalize", ["none", "utterance", "running", "fixed"])
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("num_samples", [1_600, 1_761, 4_000])
 def test_presets_equal_the_plain_definition(preset: str, normalize: str, num_samples: int) -> None:
@@ -65,7 +65,9 @@ def front_ends(draw: st.DrawFn) -> Features:
         right_frames=draw(st.integers(0, 3)),
         stride=draw(st.integers(1, 4)),
         beyond=draw(st.sampled_from(["zero", "repeat"])),
-        normalize=draw(st.sampled_from(["none", "running"])),
+        normalize=draw(st.sampled_from(["none", "running", "fixed"])),
+        fixed_mean=draw(st.sampled_from([0.0, -3.5])),
+        fixed_std=draw(st.sampled_from([1.0, 0.7])),
     )
 
 
@@ -129,6 +131,15 @@ def test_running_statistics_end_at_those_of_the_utterance() -> None:
     assert (running[0] == 0).all()
 
 
+def test_silence_and_faint_noise_are_no_huge_features() -> None:
+    features = preset_features("commands")
+    silence = log_mel_features(np.zeros(4_000), features)
+    assert (silence == (np.log(1e-7) - features.fixed_mean) / features.fixed_std).all()
+    faint = log_mel_features(recording(4_000) * 1e-4, features)  # 20 dB under one step of 16 bits
+    assert abs(faint - silence).max() < 0.5
+    assert abs(silence).max() < 3
+
+
 @pytest.mark.parametrize("num_samples", [480, 481, 800, 960, 961, 100_000])
 def test_mlperf_lengths(num_samples: int) -> None:
     # facts: n1 = ceil(samples / 160), T = ceil(n1 / 3); the last frame holds what follows n1.
@@ -148,6 +159,7 @@ def test_numbers_of_the_presets() -> None:
         "mlperf": (240, 0.03, 0.0),
         "google": (320, 0.03, 0.0),
         "conformer": (80, 0.01, 0.0025),
+        "commands": (120, 0.03, 0.015),
     }
 
 
@@ -184,7 +196,7 @@ def test_triangles_of_height_one_add_up_to_one() -> None:
             "utterance",
             (
                 "features: normalize: utterance needs 2 frames, found 1; "
-                "allowed: a longer recording, or normalize: running or none"
+                "allowed: a longer recording, or normalize: running, fixed or none"
             ),
         ),
     ],
@@ -211,7 +223,7 @@ def test_no_stream_knows_the_utterance() -> None:
         FrontEnd(preset_features("mlperf"))
     assert str(caught.value) == (
         "features: normalize: utterance needs the whole recording, allowed in a stream: "
-        "running or none"
+        "running, fixed or none"
     )
 
 

@@ -213,7 +213,8 @@ def find_conflicts(value: WorkloadFile, folder: Path) -> Iterator[tuple[Document
     features = value.input.features if isinstance(value.input, AudioInput) else None
     if is_paced and features is not None and features.normalize == "utterance":
         sentence = "paced arrival cannot wait for the whole utterance, found utterance"
-        yield ("input", "features", "normalize"), f"{sentence}, allowed: 'running' or 'none'"
+        allowed = "'running', 'fixed' or 'none'"
+        yield ("input", "features", "normalize"), f"{sentence}, allowed: {allowed}"
     yield from _compression_rules(value)
     yield from decision_rules(value.decisions)
     for name, decision in value.decisions.items():

@@ -45,6 +45,21 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
         # Published: 80 bands, 25 ms every 10 ms.  The rest is our assumption: as MLPerf's.
         "conformer": {"window": 400, "right_frames": 0, "stride": 1},
+        # Ours, for small recognisers of spoken commands in a stream: no statistics of the
+        # recording, and silence lies 60 dB below loud speech, not at -infinity.
+        "commands": {
+            "window": 400,
+            "edges": "inside",
+            "power_offset": 0.0,
+            "mel_bands": 40,
+            "low_hz": 60.0,
+            "high_hz": 7600.0,
+            "log_offset": 1e-7,
+            "beyond": "repeat",
+            "normalize": "fixed",
+            "fixed_mean": -10.0,
+            "fixed_std": 3.0,
+        },
     }
 )
 """For each named front end, the parameters in which it differs from MLPerf's."""
@@ -96,10 +111,14 @@ class Features:
     """Every so many stacked frames one is kept."""
     beyond: Literal["zero", "repeat"] = "zero"
     """Frames before the first and after the last: zeros, or the nearest once more."""
-    normalize: Literal["none", "utterance", "running"] = "utterance"
+    normalize: Literal["none", "utterance", "running", "fixed"] = "utterance"
     """Per feature, after stacking: ``(x - mean) / (standard deviation + std_offset)``, over the
-    whole recording, or over the frames so far."""
+    whole recording, or over the frames so far.  `fixed`: ``(x - fixed_mean) / fixed_std``."""
     std_offset: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    fixed_mean: Annotated[float, Field(ge=-1e3, le=1e3)] = 0.0
+    """One number for all features."""
+    fixed_std: Annotated[float, Field(gt=0, le=1e3)] = 1.0
+    """One number for all features."""
 
     @model_validator(mode="before")
     @classmethod

@@ -93,7 +93,7 @@ class FrontEnd:
         if features.normalize == "utterance":
             raise InputError(
                 "features: normalize: utterance needs the whole recording, "
-                "allowed in a stream: running or none"
+                "allowed in a stream: running, fixed or none"
             )
         self._features = features
         self._log_mel = LogMel(features)
@@ -231,6 +231,8 @@ class FrontEnd:
     def _normalized(self, state: _Statistics, frames: np.ndarray) -> tuple[_Statistics, np.ndarray]:
         if self._features.normalize == "none":
             return state, frames
+        if self._features.normalize == "fixed":
+            return state, (frames - self._features.fixed_mean) / self._features.fixed_std
         mean, deviations, count = state.mean, state.deviations, state.count
         normalized = np.empty_like(frames)
         for row, frame in enumerate(frames):
@@ -272,7 +274,7 @@ def log_mel_features(samples: np.ndarray, features: Features) -> np.ndarray:
     if len(frames) < 2:
         raise InputError(
             "features: normalize: utterance needs 2 frames, found 1; "
-            "allowed: a longer recording, or normalize: running or none"
+            "allowed: a longer recording, or normalize: running, fixed or none"
         )
     return (frames - frames.mean(axis=0)) / (frames.std(axis=0, ddof=1) + features.std_offset)
 
