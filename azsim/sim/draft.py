@@ -13,8 +13,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from azsim.errors import CodecError, MachineError
-from azsim.machine.flat import COLUMNS, FLAGS, FUNCTIONS, KINDS, OPERANDS
-from azsim.machine.lines import VIEW_COLUMNS
+from azsim.machine.flat.columns import COLUMNS, FLAGS, FUNCTIONS, KINDS, OPERANDS, VIEW_COLUMNS
 from azsim.machine.state import Machine, Moved, Operation, Window, place
 from azsim.machine.tile import Tile
 from azsim.machine.trace import Recorder

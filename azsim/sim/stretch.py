@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from azsim.machine.flat import NUM_LINES, run_rows
+from azsim.machine.flat.columns import NUM_LINES
+from azsim.machine.flat.run import run_rows
 from azsim.machine.state import Machine, Resident, Window, place
 from azsim.machine.tile import Tile
 from azsim.machine.trace import Recorder
@@ -154,7 +155,7 @@ class Stretch:
     reads : tuple of (int, int)
         Bytes of weight SRAM in which everything lies that is read and no tile.
     rows, views : ndarray of int64
-        See `azsim.machine.flat`.
+        See `azsim.machine.flat.columns`.
     largest : int
         Elements of the largest view.
     has_engine : bool

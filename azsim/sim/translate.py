@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 from azsim.errors import MachineError
 from azsim.isa.control_flow import MAX_LOOP_DEPTH
-from azsim.machine.flat import KINDS
+from azsim.machine.flat.columns import KINDS
 from azsim.machine.state import Machine, Operation
 from azsim.machine.trace import Recorder
 from azsim.sim.draft import Draft, Sites, StretchError

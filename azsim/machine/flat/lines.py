@@ -1,37 +1,36 @@
 """Memory as lines: what a view shows, its elements one after another.
 
-For `azsim.machine.flat`.  Loops over one array of contiguous numbers are what the compiler turns
+Loops over one array of contiguous numbers are what the compiler turns
 into instructions that work on several at once; a view with other strides is brought into such a
 line first.  A view is a row of a table, with steps counted in elements.
 """
 
 from __future__ import annotations
 
+from numba import carray, types  # pyright: ignore[reportPrivateImportUsage]
+from numba.extending import intrinsic
+
 from azsim.jit import kernel
+from azsim.machine.flat.columns import ADDR, COL_STEP, COLS, ROW_STEP, ROWS, SHIFT, SLOT
 
-__all__ = ["VIEW_COLUMNS", "copy", "fetch", "is_line", "read", "start", "write"]
-
-VIEW_COLUMNS = ("addr", "slot", "rows", "cols", "row_step", "col_step", "shift")
-"""Columns of a view: byte of the arena, slot of the offset that is added (-1: none), shape, steps
-in elements, and the logarithm of an element's bytes."""
-_ADDR, _SLOT, _ROWS, _COLS, _ROW_STEP, _COL_STEP, _SHIFT = range(7)
+__all__ = ["bare", "copy", "fetch", "is_line", "pointer", "read", "start", "write"]
 
 
 @kernel
 def start(views, number, offsets):
     """First element of a view, in a memory of its type."""
-    address = views[number, _ADDR]
-    if views[number, _SLOT] >= 0:
-        address += offsets[views[number, _SLOT]]
-    return address >> views[number, _SHIFT]
+    address = views[number, ADDR]
+    if views[number, SLOT] >= 0:
+        address += offsets[views[number, SLOT]]
+    return address >> views[number, SHIFT]
 
 
 @kernel
 def is_line(views, number):
     """Whether the elements of a view lie one after another."""
-    rows, cols = views[number, _ROWS], views[number, _COLS]
-    return (views[number, _COL_STEP] == 1 or cols == 1) and (
-        views[number, _ROW_STEP] == cols or rows == 1
+    rows, cols = views[number, ROWS], views[number, COLS]
+    return (views[number, COL_STEP] == 1 or cols == 1) and (
+        views[number, ROW_STEP] == cols or rows == 1
     )
 
 
@@ -39,14 +38,14 @@ def is_line(views, number):
 def fetch(memory, views, number, offsets, line):
     """Copy the elements of a view to the begin of a line; returns that part of it."""
     at = start(views, number, offsets)
-    rows, cols = views[number, _ROWS], views[number, _COLS]
+    rows, cols = views[number, ROWS], views[number, COLS]
     line = line[: rows * cols]
     if is_line(views, number):
         source = memory[at : at + rows * cols]
         for j in range(rows * cols):
             line[j] = source[j]
         return line
-    step = views[number, _COL_STEP]
+    step = views[number, COL_STEP]
     for i in range(rows):
         target = line[i * cols : (i + 1) * cols]
         if step == 1:
@@ -60,7 +59,7 @@ def fetch(memory, views, number, offsets, line):
         else:
             for j in range(cols):
                 target[j] = memory[at + j * step]
-        at += views[number, _ROW_STEP]
+        at += views[number, ROW_STEP]
     return line
 
 
@@ -69,7 +68,7 @@ def read(memory, views, number, offsets, line):
     """Elements of a view: memory itself where they are a line, else a copy of them in `line`."""
     if is_line(views, number):
         at = start(views, number, offsets)
-        return memory[at : at + views[number, _ROWS] * views[number, _COLS]]
+        return memory[at : at + views[number, ROWS] * views[number, COLS]]
     return fetch(memory, views, number, offsets, line)
 
 
@@ -77,26 +76,26 @@ def read(memory, views, number, offsets, line):
 def write(line, memory, views, number, offsets):
     """Copy a line to where a view shows it, in the memory's type."""
     at = start(views, number, offsets)
-    rows, cols = views[number, _ROWS], views[number, _COLS]
+    rows, cols = views[number, ROWS], views[number, COLS]
     if is_line(views, number):
         target = memory[at : at + rows * cols]
         for j in range(rows * cols):
             target[j] = line[j]
         return
-    step = views[number, _COL_STEP]
+    step = views[number, COL_STEP]
     for i in range(rows):
         source = line[i * cols : (i + 1) * cols]
         for j in range(cols):
             memory[at + j * step] = source[j]
-        at += views[number, _ROW_STEP]
+        at += views[number, ROW_STEP]
 
 
 @kernel
 def copy(memory, views, source, target, offsets):
     """Copy what one view shows to another of the same shape."""
     begin, at = start(views, source, offsets), start(views, target, offsets)
-    rows, cols = views[target, _ROWS], views[target, _COLS]
-    left, right = views[source, _COL_STEP], views[target, _COL_STEP]
+    rows, cols = views[target, ROWS], views[target, COLS]
+    left, right = views[source, COL_STEP], views[target, COL_STEP]
     if is_line(views, source) and is_line(views, target):
         rows, cols, left, right = 1, rows * cols, 1, 1
     for _ in range(rows):
@@ -107,5 +106,23 @@ def copy(memory, views, source, target, offsets):
         else:
             for j in range(cols):
                 memory[at + j * right] = memory[begin + j * left]
-        begin += views[source, _ROW_STEP]
-        at += views[target, _ROW_STEP]
+        begin += views[source, ROW_STEP]
+        at += views[target, ROW_STEP]
+
+
+@intrinsic
+def pointer(_context, address):
+    """Pointer to int8 at an address."""
+
+    def code(_, builder, signature, arguments):
+        from llvmlite import ir
+
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return types.CPointer(types.int8)(types.int64), code
+
+
+@kernel
+def bare(array):
+    """Bytes of a contiguous array without its owner: slices of them count no references."""
+    return carray(pointer(array.ctypes.data), array.nbytes)  # pyright: ignore[reportCallIssue]
