@@ -39,7 +39,7 @@ from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.encode import decode_words, encode_program
-from azsim.isa.program import DramImage, Port, Program, Stream, Tap
+from azsim.isa.program import WAKE, DramImage, Port, Program, Stream, Tap
 from azsim.ops.lowering import Lowering, chip_dtype
 from azsim.ops.steps import ELEMENT_BYTES, writes
 
@@ -148,6 +148,7 @@ def compile_graph(
     state: Mapping[str, str],
     name: str,
     observe: Observe | None = None,
+    utterances: int = 1,
 ) -> Compiled:
     """Compile a compressed graph for a chip.
 
@@ -163,6 +164,9 @@ def compile_graph(
         The program's name.
     observe : callable, optional
         ``observe(pass, value)``.
+    utterances : int
+        Parts of the stream, each of which begins with the initial state.  How long each is, the
+        input `azsim.isa.program.WAKE` says: 1 with the last frame of each, else 0.
 
     Raises
     ------
@@ -192,10 +196,17 @@ def compile_graph(
     compressed = after("select", select_codecs(folded.compressed, plan, hardware))
     blocks = after("encode", encode_tiles(compressed, plan, hardware))
     accumulators = hardware.mac.accumulators
-    ordered = order(lowering, plan, parameters, blocks, stream.frames, state, accumulators)
+    ordered = order(
+        lowering, plan, parameters, blocks, stream.frames, state, accumulators, utterances
+    )
     schedule = after("order", ordered)
     check_windows(schedule)
     schedule = after("spill", spill(schedule, hardware, state))
+    if utterances > 1 and schedule.spilled:
+        names = ", ".join(sorted(schedule.spilled))
+        raise CompileError(
+            f"several utterances need their state in activation SRAM, found in DRAM: {names}"
+        )
     schedule = after("prefetch", prefetch(schedule))
     estimator = Estimator(compressed, plan, blocks, hardware)
     schedule, allocation = _fitting(schedule, estimator, hardware)
@@ -251,6 +262,20 @@ def _program(
     """Instructions with their regions, ports and taps; no waits yet."""
     graph = lowering.compressed.graph
     in_dram = {target: f"input {source}" for source, target in spilled.items()}
+    inputs = [
+        Port(
+            tensor,
+            allocation.addresses[f"input {tensor}"],
+            kind.shape,
+            1 if tensor in state else stream.frames,
+            chip_dtype(kind.dtype),
+        )
+        for tensor, kind in graph.inputs.items()
+        if f"input {tensor}" in allocation.addresses
+    ]
+    if f"input {WAKE}" in allocation.addresses:
+        addr = allocation.addresses[f"input {WAKE}"]
+        inputs.append(Port(WAKE, addr, (1,), stream.frames, "i32"))
     return Program(
         name=name,
         instructions=emitted.instructions,
@@ -259,17 +284,7 @@ def _program(
         region_of_view=emitted.region_of_view,
         regions=emitted.regions,
         taps=_taps(lowering, emitted.last_write, allocation, state),
-        inputs=tuple(
-            Port(
-                tensor,
-                allocation.addresses[f"input {tensor}"],
-                kind.shape,
-                1 if tensor in state else stream.frames,
-                chip_dtype(kind.dtype),
-            )
-            for tensor, kind in graph.inputs.items()
-            if f"input {tensor}" in allocation.addresses
-        ),
+        inputs=tuple(inputs),
         outputs=tuple(
             Port(
                 tensor,

@@ -28,6 +28,7 @@ from azsim.compiler.schedule import (
     rows_and_cols,
 )
 from azsim.compiler.tile import ALIGN_BYTES, Plan, Tile, element_width, packed_bytes
+from azsim.isa.program import WAKE
 from azsim.ops.lowering import (
     Access,
     Binary,
@@ -332,6 +333,21 @@ class _Orderer:
         size_bytes = rows * cols * ELEMENT_BYTES[storage.dtype]
         self.storages[buffer] = replace(storage, size_bytes=size_bytes)
 
+    def wake(self, state: Mapping[str, str], frames: int, utterances: int) -> list[Item | Repeat]:
+        """Load the initial state once more behind the last frame of an utterance.
+
+        A word of the input `WAKE` comes with each frame and says whether it is such a one.
+        """
+        self.storages[WAKE] = Storage(WAKE, "activation", "i32", ELEMENT_BYTES["i32"])
+        source = self._dram(WAKE, "i32", frames * ELEMENT_BYTES["i32"], named=f"input {WAKE}")
+        word = contiguous(WAKE, 1)
+        flag = {"dst": word, "src": contiguous(source, 1, {FRAME_LOOP: 1})}
+        leave = Leave(word, 0, stays=utterances / frames)
+        asked = Item("scalar_read", WAKE, {"src": word, "to": DATA_SCALAR}, leave=leave)
+        loads = [self._port_load(name, WAKE, {}, 1, paced=False) for name in state]
+        self._loops += 1
+        return [Item("load", INPUT, flag), Repeat(self._loops, 1, (asked, *loads), 1.0)]
+
     def _port_load(
         self, tensor: str, layer: str, advance: Mapping[int, int], frames: int, *, paced: bool
     ) -> Item:
@@ -479,6 +495,7 @@ def order(
     frames: int,
     state: Mapping[str, str],
     accumulators: int,
+    utterances: int = 1,
 ) -> Schedule:
     """Put the whole program in order.
 
@@ -494,6 +511,8 @@ def order(
         Carried tensors, graph input to graph output.
     accumulators : int
         Of the array.
+    utterances : int
+        Parts of the stream; with more than one each frame asks whether the next one is another's.
     """
     graph = lowering.compressed.graph
     orderer = _Orderer(lowering, plan, parameters, blocks, accumulators)
@@ -527,6 +546,8 @@ def order(
     if not lowering.steps:
         body += [*arriving.get(0, []), *stores.get(0, [])]
     body += orderer.carry(state)
+    if utterances > 1:
+        body += orderer.wake(state, frames, utterances)
     finish: list[Item | Repeat] = []
     for source, target in state.items():
         shape = lowering.views[target].shape

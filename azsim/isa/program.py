@@ -15,6 +15,7 @@ import numpy as np
 
 __all__ = [
     "ELEMENT_BITS",
+    "WAKE",
     "DramImage",
     "Instruction",
     "Port",
@@ -26,6 +27,9 @@ __all__ = [
 
 ELEMENT_BITS = {"u8": 8, "i8": 8, "i16": 16, "f32": 32, "i4": 4, "i2": 2, "i32": 32}
 """Bits of one element, by the name of its type."""
+
+WAKE = "(wake)"
+"""Layer that loads the initial state again, and input that says behind which frames (1, else 0)."""
 
 
 @dataclass(frozen=True)
