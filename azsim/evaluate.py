@@ -6,7 +6,8 @@ bit of the result is the simulator's; without, they multiply the original floats
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -235,10 +236,12 @@ def activation_statistics(
     frames: Mapping[str, np.ndarray],
     state: Mapping[str, str],
     initial_state: Mapping[str, np.ndarray],
+    lengths: Sequence[int] = (),
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Run the float graph and look at the activations before each weight.
 
-    Parameters are those of `evaluate_stream`.
+    Parameters are those of `evaluate_stream`, and `lengths`: frames of each part that begins with
+    the initial state, where there are several.
 
     Returns
     -------
@@ -248,7 +251,11 @@ def activation_statistics(
         Mean squared activation of each input column.
     """
     recorder = _Recorder(weight_matrices(graph))
-    _stream(graph, _Plan(graph, recorder), frames, state, initial_state, {})
+    plan = _Plan(graph, recorder)
+    ends = itertools.accumulate(lengths or [len(array) for array in frames.values()][:1])
+    for first, last in itertools.pairwise((0, *ends)):
+        part = {name: array[first:last] for name, array in frames.items()}
+        _stream(graph, plan, part, state, initial_state, {})
     powers = {
         name: squares / max(1, recorder.rows[name]) for name, squares in recorder.squares.items()
     }

@@ -39,6 +39,7 @@ from azsim.sim.result import (
 )
 from azsim.sim.statistics import Statistics, measure
 from azsim.sim.timing import replay
+from azsim.sim.words import WordCheck
 from azsim.stages import record
 from azsim.stages.budgets import check_expectations
 from azsim.stages.check import (
@@ -56,6 +57,7 @@ from azsim.stages.model import load_graph, load_model
 from azsim.stages.prepare import Prepared, compress_model, compress_workload, prepare
 from azsim.stages.prove import prove
 from azsim.stages.reuse import NO_REUSE, Reuse, StageCache
+from azsim.stages.transcribe import Reading, check_words, read_transcript
 
 __all__ = [
     "Prepared",
@@ -134,7 +136,13 @@ def _compile(
 ) -> Compiled:
     try:
         compiled = compile_graph(
-            prepared.compressed, hardware, prepared.stream, prepared.state, workload.name, observe
+            prepared.compressed,
+            hardware,
+            prepared.stream,
+            prepared.state,
+            workload.name,
+            observe,
+            len(prepared.parts),
         )
     except CompileError as error:
         sentences = [f"$.model: {sentence}" for sentence in str(error).splitlines()]
@@ -187,7 +195,8 @@ def run(
         Keep the engines' events.
     checked : bool
         Prove the program and compare outputs with the float model; without, `output_checks` and
-        `decisions` are empty.  For many runs of one model, one of which is checked.
+        `decisions` are empty and there are no `words`.  For many runs of one model, one of which is
+        checked.
     bounded : bool
         Find the lower bounds on cycles, which takes longer than to time the run; `explained` needs
         them.
@@ -219,6 +228,7 @@ def run(
             reuse = cache.of(StageKeys(workload, planned, chip))
         prepared = prepare(workload, reuse)
         rules = read_rules(workload, prepared)
+        reading = read_transcript(workload, prepared)
     with stage("compile"):
         compiled = reuse.value(
             "program",
@@ -234,7 +244,7 @@ def run(
                 compiled.program,
                 compiled.image,
                 chip,
-                inputs={**prepared.frames, **prepared.initial_state},
+                inputs=prepared.inputs,
                 taps=verify,
                 progress=told,
             ),
@@ -265,7 +275,9 @@ def run(
             )
     with stage("check outputs"):
         outputs = named_outputs(execution, prepared)
-        checks, decisions = _checks(outputs, prepared, rules, reuse) if checked else ({}, {})
+        checks, decisions, words = (
+            _checks(outputs, prepared, rules, reading, reuse) if checked else ({}, {}, None)
+        )
     comparison = None
     if verify:
         with stage("verify"):
@@ -276,7 +288,7 @@ def run(
 
         def again(chip: Hardware) -> tuple[Compiled, Trace]:
             other = _compile(workload, prepared, chip)
-            given = {**prepared.frames, **prepared.initial_state}
+            given = prepared.inputs
             return other, execute(other.program, other.image, chip, inputs=given).trace
 
         with stage("explain"):  # by the fast model, as other chips are timed with that
@@ -311,6 +323,7 @@ def run(
         outputs=outputs,
         output_checks=checks,
         decisions=decisions,
+        words=words,
         carried=tuple(prepared.state.values()),
         comparison=comparison,
         provenance=record.provenance(workload, chip, planned, prepared, compiled, seconds),
@@ -411,18 +424,29 @@ def run_kernel(
     )
 
 
+_Checks = tuple[dict[str, OutputCheck], dict[str, DecisionCheck], WordCheck | None]
+
+
 def _tell(progress: Progress, name: str, total: int, done: int) -> None:
     progress(name, done, total)
 
 
 def _checks(
-    outputs: Mapping[str, np.ndarray], prepared: Prepared, rules: Mapping[str, Rule], reuse: Reuse
-) -> tuple[dict[str, OutputCheck], dict[str, DecisionCheck]]:
-    def make() -> tuple[dict[str, OutputCheck], dict[str, DecisionCheck]]:
+    outputs: Mapping[str, np.ndarray],
+    prepared: Prepared,
+    rules: Mapping[str, Rule],
+    reading: Reading | None,
+    reuse: Reuse,
+) -> _Checks:
+    def make() -> _Checks:
         wanted = reuse.value("reference", lambda: float_outputs(prepared))
-        return check_outputs(outputs, wanted), check_decisions(outputs, wanted, rules)
+        return (
+            check_outputs(outputs, wanted),
+            check_decisions(outputs, wanted, rules),
+            check_words(outputs, wanted, reading) if reading is not None else None,
+        )
 
-    return reuse.value("accuracy", make, rules)
+    return reuse.value("accuracy", make, rules, reading)
 
 
 def _bounds(

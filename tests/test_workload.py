@@ -207,8 +207,9 @@ SENTENCES = {
     "calibration: {random: {}, audio: a}": (
         "4:14: $.calibration: fits none of the alternatives, found a mapping with the keys "
         "'random', 'audio', allowed: a mapping with the keys 'audio', 'framing', 'features', "
-        "'sha256', 'archive_sha256', 'sample_rate_hz', 'name', or a mapping with the keys 'npz', "
-        "'sha256', 'archive_sha256', 'period_s', or a mapping with the keys 'random', 'period_s'"
+        "'sha256', 'archive_sha256', 'sample_rate_hz', 'name', 'text', or a mapping with the keys "
+        "'utterances', 'set', 'first', 'framing', 'features', 'sha256', 'sample_rate_hz', 'name', "
+        "or a mapping with the keys 'npz', 'sha256', 'archive_sha256', 'period_s', or a mapping with the keys 'random', 'period_s'"
     ),
 }
 
@@ -232,7 +233,9 @@ def test_alternatives_give_one_sentence(tmp_path: Path) -> None:
         (
             "3:8: $.input: fits none of the alternatives, found an empty mapping, allowed: "
             "a mapping with the keys 'audio', 'framing', 'features', 'sha256', 'archive_sha256', "
-            "'sample_rate_hz', 'name', or a mapping with the keys 'npz', 'sha256', "
+            "'sample_rate_hz', 'name', 'text', or a mapping with the keys 'utterances', 'set', "
+            "'first', 'framing', 'features', 'sha256', 'sample_rate_hz', 'name', or a mapping with "
+            "the keys 'npz', 'sha256', "
             "'archive_sha256', 'period_s', or a mapping with the keys 'random', 'period_s'"
         ),
     ]

@@ -14,10 +14,18 @@ from azsim.config import DocumentPath
 from azsim.errors import FetchError
 from azsim.frontend._names import unknown
 from azsim.frontend.decisions import Decision, decision_rules
+from azsim.frontend.transcript import Transcript, transcript_rules
 from azsim.hardware import preset_names
 from azsim.inputs.features import find_feature_problems
 from azsim.inputs.fetch import PYPI, parse_reference
-from azsim.inputs.spec import AudioInput, InputSpec, NpzInput, RandomInput, Sha256
+from azsim.inputs.spec import (
+    AudioInput,
+    InputSpec,
+    NpzInput,
+    RandomInput,
+    Sha256,
+    UtterancesInput,
+)
 from azsim.models import builder, builder_names
 from azsim.resources import DEFAULT_HARDWARE
 
@@ -138,6 +146,7 @@ class Expect:
     output_max_abs_error: Bound | None = None
     decision_agreement: Bound | None = None
     """Of all decisions the least."""
+    word_error_rate: Bound | None = None
 
     def bounds(self) -> Mapping[str, Bound]:
         """Return the limits that were given, by the name of their number."""
@@ -174,6 +183,8 @@ class WorkloadFile:
     """A preset, or a hardware file beside the workload."""
     decisions: dict[Name, Decision] = field(default_factory=dict)
     """What the outputs decide, frame by frame, by a name of your own."""
+    transcript: Transcript | None = None
+    """What the outputs say in words."""
     expect: Expect | None = None
     """Budgets."""
 
@@ -204,18 +215,20 @@ def find_conflicts(value: WorkloadFile, folder: Path) -> Iterator[tuple[Document
     is_paced = value.stream is not None and value.stream.arrival == "paced"
     has_period = (
         isinstance(model, BuilderModel)
-        or isinstance(value.input, AudioInput)
+        or isinstance(value.input, AudioInput | UtterancesInput)
         or value.input.period_s is not None
     )
     if is_paced and not has_period:
         sentence = "paced arrival needs a time between frames, found none; give input.period_s"
         yield ("stream", "arrival"), sentence
-    features = value.input.features if isinstance(value.input, AudioInput) else None
+    source = value.input
+    features = source.features if isinstance(source, AudioInput | UtterancesInput) else None
     if is_paced and features is not None and features.normalize == "utterance":
         sentence = "paced arrival cannot wait for the whole utterance, found utterance"
         allowed = "'running', 'fixed' or 'none'"
         yield ("input", "features", "normalize"), f"{sentence}, allowed: {allowed}"
     yield from _compression_rules(value)
+    yield from _transcript_rules(value)
     yield from decision_rules(value.decisions)
     for name, decision in value.decisions.items():
         if decision.labels is not None:
@@ -273,6 +286,11 @@ def _input_rules(key: str, spec: InputSpec) -> Iterator[tuple[DocumentPath, str]
     if isinstance(spec, AudioInput):
         yield from _reference_rules((key, "audio"), spec.audio, spec.sha256)
         yield from _audio_rules(key, spec)
+    elif isinstance(spec, UtterancesInput):
+        if spec.utterances.startswith(PYPI):
+            sentence = f"not a path beside the workload, found {spec.utterances!r}"
+            yield (key, "utterances"), f"{sentence}, allowed: a .csv file"
+        yield from _audio_rules(key, spec)
     elif isinstance(spec, NpzInput):
         yield from _reference_rules((key, "npz"), spec.npz, spec.sha256)
     elif spec.random.below is not None:
@@ -286,7 +304,27 @@ def _input_rules(key: str, spec: InputSpec) -> Iterator[tuple[DocumentPath, str]
                 yield (key, "random", "below"), f"whole numbers have no {name}, {found}"
 
 
-def _audio_rules(key: str, spec: AudioInput) -> Iterator[tuple[DocumentPath, str]]:
+def _transcript_rules(value: WorkloadFile) -> Iterator[tuple[DocumentPath, str]]:
+    """What does not fit the section ``transcript``, or its absence."""
+    transcript, source = value.transcript, value.input
+    if transcript is not None:
+        yield from transcript_rules(transcript)
+        path = ("transcript", "units")
+        yield from _reference_rules(path, transcript.units, transcript.sha256)
+    elif isinstance(source, AudioInput) and source.text is not None:
+        found = f"found a text and no section 'transcript': {source.text!r}"
+        yield ("input", "text"), f"nothing is compared with what is said, {found}"
+    if transcript is None and value.expect is not None and value.expect.word_error_rate is not None:
+        sentence = "no words are heard, found no section 'transcript'"
+        yield ("expect", "word_error_rate"), sentence
+    if value.decisions and isinstance(source, UtterancesInput):
+        found = "found several; allowed: 'audio' with one of them, or 'transcript'"
+        yield ("decisions",), f"decisions are taken in one recording, {found}"
+
+
+def _audio_rules(
+    key: str, spec: AudioInput | UtterancesInput
+) -> Iterator[tuple[DocumentPath, str]]:
     framing, features = spec.framing, spec.features
     if (framing is None) == (features is None):
         found = "neither" if framing is None else "both"

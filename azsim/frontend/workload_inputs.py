@@ -12,7 +12,9 @@ from azsim.frontend._names import unknown
 from azsim.frontend.workload import Workload
 from azsim.frontend.workload_file import BuilderModel, OnnxModel, Stream
 from azsim.inputs.fetch import fetch
-from azsim.inputs.spec import AudioInput, Inputs, InputSpec, NpzInput, RandomInput, load_inputs
+from azsim.inputs.load import Inputs, load_inputs
+from azsim.inputs.spec import AudioInput, InputSpec, NpzInput, RandomInput, UtterancesInput
+from azsim.inputs.utterances import read_utterances
 from azsim.ir import TensorType
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "input_files",
     "label_files",
     "onnx_path",
+    "units_path",
     "weights_path",
 ]
 
@@ -57,7 +60,7 @@ def weights_path(workload: Workload) -> Path | None:
 
 
 def check_files(workload: Workload) -> None:
-    """Fetch model, input and labels, so that all that is wrong with them is said at once.
+    """Fetch model, input, labels and units, so that all that is wrong with them is said at once.
 
     The calibration input is left to where it turns out to be needed.
 
@@ -76,6 +79,10 @@ def check_files(workload: Workload) -> None:
         files.append(("$.input.audio", spec.audio, spec))
     elif isinstance(spec, NpzInput):
         files.append(("$.input.npz", spec.npz, spec))
+    elif isinstance(spec, UtterancesInput):
+        files.append(("$.input.utterances", spec.utterances, spec))
+    if workload.transcript is not None:
+        files.append(("$.transcript.units", workload.transcript.units, workload.transcript))
     files += [
         (dotted(("decisions", name, "labels")), decision.labels, decision)
         for name, decision in workload.decisions.items()
@@ -85,7 +92,8 @@ def check_files(workload: Workload) -> None:
     for path, reference, pinned in files:
         try:
             with _at(workload, path):
-                fetch(reference, workload.folder, pinned.sha256, pinned.archive_sha256)
+                archive_sha256 = getattr(pinned, "archive_sha256", None)
+                fetch(reference, workload.folder, pinned.sha256, archive_sha256)
         except FetchError as error:
             problems.append(str(error))
     if problems:
@@ -102,10 +110,32 @@ def input_files(workload: Workload, spec: InputSpec) -> list[Path]:
     """
     if isinstance(spec, RandomInput):
         return []
-    kind, reference = ("audio", spec.audio) if isinstance(spec, AudioInput) else ("npz", spec.npz)
     section = "input" if spec is workload.input else "calibration"
+    if isinstance(spec, UtterancesInput):
+        with _at(workload, f"$.{section}.utterances"):
+            path = fetch(spec.utterances, workload.folder, spec.sha256)
+            listed = read_utterances(path, spec.set, spec.first)
+        return [path, *(entry.path for entry in listed)]
+    kind, reference = ("audio", spec.audio) if isinstance(spec, AudioInput) else ("npz", spec.npz)
     with _at(workload, f"$.{section}.{kind}"):
         return [fetch(reference, workload.folder, spec.sha256, spec.archive_sha256)]
+
+
+def units_path(workload: Workload) -> Path | None:
+    """Return the local, verified file of the transcript's units, or None without a transcript.
+
+    Raises
+    ------
+    FetchError
+        If the file cannot be had or has another hash.
+    """
+    transcript = workload.transcript
+    if transcript is None:
+        return None
+    with _at(workload, "$.transcript.units"):
+        return fetch(
+            transcript.units, workload.folder, transcript.sha256, transcript.archive_sha256
+        )
 
 
 def label_files(workload: Workload) -> dict[str, Path]:
@@ -183,7 +213,12 @@ def _arrays(
             problems.append(f"{start}: {unknown('graph input', name, types)}")
     if problems:
         raise ConfigError(problems)
-    kinds = {AudioInput: "audio", NpzInput: "npz", RandomInput: "random"}
+    kinds = {
+        AudioInput: "audio",
+        UtterancesInput: "utterances",
+        NpzInput: "npz",
+        RandomInput: "random",
+    }
     key = kinds[type(spec)]
     with _at(workload, f"$.{section}.{key}"):
         return load_inputs(spec, types, stream.time_axis, workload.folder)

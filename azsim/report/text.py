@@ -22,6 +22,7 @@ from azsim.report.units import (
     rate,
     times,
 )
+from azsim.report.words import words
 from azsim.sim.result import (
     Bounds,
     Comparison,
@@ -60,6 +61,7 @@ def run_report(result: RunResult) -> list[RenderableType]:
     """Everything that a run prints."""
     return [
         summary(result),
+        *words(result.words),
         layers(result),
         engines(result),
         weights(result),

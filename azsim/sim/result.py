@@ -10,6 +10,7 @@ import numpy as np
 
 from azsim.sim.explanation import Explanation
 from azsim.sim.statistics import Statistics
+from azsim.sim.words import WordCheck
 
 __all__ = [
     "BOUND_KEYS",
@@ -249,6 +250,8 @@ class RunResult:
         Why it takes so long and what would help, if that was asked for.
     front_end : FrontEndFigures or None
         None where the model takes what the input file holds.
+    words : WordCheck or None
+        None where the workload has no section ``transcript``, or nothing was checked.
     """
 
     workload: str
@@ -273,6 +276,7 @@ class RunResult:
     carried: tuple[str, ...] = ()
     front_end: FrontEndFigures | None = None
     decisions: Mapping[str, DecisionCheck] = field(default_factory=dict)
+    words: WordCheck | None = None
 
     @property
     def name(self) -> str:
@@ -379,6 +383,9 @@ class RunResult:
                 for name, check in self.output_checks.items()
             },
             "decisions": {name: asdict(check) for name, check in self.decisions.items()},
+            "word_error_rate": self.words and self.words.rate,
+            "float_word_error_rate": self.words and self.words.float_rate,
+            "words": self.words and self.words.document(),
             "bit_exact": None if self.comparison is None else self.comparison.bit_exact,
         }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from azsim.hardware.description import Hardware
-from azsim.isa.program import Program, Stream
+from azsim.isa.program import WAKE, Program, Stream
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.machine.trace import Trace
@@ -77,10 +77,22 @@ class Chunks:
         Of the input; zeros that fill up the last chunk are none.
     chunk_frames : int
         Frames of a whole chunk.
+    utterance_frames : tuple of int
+        Frames of each utterance, of which there are several; the last chunk of each may be filled
+        up.  Empty: there is one.
     """
 
     frames: int
     chunk_frames: int = 1
+    utterance_frames: tuple[int, ...] = ()
+
+    def is_frame(self) -> np.ndarray:
+        """Whether each place of each chunk holds a frame of the input; (chunks x places,) bool."""
+        whole = []
+        for frames in self.utterance_frames or (self.frames,):
+            places = -(-frames // self.chunk_frames) * self.chunk_frames
+            whole.append(np.arange(places) < frames)
+        return np.concatenate(whole)
 
 
 @dataclass(frozen=True)
@@ -245,14 +257,23 @@ def _peaks(trace: Trace, places: _Places, hardware: Hardware) -> np.ndarray:
 def _frames(
     trace: Trace, timing: Timing, program: Program, layer_of: np.ndarray
 ) -> list[tuple[int, int]]:
-    """Instruction ranges of the chunks: from each paced load to the one before the next."""
+    """Instruction ranges of the chunks: from each paced load to the one before the next.
+
+    What makes the chip ready for another utterance is in none.
+    """
     paced = np.array([site.paced for site in trace.sites], bool)[timing.site]
     first = np.flatnonzero(paced)
     state = program.layers.index("(state)") if "(state)" in program.layers else -2
+    wake = program.layers.index(WAKE) if WAKE in program.layers else -2
+    waking = np.flatnonzero(layer_of == wake)
     ranges = []
     for number, begin in enumerate(first):
         stop = first[number + 1] if number + 1 < len(first) else len(timing.site)
-        if number + 1 == len(first):
+        if len(waking) and (next_wake := np.searchsorted(waking, begin)) < len(waking):
+            stop = min(stop, waking[next_wake])
+            while stop > begin + 1 and timing.engine[stop - 1] >= _FENCE:
+                stop -= 1
+        elif number + 1 == len(first):
             # What follows the last frame's results is not part of its latency.
             while stop > begin + 1 and (
                 timing.engine[stop - 1] >= _FENCE
@@ -281,7 +302,7 @@ def _frame_latency(latency: np.ndarray, stream: Stream, chunks: Chunks) -> np.nd
     period_s = stream.period_s if stream.paced and stream.period_s is not None else 0.0
     later = np.arange(chunks.chunk_frames)[::-1]  # frames of the chunk that come after it
     rest = later * (period_s / chunks.chunk_frames)
-    return (latency[:, None] + rest).reshape(-1)[: chunks.frames]
+    return (latency[:, None] + rest).reshape(-1)[chunks.is_frame()]
 
 
 def _distribution(seconds: np.ndarray) -> dict[str, float]:

@@ -124,15 +124,22 @@ def _uncarried(prepared: Prepared) -> list[str]:
 def _reference(
     prepared: Prepared, keep: list[str] | None, *, quantized: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Evaluate the float model, or the compressed graph, over all frames."""
-    return evaluate_stream(
-        prepared.compressed.graph,
-        prepared.frames,
-        prepared.state,
-        prepared.initial_state,
-        prepared.compressed if quantized else None,
-        keep,
-    )
+    """Evaluate the float model, or the compressed graph, over the frames of each utterance."""
+    found: list[dict[str, np.ndarray]] = []
+    final: dict[str, np.ndarray] = {}
+    for part in prepared.parts:
+        tensors, final = evaluate_stream(
+            prepared.compressed.graph,
+            {name: array[part] for name, array in prepared.frames.items()},
+            prepared.state,
+            prepared.initial_state,
+            prepared.compressed if quantized else None,
+            keep,
+        )
+        found.append(tensors)
+    if len(found) == 1:
+        return found[0], final
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}, final
 
 
 def _final(

@@ -20,7 +20,13 @@ import numpy as np
 from azsim.code_version import code_version
 from azsim.frontend.workload import Workload
 from azsim.frontend.workload_file import GraphModel
-from azsim.frontend.workload_inputs import input_files, label_files, onnx_path, weights_path
+from azsim.frontend.workload_inputs import (
+    input_files,
+    label_files,
+    onnx_path,
+    units_path,
+    weights_path,
+)
 from azsim.hardware.description import Hardware
 
 __all__ = ["StageKeys", "content_key", "file_digest"]
@@ -113,8 +119,17 @@ class StageKeys:
         """All figures of a run."""
         chip = replace(self.hardware, source="")
         labels = [file_digest(path) for path in label_files(self.workload).values()]
+        units = units_path(self.workload)
         code = code_version("azsim.pipeline")
-        return content_key(code, self.program, chip, self.workload.decisions, labels)
+        return content_key(
+            code,
+            self.program,
+            chip,
+            self.workload.decisions,
+            labels,
+            self.workload.transcript,
+            units and file_digest(units),
+        )
 
 
 def content_key(*values: object) -> str:

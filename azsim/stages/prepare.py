@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from azsim.frontend.workload_inputs import (
     weights_path,
 )
 from azsim.ir import CodecChoice, CompressedGraph
-from azsim.isa.program import Stream
+from azsim.isa.program import WAKE, Stream
 from azsim.models import Model, builder
 from azsim.ops.build import computed_products, weight_matrices
 from azsim.sim.statistics import Chunks
@@ -33,9 +34,10 @@ from azsim.stages.model import load_model
 from azsim.stages.reuse import NO_REUSE, Reuse
 
 if TYPE_CHECKING:
-    from azsim.inputs.spec import FrontEndRun, Inputs
+    from azsim.inputs.load import FrontEndRun, Inputs
+    from azsim.inputs.utterances import Utterance
 
-__all__ = ["Prepared", "compress_model", "compress_workload", "prepare"]
+__all__ = ["Prepared", "compress_model", "compress_workload", "prepare", "wakes"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Prepared:
         What was done to the input that nobody asked for.
     front_end : FrontEndRun or None
         Features that the host computed.
+    utterances : tuple of Utterance
+        Recordings, which follow each other; empty where the input is none.
+    lengths : tuple of int
+        Frames, or chunks, of each part of the input that begins with the initial state.
     """
 
     compressed: CompressedGraph
@@ -72,6 +78,34 @@ class Prepared:
     files: Mapping[str, str]
     notes: tuple[str, ...] = ()
     front_end: FrontEndRun | None = None
+    utterances: tuple[Utterance, ...] = ()
+    lengths: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> tuple[slice, ...]:
+        """Where the frames, or chunks, of each part lie."""
+        ends = itertools.accumulate(self.lengths or (self.stream.frames,))
+        return tuple(slice(a, b) for a, b in itertools.pairwise((0, *ends)))
+
+    @property
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Everything that a program of the graph takes."""
+        inputs = {**self.frames, **self.initial_state}
+        if len(self.parts) > 1:
+            inputs[WAKE] = wakes(self.lengths)
+        return inputs
+
+
+def wakes(lengths: Sequence[int]) -> np.ndarray:
+    """Say behind which frames the state is loaded anew: the last of each part but the last part's.
+
+    Returns
+    -------
+    ndarray of shape (frames, 1), int32
+    """
+    flags = np.zeros((sum(lengths), 1), np.int32)
+    flags[np.cumsum(lengths)[:-1] - 1] = 1
+    return flags
 
 
 def compress_workload(workload: Workload) -> CompressedGraph:
@@ -94,7 +128,11 @@ def compress_model(workload: Workload, model: Model, reuse: Reuse = NO_REUSE) ->
         inputs = calibration_arrays(workload, stepped.graph.inputs, stream)
         if inputs is not None:
             maxima, powers = activation_statistics(
-                stepped.graph, _frames(stepped, inputs), stepped.state, stepped.initial_state
+                stepped.graph,
+                _frames(stepped, inputs),
+                stepped.state,
+                stepped.initial_state,
+                _lengths(stepped, inputs),
             )
 
     def remembered(names: list[str], make: Callable[[], Weights]) -> Weights:
@@ -141,8 +179,9 @@ def _prepare(workload: Workload, reuse: Reuse) -> Prepared:
     _check_numbers(workload, model, inputs)
     frames = _frames(model, inputs)
     count = len(next(iter(frames.values()))) if frames else 1
-    if model.max_chunks is not None and count > model.max_chunks:
-        raise workload.located(ConfigError([_too_long(count, model)]))
+    lengths = _lengths(model, inputs) or (count,)
+    if model.max_chunks is not None and max(lengths) > model.max_chunks:
+        raise workload.located(ConfigError([_too_long(max(lengths), model)]))
     stream = Stream(
         frames=count,
         period_s=_period_s(workload, model, inputs),
@@ -167,6 +206,8 @@ def _prepare(workload: Workload, reuse: Reuse) -> Prepared:
         files,
         (*inputs.notes, *_other_features(model, inputs), *_fillings(model, inputs)),
         inputs.front_end,
+        inputs.utterances,
+        lengths,
     )
 
 
@@ -239,23 +280,46 @@ def _chunking(workload: Workload, model: Model, inputs: Inputs, count: int) -> C
     """Frames in `count` chunks; a frame of which the input has a part is one."""
     chunk_frames = workload.stream.chunk_frames if workload.stream else 1
     found = [
-        math.ceil(inputs.arrays[name].shape[axis] * chunk_frames / shape[axis])
+        [math.ceil(steps * chunk_frames / length) for steps in _steps(inputs, name, axis)]
         for name, axis in model.time_axis.items()
-        for shape in [model.graph.inputs[name].shape]
+        for length in [model.graph.inputs[name].shape[axis]]
     ]
-    return Chunks(max(found, default=count * chunk_frames), chunk_frames)
+    of_parts = max(found, key=sum, default=[count * chunk_frames])
+    return Chunks(sum(of_parts), chunk_frames, tuple(of_parts) if len(of_parts) > 1 else ())
+
+
+def _steps(inputs: Inputs, name: str, axis: int) -> list[int]:
+    """Steps along an input's time axis of each part that begins with the initial state."""
+    if len(inputs.utterances) > 1:
+        return [utterance.frames for utterance in inputs.utterances]
+    return [inputs.arrays[name].shape[axis]]
+
+
+def _lengths(model: Model, inputs: Inputs) -> tuple[int, ...]:
+    """Chunks of each part; empty where nothing has a time axis."""
+    found = [
+        tuple(
+            math.ceil(steps / model.graph.inputs[name].shape[axis])
+            for steps in _steps(inputs, name, axis)
+        )
+        for name, axis in model.time_axis.items()
+    ]
+    return max(found, key=sum, default=())
 
 
 def _frames(model: Model, inputs: Inputs) -> dict[str, np.ndarray]:
     """Cut inputs along their time axis: (T, ...) with one frame, or chunk, in each entry.
 
-    A last chunk that is not full is filled up with zeros.
+    A last chunk that is not full is filled up with zeros; so is that of each utterance.
     """
     frames = {}
     for name, array in inputs.arrays.items():
         shape = model.graph.inputs[name].shape
         if name in model.time_axis:
-            frames[name] = _chunks(array, model.time_axis[name], shape)
+            axis = model.time_axis[name]
+            ends = np.cumsum(_steps(inputs, name, axis))[:-1]
+            parts = [_chunks(part, axis, shape) for part in np.split(array, ends, axis)]
+            frames[name] = np.concatenate(parts) if len(parts) > 1 else parts[0]
         else:
             frames[name] = array.reshape(1, *shape)
     count = max((len(array) for array in frames.values()), default=1)
@@ -269,7 +333,13 @@ def _fillings(model: Model, inputs: Inputs) -> Iterator[str]:
     """Yield a sentence for each input whose last chunk is not full."""
     for name, axis in model.time_axis.items():
         length, found = model.graph.inputs[name].shape[axis], inputs.arrays[name].shape[axis]
-        if found % length:
+        if len(steps := _steps(inputs, name, axis)) > 1:
+            if uneven := sum(each % length > 0 for each in steps):
+                yield (
+                    f"{name}: {uneven} of {len(steps)} utterances are no whole number of chunks of "
+                    f"{length} frames; zeros fill up the last one of each"
+                )
+        elif found % length:
             yield (
                 f"{name}: {found} frames are no whole number of chunks of {length}; "
                 f"{-found % length} frames of zeros follow"

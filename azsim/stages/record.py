@@ -25,6 +25,7 @@ from azsim.sim.result import Timeline
 from azsim.sim.timing import Timing
 from azsim.stages.decide import label_hashes
 from azsim.stages.prepare import Prepared
+from azsim.stages.transcribe import unit_hashes
 
 __all__ = ["array_cycles", "kernel_provenance", "notes", "provenance", "sram_map", "timeline"]
 
@@ -89,6 +90,11 @@ def notes(
             f"{len(replaced)} tensors ask for {names}, which this chip cannot decode; "
             "its image holds raw"
         )
+    if len(prepared.parts) > 1:
+        sentences.append(
+            f"{len(prepared.parts)} utterances follow each other; before each the state is loaded "
+            "anew, and weights that stay on the chip are loaded once"
+        )
     split = [name for name, weight in prepared.compressed.weights.items() if _is_split(weight)]
     if split:
         sentences.append(f"K is split so that int32 holds every sum: {', '.join(split)}")
@@ -129,7 +135,11 @@ def provenance(
         "hardware": asdict(hardware),
         # Timing keys that have other values here than those that the compiler took.
         "planned_with": {key: value for key, (value, _) in changed_keys(planned, hardware).items()},
-        "files_sha256": {**prepared.files, **label_hashes(workload)},
+        "files_sha256": {
+            **prepared.files,
+            **label_hashes(workload),
+            **unit_hashes(workload),
+        },
         **asdict(prepared.chunks),
         "chunks": prepared.stream.frames,
         "front_end": prepared.front_end and asdict(prepared.front_end),

@@ -56,6 +56,9 @@ _MEANINGS: Mapping[str, str] = MappingProxyType(
         "agreement": "share of frames whose decision is that of the float model",
         "accuracy": "share of frames whose decision is that of the labels",
         "float_accuracy": "share of frames whose decision by the float model is the labels'",
+        "word_error_rate": "wrong, missing and added words over the words that were said",
+        "float_word_error_rate": "word error rate of the float model",
+        "words": "words that were said, and what became of them",
     }
 )
 _EXACT = frozenset(
@@ -64,7 +67,7 @@ _EXACT = frozenset(
         *("dram_read_bytes", "dram_write_bytes", "dram_useful_bytes", "sram_peak_bytes"),
         *("weight_read_bytes", "weight_read_bytes_planned", "weight_reuse"),
         *("weight_bytes_dense", "weight_bytes_compressed"),
-        *("outputs", "decisions"),
+        *("outputs", "decisions", "words", "word_error_rate", "float_word_error_rate"),
     }
 )
 

@@ -33,6 +33,11 @@ _QUEUED = ("weight", "load", "store", "mac", "vector")
 _ENGINES = (*_QUEUED, "decoder", "sequencer")
 _BOUNDED = ("dram", "decoder", "mac", "vector")
 _REASONS = ("input", *(f"wait_{engine}" for engine in (*_QUEUED, "dram")), "no_work")
+_WORDS = (
+    *("words", "errors", "substitutions", "deletions", "insertions"),
+    *("standard_error", "float_standard_error", "float_agreement"),
+    *("silent_utterances", "heard_as_silent"),
+)
 _PERCENTILES = ("p50", "p95", "p99", "max")
 
 
@@ -53,6 +58,8 @@ def _figures() -> Iterator[tuple[str, str]]:
     yield "mac_utilization", "1"
     yield from ((f"sram_peak_bytes.{memory}", "B") for memory in _MEMORIES)
     yield from ((f"engine_busy_cycles.{engine}", "cycles") for engine in _ENGINES)
+    yield from (("word_error_rate", "1"), ("float_word_error_rate", "1"))
+    yield from ((f"words.{key}", "1") for key in _WORDS)
     for engine in _ENGINES:
         yield from ((f"stall_cycles.{engine}.{reason}", "cycles") for reason in _REASONS)
     yield from ((f"engine_bound_cycles.{engine}", "cycles") for engine in _BOUNDED)
