@@ -66,8 +66,8 @@ class WordErrors:
 def align(said: Sequence[str], heard: Sequence[str]) -> tuple[Step, ...]:
     """Align two sequences with as few errors as there can be.
 
-    Of alignments with equally few errors it is always the same one: from the end, words that stand
-    for each other come before a deletion, and that before an insertion.
+    Of those it takes one with as many equal words as there can be, and of these always the same:
+    from the end, words that stand for each other come before a deletion, that before an insertion.
 
     Parameters
     ----------
@@ -78,21 +78,24 @@ def align(said: Sequence[str], heard: Sequence[str]) -> tuple[Step, ...]:
     tuple of Step
         In order; without its gaps either side is the sequence that was given.
     """
-    # errors[i][j]: fewest between the first i words said and the first j heard.
-    errors = [list(range(len(heard) + 1))]
+    one = len(said) + len(heard) + 1  # error; more than all substitutions together weigh besides
+    # costs[i][j]: least between the first i words said and the first j heard.
+    costs = [[one * j for j in range(len(heard) + 1)]]
     for i, word in enumerate(said, 1):
-        above, row = errors[-1], [i]
+        above, row = costs[-1], [one * i]
         for j, other in enumerate(heard, 1):
-            row.append(min(above[j - 1] + (word != other), above[j] + 1, row[-1] + 1))
-        errors.append(row)
+            instead = above[j - 1] + (word != other) * (one + 1)
+            row.append(min(instead, above[j] + one, row[-1] + one))
+        costs.append(row)
     steps: list[Step] = []
     i, j = len(said), len(heard)
     while i or j:
-        here = errors[i][j]
-        if i and j and here == errors[i - 1][j - 1] + (said[i - 1] != heard[j - 1]):
+        here = costs[i][j]
+        is_other = i > 0 and j > 0 and said[i - 1] != heard[j - 1]
+        if i and j and here == costs[i - 1][j - 1] + is_other * (one + 1):
             i, j = i - 1, j - 1
             steps.append(Step(said[i], heard[j]))
-        elif i and here == errors[i - 1][j] + 1:
+        elif i and here == costs[i - 1][j] + one:
             i -= 1
             steps.append(Step(said[i], None))
         else:

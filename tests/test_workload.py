@@ -209,7 +209,8 @@ SENTENCES = {
         "'random', 'audio', allowed: a mapping with the keys 'audio', 'framing', 'features', "
         "'sha256', 'archive_sha256', 'sample_rate_hz', 'name', 'text', or a mapping with the keys "
         "'utterances', 'set', 'first', 'framing', 'features', 'sha256', 'sample_rate_hz', 'name', "
-        "or a mapping with the keys 'npz', 'sha256', 'archive_sha256', 'period_s', or a mapping with the keys 'random', 'period_s'"
+        "or a mapping with the keys 'npz', 'sha256', 'archive_sha256', 'period_s', or a mapping "
+        "with the keys 'random', 'period_s'"
     ),
 }
 

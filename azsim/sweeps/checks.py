@@ -42,6 +42,7 @@ from azsim.sweeps.objectives import (
     is_figure,
     nearest_figure,
     unit_of,
+    words_problem,
 )
 from azsim.sweeps.space import Axis, Sweep, count, designs, override
 from azsim.sweeps.sweep_file import ObjectiveFile, SweepFile
@@ -148,7 +149,7 @@ class Checker:
 
     def _are_known(self, rule: Expression, names: Sequence[str], path: DocumentPath) -> bool:
         strange = {
-            name: self._decision_problem(name) if is_figure(name) else _unknown_name(name, names)
+            name: self._section_problem(name) if is_figure(name) else _unknown_name(name, names)
             for name in rule.names
             if name not in names
         }
@@ -157,21 +158,23 @@ class Checker:
             report_at(self._document, path, rule.names[name], sentence)
         return not wrong
 
-    def _decision_problem(self, key: str) -> str | None:
-        """What is wrong with a figure of a decision, unless some override says what is decided."""
+    def _section_problem(self, key: str) -> str | None:
+        """What is wrong with a figure of decisions or words, unless an override makes it."""
         targets = (*self._overrides, *(axis.target for axis in self._axes))
         workload = self._files.workload
-        if workload is None or any(text.startswith("workload.decisions") for text in targets):
+        sections = ("workload.decisions", "workload.transcript")
+        if workload is None or any(text.startswith(sections) for text in targets):
             return None
         data = workload.document.data
-        return decision_problem(key, data.get("decisions") if isinstance(data, Mapping) else None)
+        decisions = data.get("decisions") if isinstance(data, Mapping) else None
+        return decision_problem(key, decisions) or words_problem(key, data)
 
     def _objectives(self, value: SweepFile) -> Iterator[_Problem]:
         for name, spec in value.objectives.items():
             path: DocumentPath = ("objectives", name)
             if is_figure(spec.key):
                 yield from _unit(path, spec)
-                if sentence := self._decision_problem(spec.key):
+                if sentence := self._section_problem(spec.key):
                     yield (*path, "key"), sentence
                 continue
             rule = read_expression(self._document, (*path, "key"), spec.key)

@@ -26,6 +26,7 @@ __all__ = [
     "names_bounds",
     "nearest_figure",
     "unit_of",
+    "words_problem",
 ]
 
 _MEMORIES = ("weight", "activation")
@@ -143,6 +144,23 @@ def decision_problem(key: str, decisions: Any) -> str | None:
     said = known[name]
     if what.endswith("accuracy") and isinstance(said, Mapping) and not said.get("labels"):
         return f"the decision {name!r} has no labels, found {what!r}, allowed: agreement, frames"
+    return None
+
+
+def words_problem(key: str, workload: Any) -> str | None:
+    """Say why a run of a workload has no figure of words, if it is asked for one.
+
+    Parameters
+    ----------
+    key : str
+        Of any figure; only those of words are looked at.
+    workload : mapping of str to value
+        What the workload's file says.
+    """
+    if key.partition(".")[0] not in ("words", "word_error_rate", "float_word_error_rate"):
+        return None
+    if isinstance(workload, Mapping) and not workload.get("transcript"):
+        return f"no words are heard, found {key!r}; the workload has no section 'transcript'"
     return None
 
 
