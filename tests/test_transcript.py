@@ -170,8 +170,8 @@ def test_terminal_shows_what_was_wrong() -> None:
         "\n"
         "word error rate: 100.0 % ± 40.8 % (standard error); float model: 0.0 % ± 0.0 %\n"
         "(standard error)\n"
-        "measured on 4 utterances with 4 words: 1 substitution, 1 deletion, 2\n"
-        "insertions; 25.0 % of the utterances are heard as by the float model\n"
+        "measured on 4 utterances with 4 words: 1 substitution, 1 deletion, 2 insertions;\n"
+        "25.0 % of the utterances are heard as by the float model\n"
         "nothing is said in 2, nothing heard in 1 of them\n"
     )
 

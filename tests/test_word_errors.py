@@ -58,7 +58,7 @@ def test_of_equally_good_alignments_it_is_always_the_same() -> None:
     kinds = [step.kind for step in align(["go", "go"], ["go"])]
     assert kinds == ["deletion", "equal"]
     # Not two substitutions, which are two errors as well and leave no word equal.
-    kinds = [step.kind for step in align("a b".split(), "b a".split())]
+    kinds = [step.kind for step in align(["a", "b"], ["b", "a"])]
     assert kinds == ["insertion", "equal", "deletion"]
 
 
