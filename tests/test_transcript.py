@@ -75,7 +75,9 @@ def test_words_of_a_run(folder: Path) -> None:
         assert found[key] == sum(each[key] for each in found["utterances"])
     assert found["silent_utterances"] == 1
     assert found["heard_as_silent"] == int(not heard[1])
-    assert run_document(result)["files_sha256"].keys() >= {"units.txt", "list.csv", "audio/0.wav"}
+    files = run_document(result)["files_sha256"]
+    assert isinstance(files, dict)
+    assert files.keys() >= {"units.txt", "list.csv", "audio/0.wav"}
     (broken,) = check_expectations(given, result)
     assert broken == f"word_error_rate is {summary['word_error_rate']:,}, expected at most 0.0"
 

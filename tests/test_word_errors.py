@@ -103,7 +103,7 @@ def test_standard_error_is_that_of_many_drawn_sets() -> None:
         [WordErrors(int(n), int(e)) for n, e in zip(*pair, strict=True)]
         for pair in zip(words, errors, strict=True)
     ]
-    spread = np.std([word_error_rate(each) for each in sets])
+    spread = np.std([word_error_rate(each) or 0.0 for each in sets])
     estimated = [rate_standard_error(each) for each in sets[:200]]
     assert math.isclose(np.mean([e for e in estimated if e is not None]), spread, rel_tol=0.05)
 
