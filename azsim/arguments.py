@@ -192,6 +192,8 @@ def build_parser(*, joined: bool = True) -> argparse.ArgumentParser:
         _sweep_export(add("sweep export", "write a sweep's points as CSV or Parquet"))
         _sweep_report(add("sweep report", "show a sweep's front, and write its page"))
 
+    _corpus(add("corpus", "let speech synthesizers say the commands of a recogniser"))
+
     study = add("study", "make a study anew: its figures, plots and text")
     _complete(study.add_argument("name", metavar="NAME", help="see: azsim list studies"), _STUDY)
     _output(study, "folder of the study, replaced as a whole", _DIRECTORY)
@@ -320,6 +322,25 @@ def _print_after(parser: argparse.ArgumentParser) -> None:
         metavar="PASS",
         help="show what a pass of the compiler made; may be repeated (see: azsim list passes; "
         "all: each)",
+    )
+
+
+def _corpus(parser: argparse.ArgumentParser) -> None:
+    _output(parser, "folder of the corpus, replaced as a whole", _DIRECTORY, required=True)
+    counts = {
+        "--utterances": (16_000, "utterances of training"),
+        "--copies": (3, "features of training, each with other noise and gain"),
+        "--tests": (1_000, "utterances of each of the two large test sets"),
+        "--seed": (0, "the same seed and engines give the same bytes"),
+    }
+    for flag, (default, text) in counts.items():
+        shown = f"{text} (default: {default:,})"
+        parser.add_argument(flag, type=int, default=default, metavar="N", help=shown)
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="that work at the same time (default: one a core)",
     )
 
 

@@ -27,6 +27,7 @@ _COMMANDS = {
     "codecs": ("codecs", "codecs"),
     "compile": ("compile", "compile_"),
     "completion": ("lists", "completion"),
+    "corpus": ("corpus", "corpus"),
     "disasm": ("programs", "disasm"),
     "export": ("inspect", "export"),
     "inspect": ("inspect", "inspect"),

@@ -57,8 +57,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "log_offset": 1e-7,
             "beyond": "repeat",
             "normalize": "fixed",
-            "fixed_mean": -10.0,
-            "fixed_std": 3.0,
+            "fixed_mean": -11.7,
+            "fixed_std": 3.4,
         },
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -54,17 +55,22 @@ def resample(samples: np.ndarray, from_hz: int, to_hz: int, where: str) -> np.nd
     reach = math.ceil(_ZERO_CROSSINGS / cutoff)
     padded = np.pad(np.asarray(samples, np.float64), reach)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
-    taps = np.arange(-reach, reach + 1)
     result = np.empty(count)
     for phase in range(min(up, count)):  # the results whose place lies equally between samples
         start, fraction = divmod(phase * down, up)
         mine = result[phase::up]
         taken = windows[start::down][: len(mine)]
-        mine[:] = taken @ _filter(fraction / up - taps, cutoff, reach)
+        mine[:] = taken @ _filter(fraction, up, cutoff, reach)
     return result
 
 
-def _filter(time: np.ndarray, cutoff: float, reach: int) -> np.ndarray:
+@functools.lru_cache(maxsize=10_000)
+def _filter(fraction: int, up: int, cutoff: float, reach: int) -> np.ndarray:
+    """Impulse response at ``fraction / up`` and all whole numbers around it."""
+    return _impulse_response(fraction / up - np.arange(-reach, reach + 1), cutoff, reach)
+
+
+def _impulse_response(time: np.ndarray, cutoff: float, reach: int) -> np.ndarray:
     """Impulse response at times in old samples; its window ends at `reach`."""
     inside = np.maximum(0, 1 - (time / reach) ** 2)
     window = np.i0(_KAISER_BETA * np.sqrt(inside)) / np.i0(_KAISER_BETA)

@@ -1,0 +1,52 @@
+"""``azsim corpus``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from azsim.cli.terminal import progress_bars, show_tables, shown_path
+
+__all__ = ["corpus"]
+
+
+def corpus(arguments: argparse.Namespace) -> int:
+    """Make a corpus of spoken commands."""
+    from azsim.report import files
+    from azsim.report.listing import Listing
+    from azsim.speech.engines import check_installed
+    from azsim.speech.make import check_room, make_corpus
+    from azsim.speech.plan import Settings
+
+    settings = Settings(arguments.seed, arguments.utterances, arguments.copies, arguments.tests)
+    check_installed()
+    check_room(settings, arguments.output.absolute())
+    processes = arguments.processes or len(os.sched_getaffinity(0))
+    with files.replaced_folder(arguments.output, _foreign) as folder, progress_bars() as progress:
+        told = make_corpus(folder, settings, progress or _say_nothing, processes)
+    heads = ("set", "utterances", "distinct", "words", "hours", "speakers", "voices", "copies")
+    show_tables([Listing("Corpus", heads, tuple(_row(*item) for item in told["sets"].items()))])
+    hours = sum(row["hours"] for row in told["sets"].values())
+    print(f"{hours:.1f} hours of audio, made in {told['seconds']:.0f} s by {processes} processes")
+    for engine, version in told["engines"].items():
+        print(f"{engine}: {version}")
+    print(f"Written to {shown_path(arguments.output)}")
+    return 0
+
+
+def _row(name: str, described: dict[str, Any]) -> tuple[str, ...]:
+    keys = ("utterances", "distinct_texts", "words")
+    counts = [f"{described[key]:,}" for key in keys]
+    others = [str(described[key]) for key in ("speakers", "voices", "copies")]
+    return (name, *counts, f"{described['hours']:.2f}", *others)
+
+
+def _say_nothing(stage: str, done: int, total: int) -> None:
+    """Progress without a terminal."""
+
+
+def _foreign(directory: Path) -> str | None:
+    names = {path.name for path in directory.iterdir()}
+    return None if not names or "corpus.json" in names else "it has no corpus.json of azsim"
