@@ -16,6 +16,9 @@ from azsim.inputs.mel import LogMel
 
 __all__ = ["FrontEnd", "FrontEndState", "log_mel_features"]
 
+_AT_A_TIME = 32
+"""Windows; they stay in the processor's cache."""
+
 
 @dataclass(frozen=True)
 class _Samples:
@@ -192,10 +195,11 @@ class FrontEnd:
         first = seen - len(state.kept)
         within = np.arange(features.window) - self._before
         frames = np.empty((max(0, count - state.windows), features.mel_bands))
-        for row, window in enumerate(range(state.windows, count)):
-            place = np.abs(within + window * features.hop)
+        for row in range(0, len(frames), _AT_A_TIME):
+            numbers = np.arange(row, min(row + _AT_A_TIME, len(frames))) + state.windows
+            place = np.abs(within + numbers[:, None] * features.hop)
             place = np.where(place < seen, place, 2 * (seen - 1) - place)
-            frames[row] = self._log_mel(state.kept[place - first])
+            frames[row : row + _AT_A_TIME] = self._log_mel(state.kept[place - first])
         windows = max(count, state.windows)
         # Mirrored at the end, a window reaches back as far as it stands out.
         needed = min(windows * features.hop - self._before, seen - 1 - self._before)
@@ -214,15 +218,14 @@ class FrontEnd:
         first = seen - len(kept)
         if count is None:
             count = max(0, (seen - features.right_frames - 1) // features.stride + 1)
-        frames = np.empty((max(0, count - state.stacked), features.width))
         around = np.arange(-features.left_frames, features.right_frames + 1)
-        for row, number in enumerate(range(state.stacked, count)):
-            place = around + number * features.stride
-            inside = np.clip(place, 0, seen - 1)
-            stacked = kept[inside - first]
-            if features.beyond == "zero":
-                stacked[place != inside] = 0
-            frames[row] = stacked.ravel()
+        numbers = np.arange(state.stacked, max(count, state.stacked))
+        place = around + numbers[:, None] * features.stride
+        inside = np.clip(place, 0, max(0, seen - 1))
+        stacked = kept[inside - first]
+        if features.beyond == "zero":
+            stacked[place != inside] = 0
+        frames = stacked.reshape(len(numbers), features.width)
         stacked_count = max(count, state.stacked)
         # The last frame stays, as it may be repeated.
         needed = min(stacked_count * features.stride - features.left_frames, seen - 1)

@@ -1,4 +1,4 @@
-"""One window of samples to log-mel energies: taper, transform, mel bands, logarithm."""
+"""Windows of samples to log-mel energies: taper, transform, mel bands, logarithm."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def mel_filters(features: Features) -> np.ndarray:
 
 
 class LogMel:
-    """Log-mel energies of one window, with the tables that every window shares.
+    """Log-mel energies of windows, with the tables that every window shares.
 
-    One window at a time, in float64: so how many windows came together changes no bit.
+    In float64, and each window's sums by themselves: how many came together changes no bit.
 
     Parameters
     ----------
@@ -73,23 +73,28 @@ class LogMel:
         self._taper = 0.5 - 0.5 * np.cos(2 * np.pi / last * np.arange(features.window))
         self._filters = mel_filters(features)
 
-    def __call__(self, window: np.ndarray) -> np.ndarray:
-        """Return the energies of one window.
+    def __call__(self, windows: np.ndarray) -> np.ndarray:
+        """Return the energies of windows.
 
         Parameters
         ----------
-        window : ndarray of shape (window,), float64
+        windows : ndarray of shape (n, window), float64
 
         Returns
         -------
-        ndarray of shape (mel_bands,), float64
+        ndarray of shape (n, mel_bands), float64
             Natural logarithms.
         """
         features = self._features
-        transform = np.fft.rfft(window * self._taper, features.n_fft)
+        transform = np.fft.rfft(windows * self._taper, features.n_fft)
         bins = transform.real**2 + transform.imag**2
         if features.spectrum == "magnitude":
             bins = np.sqrt(bins)
-        # A sum row by row, not a product of matrices, whose order is the library's own affair.
-        energies = (self._filters * (bins + features.power_offset)).sum(axis=1)
+        bins += features.power_offset
+        energies = np.empty((len(windows), features.mel_bands))
+        products = np.empty_like(self._filters)
+        for row, window in zip(energies, bins, strict=True):
+            # Sums band by band, not a product of matrices, whose order is the library's own affair.
+            np.multiply(self._filters, window, out=products)
+            np.add.reduce(products, axis=1, out=row)
         return np.log(np.maximum(energies, features.log_floor) + features.log_offset)

@@ -7,6 +7,7 @@ before (`azsim.speech.plan`) or has a seed of its own, from the set, the utteran
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -239,6 +240,7 @@ def _hear_all(
         progress("mixing and features", done, total)
 
 
+@functools.lru_cache(maxsize=8)  # a table of 16,000 lines takes a tenth of a second
 def _set(folder: Path, name: str) -> UtteranceSet:
     return Corpus(folder, {"sets": SETS}).set(name)
 
@@ -259,7 +261,7 @@ def _lay_out_features(made: UtteranceSet, copies: int) -> None:
 def _hear_piece(piece: _Piece) -> int:
     """Mix a piece's utterances and write their features; but for training the mix is the audio."""
     made = _set(piece.folder, piece.name)
-    voices = _Voices(_set(piece.folder, "train"))
+    voices = _voices(piece.folder)
     features = preset_features(FEATURES)
     heard = np.load(made.folder / f"features_{piece.copy}.npy", mmap_mode="r+")
     audio = None if piece.name == "train" else np.load(made.folder / "audio.npy", mmap_mode="r+")
@@ -289,6 +291,11 @@ def _mixed(
         speech = channel(speech, generator)
     sounding = slice(utterance.before, len(samples) - utterance.after)
     return mix(speech, added, sounding, mixing.snr_db, mixing.gain_db)
+
+
+@functools.lru_cache(maxsize=1)
+def _voices(folder: Path) -> _Voices:
+    return _Voices(_set(folder, "train"))
 
 
 class _Voices(Sequence[np.ndarray]):

@@ -75,14 +75,15 @@ def _quick_length(num_samples: int) -> int:
 
 def _hum(num_samples: int, generator: np.random.Generator) -> np.ndarray:
     """Mains, or a motor: harmonics of a low tone, with a little hiss."""
-    time_s = np.arange(num_samples) / _RATE_HZ
     low_hz = generator.choice([50.0, 60.0, generator.uniform(80, 200)])
-    made = np.zeros(num_samples)
+    first = np.exp(2j * np.pi * low_hz / _RATE_HZ * np.arange(num_samples)).astype(np.complex64)
+    made = np.float32(0.03) * generator.standard_normal(num_samples, np.float32)
+    power = np.ones(num_samples, np.complex64)
     for harmonic in range(1, 13):
-        level = generator.uniform(0, 1) / harmonic
-        phase = generator.uniform(0, 2 * np.pi)
-        made += level * np.sin(2 * np.pi * low_hz * harmonic * time_s + phase)
-    return made + 0.03 * generator.standard_normal(num_samples)
+        power *= first
+        level, phase = generator.uniform(0, 1) / harmonic, generator.uniform(0, 2 * np.pi)
+        made += (power * np.complex64(level * np.exp(1j * phase))).real
+    return made
 
 
 def _babble(
