@@ -7,7 +7,7 @@ bit of the result is the simulator's; without, they multiply the original floats
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from azsim.ir import CompressedGraph, Graph
 from azsim.ops.build import operators, weight_matrices
 from azsim.ops.linear import FloatLinear, Linear, QuantizedLinear
 
-__all__ = ["activation_statistics", "evaluate", "evaluate_stream"]
+__all__ = ["Watch", "activation_statistics", "evaluate", "evaluate_stream", "watch_stream"]
+
+Watch = Callable[[str, int, np.ndarray], None]
+"""Called with the name of a tensor, the number of a frame, and what the tensor is there."""
 
 
 class _Plan:
@@ -156,13 +159,49 @@ def evaluate_stream(
         If inputs are missing, of another type, or differ in their number of frames, or a value
         that is quantized is not finite.
     """
+    kinds = _kinds(graph, compressed, keep)
+    count = _count(graph, frames)
+    kept = {name: np.empty((count, *graph.types[name].shape), kind) for name, kind in kinds.items()}
+
+    def store(name: str, frame: int, array: np.ndarray) -> None:
+        kept[name][frame] = array
+
+    return kept, watch_stream(graph, frames, state, initial_state, store, compressed, kinds)
+
+
+def watch_stream(
+    graph: Graph,
+    frames: Mapping[str, np.ndarray],
+    state: Mapping[str, str],
+    initial_state: Mapping[str, np.ndarray],
+    watch: Watch,
+    compressed: CompressedGraph | None = None,
+    keep: Iterable[str] | None = None,
+) -> dict[str, np.ndarray]:
+    """As `evaluate_stream`, but show each frame's tensors and keep none: return final state."""
     plan = _Plan(graph, _linear(graph, compressed))
+    kinds = _kinds(graph, compressed, keep)
+    return _stream(graph, plan, frames, state, initial_state, kinds, watch)
+
+
+def _kinds(
+    graph: Graph, compressed: CompressedGraph | None, keep: Iterable[str] | None
+) -> dict[str, str]:
+    """Types of the tensors to keep, all but constants unless they are told."""
     if keep is None:
         keep = [name for name in graph.types if name not in graph.initializers]
     kinds = {name: graph.types[name].dtype for name in keep}
     if compressed is None:  # codes are not rounded
         kinds = {name: "float32" if kind == "int8" else kind for name, kind in kinds.items()}
-    return _stream(graph, plan, frames, state, initial_state, kinds)
+    return kinds
+
+
+def _count(graph: Graph, frames: Mapping[str, np.ndarray]) -> int:
+    """Return the number of frames, which all inputs agree on."""
+    counts = {len(array) for array in frames.values()}
+    if len(counts) != 1:
+        raise InputError(f"{graph.name}: inputs differ in their number of frames: {sorted(counts)}")
+    return counts.pop()
 
 
 def _stream(
@@ -172,14 +211,12 @@ def _stream(
     state: Mapping[str, str],
     initial_state: Mapping[str, np.ndarray],
     keep: Mapping[str, str],
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    watch: Watch,
+) -> dict[str, np.ndarray]:
     _check_names(graph, [*frames, *state])
     if sorted(state) != sorted(initial_state):
         raise InputError(f"{graph.name}: an initial state is needed for {', '.join(state)}")
-    counts = {len(array) for array in frames.values()}
-    if len(counts) != 1:
-        raise InputError(f"{graph.name}: inputs differ in their number of frames: {sorted(counts)}")
-    (num_frames,) = counts
+    num_frames = _count(graph, frames)
     values, slots = plan.values, plan.slots
     sources = [
         (slots[name], _checked(graph, name, array, (num_frames,))) for name, array in frames.items()
@@ -188,11 +225,7 @@ def _stream(
     shapes = [graph.types[name].shape for name in state]
     for name, array in initial_state.items():
         values[slots[name]] = _checked(graph, name, array, ())
-    kept = {
-        name: np.empty((num_frames, *graph.types[name].shape), dtype)
-        for name, dtype in keep.items()
-    }
-    stores = [(slots[name], array) for name, array in kept.items()]
+    watched = [(name, slots[name], graph.types[name].shape, kind) for name, kind in keep.items()]
     current = [values[slot] for slot, _ in carried]
     with np.errstate(all="ignore"):
         for frame in range(num_frames):
@@ -201,14 +234,17 @@ def _stream(
             for (slot, _), array in zip(carried, current, strict=True):
                 values[slot] = array
             plan.run()
-            for slot, array in stores:
-                array[frame] = values[slot]
+            for name, slot, shape, kind in watched:
+                watch(name, frame, np.asarray(values[slot], kind).reshape(shape))
             current = [
                 np.asarray(values[slot]).reshape(shape)
                 for (_, slot), shape in zip(carried, shapes, strict=True)
             ]
-    final = {name: np.array(array) for name, array in zip(state, current, strict=True)}
-    return kept, final
+    return {name: np.array(array) for name, array in zip(state, current, strict=True)}
+
+
+def _nothing(name: str, frame: int, array: np.ndarray) -> None:
+    """Watch no tensor."""
 
 
 class _Recorder(FloatLinear):
@@ -255,7 +291,7 @@ def activation_statistics(
     ends = itertools.accumulate(lengths or [len(array) for array in frames.values()][:1])
     for first, last in itertools.pairwise((0, *ends)):
         part = {name: array[first:last] for name, array in frames.items()}
-        _stream(graph, plan, part, state, initial_state, {})
+        _stream(graph, plan, part, state, initial_state, {}, _nothing)
     powers = {
         name: squares / max(1, recorder.rows[name]) for name, squares in recorder.squares.items()
     }

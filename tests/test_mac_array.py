@@ -217,7 +217,7 @@ def test_precisions_compose() -> None:
     assert geometry(one, 8, 16).window == 1
     # A lane of one MAC takes two cycles for each product of a 16-bit activation.
     dense = MatmulCycles(np.ones((1, 5), np.int8), geometry(one, 8, 16))
-    assert dense.static_row_cycles() == 10
+    assert dense.static_row_cycles == 10
 
 
 def test_dense_and_empty_tiles() -> None:

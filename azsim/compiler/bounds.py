@@ -437,11 +437,11 @@ def _row_cycles(
         codec = used_codec(weight.codec, hardware)
         parts = [weight.codes[t.n0 : t.n1, t.k0 : t.k1] for t in plan.tiles[weight_name]]
         blocks = [(encode_codes(codec, codes, weight.bits), codes) for codes in parts]
-        return sum(block_cycles(block, codes, shape).static_row_cycles() for block, codes in blocks)
+        return sum(block_cycles(block, codes, shape).static_row_cycles for block, codes in blocks)
     return sum(
         MatmulCycles(
             np.ascontiguousarray(weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1]), shape
-        ).static_row_cycles()
+        ).static_row_cycles
         for tile in plan.tiles[weight_name]
     )
 

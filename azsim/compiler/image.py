@@ -33,16 +33,16 @@ def build_image(
     """Put blocks, parameters and constants where the program expects them."""
     data = np.zeros(allocation.peak_bytes["dram"] + _BURST_PAD_BYTES, np.uint8)
 
-    def put(name: str, raw: bytes) -> None:
-        start = allocation.addresses[name]
-        data[start : start + len(raw)] = np.frombuffer(raw, np.uint8)
+    def put(name: str, array: np.ndarray) -> None:
+        start, raw = allocation.addresses[name], array.reshape(-1).view(np.uint8)
+        data[start : start + len(raw)] = raw
 
     for tile in (tile for tiles in plan.tiles.values() for tile in tiles):
-        put(block_name(tile), blocks[tile.name])
+        put(block_name(tile), np.frombuffer(blocks[tile.name], np.uint8))
     if parameters.values.size:
-        put(f"{PARAMETERS}#dram", parameters.values.astype("<f4").tobytes())
+        put(f"{PARAMETERS}#dram", parameters.values.astype("<f4"))
     for buffer in lowering.buffers.values():
         name = buffer.name if buffer.space == "dram" else f"{buffer.name}#dram"
         if buffer.constant is not None and name in allocation.addresses:
-            put(name, np.ascontiguousarray(buffer.constant, _DTYPES[buffer.dtype]).tobytes())
+            put(name, np.ascontiguousarray(buffer.constant, _DTYPES[buffer.dtype]))
     return DramImage(data)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from azsim.compiler.compile import Compiled
-from azsim.evaluate import evaluate_stream
+from azsim.evaluate import Watch, watch_stream
 from azsim.sim.execute import Execution
 from azsim.sim.result import Comparison, DecisionCheck, OutputCheck
 from azsim.stages.decide import Rule, taken
@@ -30,7 +30,8 @@ def named_outputs(execution: Execution, prepared: Prepared) -> dict[str, np.ndar
 
 def float_outputs(prepared: Prepared) -> dict[str, np.ndarray]:
     """Outputs of the float model, in the form of `named_outputs`."""
-    return _final(*_reference(prepared, _uncarried(prepared), quantized=False), prepared)
+    tensors, final = _reference(prepared, _nothing, (), quantized=False)
+    return _final(tensors, final, prepared)
 
 
 def check_outputs(
@@ -73,46 +74,72 @@ def check_decisions(
     return checks
 
 
+def _nothing(name: str, frame: int, array: np.ndarray) -> None:
+    """Watch no tensor."""
+
+
+class _Differences:
+    """Counts what differs in a tensor; the first value that does is kept."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._size = self._wrong = 0
+        self._first = ""
+
+    def look(self, found: np.ndarray, expected: np.ndarray, *frame: int) -> None:
+        """Compare as stored bytes; `frame` is where in the tensor this is."""
+        dtype = found.dtype.newbyteorder("<")
+        left = np.ascontiguousarray(found, dtype)
+        right = np.ascontiguousarray(expected, dtype).reshape(left.shape)
+        self._size += left.size
+        if left.tobytes() == right.tobytes():
+            return
+        bits = f"<u{dtype.itemsize}"
+        wrong = left.view(bits).reshape(-1) != right.view(bits).reshape(-1)
+        if not self._wrong:
+            at = int(np.argmax(wrong))
+            place = (*frame, *(int(i) for i in np.unravel_index(at, left.shape)))
+            simulated, wanted = left.reshape(-1)[at], right.reshape(-1)[at]
+            self._first = f"first at {place}: simulated {simulated!r}, expected {wanted!r}"
+        self._wrong += int(wrong.sum())
+
+    def sentence(self) -> str | None:
+        """Say what differs; None if nothing does."""
+        if not self._wrong:
+            return None
+        return f"{self._what} differs in {self._wrong} of {self._size} values, {self._first}"
+
+
 def compare(
     execution: Execution,
     outputs: Mapping[str, np.ndarray],
     prepared: Prepared,
     compiled: Compiled,
 ) -> Comparison:
-    """Compare simulator and evaluator as stored bytes, in the order of computation."""
-    graph = prepared.compressed.graph
-    seen = {*execution.tapped, *_uncarried(prepared)} - graph.initializers.keys()
-    tensors, final = _reference(prepared, [n for n in graph.types if n in seen], quantized=True)
-    wanted = _final(tensors, final, prepared)
-    compared: list[str] = []
-    difference: str | None = None
+    """Compare simulator and evaluator as stored bytes, in the order of computation.
 
-    def check(name: str, found: np.ndarray, expected: np.ndarray, what: str) -> None:
-        nonlocal difference
-        compared.append(name)
-        dtype = found.dtype.newbyteorder("<")
-        left = np.ascontiguousarray(found, dtype)
-        right = np.ascontiguousarray(expected, dtype).reshape(left.shape)
-        if difference is None and left.tobytes() != right.tobytes():
-            bits = f"<u{dtype.itemsize}"
-            wrong = left.view(bits).reshape(-1) != right.view(bits).reshape(-1)
-            at = int(np.argmax(wrong))
-            place = np.unravel_index(at, left.shape)
-            difference = (
-                f"{what} '{name}' differs in {int(wrong.sum())} of {left.size} values, first at "
-                f"{tuple(int(i) for i in place)}: simulated {left.reshape(-1)[at]!r}, "
-                f"expected {right.reshape(-1)[at]!r}"
-            )
+    Tensors are compared as the evaluator makes them, so that only the simulator's are all there at
+    once.
+    """
+    graph, tapped = prepared.compressed.graph, execution.tapped
+    tensors = {
+        name: _Differences(f"tensor '{name}'")
+        for name in graph.types
+        if name in tapped and name not in graph.initializers
+    }
 
-    order = {name: number for number, name in enumerate(tensors)}
-    for name in sorted(execution.tapped, key=lambda name: order.get(name, -1)):
+    def watch(name: str, frame: int, array: np.ndarray) -> None:
         if name in tensors:
-            check(name, np.stack(execution.tapped[name]), tensors[name], "tensor")
+            tensors[name].look(tapped[name][frame], array, frame)
+
+    expected = _final(*_reference(prepared, watch, tensors, quantized=True), prepared)
+    found = {name: _Differences(f"output '{name}'") for name in outputs}
     for name, array in outputs.items():
-        check(name, array, wanted[name], "output")
-    return Comparison(
-        difference is None, tuple(dict.fromkeys(compared)), dict(compiled.fused), difference
-    )
+        found[name].look(array, expected[name])
+    sentences = [one.sentence() for one in (*tensors.values(), *found.values())]
+    difference = next(filter(None, sentences), None)
+    compared = tuple(dict.fromkeys([*tensors, *outputs]))
+    return Comparison(difference is None, compared, dict(compiled.fused), difference)
 
 
 def _uncarried(prepared: Prepared) -> list[str]:
@@ -122,24 +149,33 @@ def _uncarried(prepared: Prepared) -> list[str]:
 
 
 def _reference(
-    prepared: Prepared, keep: list[str] | None, *, quantized: bool
+    prepared: Prepared, watch: Watch, keep: Iterable[str], *, quantized: bool
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Evaluate the float model, or the compressed graph, over the frames of each utterance."""
-    found: list[dict[str, np.ndarray]] = []
+    """Evaluate the float model, or the compressed graph, over the frames of each utterance.
+
+    `watch` is shown the tensors of `keep`; outputs of all frames, and final state, are returned.
+    """
+    per_frame: dict[str, list[np.ndarray]] = {name: [] for name in _uncarried(prepared)}
     final: dict[str, np.ndarray] = {}
+    first = 0
+
+    def see(name: str, frame: int, array: np.ndarray) -> None:
+        if name in per_frame:
+            per_frame[name].append(array.copy())
+        watch(name, first + frame, array)
+
     for part in prepared.parts:
-        tensors, final = evaluate_stream(
+        first = part.start
+        final = watch_stream(
             prepared.compressed.graph,
             {name: array[part] for name, array in prepared.frames.items()},
             prepared.state,
             prepared.initial_state,
+            see,
             prepared.compressed if quantized else None,
-            keep,
+            {*keep, *per_frame},
         )
-        found.append(tensors)
-    if len(found) == 1:
-        return found[0], final
-    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}, final
+    return {name: np.stack(arrays) for name, arrays in per_frame.items()}, final
 
 
 def _final(

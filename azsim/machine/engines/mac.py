@@ -128,16 +128,18 @@ def read_costs(entries: np.ndarray, shape: Geometry) -> np.ndarray:
     return np.ascontiguousarray(np.maximum(1, entries.T * _entry_cycles(shape)))
 
 
-def _pack_windows(nonzero: np.ndarray, window: int) -> np.ndarray:
-    """Pack (rows, K) booleans to (rows, windows, words) uint64, first position in bit 0."""
+@kernel("uint64[:, :, ::1](boolean[:, :], int64)")
+def _pack_windows(nonzero, window):
+    """Pack (rows, K) booleans to (windows, words, rows), first position in bit 0."""
     rows, inner = nonzero.shape
-    windows, words = -(-inner // window), -(-window // 64)
-    padded = np.zeros((rows, windows * window), bool)
-    padded[:, :inner] = nonzero
-    bits = np.zeros((rows * windows, words * 64), np.uint8)
-    bits[:, :window] = padded.reshape(-1, window)
-    packed = np.packbits(bits, axis=1, bitorder="little")
-    return packed.view("<u8").reshape(rows, windows, words)
+    windows, words = (inner + window - 1) // window, (window + 63) // 64
+    packed = np.zeros((windows, words, rows), np.uint64)
+    for row in range(rows):
+        for k in range(inner):
+            if nonzero[row, k]:
+                place = k % window
+                packed[k // window, place // 64, row] |= np.uint64(1) << np.uint64(place % 64)
+    return packed
 
 
 @kernel
@@ -254,9 +256,7 @@ class MatmulCycles:
         nonzero = codes != 0
         self._column_nonzeros = np.ascontiguousarray(nonzero.sum(axis=0), np.int64)
         self._codes, self._entries = codes, entries
-        self._static: int | None = None
 
-    @functools.cached_property
     def _counted(self) -> np.ndarray:
         """Weights that the array cannot skip: (N, K) bool."""
         if self.shape.skip_weights:
@@ -267,23 +267,25 @@ class MatmulCycles:
     def _costs(self) -> np.ndarray:
         if self._entries is not None:
             return read_costs(self._entries, self.shape)
-        return _outer_costs(self._counted, self.shape)
+        return _outer_costs(self._counted(), self.shape)
 
     @functools.cached_property
     def _words(self) -> np.ndarray:
-        words = _pack_windows(self._counted, self.shape.window).transpose(1, 2, 0)
-        return np.ascontiguousarray(words)
+        return _pack_windows(self._counted(), self.shape.window)
 
+    @functools.cached_property
     def static_row_cycles(self) -> int:
         """Cycles of one row when no activation is skipped."""
-        if self._static is None:
-            self._static = int(self._rows(np.ones((1, self.inner), np.uint8))[0])
-        return self._static
+        (cycles,) = self._rows(np.ones((1, self.inner), np.uint8))
+        if not self.shape.skip_activations:  # all rows are alike: these are of no more use
+            self.__dict__.pop("_costs", None)
+            self.__dict__.pop("_words", None)
+        return int(cycles)
 
     def row_cycles(self, active: np.ndarray) -> np.ndarray:
         """Cycles of each row of (rows, K) uint8 marks of non-zero activation codes."""
         if not self.shape.skip_activations:
-            return np.full(len(active), self.static_row_cycles(), np.int64)
+            return np.full(len(active), self.static_row_cycles, np.int64)
         return self._rows(np.ascontiguousarray(active))
 
     def _rows(self, active: np.ndarray) -> np.ndarray:
@@ -291,7 +293,8 @@ class MatmulCycles:
         if shape.is_outer:  # a block that is read is one, too
             _outer_rows(self._costs, active, shape.queue_depth, out)
         else:
-            words = np.ascontiguousarray(_pack_windows(active.astype(bool), shape.window))
+            packed = _pack_windows(active.astype(bool), shape.window)
+            words = np.ascontiguousarray(packed.transpose(2, 0, 1))
             _inner_rows(
                 self._words, words, shape.lanes, shape.macs, shape.halves, shape.queue_depth, out
             )
