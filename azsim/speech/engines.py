@@ -6,6 +6,7 @@ neither; there the number changes nothing.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ import numpy as np
 from azsim.errors import InputError
 from azsim.inputs.audio import read_wav
 from azsim.inputs.resample import resample
+from azsim.speech.voices import ACCENTS, SPEAKERS
 
 __all__ = ["PACKAGES", "SAMPLE_RATE_HZ", "Request", "check_installed", "speak", "versions"]
 
@@ -70,12 +72,14 @@ class Request:
 
 
 def check_installed(engines: Sequence[str] = tuple(PACKAGES)) -> None:
-    """Check that the engines and their voices are there.
+    """Check that the engines and the voices of the table are there.
+
+    espeak-ng and flite take another voice, and say nothing of it, where one is unknown.
 
     Raises
     ------
     InputError
-        With the packages that are missing.
+        With the packages, or the voices, that are missing.
     """
     missing = [package for engine in engines for package in _missing(engine)]
     if missing:
@@ -83,6 +87,38 @@ def check_installed(engines: Sequence[str] = tuple(PACKAGES)) -> None:
             f"corpus: speech synthesizers are missing, found none of: {', '.join(missing)}; "
             f"on Debian: apt-get install {' '.join(missing)}"
         )
+    wanted = [
+        (speaker.engine, voice)
+        for speaker in SPEAKERS
+        if speaker.engine in engines
+        for voice in speaker.voices
+    ]
+    if "espeak-ng" in engines:
+        wanted += [("espeak-ng", accent) for accent in ACCENTS]
+    unknown = [f"{engine} {voice}" for engine, voice in wanted if voice not in _known(engine)]
+    if unknown:
+        raise InputError(
+            f"corpus: voices are unknown to the engine, found {', '.join(unknown)}; "
+            "allowed: those of the versions in docs/speech.md"
+        )
+
+
+@functools.cache
+def _known(engine: str) -> frozenset[str]:
+    """Names of the voices of an engine, accents among them."""
+    if engine == "festival":
+        return frozenset(path.name for path in _FESTIVAL_VOICES.glob("*/*"))
+    if engine == "flite":
+        return frozenset(_told("flite", "-lv").partition(":")[2].split())
+    told = _told("espeak-ng", "--voices=variant") + _told("espeak-ng", "--voices=en")
+    columns = [line.split() for line in told.splitlines()]
+    variants = [item.removeprefix("!v/") for line in columns for item in line if "!v/" in item]
+    return frozenset(["", *variants, *(line[1] for line in columns if len(line) > 1)])
+
+
+def _told(engine: str, flag: str) -> str:
+    done = subprocess.run([engine, flag], capture_output=True, text=True, check=False, timeout=60)
+    return done.stdout
 
 
 def _missing(engine: str) -> list[str]:
@@ -102,10 +138,10 @@ def versions() -> dict[str, str]:
 
 
 def _version(engine: str, flag: str) -> str:
-    done = subprocess.run([engine, flag], capture_output=True, text=True, check=False, timeout=60)
-    lines = [line.strip() for line in done.stdout.splitlines() if any(map(str.isdigit, line))]
-    told = next((line for line in lines if "version" in line.lower()), (lines or [""])[0])
-    return told.split("Data at")[0].strip()
+    told = _told(engine, flag)
+    lines = [line.strip() for line in told.splitlines() if any(map(str.isdigit, line))]
+    named = next((line for line in lines if "version" in line.lower()), (lines or [""])[0])
+    return named.split("Data at")[0].strip()
 
 
 def speak(requests: Sequence[Request]) -> list[np.ndarray]:

@@ -189,7 +189,9 @@ def encode(text: str, unit: str) -> list[int]:
     if foreign:
         shown = ", ".join(map(repr, foreign))
         allowed = "WORDS of azsim.speech.grammar" if unit == "words" else "a-z and space"
-        raise InputError(f"text {text!r}: no {unit} of the grammar, found {shown}, {allowed=!s}")
+        raise InputError(
+            f"text {text!r}: no {unit} of the grammar, found {shown}, allowed: {allowed}"
+        )
     return [codes[item] for item in items]
 
 
