@@ -68,7 +68,7 @@ def test_what_is_drawn_for_training() -> None:
     assert len(mixings) == 3 * len(spoken)
     assert 5 <= min(mixing.snr_db for mixing in mixings) < 6
     assert 39 < max(mixing.snr_db for mixing in mixings) <= 40
-    flite = [utterance for utterance in spoken if utterance.request.engine == "flite"]
+    flite = [u for u in spoken if u.speaker and u.speaker.engine == "flite"]
     assert 0.25 < len(flite) / len(spoken) < 0.4
     assert min(utterance.before for utterance in spoken) >= 1_600
     assert min(utterance.after for utterance in spoken) >= 6_400
