@@ -20,6 +20,7 @@ from azsim.sim.statistics import Chunks
 from azsim.sim.words import HeardUtterance, WordCheck
 from azsim.stages.prepare import prepare
 from azsim.stages.transcribe import Reading, check_words, read_units, symbols_of
+from azsim.sweeps.objectives import figure
 from azsim.sweeps.sweep_file import load_sweep
 from azsim.word_errors import word_errors
 from recordings import FEATURES, MODEL, UNITS, write_list
@@ -73,6 +74,7 @@ def test_words_of_a_run(folder: Path) -> None:
     for key in ("substitutions", "insertions", "deletions"):
         assert found[key] == sum(getattr(each, key) for each in errors)
         assert found[key] == sum(each[key] for each in found["utterances"])
+    assert figure(summary, "words.insertions") == found["insertions"]
     assert found["silent_utterances"] == 1
     assert found["heard_as_silent"] == int(not heard[1])
     files = run_document(result)["files_sha256"]

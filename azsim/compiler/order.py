@@ -345,8 +345,10 @@ class _Orderer:
         leave = Leave(word, 0, stays=utterances / frames)
         asked = Item("scalar_read", WAKE, {"src": word, "to": DATA_SCALAR}, leave=leave)
         loads = [self._port_load(name, WAKE, {}, 1, paced=False) for name in state]
-        self._loops += 1
-        return [Item("load", INPUT, flag), Repeat(self._loops, 1, (asked, *loads), 1.0)]
+        self._loops += 2
+        woken = Repeat(self._loops, 1, (asked, *loads), 1.0)
+        # Around it a region in which both ways end with one fence, as those of operators have.
+        return [Item("load", INPUT, flag), Repeat(self._loops - 1, 1, (woken,))]
 
     def _port_load(
         self, tensor: str, layer: str, advance: Mapping[int, int], frames: int, *, paced: bool
