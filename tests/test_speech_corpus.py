@@ -324,6 +324,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     )
 
 
+def test_arguments_that_are_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["corpus", "-o", str(tmp_path / "made")]
+    for more, sentence in [
+        (["--processes", "0"], "corpus: processes out of range, found 0, allowed: 1 to 256"),
+        (["--tests", "0"], "corpus: tests out of range, found 0, allowed: 1 to 100000"),
+    ]:
+        assert cli.main([*command, *more]) == 2
+        assert capsys.readouterr().err == f"azsim: error: {sentence}\n"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("error", [InputError("corpus: x"), KeyboardInterrupt()])
 def test_a_corpus_that_ends_early_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from azsim.cli.terminal import progress_bars, show_tables, shown_path
+from azsim.errors import InputError
 
 __all__ = ["corpus"]
+
+_MOST_PROCESSES = 256
 
 
 def corpus(arguments: argparse.Namespace) -> int:
@@ -19,11 +21,15 @@ def corpus(arguments: argparse.Namespace) -> int:
     from azsim.speech.engines import check_installed
     from azsim.speech.make import check_room, make_corpus
     from azsim.speech.plan import Settings
+    from azsim.sweeps.processes import cores
 
     settings = Settings(arguments.seed, arguments.utterances, arguments.copies, arguments.tests)
+    processes = cores() if arguments.processes is None else arguments.processes
+    if not 1 <= processes <= _MOST_PROCESSES:
+        found = f"found {processes}, allowed: 1 to {_MOST_PROCESSES}"
+        raise InputError(f"corpus: processes out of range, {found}")
     check_installed()
     check_room(settings, arguments.output.absolute())
-    processes = arguments.processes or len(os.sched_getaffinity(0))
     with files.replaced_folder(arguments.output, _foreign) as folder, progress_bars() as progress:
         told = make_corpus(folder, settings, progress or _say_nothing, processes)
     heads = ("set", "utterances", "distinct", "words", "hours", "speakers", "voices", "copies")

@@ -254,8 +254,9 @@ def _lay_out_features(made: UtteranceSet, copies: int) -> None:
     for copy in range(copies):
         path = made.folder / f"features_{copy}.npy"
         np.lib.format.open_memmap(path, "w+", np.float32, shape).flush()
-        with path.open("r+b") as file:  # a full disk is told of now, not by a signal later
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        if hasattr(os, "posix_fallocate"):  # a full disk is told of now, not by a signal later
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _hear_piece(piece: _Piece) -> int:
