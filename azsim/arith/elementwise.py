@@ -18,6 +18,7 @@ from azsim.arith.functions import (
     tanh,
     unary_line,
 )
+from azsim.arith.prefetch import prefetch_line
 from azsim.jit import kernel
 
 __all__ = [
@@ -48,6 +49,7 @@ _F = np.float32
 _ONE, _ZERO = _F(1), _F(0)
 _MOST_FLOATS = 1 << 22
 _MAGNITUDE = np.int32(0x7FFFFFFF)
+_AHEAD_BYTES = 8192
 _INFINITY_BITS = np.int32(0x7F800000)
 
 
@@ -298,10 +300,15 @@ def peak_scale_kernel(peaks, scales, limit):
 
 @kernel("void(int16[:, ::1], int8[:, ::1], int32[::1], boolean)")
 def multiply_lines(codes, weights, acc, accumulate):
-    """`matmul_kernel` for codes that lie as int16; a line of weights is read once for all rows."""
+    """`matmul_kernel` for codes that lie as int16; a line of weights is read once for all rows.
+
+    Weights of the next product often follow in memory, and come from there at its pace.
+    """
     rows, inner = codes.shape
     outputs = weights.shape[0]
+    ahead = weights.ctypes.data + _AHEAD_BYTES
     for n in range(outputs):
+        prefetch_line(ahead + n * inner, inner)
         line = weights[n]
         for m in range(rows):
             row = codes[m]
