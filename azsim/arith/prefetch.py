@@ -33,4 +33,4 @@ def _prefetch(_context, address):
 def prefetch_line(address, num_bytes):
     """Fetch what lies at an address into the caches; nothing need lie there."""
     for offset in range(0, num_bytes, _CACHE_LINE_BYTES):
-        _prefetch(address + offset)
+        _prefetch(address + offset)  # pyright: ignore[reportCallIssue]

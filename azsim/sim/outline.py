@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from azsim.jit import kernel
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Site, Trace
 
@@ -83,34 +84,72 @@ def _kind(site: Site) -> int:
 
 
 def _outline(trace: Trace) -> Outline:
-    kinds = np.array([_kind(site) for site in trace.sites], np.int64)
-    kind = kinds[trace.sequence]
-    positions = np.flatnonzero(kind >= 0)
-    engine = np.ascontiguousarray(kind[positions])
-    site = trace.sequence[positions]
-    order = np.argsort(site, kind="stable")
-    bounds = np.searchsorted(site[order], np.arange(len(trace.sites) + 1))
-    groups = [
-        (number, order[bounds[number] : bounds[number + 1]])
-        for number in np.unique(site).tolist()
-        if trace.sites[number].engine in ENGINES
-    ]
-    waits = np.array(
-        [[site.waits.get(engine, 0) for engine in ENGINES] for site in trace.sites], np.int64
-    ).reshape(-1, len(ENGINES))[site]
-    issued = np.zeros_like(waits)
-    for number in range(len(ENGINES)):
-        mine = engine == number
-        issued[:, number] = np.cumsum(mine) - mine
-    targets = np.where(waits > 0, np.maximum(issued - waits + 1, 0), 0)
+    kind_of = np.array([_kind(site) for site in trace.sites], np.int64)
+    waits_of = np.zeros((len(trace.sites), len(ENGINES)), np.int64)
+    for number, site in enumerate(trace.sites):
+        for engine, wait in site.waits.items():
+            waits_of[number, ENGINES.index(engine)] = wait
+    counts = np.bincount(trace.sequence, minlength=len(kind_of))
+    count = int(counts[kind_of >= 0].sum())
+    positions, engine, control_before = (np.empty(count, np.int64) for _ in range(3))
+    site, targets = np.empty(count, np.int32), np.empty((count, len(ENGINES)), np.int64)
+    _read(
+        trace.sequence, kind_of, waits_of, positions, site, engine, control_before, targets
+    )  # fmt: skip
+    order, bounds = _grouped(site, len(kind_of))
+    members, _ = _grouped(engine.astype(np.int32), SCALAR_WAIT + 1)
     paced = np.array([site.paced for site in trace.sites], bool)
     return Outline(
         positions=positions,
         site=site,
         engine=engine,
-        control_before=np.diff(positions, prepend=-1) - 1,
-        members=np.ascontiguousarray(np.argsort(engine, kind="stable")),
-        groups=groups,
-        targets=np.ascontiguousarray(targets),
+        control_before=control_before,
+        members=members,
+        groups=[
+            (number, order[bounds[number] : bounds[number + 1]])
+            for number, one in enumerate(trace.sites)
+            if one.engine in ENGINES and counts[number]
+        ],
+        targets=targets,
         paced=np.flatnonzero(paced[site]),
     )
+
+
+@kernel(
+    "void(int32[::1], int64[::1], int64[:, ::1], int64[::1], int32[::1], int64[::1], int64[::1],"
+    " int64[:, ::1])"
+)
+def _read(sequence, kind_of, waits_of, positions, site, engine, control_before, targets):
+    """Fill what `Outline` has of each instruction, of kinds and waits by site."""
+    engines = waits_of.shape[1]
+    issued = np.zeros(engines, np.int64)
+    i, last = 0, -1
+    for at in range(len(sequence)):
+        number = sequence[at]
+        kind = kind_of[number]
+        if kind < 0:
+            continue
+        positions[i], site[i], engine[i] = at, number, kind
+        control_before[i] = at - last - 1
+        last = at
+        for other in range(engines):
+            waits = waits_of[number, other]
+            targets[i, other] = max(issued[other] - waits + 1, 0) if waits > 0 else 0
+        if kind < engines:
+            issued[kind] += 1
+        i += 1
+
+
+@kernel("UniTuple(int64[::1], 2)(int32[::1], int64)")
+def _grouped(numbers, count):
+    """Where each number from 0 to count - 1 stands, in order, and where its places begin."""
+    bounds = np.zeros(count + 1, np.int64)
+    for number in numbers:
+        bounds[number + 1] += 1
+    for number in range(count):
+        bounds[number + 1] += bounds[number]
+    follows, places = bounds.copy(), np.empty(len(numbers), np.int64)
+    for at in range(len(numbers)):
+        places[follows[numbers[at]]] = at
+        follows[numbers[at]] += 1
+    return places, bounds

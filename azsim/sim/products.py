@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from azsim.hardware.description import MacArray
+from azsim.jit import kernel
 from azsim.machine.engines.mac import (
     Geometry,
     MatmulCycles,
@@ -24,6 +25,7 @@ __all__ = ["ProductWork", "product_work"]
 _CHUNK_MARKS = 1 << 25
 _GEOMETRIES = 64
 """Geometries whose cycles a trace keeps: a sweep goes through the same few again and again."""
+_EACH_BYTE, _OWN_BIT = np.uint64(0x0101010101010101), np.uint64(0x0102040810204080)
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,13 @@ class _Groups:
     where: np.ndarray
     macs: np.ndarray
 
+    def spread(self, of_group: Sequence[int] | np.ndarray) -> np.ndarray:
+        """What each group's products have, for all instructions; 0 for those that are none."""
+        out = np.zeros(len(self.macs), np.int64)
+        sizes = [len(group.where) for group in self.groups]
+        out[self.where] = np.repeat(np.asarray(of_group, np.int64), sizes)
+        return out
+
 
 def product_work(trace: Trace, mac: MacArray) -> ProductWork:
     """Work of all products of a trace.
@@ -90,24 +99,16 @@ def product_work(trace: Trace, mac: MacArray) -> ProductWork:
     found = kept(trace, "products", None, 1, lambda: _groups(trace))
     shapes = {kind: geometry(mac, *kind[:2]) for kind in found.kinds}
     peaks = {kind: peak_macs_per_cycle(mac, *kind[:2], at_read=kind[2]) for kind in found.kinds}
-
-    def totals(figure: Callable[[MatmulCycles, np.ndarray], np.ndarray]) -> np.ndarray:
-        return _totals(trace, found, shapes, figure)
-
-    nonzero = kept(trace, "nonzero", None, 1, lambda: totals(MatmulCycles.nonzero_products))
+    work = _Work(trace, found, shapes)
+    nonzero = kept(trace, "nonzero", None, 1, work.nonzero)
     by_skip = {"both": lambda: nonzero, "none": lambda: found.macs}
-    executed = by_skip.get(mac.zero_skip, lambda: totals(MatmulCycles.executed_products))
     return ProductWork(
         where=found.where,
-        cycles=kept(
-            trace,
-            "cycles",
-            tuple(shapes.values()),
-            _GEOMETRIES,
-            lambda: totals(MatmulCycles.row_cycles)[found.where].astype(np.int32),
-        ),
+        cycles=kept(trace, "cycles", tuple(shapes.values()), _GEOMETRIES, work.cycles),
         macs=found.macs,
-        executed=kept(trace, "executed", mac.zero_skip, 2, executed),
+        executed=kept(
+            trace, "executed", mac.zero_skip, 2, by_skip.get(mac.zero_skip, work.executed)
+        ),
         nonzero=nonzero,
         ideal=kept(trace, "ideal", tuple(peaks.values()), 2, lambda: _ideal(found, peaks, nonzero)),
     )
@@ -115,7 +116,7 @@ def product_work(trace: Trace, mac: MacArray) -> ProductWork:
 
 def _groups(trace: Trace) -> _Groups:
     outline = outline_of(trace)
-    groups, macs = [], np.zeros(len(outline.site), np.int64)
+    groups, sizes = [], []
     for number, where in outline.groups:
         site = trace.sites[number]
         if site.mnemonic != "mac_matmul":
@@ -123,15 +124,17 @@ def _groups(trace: Trace) -> _Groups:
         source, weights = site.views["src"], site.views["src2"]
         kind = weights.element_bits, source.element_bits, weights.dtype == "u8"
         tile_of = trace.tile_of[outline.positions[where]]
-        for tile in np.unique(tile_of).tolist():
-            mine = where[tile_of == tile]
+        alike = bool((tile_of == tile_of[0]).all())
+        for tile in [int(tile_of[0])] if alike else np.unique(tile_of).tolist():
+            mine = where if alike else where[tile_of == tile]
             masks = trace.payload[outline.positions[mine]]
             groups.append(_Group(site, tile, mine, masks, kind))
             size = weights.num_elements if tile < 0 else trace.tiles[tile].codes.size
-            macs[mine] = source.rows * size
+            sizes.append(source.rows * size)
     kinds = tuple(sorted({group.kind for group in groups}))
     where = np.concatenate([np.zeros(0, np.int64), *(group.where for group in groups)])
-    return _Groups(tuple(groups), kinds, where, macs)
+    found = _Groups(tuple(groups), kinds, where, np.zeros(len(outline.site), np.int64))
+    return replace(found, macs=found.spread(sizes))
 
 
 def _ideal(
@@ -139,70 +142,175 @@ def _ideal(
 ) -> np.ndarray:
     """Non-zero products over the array's peak."""
     ideal = np.zeros(len(nonzero), np.float64)
-    for group in found.groups:
-        ideal[group.where] = nonzero[group.where] / peaks[group.kind]
+    sizes = [len(group.where) for group in found.groups]
+    peak = np.repeat([peaks[group.kind] for group in found.groups], sizes)
+    ideal[found.where] = nonzero[found.where] / peak
     return ideal
 
 
-def _totals(
-    trace: Trace,
-    found: _Groups,
-    shapes: Mapping[tuple[int, int, bool], Geometry],
-    figure: Callable[[MatmulCycles, np.ndarray], np.ndarray],
-) -> np.ndarray:
-    """Sums of a figure over the rows of each product; 0 for other instructions."""
-    out = np.zeros(len(found.macs), np.int64)
-    for group in found.groups:
-        shape = shapes[group.kind]
-        if group.tile < 0:
-            out[group.where] = _total_of_two(trace, group, shape, figure)
+_Figure = Callable[[MatmulCycles, np.ndarray], np.ndarray]
+
+
+class _Work:
+    """Sums of figures over the rows of each product; 0 for other instructions.
+
+    What is the same for all rows of a tile is worked out once for it, what is a sum over the
+    columns whose activation is not zero in one kernel for all products.
+
+    Parameters
+    ----------
+    trace : Trace
+    found : _Groups
+    shapes : mapping of tuple to Geometry
+        By kind.
+    """
+
+    def __init__(
+        self, trace: Trace, found: _Groups, shapes: Mapping[tuple[int, int, bool], Geometry]
+    ) -> None:
+        self._trace, self._found, self._shapes = trace, found, shapes
+
+    def cycles(self) -> np.ndarray:
+        """Cycles of the array for each product, and for nothing else."""
+        if any(shape.skip_activations for shape in self._shapes.values()):
+            cycles = self._by_marks(MatmulCycles.row_cycles)
         else:
-            out[group.where] = _total(trace, group, shape, figure)
-    return out
+            cycles = self._by_tile(lambda tile: tile.static_row_cycles, MatmulCycles.row_cycles)
+        return cycles[self._found.where].astype(np.int32)
+
+    def nonzero(self) -> np.ndarray:
+        """Products of two non-zero factors."""
+        return self._by_column(lambda tile: tile.column_nonzeros, MatmulCycles.nonzero_products)
+
+    def executed(self) -> np.ndarray:
+        """Products that an array carries out which skips either weights or activations."""
+        figure = MatmulCycles.executed_products
+        if any(shape.skip_activations for shape in self._shapes.values()):
+            return self._by_column(lambda tile: np.full(tile.inner, tile.num_outputs), figure)
+        return self._by_tile(lambda tile: int(tile.column_nonzeros.sum()), figure)
+
+    def _prepared(self, group: _Group) -> MatmulCycles:
+        tile, shape = self._trace.tiles[group.tile], self._shapes[group.kind]
+        if group.kind[2]:
+            return block_cycles(tile.encoded, tile.codes, shape)
+        return matmul_cycles(tile.digest, tile.codes, shape)
+
+    def _by_tile(self, of_row: Callable[[MatmulCycles], int], figure: _Figure) -> np.ndarray:
+        """As many rows as a product has of what each row of its tile is."""
+        out = self._found.spread(
+            [
+                0
+                if group.tile < 0
+                else group.site.views["src"].rows * of_row(self._prepared(group))
+                for group in self._found.groups
+            ]
+        )
+        return self._add_computed(out, figure)
+
+    def _by_column(
+        self, counts: Callable[[MatmulCycles], np.ndarray], figure: _Figure
+    ) -> np.ndarray:
+        """Sums of a tile's counts over the columns of non-zero activations."""
+        groups = [group for group in self._found.groups if group.tile >= 0]
+        out = np.zeros(len(self._found.macs), np.int64)
+        if groups:
+            by_group = [counts(self._prepared(group)) for group in groups]
+            sizes = [
+                (len(one.where), one.site.views["src"].rows, len(c))
+                for one, c in zip(groups, by_group, strict=True)
+            ]
+            where = np.concatenate([group.where for group in groups])
+            masks = np.concatenate([group.masks for group in groups])
+            out[where] = _column_sums(
+                np.array(sizes, np.int64),
+                np.concatenate(by_group).astype(np.int32),
+                masks,
+                self._trace.masks,
+            )
+        return self._add_computed(out, figure)
+
+    def _by_marks(self, figure: _Figure) -> np.ndarray:
+        out = np.zeros(len(self._found.macs), np.int64)
+        for group in self._found.groups:
+            if group.tile >= 0:
+                out[group.where] = self._of_rows(group, figure)
+        return self._add_computed(out, figure)
+
+    def _of_rows(self, group: _Group, figure: _Figure) -> np.ndarray:
+        """A figure that depends on which activations of each row are zero."""
+        prepared, source = self._prepared(group), group.site.views["src"]
+        row_bytes = -(-source.cols // 8)
+        step = max(1, _CHUNK_MARKS // max(1, source.rows * row_bytes * 8))
+        out = np.zeros(len(group.masks), np.int64)
+        for begin in range(0, len(group.masks), step):
+            base = group.masks[begin : begin + step]
+            index = base[:, None] + np.arange(source.rows * row_bytes)
+            bits = np.unpackbits(self._trace.masks[index].reshape(-1, row_bytes), axis=1)
+            marks = np.ascontiguousarray(bits[:, : source.cols])
+            rows = figure(prepared, marks).reshape(len(base), source.rows)
+            out[begin : begin + step] = rows.sum(axis=1)
+        return out
+
+    def _add_computed(self, out: np.ndarray, figure: _Figure) -> np.ndarray:
+        """Fill in products whose second operand is what activation SRAM held each time."""
+        for group in self._found.groups:
+            if group.tile >= 0:
+                continue
+            source, other = group.site.views["src"], group.site.views["src2"]
+            row_bytes = -(-source.cols // 8)
+            different, which = np.unique(group.masks, return_inverse=True)
+            sums = np.zeros(len(different), np.int64)
+            for at, offset in enumerate(different.tolist()):
+                size = (source.rows + other.rows) * row_bytes
+                bits = self._trace.masks[offset : offset + size].reshape(-1, row_bytes)
+                marks = np.unpackbits(bits, axis=1)[:, : source.cols]
+                active, weights = np.split(marks, [source.rows])
+                tile = MatmulCycles(weights, self._shapes[group.kind])
+                sums[at] = figure(tile, np.ascontiguousarray(active)).sum()
+            out[group.where] = sums[which]
+        return out
 
 
-def _total_of_two(
-    trace: Trace,
-    group: _Group,
-    shape: Geometry,
-    figure: Callable[[MatmulCycles, np.ndarray], np.ndarray],
-) -> np.ndarray:
-    """As `_total`, where the second operand is what activation SRAM held each time."""
-    source, other = group.site.views["src"], group.site.views["src2"]
-    row_bytes = -(-source.cols // 8)
-    different, which = np.unique(group.masks, return_inverse=True)
-    out = np.zeros(len(different), np.int64)
-    for at, offset in enumerate(different.tolist()):
-        size = (source.rows + other.rows) * row_bytes
-        bits = trace.masks[offset : offset + size].reshape(-1, row_bytes)
-        marks = np.unpackbits(bits, axis=1)[:, : source.cols]
-        active, weights = np.split(marks, [source.rows])
-        out[at] = figure(MatmulCycles(weights, shape), np.ascontiguousarray(active)).sum()
-    return out[which]
+@kernel(
+    "int64[::1](int64[:, ::1], int32[::1], int64[::1], Array(uint8, 1, 'C', readonly=True))",
+)
+def _column_sums(groups, counts, mask_at, masks):
+    """Sum counts over the columns whose bits are set, in all rows of each product.
 
+    Parameters
+    ----------
+    groups : (groups, 3) int64
+        Products, rows of each product, and columns.
+    counts : int32
+        Of the columns of all groups, one group after another.
+    mask_at : (products,) int64
+        Where each product's masks lie; products of a group follow one another.
+    masks : uint8
+        Rows padded to bytes, most significant bit first.
 
-def _total(
-    trace: Trace,
-    group: _Group,
-    shape: Geometry,
-    figure: Callable[[MatmulCycles, np.ndarray], np.ndarray],
-) -> np.ndarray | int:
-    """Sum of a figure over the rows of each product with one tile."""
-    record, source = trace.tiles[group.tile], group.site.views["src"]
-    if group.kind[2]:
-        prepared = block_cycles(record.encoded, record.codes, shape)
-    else:
-        prepared = matmul_cycles(record.digest, record.codes, shape)
-    if figure is not MatmulCycles.nonzero_products and not shape.skip_activations:
-        return source.rows * int(figure(prepared, np.ones((1, source.cols), np.uint8))[0])
-    row_bytes = -(-source.cols // 8)
-    step = max(1, _CHUNK_MARKS // max(1, source.rows * row_bytes * 8))
-    out = np.zeros(len(group.masks), np.int64)
-    for begin in range(0, len(group.masks), step):
-        base = group.masks[begin : begin + step]
-        index = base[:, None] + np.arange(source.rows * row_bytes)
-        bits = np.unpackbits(trace.masks[index].reshape(-1, row_bytes), axis=1)
-        marks = np.ascontiguousarray(bits[:, : source.cols])
-        rows = figure(prepared, marks).reshape(len(base), source.rows)
-        out[begin : begin + step] = rows.sum(axis=1)
-    return out
+    Returns
+    -------
+    (products,) int64
+    """
+    sums = np.zeros(len(mask_at), np.int64)
+    widest = 0
+    for columns in groups[:, 2]:
+        widest = max(widest, columns)
+    spread = np.zeros((widest + 7) // 8, np.uint64)
+    marks = spread.view(np.uint8)
+    first = number = 0
+    for products, rows, columns in groups:
+        of_column = counts[first : first + columns]
+        row_bytes = (columns + 7) // 8
+        for _ in range(products):
+            total = np.int64(0)
+            for row in range(rows):
+                bits = masks[mask_at[number] + row * row_bytes :]
+                for at in range(row_bytes):  # a bit to each byte
+                    spread[at] = (np.uint64(bits[at]) * _EACH_BYTE) & _OWN_BIT
+                for k in range(columns):
+                    total += np.int64(of_column[k]) if marks[k] else np.int64(0)
+            sums[number] = total
+            number += 1
+        first += columns
+    return sums

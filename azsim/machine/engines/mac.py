@@ -246,6 +246,11 @@ class MatmulCycles:
     shape : Geometry
     entries : ndarray of shape (lanes, K), int64, optional
         Entries of the block that the array reads; without it the tile lies dense in weight SRAM.
+
+    Attributes
+    ----------
+    column_nonzeros : ndarray of shape (K,), int64
+        Codes of each column that are not 0.
     """
 
     def __init__(
@@ -254,7 +259,7 @@ class MatmulCycles:
         self.shape = shape
         self.num_outputs, self.inner = codes.shape
         nonzero = codes != 0
-        self._column_nonzeros = np.ascontiguousarray(nonzero.sum(axis=0), np.int64)
+        self.column_nonzeros = np.ascontiguousarray(nonzero.sum(axis=0), np.int64)
         self._codes, self._entries = codes, entries
 
     def _counted(self) -> np.ndarray:
@@ -303,7 +308,7 @@ class MatmulCycles:
     def nonzero_products(self, active: np.ndarray) -> np.ndarray:
         """Products of two non-zero factors, for each row of marks."""
         out = np.zeros(len(active), np.int64)
-        _column_products(np.ascontiguousarray(active), self._column_nonzeros, out)
+        _column_products(np.ascontiguousarray(active), self.column_nonzeros, out)
         return out
 
     def executed_products(self, active: np.ndarray) -> np.ndarray:
@@ -312,7 +317,7 @@ class MatmulCycles:
         if shape.skip_weights and shape.skip_activations:
             return self.nonzero_products(active)
         if shape.skip_weights:
-            return np.full(rows, self._column_nonzeros.sum(), np.int64)
+            return np.full(rows, self.column_nonzeros.sum(), np.int64)
         outputs = self.num_outputs
         if shape.skip_activations:
             return active.sum(axis=1, dtype=np.int64) * outputs
