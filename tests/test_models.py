@@ -152,7 +152,7 @@ def test_wrong_parameters_are_all_named_with_their_place(tmp_path: Path) -> None
         (
             "small.yaml:4:1: $.hardwar: unknown key 'hardwar', did you mean 'hardware'? allowed: "
             "'name', 'model', 'input', 'description', 'stream', 'compression', 'calibration', "
-            "'hardware', 'decisions', 'expect'"
+            "'hardware', 'decisions', 'transcript', 'expect'"
         ),
     ]
 

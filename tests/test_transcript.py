@@ -180,6 +180,21 @@ def test_terminal_shows_what_was_wrong() -> None:
     )
 
 
+def test_characters_of_a_run(folder: Path) -> None:
+    (folder / "units.txt").write_text("<space>\na\nb\nc\nd\n")
+    given = workload(folder, 'transcript: {units: units.txt, separator: ""}\n')
+    result = run(given, timeline=False)
+    assert result.words is not None
+    counts, symbols = (result.outputs[name] for name in ("counts", "symbols"))
+    letters = "".join(
+        " abcd"[symbol]
+        for row, count in zip(symbols[:9, 0], counts[:9, 0], strict=True)
+        for symbol in row[:count]
+    )
+    assert len(letters) > 5
+    assert result.words.utterances[0].heard == " ".join(letters.split())
+
+
 # ------------------------------------------------------------------------------- what is refused
 
 

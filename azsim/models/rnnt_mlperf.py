@@ -86,6 +86,6 @@ def build(parameters: Parameters, chunk_frames: int, weights: WeightSource | Non
         {**outputs, "encoded": half},
         weights,
         chunk_period_s=feature_frames * p.feature_period_s,
-        features="mlperf",
+        features="mlperf" if p.features == Parameters.features else "",
         macs={"chunk": chunk_frames * (frame_macs + p.hidden * p.joint), **decoder_macs(decoder)},
     )

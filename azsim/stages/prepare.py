@@ -231,7 +231,8 @@ def _check_features(workload: Workload, model: Model, inputs: Inputs) -> None:
     wanted_s = model.chunk_period_s / max(steps, default=1)
     if not math.isclose(front_end.period_s, wanted_s, rel_tol=1e-6):
         found = f"found one every {1000 * front_end.period_s:g} ms ({front_end.features})"
-        takes = f"the model takes one every {1000 * wanted_s:g} ms ({model.features})"
+        kind = f" ({model.features})" if model.features else ""
+        takes = f"the model takes one every {1000 * wanted_s:g} ms{kind}"
         sentence = f"$.input.features: frames at the wrong rate, {found}, {takes}"
         raise workload.located(ConfigError([sentence]))
 
