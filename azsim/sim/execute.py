@@ -192,6 +192,7 @@ def _endless(op: Operation, found: str) -> MachineError:
     return MachineError(f"{place}: the program does not come to its end, more than {found}")
 
 
+@no_collection()
 def execute(
     program: Program,
     image: DramImage,
@@ -251,7 +252,7 @@ def execute(
 
     frame = index = 0
     control = frame_begin = 0  # control instructions in a row; instructions before the frame
-    with np.errstate(all="ignore"), no_collection():
+    with np.errstate(all="ignore"):
         while index >= 0:
             if index >= len(operations):
                 raise MachineError("the program ends without halt")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from azsim.collector import no_collection
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import Program
@@ -153,6 +154,7 @@ def collect(
     )
 
 
+@no_collection()
 def replay(trace: Trace, program: Program, hardware: Hardware) -> Timing:
     """Time a trace.
 
