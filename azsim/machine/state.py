@@ -83,7 +83,7 @@ class Resident:
     is_pending: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen, as a run makes many
 class Window:
     """What a ``view`` instruction puts into a register.
 

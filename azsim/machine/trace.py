@@ -21,7 +21,7 @@ from azsim.machine.view import View
 __all__ = ["Recorder", "Site", "Trace"]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: a run makes ten thousand of them, and nobody changes one
 class Site:
     """An instruction with resolved operand shapes.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from azsim.errors import MachineError
@@ -25,8 +24,7 @@ class Range(NamedTuple):
     view: View | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """A resolved view; strides count elements, `addr` is in bytes.
 
     Packed types (i4, i2) hold their elements low bits first; rows start at byte boundaries and
@@ -102,7 +100,7 @@ class View:
 
     def stepped(self, step_bytes: int) -> View:
         """Return the same window further on."""
-        return replace(self, addr=self.addr + step_bytes)
+        return self._replace(addr=self.addr + step_bytes)
 
 
 def overlaps(left: Range, right: Range) -> bool:

@@ -17,6 +17,7 @@ from azsim.hardware.description import Hardware
 from azsim.isa.control_flow import loops_around
 from azsim.isa.program import DramImage, Port, Program, Tap
 from azsim.isa.spec import instruction_set
+from azsim.machine.engines.clock import ENGINES
 from azsim.machine.instructions import instructions
 from azsim.machine.state import NUMPY_TYPES, Machine, Moved, Operation
 from azsim.machine.trace import Recorder, Trace, make_site
@@ -30,6 +31,7 @@ _MAX_CONTROL_INSTRUCTIONS = 10_000_000
 """Control instructions that may follow each other without one for an engine."""
 _MAX_FRAME_INSTRUCTIONS = 200_000_000
 """Instructions from one paced load to the next, or in all where nothing is paced."""
+_WAITS = frozenset(f"wait_{engine}" for engine in ENGINES)
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,8 @@ class _Resolver:
 
     def _waits(self, op: Operation) -> dict[str, int]:
         operands = self._program.instructions[op.index].operands
+        if operands.keys().isdisjoint(_WAITS):
+            return {}
         return {
             engine: int(operands[name])
             for name, engine in self._wait_fields[op.mnemonic]

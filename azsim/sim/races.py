@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -91,7 +90,7 @@ class _Walk:
                 step_bytes = int(instruction.operands.get("step", 0))
                 self._views[number] = self._views[number].stepped(step_bytes)
             case "view_at":
-                self._views[number] = replace(self._views[number], addr=payload)
+                self._views[number] = self._views[number]._replace(addr=payload)
 
     def _engine_step(self, index: int, instruction: Instruction, engine: int) -> None:
         known = self._known(instruction, engine)

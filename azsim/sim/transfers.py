@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from azsim.hardware.description import Hardware
@@ -63,25 +61,28 @@ class Transfers:
         del self._blocks, self._pieces, self._trace
 
     def _fill(self, site: Site, where: np.ndarray) -> None:
-        payload = self._trace.payload[self._positions[where]]
         if site.mnemonic == "weight_load":
-            self._weight_loads(site, where, payload)
+            self._weight_loads(site, where, self._payload(where))
         elif site.mnemonic in ("load", "store"):
             view = site.views["src" if site.mnemonic == "load" else "dst"]
-            self._transfers(where, view, payload[:, None] + _piece_offsets(view))
+            self._transfers(where, view, self._payload(where)[:, None] + _piece_offsets(view))
         elif site.mnemonic in ("load_gather", "store_scatter"):
             table = site.views["src" if site.mnemonic == "load_gather" else "dst"]
             rows = site.views["indices"].rows
-            low = self._trace.gathered[payload[:, None] + np.arange(rows)]
-            self._transfers(where, replace(table, rows=rows), low)
+            low = self._trace.gathered[self._payload(where)[:, None] + np.arange(rows)]
+            self._transfers(where, table._replace(rows=rows), low)
+
+    def _payload(self, where: np.ndarray) -> np.ndarray:
+        return self._trace.payload[self._positions[where]]
 
     def _weight_loads(self, site: Site, where: np.ndarray, payload: np.ndarray) -> None:
         burst_bytes = self._hardware.dram.burst_bytes
         tile_of = self._trace.tile_of[self._positions[where]]
         self._transfers(where, site.views["src"], payload[:, None])
-        offset = payload % burst_bytes
-        for key in np.unique(tile_of * burst_bytes + offset):
-            same = where[(tile_of == key // burst_bytes) & (offset == key % burst_bytes)]
+        keys = tile_of.astype(np.int64) * burst_bytes + payload % burst_bytes
+        alike = (keys == keys[0]).all()  # mostly, as a site has one tile
+        for key in keys[:1] if alike else np.unique(keys):
+            same = where if alike else where[keys == key]
             bursts = int(self.num_bursts[same[0]])
             at, times = self._block(site, *divmod(int(key), burst_bytes), bursts)
             self.block_at[same], self.cycles[same] = at, times[-1, 0]
