@@ -107,12 +107,12 @@ class Recorder:
         self._num_gathered = 0
         self._mask_of: dict[tuple[View, ...], tuple[bytes, int]] = {}
 
-    def site(self, key: tuple[object, ...], make) -> int:
-        """Number of a site; `make` builds it at first sight."""
-        if key not in self._number:
-            self._number[key] = len(self.sites)
-            self.sites.append(make())
-        return self._number[key]
+    def add_site(self, site: Site, key: tuple[object, ...] | None = None) -> int:
+        """Number of a new site; with a key, `known_site` finds it again."""
+        self.sites.append(site)
+        if key is not None:
+            self._number[key] = len(self.sites) - 1
+        return len(self.sites) - 1
 
     @property
     def executed(self) -> int:

@@ -135,7 +135,7 @@ class _Resolver:
         by_number = {numbers[name]: view for name, view in views.items()}
         self._table[op.mnemonic].footprint(op, by_number.__getitem__)
         engine = self._engines[op.mnemonic]
-        return self._recorder.site(key, lambda: make_site(op, engine, self._waits(op), views))
+        return self._recorder.add_site(make_site(op, engine, self._waits(op), views), key)
 
     def registers(self, op: Operation) -> dict[str, int]:
         """Registers of an operation's views by operand."""
@@ -161,9 +161,7 @@ class _Resolver:
     def control_site(self, op: Operation) -> int:
         """Number of a control operation's site."""
         if op.site < 0:
-            op.site = self._recorder.site(
-                (op.index,), lambda: make_site(op, "control", self._waits(op), {})
-            )
+            op.site = self._recorder.add_site(make_site(op, "control", self._waits(op), {}))
         return op.site
 
 
