@@ -337,6 +337,11 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
         shown = f"{text} (default: {default:,})"
         parser.add_argument(flag, type=int, default=default, metavar="N", help=shown)
     parser.add_argument(
+        "--sets",
+        metavar="NAME,NAME",
+        help="only these, such as unseen_voices,unseen_engines (default: all)",
+    )
+    parser.add_argument(
         "--processes",
         type=int,
         metavar="N",

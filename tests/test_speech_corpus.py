@@ -306,6 +306,19 @@ def test_the_same_seed_gives_the_same_bytes(small: Corpus, tmp_path: Path) -> No
         assert (tmp_path / path).read_bytes() == (small.folder / path).read_bytes(), path
 
 
+def test_a_set_alone_has_the_bytes_that_it_has_with_others(small: Corpus, tmp_path: Path) -> None:
+    settings = Settings(seed=3, utterances=5, copies=1, tests=6)
+    names = [name for name in SETS if name != "train"]
+    make.make_corpus(tmp_path, settings, silent, processes=1, sets=names)
+    assert Corpus.open(tmp_path).names == tuple(names)
+    assert "training_features" not in Corpus.open(tmp_path).document
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus.json", *names}
+    for name in names:
+        assert "babble" in {*small.set(name).columns["noise"]} or name == "noise_only"
+        for path in (tmp_path / name).iterdir():
+            assert path.read_bytes() == (small.folder / name / path.name).read_bytes(), path
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     installed()
     folder = tmp_path / "made"
@@ -328,6 +341,7 @@ def test_arguments_that_are_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[
     command = ["corpus", "-o", str(tmp_path / "made")]
     for more, sentence in [
         (["--processes", "0"], "corpus: processes out of range, found 0, allowed: 1 to 256"),
+        (["--sets", "train,test"], f"corpus: unknown set 'test', allowed: {', '.join(SETS)}"),
         (["--tests", "0"], "corpus: tests out of range, found 0, allowed: 1 to 100000"),
     ]:
         assert cli.main([*command, *more]) == 2

@@ -20,7 +20,7 @@ def corpus(arguments: argparse.Namespace) -> int:
     from azsim.report.listing import Listing
     from azsim.speech.engines import check_installed
     from azsim.speech.make import check_room, make_corpus
-    from azsim.speech.plan import Settings
+    from azsim.speech.plan import Settings, chosen_sets
     from azsim.sweeps.processes import cores
 
     settings = Settings(arguments.seed, arguments.utterances, arguments.copies, arguments.tests)
@@ -28,10 +28,11 @@ def corpus(arguments: argparse.Namespace) -> int:
     if not 1 <= processes <= _MOST_PROCESSES:
         found = f"found {processes}, allowed: 1 to {_MOST_PROCESSES}"
         raise InputError(f"corpus: processes out of range, {found}")
+    sets = chosen_sets(arguments.sets)
     check_installed()
-    check_room(settings, arguments.output.absolute())
+    check_room(settings, arguments.output.absolute(), sets)
     with files.replaced_folder(arguments.output, _foreign) as folder, progress_bars() as progress:
-        told = make_corpus(folder, settings, progress or _say_nothing, processes)
+        told = make_corpus(folder, settings, progress or _say_nothing, processes, sets)
     heads = ("set", "utterances", "distinct", "words", "hours", "speakers", "voices", "copies")
     show_tables([Listing("Corpus", heads, tuple(_row(*item) for item in told["sets"].items()))])
     hours = sum(row["hours"] for row in told["sets"].values())

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ FEATURES = "commands"
 Progress = Callable[[str, int, int], None]
 
 _PIECE = 50
+_BABBLE = "babble"
+_BABBLE_UTTERANCES = 60
 _LONGEST_S = 12.0
 _BYTES_PER_UTTERANCE = 100_000
 _BYTES_PER_COPY = 60_000
@@ -49,7 +51,7 @@ _COLUMNS = (
 )
 
 
-def check_room(settings: Settings, folder: Path) -> None:
+def check_room(settings: Settings, folder: Path, sets: Sequence[str] = SETS) -> None:
     """Check that the corpus will find room.
 
     Raises
@@ -59,9 +61,10 @@ def check_room(settings: Settings, folder: Path) -> None:
     """
     while not folder.exists():
         folder = folder.parent
-    count = sum(settings.size(name) for name in SETS)
-    needed = count * _BYTES_PER_UTTERANCE
-    needed += (count + settings.utterances * (settings.copies - 1)) * _BYTES_PER_COPY
+    needed = 0
+    for name in sets:
+        copies = settings.copies if name == "train" else 1
+        needed += settings.size(name) * (_BYTES_PER_UTTERANCE + copies * _BYTES_PER_COPY)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
@@ -71,7 +74,11 @@ def check_room(settings: Settings, folder: Path) -> None:
 
 
 def make_corpus(
-    folder: Path, settings: Settings, progress: Progress, processes: int = 1
+    folder: Path,
+    settings: Settings,
+    progress: Progress,
+    processes: int = 1,
+    sets: Sequence[str] = SETS,
 ) -> dict[str, Any]:
     """Fill a folder with a corpus.
 
@@ -84,6 +91,8 @@ def make_corpus(
         Told the stage, the utterances that are done, and all.
     processes : int
         That work at the same time.
+    sets : sequence of str
+        Those to make; each has the same bytes alone as with the others.
 
     Returns
     -------
@@ -97,12 +106,15 @@ def make_corpus(
     """
     check_installed()
     start_s = time.monotonic()
-    plans = {name: plan(settings, name) for name in SETS}
+    plans = {name: plan(settings, name) for name in SETS if name in sets}
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(processes, mp_context=spawn)
     try:
         _speak_all(pool, folder, plans, progress)
+        if plans.keys() != {"train"}:
+            _speak_all(pool, folder, {_BABBLE: _babble_plan(settings)}, _untold)
         _hear_all(pool, folder, settings, plans, progress)
+        shutil.rmtree(folder / _BABBLE, ignore_errors=True)
     except BrokenProcessPool:
         raise InputError("corpus: one of the processes was ended; is the memory full?") from None
     except OSError as error:
@@ -113,6 +125,15 @@ def make_corpus(
     text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     (folder / "corpus.json").write_text(text, encoding="utf-8")
     return document | {"seconds": time.monotonic() - start_s}
+
+
+def _babble_plan(settings: Settings) -> list[PlannedUtterance]:
+    """Voices for the babble of all sets but training; how large any set is changes none of them."""
+    return plan(replace(settings, tests=_BABBLE_UTTERANCES), "development")
+
+
+def _untold(stage: str, done: int, total: int) -> None:
+    """No progress: it takes a second."""
 
 
 def _pieces(planned: Sequence[PlannedUtterance]) -> Iterator[tuple[int, list[PlannedUtterance]]]:
@@ -242,7 +263,7 @@ def _hear_all(
 
 @functools.lru_cache(maxsize=8)  # a table of 16,000 lines takes a tenth of a second
 def _set(folder: Path, name: str) -> UtteranceSet:
-    return Corpus(folder, {"sets": SETS}).set(name)
+    return Corpus(folder, {"sets": (*SETS, _BABBLE)}).set(name)
 
 
 def _lay_out_features(made: UtteranceSet, copies: int) -> None:
@@ -262,7 +283,7 @@ def _lay_out_features(made: UtteranceSet, copies: int) -> None:
 def _hear_piece(piece: _Piece) -> int:
     """Mix a piece's utterances and write their features; but for training the mix is the audio."""
     made = _set(piece.folder, piece.name)
-    voices = _voices(piece.folder)
+    voices = _voices(piece.folder, "train" if piece.name == "train" else _BABBLE)
     features = preset_features(FEATURES)
     heard = np.load(made.folder / f"features_{piece.copy}.npy", mmap_mode="r+")
     audio = None if piece.name == "train" else np.load(made.folder / "audio.npy", mmap_mode="r+")
@@ -294,23 +315,23 @@ def _mixed(
     return mix(speech, added, sounding, mixing.snr_db, mixing.gain_db)
 
 
-@functools.lru_cache(maxsize=1)
-def _voices(folder: Path) -> _Voices:
-    return _Voices(_set(folder, "train"))
+@functools.lru_cache(maxsize=2)
+def _voices(folder: Path, name: str) -> _Voices:
+    return _Voices(_set(folder, name))
 
 
 class _Voices(Sequence[np.ndarray]):
-    """The utterances of training that are speech, for babble."""
+    """The utterances of a set that are speech, before noise: for babble."""
 
-    def __init__(self, training: UtteranceSet) -> None:
-        self._training = training
-        self._numbers = [number for number, text in enumerate(training.texts) if text]
+    def __init__(self, spoken: UtteranceSet) -> None:
+        self._spoken = spoken
+        self._numbers = [number for number, text in enumerate(spoken.texts) if text]
 
     def __len__(self) -> int:
         return len(self._numbers)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._training.samples(self._numbers[index])
+        return self._spoken.samples(self._numbers[index])
 
 
 # ------------------------------------------------------------------------------------- told
@@ -318,17 +339,21 @@ class _Voices(Sequence[np.ndarray]):
 
 def _document(folder: Path, settings: Settings, plans: _Plans) -> dict[str, Any]:
     sets = {name: _described(folder, name, planned) for name, planned in plans.items()}
-    training = _set(folder, "train").features(0)
-    sampled = np.asarray(training[:: max(1, len(training) // 200_000)], np.float64)
     return {
         "schema_version": 1,
         "made_by": MADE_BY,
         "settings": asdict(settings),
         "engines": versions(),
         "features": FEATURES,
-        "training_features": {"mean": float(sampled.mean()), "std": float(sampled.std())},
+        **({"training_features": _moments(_set(folder, "train"))} if "train" in sets else {}),
         "sets": sets,
     }
+
+
+def _moments(training: UtteranceSet) -> dict[str, float]:
+    features = training.features(0)
+    sampled = np.asarray(features[:: max(1, len(features) // 200_000)], np.float64)
+    return {"mean": float(sampled.mean()), "std": float(sampled.std())}
 
 
 def _described(folder: Path, name: str, planned: Sequence[PlannedUtterance]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from azsim.speech.grammar import random_words, sentences
 from azsim.speech.noise import KINDS, NOISE_ONLY_KINDS, SPEECH_KINDS
 from azsim.speech.voices import ACCENTS, Speaker, speakers_of
 
-__all__ = ["SETS", "TEST_SNR_DB", "Mixing", "PlannedUtterance", "Settings", "plan"]
+__all__ = ["SETS", "TEST_SNR_DB", "Mixing", "PlannedUtterance", "Settings", "chosen_sets", "plan"]
 
 SETS = (
     "train",
@@ -53,6 +53,27 @@ _FOREIGN_LINES = (
     "show me my {}",
     "i cannot find my {} anywhere",
 )
+
+
+def chosen_sets(text: str | None) -> tuple[str, ...]:
+    """Read names of sets with commas between; all of them for None.
+
+    Raises
+    ------
+    InputError
+        With all names that are unknown.
+    """
+    if text is None:
+        return SETS
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in dict.fromkeys(names) if name not in SETS]
+    if unknown:
+        raise InputError(
+            "\n".join(
+                f"corpus: unknown set {name!r}, allowed: {', '.join(SETS)}" for name in unknown
+            )
+        )
+    return tuple(name for name in SETS if name in names)
 
 
 @dataclass(frozen=True)
