@@ -30,6 +30,7 @@ _LISTS = (
     "studies",
     "sweeps",
     "strategies",
+    "recipes",
 )
 _SCHEMAS = ("workload", "hardware", "scheme", "sweep")
 _SHELLS = ("bash", "zsh", "tcsh")
@@ -198,6 +199,8 @@ def build_parser(*, joined: bool = True) -> argparse.ArgumentParser:
     _complete(study.add_argument("name", metavar="NAME", help="see: azsim list studies"), _STUDY)
     _output(study, "folder of the study, replaced as a whole", _DIRECTORY)
 
+    _train(add("train", "train a recogniser of spoken commands (needs PyTorch)"))
+
     completion = add("completion", "print the completion script of a shell")
     completion.add_argument("shell", metavar="SHELL", choices=_SHELLS, help=", ".join(_SHELLS))
     return parser
@@ -293,6 +296,43 @@ def _sweep_report(parser: argparse.ArgumentParser) -> None:
     _output(parser, "file of the page (default: DIR/report.html)", _FILE)
     parser.add_argument("--no-page", action="store_true", help="print the tables alone")
     _json(parser, "print what was found as JSON, write no page")
+
+
+def _train(parser: argparse.ArgumentParser) -> None:
+    recipe = parser.add_argument(
+        "recipe",
+        metavar="RECIPE",
+        help="a recipe file, a name of: azsim list recipes, or all: "
+        "every model of the study accuracy_vs_cost",
+    )
+    _complete(recipe, _FILE)
+    corpus = parser.add_argument(
+        "--corpus", type=Path, metavar="DIR", required=True, help="what azsim corpus made"
+    )
+    _complete(corpus, _DIRECTORY)
+    start = parser.add_argument(
+        "--start", type=Path, metavar="FILE", help="weights to begin with (default: the recipe's)"
+    )
+    _complete(start, _FILE)
+    teacher = parser.add_argument(
+        "--teacher", type=Path, metavar="FILE", help="weights to learn from (default: the recipe's)"
+    )
+    _complete(teacher, _FILE)
+    parser.add_argument(
+        "--only", default="*", metavar="PATTERN", help="with all: models whose names fit"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="with all: processes")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint in the output folder"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="change a key, such as recipe.seed=1; may be repeated",
+    )
+    _output(parser, "folder of weights, history and checkpoint", _DIRECTORY)
 
 
 def _hardware(parser: argparse.ArgumentParser, default: str) -> None:

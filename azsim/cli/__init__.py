@@ -38,6 +38,7 @@ _COMMANDS = {
     "sweep": ("sweep", "sweep"),
     "sweep export": ("sweep", "export"),
     "sweep report": ("sweep", "report"),
+    "train": ("train", "train"),
     "verify": ("run", "verify"),
 }
 

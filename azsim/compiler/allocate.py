@@ -65,57 +65,49 @@ def _aligned(size: int, align: int = ALIGN_BYTES) -> int:
 
 
 def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    walk = _LiveRanges(schedule.storages)
-    for items in (schedule.startup, schedule.body, schedule.finish):
-        walk.visit(items)
-    live = walk.live
-    for start, end, local in walk.local_to:
-        for name in local:  # but what is used outside of the region has to outlive its rounds
-            if live[name][0] < start or live[name][1] > end:
-                walk.touch(name, start)
-                walk.touch(name, end)
-    for name, until in held.items():
-        walk.touch(name, until)
-    for name, storage in schedule.storages.items():
-        if storage.persistent and name in live:
-            live[name] = 0, walk.position
-    return live
+    live: dict[str, tuple[int, int]] = {}
+    local_to: list[tuple[int, int, set[str]]] = []
+    position = 0
 
+    def touch(name: str, at: int) -> None:
+        first, last = live.get(name, (at, at))
+        live[name] = min(first, at), max(last, at)
 
-class _LiveRanges:
-    """A walk over items, in order, that notes first and last use of each storage."""
-
-    def __init__(self, storages: Mapping[str, Storage]) -> None:
-        self._storages = storages
-        self.live: dict[str, tuple[int, int]] = {}
-        self.local_to: list[tuple[int, int, set[str]]] = []
-        self.position = 0
-
-    def touch(self, name: str, at: int) -> None:
-        """Note a use."""
-        first, last = self.live.get(name, (at, at))
-        self.live[name] = min(first, at), max(last, at)
-
-    def visit(self, items: tuple[Item | Repeat, ...]) -> set[str]:
-        """Go through items; returns what they use."""
+    def visit(items: tuple[Item | Repeat, ...]) -> set[str]:
+        nonlocal position
         touched: set[str] = set()
         for item in items:
             if isinstance(item, Repeat):
-                start = self.position
-                inside = self.visit(item.body)
-                inside -= of_rounds(item, self._storages)
+                start = position
+                inside = visit(item.body)
+                local = of_rounds(item, schedule.storages)
+                inside -= local
                 touched |= inside
                 local = only_in_a_part(item) if item.is_region else set()
-                self.local_to.append((start, self.position - 1, local))
+                local_to.append((start, position - 1, local))
                 for name in inside - local:
-                    self.touch(name, start)
-                    self.touch(name, max(start, self.position - 1))
+                    touch(name, start)
+                    touch(name, max(start, position - 1))
             else:
                 for _, access in accesses(item):
-                    self.touch(access.buffer, self.position)
+                    touch(access.buffer, position)
                     touched.add(access.buffer)
-                self.position += 1
+                position += 1
         return touched
+
+    for items in (schedule.startup, schedule.body, schedule.finish):
+        visit(items)
+    for start, end, local in local_to:
+        for name in local:  # but what is used outside of the region has to outlive its rounds
+            if live[name][0] < start or live[name][1] > end:
+                touch(name, start)
+                touch(name, end)
+    for name, until in held.items():
+        touch(name, until)
+    for name, storage in schedule.storages.items():
+        if storage.persistent and name in live:
+            live[name] = 0, position
+    return live
 
 
 def allocate(schedule: Schedule, hardware: Hardware) -> Allocation:

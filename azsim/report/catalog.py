@@ -62,6 +62,16 @@ def _sweeps() -> Listing:
     return listing("Sweeps", ("name", "workload", "description"), rows)
 
 
+def _recipes() -> Listing:
+    from azsim.config import read_document
+
+    rows = []
+    for path in _yaml_files(workloads_directory() / "recipes"):
+        keys = read_document(path).data
+        rows.append((path.stem, str(keys["steps"]), str(keys.get("description", ""))))
+    return listing("Recipes of azsim train", ("name", "steps", "description"), rows)
+
+
 def _preset(path: Path) -> dict[str, Any]:
     """Keys of a preset and of those that it extends, as written; presets are known to be sound."""
     from azsim.config import read_document
@@ -191,6 +201,7 @@ CATALOGS: Mapping[str, Callable[[], Listing]] = MappingProxyType(
         "passes": _passes,
         "studies": functools.partial(_folder, "Studies", "azsim.studies"),
         "sweeps": _sweeps,
+        "recipes": _recipes,
         "strategies": functools.partial(_folder, "Strategies", "azsim.sweeps.strategies"),
     }
 )

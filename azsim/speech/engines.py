@@ -1,7 +1,7 @@
 """Text to samples, by Debian's speech synthesizers: each a program that is called.
 
-All three give the same bytes for the same request.  flite's rms knows no pitch, festival's slt
-neither; there the number changes nothing.
+All three give the same bytes for the same request.  flite's rms knows no pitch; there the number
+changes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SAMPLE_RATE_HZ = 16_000
 PACKAGES = {
     "espeak-ng": ("espeak-ng",),
     "flite": ("flite",),
-    "festival": ("festival", "festvox-kallpc16k", "festvox-kdlpc16k", "festvox-us-slt-hts"),
+    "festival": ("festival", "festvox-kallpc16k", "festvox-kdlpc16k"),
 }
 """Debian's packages of each engine, with the voices that are used."""
 
@@ -124,7 +124,7 @@ def _told(engine: str, flag: str) -> str:
 def _missing(engine: str) -> list[str]:
     program, *voices = PACKAGES[engine]
     missing = [] if shutil.which(program) else [program]
-    folders = ("kal_diphone", "ked_diphone", "cmu_us_slt_arctic_hts")
+    folders = ("kal_diphone", "ked_diphone")
     for package, folder in zip(voices, folders, strict=False):
         if not any(_FESTIVAL_VOICES.glob(f"*/{folder}")):
             missing.append(package)
@@ -210,13 +210,9 @@ def _festival_script(requests: Sequence[tuple[Request, Path]]) -> str:
     ]
     for request, path in requests:
         lines.append(f"(voice_{request.voice})")
-        if request.voice.endswith("_hts"):
-            rate = f'(list "-r" {request.speed:.3f})'
-            lines.append(f"(set! hts_engine_params (cons {rate} hts_engine_params))")
-        else:
-            mean = f"(list 'target_f0_mean {_FESTIVAL_PITCH_HZ * request.pitch:.1f})"
-            lines.append(f"(set! int_lr_params (cons {mean} int_lr_params))")
-            lines.append(f"(Parameter.set 'Duration_Stretch {1.1 / request.speed:.3f})")
+        mean = f"(list 'target_f0_mean {_FESTIVAL_PITCH_HZ * request.pitch:.1f})"
+        lines.append(f"(set! int_lr_params (cons {mean} int_lr_params))")
+        lines.append(f"(Parameter.set 'Duration_Stretch {1.1 / request.speed:.3f})")
         lines.append(f'(say "{request.text}" "{path}")')
     return "\n".join(lines) + "\n"
 

@@ -34,7 +34,8 @@ _TEST_GAIN_DB = (-12.0, 0.0)
 _NOISE_GAIN_DB = (-60.0, 0.0)
 _SPEEDS = {"espeak-ng": (0.85, 1.25), "flite": (0.9, 1.2), "festival": (0.9, 1.2)}
 _PITCHES = {"espeak-ng": (0.7, 1.3), "flite": (0.9, 1.1), "festival": (0.9, 1.1)}
-_SIZE_STEPS = {"espeak-ng": 2, "flite": 4}  # of 2.5 %, up and down
+_TRAIN_PITCHES = {**_PITCHES, "flite": (0.75, 1.3)}  # few people, so each is several
+_SIZE_STEPS = {"espeak-ng": 3, "flite": 7}  # of 2.5 %, up and down
 _LEAD_S, _TRAIL_S = (0.1, 0.4), (0.4, 0.7)
 _NOISE_S = (2.0, 5.0)
 _MOST_UTTERANCES = 1_000_000
@@ -214,7 +215,7 @@ def _planned(text: str, name: str, generator: np.random.Generator, copies: int) 
         speaker.voices[generator.integers(len(speaker.voices))],
         _accent(generator) if engine == "espeak-ng" else "",
         _rounded(generator.uniform(*_SPEEDS[engine])),
-        _rounded(generator.uniform(*_PITCHES[engine])),
+        _rounded(generator.uniform(*(_TRAIN_PITCHES if is_training else _PITCHES)[engine])),
         1 + 0.025 * int(generator.integers(-most, most + 1)),
     )
     before, after = (

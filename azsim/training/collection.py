@@ -1,0 +1,134 @@
+"""Every model of the study accuracy_vs_cost, and the order in which they are trained."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from azsim.errors import InputError
+
+__all__ = ["Model", "models", "train_all"]
+
+SEEDS = (0, 1, 2)
+_UNITS = {"word": "words", "char": "characters"}
+_FLOAT_STEPS = {"word": 10_000, "char": 6_000}
+_RECIPES = (
+    "control",
+    "w4",
+    "w3",
+    "w3_regularised",
+    "w2",
+    "palette8",
+    "s50",
+    "s75",
+    "s90",
+    "n1m4",
+    "balanced75",
+    "w4_s75",
+    "w4_s75_student",
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model.
+
+    Attributes
+    ----------
+    name : str
+        Of its file: unit, recipe and, besides 0, the seed.
+    recipe : str
+    overrides : tuple of str
+        As for ``--set``.
+    start : str or None
+        Model whose weights it begins with.
+    teacher : str or None
+        Model whose opinions it learns.
+    """
+
+    name: str
+    recipe: str
+    overrides: tuple[str, ...]
+    start: str | None = None
+    teacher: str | None = None
+
+
+def models(pattern: str = "*") -> Iterator[Model]:
+    """Every model whose name fits, those that others begin with first."""
+    for seed in SEEDS:
+        for unit, units in _UNITS.items():
+            ending = f"_{seed}" if seed else ""
+            overrides = f"recipe.unit={units}", f"recipe.seed={seed}"
+            steps = f"recipe.steps={_FLOAT_STEPS[unit]}"
+            first = f"{unit}_float{ending}"
+            teacher = f"{unit}_teacher"
+            found = [Model(first, "float", (*overrides, steps))]
+            if seed == 0:
+                found.append(Model(teacher, "teacher", (*overrides, steps)))
+            for recipe in _RECIPES:
+                name = f"{unit}_{recipe}{ending}"
+                learns_from = teacher if recipe.endswith("student") else None
+                found.append(Model(name, recipe, overrides, first, learns_from))
+            yield from (model for model in found if fnmatch.fnmatch(model.name, pattern))
+
+
+def train_all(
+    corpus: Path,
+    output: Path,
+    *,
+    pattern: str = "*",
+    jobs: int = 1,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> None:
+    """Train models that have no weights yet: ``output/NAME.npz``, logs and checkpoints beside.
+
+    Parameters
+    ----------
+    corpus, output : Path
+    pattern : str
+        Of the models' names.
+    jobs : int
+        Processes at a time, each with one thread.
+    tell : callable
+        Told a sentence for each model.
+
+    Raises
+    ------
+    InputError
+        If one fails; the others of its step are finished first.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    waiting = [model for model in models(pattern) if not (output / f"{model.name}.npz").exists()]
+    while waiting:
+        names = {model.name for model in waiting}
+        ready = [m for m in waiting if not {m.start, m.teacher} & names]
+        with ThreadPoolExecutor(jobs) as pool:
+            results = list(pool.map(lambda model: _train(model, corpus, output, tell), ready))
+        if failed := [text for text in results if text]:
+            raise InputError("\n".join(failed))
+        waiting = [model for model in waiting if model not in ready]
+
+
+def _train(model: Model, corpus: Path, output: Path, tell: Callable[[str], None]) -> str:
+    """Train one in a process of its own; gives what went wrong."""
+    work = output / "work" / model.name
+    command = [sys.executable, "-m", "azsim", "train", model.recipe]
+    command += ["--corpus", str(corpus), "-o", str(work), "--resume"]
+    for text in model.overrides:
+        command += ["--set", text]
+    for option, other in (("--start", model.start), ("--teacher", model.teacher)):
+        if other is not None:
+            command += [option, str(output / f"{other}.npz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"{model.name}: {done.stderr.strip()}"
+    (work / "log.txt").write_text(done.stdout)
+    os.replace(work / "weights.npz", output / f"{model.name}.npz")
+    tell(f"{model.name}: {done.stdout.strip().splitlines()[-2]}")
+    return ""

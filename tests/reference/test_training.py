@@ -1,0 +1,282 @@
+"""Training: the loss against its plain definition, the network against azsim's own evaluation,
+runs that repeat themselves, and weights that compress to themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from azsim.compression.scheme import resolve
+from azsim.compression.spec import CompressionSpec, PruneSpec, Rule, WeightSpec
+from azsim.errors import ConfigError, InputError
+from azsim.evaluate import evaluate_stream
+from azsim.models import builder
+from azsim.models._weights import ArrayWeights
+
+torch = pytest.importorskip("torch")
+
+from azsim.training.aware import compressed, sparsity_at  # noqa: E402
+from azsim.training.batches import Augment, batch_of, batches  # noqa: E402
+from azsim.training.decode import decode_greedily  # noqa: E402
+from azsim.training.lattice import transducer_loss  # noqa: E402
+from azsim.training.network import Sizes, Transducer  # noqa: E402
+from azsim.training.recipe import (  # noqa: E402
+    Compression,
+    FlatStart,
+    Recipe,
+    load_recipe,
+    recipe_names,
+)
+from azsim.training.train import Trained, train  # noqa: E402
+
+
+class Tones:
+    """Made-up utterances: each word is a tone of six feature frames, in noise."""
+
+    copies = 2
+
+    def __init__(self, count: int, seed: int, width: int = 120) -> None:
+        generator = np.random.default_rng(seed)
+        tones = 2 * np.random.default_rng(99).standard_normal((6, 1, width)).astype(np.float32)
+        patterns = np.repeat(tones, 6, axis=1)
+        self.labels = [
+            generator.integers(0, 6, generator.integers(0, 4)).tolist() for _ in range(count)
+        ]
+        self.arrays, self.spans = [], []
+        for labels in self.labels:
+            parts = [np.zeros((4, width)), *patterns[labels], np.zeros((10, width))]
+            rows = np.concatenate(parts).astype(np.float32)
+            noise = generator.standard_normal((2, *rows.shape)).astype(np.float32)
+            self.arrays.append(rows + 0.2 * noise)
+            self.spans.append((2, 2 + 3 * len(labels)))
+        self.frames = np.array([array.shape[1] // 2 for array in self.arrays])
+
+    def features(self, utterance: int, copy: int) -> np.ndarray:
+        return self.arrays[utterance][copy]
+
+    def snr_db(self, utterance: int, copy: int) -> float:
+        return 20.0 if copy else 5.0
+
+    def span(self, utterance: int) -> tuple[int, int]:
+        first, last = self.spans[utterance]
+        return first, min(last, int(self.frames[utterance]) - 1)
+
+
+TRAINING, DEVELOPMENT = Tones(120, 1), Tones(20, 2)
+
+
+def recipe(**values: Any) -> Recipe:
+    small = {"hidden": 16, "prediction": 8, "joint": 12, "batch": 8, "validate_steps": 1000}
+    return Recipe(**{"name": "test", "unit": "words", "steps": 12, **small, **values})
+
+
+def run(what: Recipe, **more: Any) -> Trained:
+    return train(what, TRAINING, DEVELOPMENT, **more)
+
+
+# -------------------------------------------------------------------------------------- loss
+
+
+def plain_loss(blank: Any, label: Any, frames: int, length: int) -> Any:
+    """Sum over alignments, state by state."""
+    before: dict[tuple[int, int], Any] = {(0, 0): torch.zeros((), dtype=torch.float64)}
+    for t in range(frames):
+        for u in range(length + 1):
+            terms = []
+            if t:
+                terms.append(before[t - 1, u] + blank[t - 1, u])
+            if u:
+                terms.append(before[t, u - 1] + label[t, u - 1])
+            if terms:
+                before[t, u] = torch.logsumexp(torch.stack(terms), 0)
+    return -(before[frames - 1, length] + blank[frames - 1, length])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_loss_is_that_of_autograd(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    batch, T, U = (int(n) for n in generator.integers((1, 1, 0), (5, 9, 6)))
+    frames = torch.from_numpy(generator.integers(1, T + 1, batch))
+    lengths = torch.from_numpy(generator.integers(0, U + 1, batch))
+    scores = torch.from_numpy(3 * generator.standard_normal((batch, T, U + 1, 5)))
+    log = scores.log_softmax(-1).float()
+    mine = [log[..., k].clone().requires_grad_() for k in (0, 1)]
+    plain = [log[..., k].double().clone().requires_grad_() for k in (0, 1)]
+    factors = torch.arange(1.0, batch + 1)
+    found = transducer_loss(*mine, frames, lengths)
+    wanted = torch.stack(
+        [
+            plain_loss(plain[0][b], plain[1][b], int(frames[b]), int(lengths[b]))
+            for b in range(batch)
+        ]
+    )
+    (found * factors).sum().backward()
+    (wanted * factors).sum().backward()
+    np.testing.assert_allclose(found.detach(), wanted.detach(), rtol=1e-6)
+    for one, other in zip(mine, plain, strict=True):
+        expected = torch.zeros_like(one) if other.grad is None else other.grad
+        np.testing.assert_allclose(one.grad, expected, atol=1e-6)
+
+
+# ----------------------------------------------------------------------------------- network
+
+
+def test_network_is_the_builders() -> None:
+    """Same symbols and the same encoder as azsim's own evaluation, with the same weights."""
+    sizes = Sizes(hidden=32, prediction=16, joint=24, symbols=12)
+    network = Transducer(sizes, seed=5)
+    with torch.no_grad():
+        network.tensors["joint/output/W"] *= 8  # so that what is heard decides
+    module = builder("rnnt_mlperf")
+    parameters = module.Parameters(
+        features=120, hidden=32, pre_layers=1, stack=2, post_layers=2, symbols=12,
+        prediction=16, prediction_layers=1, joint=24, max_symbols=2,
+    )  # fmt: skip
+    model = module.build(parameters, 1, ArrayWeights(network.arrays(), "test"))
+    features = np.random.default_rng(3).standard_normal((30, 120)).astype(np.float32)
+    frames = {"features": features.reshape(15, 2, 120)}
+    found, _ = evaluate_stream(model.graph, frames, model.state, model.initial_state)
+    data = torch.from_numpy(features)[None]
+    with torch.no_grad():
+        halves = network.encoder_half(network.encode(data))[0].numpy()
+    np.testing.assert_allclose(found["encoded"][:, 0], halves, atol=1e-5)
+    said = decode_greedily(network, data, torch.tensor([15]), 2)[0]
+    symbols = found["symbols"].reshape(-1)
+    assert said == [int(symbol) for symbol in symbols if symbol >= 0]
+    assert len(said) > 3
+
+
+def test_weights_come_back() -> None:
+    first, second = Transducer(Sizes(hidden=8), 0), Transducer(Sizes(hidden=8), 1)
+    second.load(first.arrays())
+    for name, array in first.arrays().items():
+        assert (array == second.arrays()[name]).all()
+
+
+# ----------------------------------------------------------------------------------- batches
+
+
+def test_epoch_holds_every_utterance_once() -> None:
+    rows = batches(TRAINING, 8, epoch=3, seed=4, least_db=-np.inf)
+    utterances = [utterance for row in rows for utterance, _ in row]
+    assert len(set(utterances)) == len(utterances) == 120
+    assert rows == batches(TRAINING, 8, epoch=3, seed=4, least_db=-np.inf)
+    assert rows != batches(TRAINING, 8, epoch=4, seed=4, least_db=-np.inf)
+
+
+def test_labels_are_stretched_over_the_speech() -> None:
+    utterance = next(u for u, labels in enumerate(TRAINING.labels) if len(labels) == 2)
+    first, second = TRAINING.labels[utterance]
+    batch = batch_of(TRAINING, [(utterance, 1)], stack=2, blank=79)
+    silence = [79, 79, 79, 79]  # two frames before the speech, and two late
+    assert batch.targets[0].tolist() == [*silence, *[first] * 4, *[second] * 3, 79, 79]
+    assert batch.labels[0].tolist() == [first, second]
+
+
+def test_noisy_copies_are_left_out_at_first() -> None:
+    rows = batches(TRAINING, 8, epoch=0, seed=0, least_db=12)
+    assert {copy for row in rows for _, copy in row} == {1}
+
+
+def test_masks_hide_and_leave_the_source_alone() -> None:
+    before = TRAINING.features(0, 0).copy()
+    generator = np.random.default_rng(0)
+    augment = Augment(mask_bands=6, mask_frames=4, warp=0.1)
+    batch = batch_of(TRAINING, [(0, 0)], stack=2, blank=79, augment=augment, generator=generator)
+    assert (batch.features == 0).any()
+    assert (TRAINING.features(0, 0) == before).all()
+
+
+# ----------------------------------------------------------------------------------- running
+
+
+def test_loss_falls() -> None:
+    still = {"mask_bands": 0, "mask_frames": 0, "warp": 0.0, "channel": 0.0}
+    what = recipe(steps=120, validate_steps=20, flat_start=FlatStart(), **still)
+    losses = [entry.loss for entry in run(what).history]
+    assert losses[-1] < 0.25 * losses[0]
+
+
+def test_training_repeats_itself_and_resumes(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("azsim.training.train._CHECKPOINT_STEPS", 7)
+    spec = CompressionSpec(Rule(weights=WeightSpec(bits=4, quantizer="kmeans")))
+    what = recipe(compression=spec, aware=Compression(refresh_steps=5, learn_palette=True))
+    whole = run(what)
+
+    class StopError(Exception):
+        """Stands for a kill."""
+
+    def watch(step: int, *rest: Any) -> None:
+        if step == 9:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(what, folder=tmp_path, watch=watch)
+    resumed = run(what, folder=tmp_path, resume=True)
+    for name, array in whole.arrays.items():
+        assert (array == resumed.arrays[name]).all(), name
+
+
+def test_checkpoint_of_another_recipe_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("azsim.training.train._CHECKPOINT_STEPS", 2)
+    run(recipe(steps=2), folder=tmp_path)
+    with pytest.raises(InputError, match="a checkpoint of another recipe; give another folder"):
+        run(recipe(steps=3), folder=tmp_path, resume=True)
+
+
+# ------------------------------------------------------------------------------- compression
+
+
+def matrices_of(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    names = [name for name in arrays if name.endswith((".W", ".R"))]
+    return {name: arrays[name].reshape(arrays[name].shape[-2:]) for name in names}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in recipe_names() if name not in ("float", "control", "teacher")]
+)
+def test_what_is_stored_compresses_to_what_was_trained(name: str) -> None:
+    """Of every recipe: compressing the file gives the weights that the last step would run with."""
+    loaded, _ = load_recipe(name)
+    assert loaded.compression is not None
+    what = recipe(compression=loaded.compression, aware=loaded.aware, steps=20)
+    arrays = matrices_of(run(what).arrays)
+    rules = resolve(loaded.compression, tuple(arrays))
+    once = compressed(arrays, rules)
+    for matrix, rule in zip(once.values(), rules.values(), strict=True):
+        if rule.prune_method in ("magnitude", "balanced"):
+            assert (matrix == 0).mean() >= rule.sparsity - 1 / matrix.size
+        assert len(np.unique(matrix[0])) <= 2**rule.weight_bits
+    if rules["encoder.pre.0.W"].quantizer != "kmeans":  # these keep the weights themselves
+        for key, matrix in once.items():
+            assert (matrix == arrays[key]).all(), key
+
+
+def test_sparsity_grows_as_a_cubic() -> None:
+    assert sparsity_at(0.75, 0.0, 0.6) == 0
+    assert sparsity_at(0.75, 0.3, 0.6) == pytest.approx(0.75 * (1 - 0.5**3))
+    assert sparsity_at(0.75, 0.6, 0.6) == sparsity_at(0.75, 1.0, 0.6) == 0.75
+
+
+def test_pulled_weights_end_on_their_codes() -> None:
+    spec = CompressionSpec(Rule(weights=WeightSpec(bits=3), prune=PruneSpec(sparsity=0.5)))
+    aware = Compression(method="regularised")
+    pulled = matrices_of(run(recipe(compression=spec, aware=aware)).arrays)
+    for matrix in pulled.values():
+        assert len(np.unique(np.abs(matrix[0]))) <= 4
+
+
+# ------------------------------------------------------------------------------------ recipes
+
+
+def test_recipes_say_all_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: bad\nunit: phones\nsteps: 0\ncompression: {default: {prune: {n: 1}}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(str(path))
+    text = "\n".join(caught.value.problems)
+    assert "$.unit: not one of the choices, found the string 'phones'" in text
+    assert "$.steps: out of range, found 0, allowed: an integer from 1 to 1000000" in text
