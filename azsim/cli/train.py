@@ -56,7 +56,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _check_installed() -> None:
     try:
-        import torch  # noqa: F401  # pyright: ignore[reportMissingImports, reportUnusedImport]
+        import torch  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError:
         raise InputError(
             'training needs PyTorch, which is not installed; pip install "azsim[train]"'

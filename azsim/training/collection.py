@@ -17,7 +17,7 @@ __all__ = ["Model", "models", "train_all"]
 
 SEEDS = (0, 1, 2)
 _UNITS = {"word": "words", "char": "characters"}
-_FLOAT_STEPS = {"word": 10_000, "char": 6_000}
+_FLOAT_STEPS = {"word": 10_000, "char": 8_000}
 _RECIPES = (
     "control",
     "w4",
@@ -66,15 +66,18 @@ def models(pattern: str = "*") -> Iterator[Model]:
             ending = f"_{seed}" if seed else ""
             overrides = f"recipe.unit={units}", f"recipe.seed={seed}"
             steps = f"recipe.steps={_FLOAT_STEPS[unit]}"
-            first = f"{unit}_float{ending}"
+            first, longer = f"{unit}_first{ending}", f"{unit}_float{ending}"
             teacher = f"{unit}_teacher"
-            found = [Model(first, "float", (*overrides, steps))]
+            found = [
+                Model(first, "float", (*overrides, steps)),
+                Model(longer, "longer", overrides, first),
+            ]
             if seed == 0:
                 found.append(Model(teacher, "teacher", (*overrides, steps)))
             for recipe in _RECIPES:
                 name = f"{unit}_{recipe}{ending}"
                 learns_from = teacher if recipe.endswith("student") else None
-                found.append(Model(name, recipe, overrides, first, learns_from))
+                found.append(Model(name, recipe, overrides, longer, learns_from))
             yield from (model for model in found if fnmatch.fnmatch(model.name, pattern))
 
 
