@@ -86,7 +86,7 @@ class Augment:
 
 
 def batches(
-    utterances: Utterances, size: int, epoch: int, seed: int, least_db: float
+    utterances: Utterances, size: int, epoch: int, seed: int, least_db: float, silence: int = 1
 ) -> list[list[tuple[int, int]]]:
     """Batches of an epoch: utterances of about the same length, each in one of its copies.
 
@@ -98,17 +98,21 @@ def batches(
         Together they decide everything.
     least_db : float
         Copies with more noise are left out, where an utterance has another.
+    silence : int
+        How often an utterance without speech is heard.
 
     Returns
     -------
     list of list of (utterance, copy)
     """
     generator = np.random.default_rng([seed, epoch])
-    count = len(utterances.frames)
-    length = utterances.frames + generator.uniform(0, _LENGTH_NOISE, count)
+    heard = [1 if len(labels) else silence for labels in utterances.labels]
+    every = np.repeat(np.arange(len(heard)), heard)
+    count = len(every)
+    length = utterances.frames[every] + generator.uniform(0, _LENGTH_NOISE, count)
     order = np.argsort(length, kind="stable")
     order = np.roll(order, int(generator.integers(size)))[: count // size * size]
-    pairs = [(int(u), _copy(utterances, int(u), least_db, generator)) for u in order]
+    pairs = [(int(u), _copy(utterances, int(u), least_db, generator)) for u in every[order]]
     rows = [pairs[start : start + size] for start in range(0, len(pairs), size)]
     return [rows[number] for number in generator.permutation(len(rows))]
 

@@ -98,6 +98,8 @@ class Recipe:
     clip: Annotated[float, Field(gt=0, le=1e6)] = 2.0
     """Largest norm of a step's gradient."""
     weight_decay: _Weight = 0.01
+    silence: Annotated[int, Field(ge=1, le=100)] = 1
+    """How often an epoch hears each utterance without speech."""
     flat_start: FlatStart | None = None
     ctc: _Weight = 0.3
     """Weight of the CTC loss of the encoder alone."""

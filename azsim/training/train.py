@@ -205,7 +205,12 @@ class _Run:
             self._first_step += len(self._rows)
             self._epoch += 1
             self._rows = batches(
-                self.training, recipe.batch, self._epoch, recipe.seed, self._least_db()
+                self.training,
+                recipe.batch,
+                self._epoch,
+                recipe.seed,
+                self._least_db(),
+                recipe.silence,
             )
         chosen = self._rows[self.step - self._first_step]
         return batch_of(
