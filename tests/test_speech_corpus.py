@@ -435,7 +435,8 @@ def test_the_recordings_in_the_tree() -> None:
         assert abs(samples).max() < 0.99
         assert set(row["text"].split()) <= set(WORDS)
         assert not row["text"] or part_of(row["text"]) == "test"
-    assert {word for row in rows for word in row["text"].split()} == set(WORDS)
+    said = {word for row in rows for word in row["text"].split()}
+    assert said == set(WORDS) - {"degrees"}  # in no test sentence as short as these
     assert (folder / "words.txt").read_text().split() == list(WORDS)
     characters = (folder / "characters.txt").read_text().split("\n")
     assert characters == ["<space>", *CHARACTERS[1:], ""]
