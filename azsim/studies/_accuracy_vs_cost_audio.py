@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from azsim.code_version import code_version
@@ -13,7 +13,7 @@ from azsim.errors import InputError
 from azsim.inputs.fetch import cache_directory
 from azsim.speech.corpus import Corpus
 
-__all__ = ["KNOWN_SHA256", "SETS", "heard_before", "test_corpus"]
+__all__ = ["KNOWN_SHA256", "SETS", "audio_sha256", "heard_before", "test_corpus"]
 
 SETS = ("unseen_voices", "unseen_engines", "noise_only", "out_of_vocabulary")
 
@@ -27,7 +27,7 @@ KNOWN_SHA256 = {
 festival 2.5.0.  Other versions speak in another way, and other figures are found."""
 
 
-def test_corpus(processes: int) -> Corpus:
+def test_corpus(processes: int, progress: Callable[[str, int, int], None]) -> Corpus:
     """Return the test sets of ``azsim corpus`` with its own settings; made unless they are kept.
 
     Raises
@@ -49,7 +49,7 @@ def test_corpus(processes: int) -> Corpus:
     except OSError as error:
         raise InputError(f"{folder.parent}: cannot be written, {error.strerror}") from None
     try:
-        make_corpus(made, Settings(), lambda stage, done, total: None, processes, SETS)
+        make_corpus(made, Settings(), progress, processes, SETS)
         for old in folder.parent.iterdir():  # 0.2 GB each: only those of this version are kept
             if old != made:
                 shutil.rmtree(old, ignore_errors=True)

@@ -68,9 +68,8 @@ def run(directory: Path, progress: Callable[[str, int, int], None] | None = None
     from azsim.sweeps.processes import cores
 
     some = rows(weights_directory())
-    if progress is not None:
-        progress("making the test sets", 0, len(some))
-    study(directory, weights_directory(), test_corpus(cores()), some, progress)
+    audio = test_corpus(cores(), progress or (lambda stage, done, total: None))
+    study(directory, weights_directory(), audio, some, progress)
 
 
 def sample() -> Mapping[str, Figure]:
@@ -152,13 +151,13 @@ def _measure(
         }
         costs = {row: pool.submit(cost, row, weights, timed) for row in first}
         steps = Progress(progress, len(same) + len(chip) + len(host) + len(costs))
-        for unit, found in _finished(same, steps, lambda unit: f"{unit}, chip and host"):
+        for unit, found in _finished(same, steps):
             done.same[unit] = found
-        for row, heard in _finished(chip, steps, lambda row: row.key):
+        for row, heard in _finished(chip, steps):
             done.chip[row] = heard
-        for key, heard in _finished(host, steps, lambda key: f"{key[0]} on the host"):
+        for key, heard in _finished(host, steps):
             done.host[key] = heard
-        for _, found in _finished(costs, steps, lambda row: f"{row.key}, timed"):
+        for _, found in _finished(costs, steps):
             done.costs |= found
     return done
 
@@ -168,11 +167,11 @@ def _heard_by(row: Row) -> tuple[str, ...]:
 
 
 def _finished(
-    futures: Mapping[_Key, Future[_Found]], steps: Progress, name: Callable[[_Key], str]
+    futures: Mapping[_Key, Future[_Found]], steps: Progress
 ) -> Iterator[tuple[_Key, _Found]]:
     for key, future in futures.items():
         found = future.result()
-        steps.step(name(key))
+        steps.step("hearing and timing models")
         yield key, found
 
 
