@@ -20,6 +20,8 @@ MODELS: Mapping[str, tuple[str, ...]] = {
     "speech_rnnt_audio": (),
     "speech_rnnt_mlperf": ("input.random.frames=16",),
     "speech_rnnt_google": ("input.random.frames=8",),
+    "speech_commands_word": ("input.first=5",),
+    "speech_commands_char": ("input.first=5",),
     "speech_conformer_tiny": (),
     "speech_conformer_small": ("input.random.frames=64",),
     "ssm_s4d": (),

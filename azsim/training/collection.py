@@ -18,6 +18,7 @@ __all__ = ["Model", "models", "train_all"]
 SEEDS = (0, 1, 2)
 _UNITS = {"word": "words", "char": "characters"}
 _FLOAT_STEPS = {"word": 10_000, "char": 8_000}
+_LAST_ROUND = ("recipe.steps=9000", "recipe.silence=3")
 _RECIPES = (
     "control",
     "w4",
@@ -59,26 +60,39 @@ class Model:
     teacher: str | None = None
 
 
-def models(pattern: str = "*") -> Iterator[Model]:
-    """Every model whose name fits, those that others begin with first."""
+def models(pattern: str = "*") -> list[Model]:
+    """Models whose names fit, and those that they need; what others begin with comes first."""
+    every = {model.name: model for model in _every()}
+    wanted: set[str] = set()
+    waiting = [name for name in every if fnmatch.fnmatch(name, pattern)]
+    while waiting:
+        model = every[waiting.pop()]
+        wanted.add(model.name)
+        waiting += [name for name in (model.start, model.teacher) if name is not None]
+    return [model for name, model in every.items() if name in wanted]
+
+
+def _every() -> Iterator[Model]:
     for seed in SEEDS:
         for unit, units in _UNITS.items():
             ending = f"_{seed}" if seed else ""
             overrides = f"recipe.unit={units}", f"recipe.seed={seed}"
             steps = f"recipe.steps={_FLOAT_STEPS[unit]}"
-            first, longer = f"{unit}_first{ending}", f"{unit}_float{ending}"
-            teacher = f"{unit}_teacher"
+            names = [f"{unit}_{part}{ending}" for part in ("first", "second", "float")]
+            last, teacher = names[-1], f"{unit}_teacher"
+            again = f"recipe.unit={units}", f"recipe.seed={seed + 100}"
             found = [
-                Model(first, "float", (*overrides, steps)),
-                Model(longer, "longer", overrides, first),
+                Model(names[0], "float", (*overrides, steps)),
+                Model(names[1], "longer", overrides, names[0]),
+                Model(names[2], "longer", (*again, *_LAST_ROUND), names[1]),
             ]
             if seed == 0:
                 found.append(Model(teacher, "teacher", (*overrides, steps)))
             for recipe in _RECIPES:
                 name = f"{unit}_{recipe}{ending}"
                 learns_from = teacher if recipe.endswith("student") else None
-                found.append(Model(name, recipe, overrides, longer, learns_from))
-            yield from (model for model in found if fnmatch.fnmatch(model.name, pattern))
+                found.append(Model(name, recipe, overrides, last, learns_from))
+            yield from found
 
 
 def train_all(
@@ -95,7 +109,7 @@ def train_all(
     ----------
     corpus, output : Path
     pattern : str
-        Of the models' names.
+        Of the models' names; what these begin with is trained as well.
     jobs : int
         Processes at a time, each with one thread.
     tell : callable

@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch")
 
 from azsim.training.aware import compressed, sparsity_at  # noqa: E402
 from azsim.training.batches import Augment, batch_of, batches  # noqa: E402
+from azsim.training.collection import models  # noqa: E402
 from azsim.training.decode import decode_greedily  # noqa: E402
 from azsim.training.lattice import transducer_loss  # noqa: E402
 from azsim.training.network import Sizes, Transducer  # noqa: E402
@@ -280,3 +281,20 @@ def test_recipes_say_all_that_is_wrong(tmp_path: Path) -> None:
     text = "\n".join(caught.value.problems)
     assert "$.unit: not one of the choices, found the string 'phones'" in text
     assert "$.steps: out of range, found 0, allowed: an integer from 1 to 1000000" in text
+
+
+def test_models_come_with_what_they_begin_with() -> None:
+    names = [model.name for model in models("char_w4_s75_student")]
+    assert names == [
+        "char_first",
+        "char_second",
+        "char_float",
+        "char_teacher",
+        "char_w4_s75_student",
+    ]
+    every = [model.name for model in models()]
+    assert len(set(every)) == len(every)
+    assert not models("nothing")
+    for model in models():
+        loaded, _ = load_recipe(model.recipe, model.overrides)
+        assert (model.teacher is not None) == (loaded.teacher is not None)
