@@ -177,7 +177,7 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     )
     commands = (
         "run, verify, compile, inspect, codecs, export, list, asm, disasm, check, schema, "
-        "sweep, sweep export, sweep report, corpus, study, completion"
+        "sweep, sweep export, sweep report, corpus, study, train, completion"
     )
     assert error_of(capsys, "rnu") == (
         f"unknown command 'rnu', did you mean 'run'? allowed: {commands}"
