@@ -185,7 +185,7 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert error_of(capsys, "list", "codec") == (
         "unknown kind 'codec', did you mean 'codecs'? "
         "allowed: workloads, schemes, hardware, models, codecs, quantizers, pruners, operators, "
-        "instructions, kernels, passes, studies, sweeps, strategies"
+        "instructions, kernels, passes, studies, sweeps, strategies, recipes"
     )
     assert error_of(capsys, "run", "vad_silero", "--fast") == (
         "unrecognized arguments: --fast; see azsim --help"
