@@ -23,7 +23,9 @@ from azsim.sweeps.run import run_sweep
 from azsim.sweeps.sweep_file import load_sweep
 from azsim.sweeps.worker import code_sha256
 from sweep_workers import StandIn, make_sweep
-from test_sweep_run import expected, points
+from test_sweep_run import expected, patient, points
+
+__all__ = ["patient"]
 
 dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
@@ -129,6 +131,7 @@ def killing(local: Any, kills: int, seed: int) -> Iterator[list[int]]:
         thread.join()
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
 def test_dask_workers_killed_at_random_moments_lose_nothing(
     scheduler: Any, tmp_path: Path, kills: int

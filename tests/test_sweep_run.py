@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from azsim.errors import InputError
-from azsim.sweeps import processes
+from azsim.sweeps import processes, tasks
 from azsim.sweeps.open_store import open_store
 from azsim.sweeps.outcome import Outcome
 from azsim.sweeps.processes import ProcessCrew
@@ -331,6 +331,13 @@ def killing_workers(crews: list[ProcessCrew], kills: int, seed: int) -> Iterator
         thread.join()
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No point is given up: one of many random kills meets a point for the third time."""
+    monkeypatch.setattr(tasks, "MOST_TRIES", 1000)
+
+
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
 def test_workers_killed_at_random_moments_lose_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int
