@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ __all__ = ["Model", "models", "train_all"]
 SEEDS = (0, 1, 2)
 _UNITS = {"word": "words", "char": "characters"}
 _FLOAT_STEPS = {"word": 10_000, "char": 8_000}
-_LAST_ROUND = ("recipe.steps=9000", "recipe.silence=3")
+_LAST_ROUND = "recipe.silence=3"
 _RECIPES = (
     "control",
     "w4",
@@ -34,6 +34,8 @@ _RECIPES = (
     "w4_s75",
     "w4_s75_student",
 )
+_RECIPES_OF_ALL_SEEDS = ("control", "w4", "w3", "s75", "w4_s75")
+"""Those that are trained with every seed; the others with the first one alone."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,11 @@ def _every() -> Iterator[Model]:
             found = [
                 Model(names[0], "float", (*overrides, steps)),
                 Model(names[1], "longer", overrides, names[0]),
-                Model(names[2], "longer", (*again, *_LAST_ROUND), names[1]),
+                Model(names[2], "longer", (*again, _LAST_ROUND), names[1]),
             ]
             if seed == 0:
                 found.append(Model(teacher, "teacher", (*overrides, steps)))
-            for recipe in _RECIPES:
+            for recipe in _RECIPES_OF_ALL_SEEDS if seed else _RECIPES:
                 name = f"{unit}_{recipe}{ending}"
                 learns_from = teacher if recipe.endswith("student") else None
                 found.append(Model(name, recipe, overrides, last, learns_from))
@@ -118,18 +120,27 @@ def train_all(
     Raises
     ------
     InputError
-        If one fails; the others of its step are finished first.
+        If one fails; no other is begun then, and those under way are finished.
     """
     output.mkdir(parents=True, exist_ok=True)
     waiting = [model for model in models(pattern) if not (output / f"{model.name}.npz").exists()]
-    while waiting:
-        names = {model.name for model in waiting}
-        ready = [m for m in waiting if not {m.start, m.teacher} & names]
-        with ThreadPoolExecutor(jobs) as pool:
-            results = list(pool.map(lambda model: _train(model, corpus, output, tell), ready))
-        if failed := [text for text in results if text]:
-            raise InputError("\n".join(failed))
-        waiting = [model for model in waiting if model not in ready]
+    running: dict[Future[str], str] = {}
+    failed: list[str] = []
+    with ThreadPoolExecutor(jobs) as pool:
+        while waiting or running:
+            missing = {model.name for model in waiting} | set(running.values())
+            ready = [m for m in waiting if not {m.start, m.teacher} & missing]
+            for model in ready[: jobs - len(running)]:
+                waiting.remove(model)
+                running[pool.submit(_train, model, corpus, output, tell)] = model.name
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                del running[future]
+                failed += filter(None, [future.result()])
+            if failed:
+                waiting.clear()
+    if failed:
+        raise InputError("\n".join(failed))
 
 
 def _train(model: Model, corpus: Path, output: Path, tell: Callable[[str], None]) -> str:

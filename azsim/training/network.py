@@ -2,7 +2,7 @@
 
 Weights have the names, shapes and order of gates that the builder declares, so that what is trained
 is what the chip runs: a matrix of the builder is one tensor here, and what compression does to it
-is done to that tensor (`Matrices`).
+is done to that tensor.
 """
 
 # pyright: reportMissingImports=false
@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from azsim.errors import InputError
 
 __all__ = ["Sizes", "Transducer"]
 
@@ -61,7 +63,6 @@ class Transducer(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.change: Change | None = None
-        self.noise_std = 0.0
         generator = torch.Generator().manual_seed(seed)
         self.tensors = nn.ParameterDict()
         self._layers = ["encoder.pre.0", *(f"encoder.post.{n}" for n in range(sizes.post_layers))]
@@ -105,13 +106,13 @@ class Transducer(nn.Module):
         return {
             name.replace("/", "."): tensor
             for name, tensor in self.tensors.items()
-            if tensor.ndim == 2 and not name.endswith("embedding")
+            if _is_multiplied_with(name, tensor)
         }
 
     def tensor(self, name: str) -> Tensor:
         """A tensor as it is used: changed, where a change is set and it is a matrix."""
         tensor = self.tensors[name.replace(".", "/")]
-        if self.change is not None and tensor.ndim == 2 and not name.endswith("embedding"):
+        if self.change is not None and _is_multiplied_with(name, tensor):
             return self.change(name, tensor)
         return tensor
 
@@ -185,12 +186,50 @@ class Transducer(nn.Module):
                 for name, shape in self._shapes().items()
             }
 
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Transducer:
+        """Make a network of the sizes that weights in the builder's form have.
+
+        Raises
+        ------
+        InputError
+            With every tensor that is missing or does not fit the others.
+        """
+        telling = {
+            "hidden": "encoder.pre.0.R",
+            "prediction": "prediction.0.R",
+            "joint": "joint.output.W",
+            "symbols": "joint.output.b",
+        }
+        missing = [name for name in telling.values() if name not in arrays]
+        if missing:
+            raise InputError("\n".join(f"tensor {name}: missing" for name in missing))
+        network = cls(Sizes(**{size: arrays[name].shape[-1] for size, name in telling.items()}))
+        network.load(arrays)
+        return network
+
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take weights in the builder's form."""
+        """Take weights in the builder's form.
+
+        Raises
+        ------
+        InputError
+            With every tensor that is missing or has another shape.
+        """
+        shapes = self._shapes()
+        wrong = [
+            f"tensor {name}: "
+            + ("missing" if name not in arrays else f"shape {arrays[name].shape}")
+            + f", allowed: {shape}"
+            for name, shape in shapes.items()
+            if name not in arrays or arrays[name].shape != shape
+        ]
+        if wrong:
+            raise InputError("\n".join(wrong))
         with torch.no_grad():
-            for name in self._shapes():
+            for name in shapes:
                 parameter = self.tensors[name.replace(".", "/")]
-                parameter.copy_(torch.from_numpy(arrays[name].reshape(parameter.shape)))
+                parameter.copy_(torch.from_numpy(arrays[name]).view_as(parameter))
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes that the builder declares: those of an LSTM have an axis of directions."""
@@ -200,6 +239,11 @@ class Transducer(nn.Module):
             is_lstm = name.rsplit(".", 1)[1] in ("W", "R", "B") and not name.startswith("joint")
             shapes[name] = (1, *tensor.shape) if is_lstm else tuple(tensor.shape)
         return shapes
+
+
+def _is_multiplied_with(name: str, tensor: Tensor) -> bool:
+    """Whether it is a matrix; of the embedding a row is taken, so no scheme is for it."""
+    return tensor.ndim == 2 and not name.endswith("embedding")
 
 
 def _reordered(tensor: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from azsim.errors import InputError
+from azsim.report.files import write_file
 from azsim.training.recipe import Recipe
 from azsim.training.train import Trained, Watch, train
 from azsim.training.utterances import CorpusUtterances
@@ -32,10 +33,9 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
 
 def write_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write weights, whole or not at all; equal arrays give equal bytes."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    os.replace(partial, path)
+    data = io.BytesIO()
+    np.savez_compressed(data, allow_pickle=False, **arrays)
+    write_file(path, data.getvalue())
 
 
 def train_recipe(
@@ -71,9 +71,13 @@ def train_recipe(
     Raises
     ------
     InputError
-        If a file is missing or malformed, or weights have other sizes than the recipe.
+        If a file is missing or malformed, weights have other sizes than the recipe, or the folder
+        cannot be written.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written, {error.strerror or error}") from None
     if start is None and recipe.start is not None:
         start = folder / recipe.start
     if recipe.teacher is None:
@@ -96,5 +100,5 @@ def train_recipe(
         "seconds": round(trained.seconds, 1),
         "history": [asdict(entry) for entry in trained.history],
     }
-    (output / _HISTORY).write_text(json.dumps(document, indent=1) + "\n")
+    write_file(output / _HISTORY, (json.dumps(document, indent=1) + "\n").encode())
     return trained

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from azsim.errors import InputError
+from azsim.speech.grammar import CHARACTERS, WORDS
 from azsim.training.aware import AwareTraining
 from azsim.training.batches import Augment, Batch, Utterances, batch_of, batches
 from azsim.training.decode import decode_greedily
 from azsim.training.network import Sizes, Transducer
 from azsim.training.objective import Weights, losses
 from azsim.training.recipe import Recipe
+from azsim.word_errors import word_errors
 
 __all__ = ["Trained", "Validation", "train", "validate"]
 
@@ -134,17 +139,20 @@ class _Run:
         teacher: dict[str, np.ndarray] | None,
     ) -> None:
         self.recipe, self.training, self.development = recipe, training, development
-        symbols = 80 if recipe.unit == "words" else 28
         sizes = Sizes(
             hidden=recipe.hidden,
             prediction=recipe.prediction,
             joint=recipe.joint,
-            symbols=symbols,
+            symbols=len(WORDS if recipe.unit == "words" else CHARACTERS) + 1,
         )
         self.network = Transducer(sizes, recipe.seed)
         if start is not None:
-            self.network.load(start)
-        self.teacher = None if teacher is None else _network_of(teacher, symbols)
+            with _naming("weights to begin with"):
+                self.network.load(start)
+        self.teacher = None
+        if teacher is not None:
+            with _naming("weights of the teacher"):
+                self.teacher = Transducer.of(teacher)
         self.aware = None
         if recipe.compression is not None:
             matrices = self.network.matrices()
@@ -266,10 +274,11 @@ class _Run:
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint of the same recipe."""
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(path, weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
+            raise InputError(f"{path}: no checkpoint, or a damaged one; delete it") from None
         if state["recipe"] != repr(self.recipe):
-            from azsim.errors import InputError  # only here
-
             raise InputError(f"{path}: a checkpoint of another recipe; give another folder")
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -280,17 +289,14 @@ class _Run:
         self.history = [Validation(**entry) for entry in state["history"]]
 
 
-def _network_of(arrays: dict[str, np.ndarray], symbols: int) -> Transducer:
-    """A network with the sizes of its weights."""
-    sizes = Sizes(
-        hidden=arrays["encoder.pre.0.R"].shape[-1],
-        prediction=arrays["prediction.0.R"].shape[-1],
-        joint=arrays["joint.output.W"].shape[-1],
-        symbols=symbols,
-    )
-    network = Transducer(sizes)
-    network.load(arrays)
-    return network
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Say whose tensors are wrong."""
+    try:
+        yield
+    except InputError as error:
+        lines = str(error).splitlines()
+        raise InputError("\n".join(f"{what}: {line}" for line in lines)) from None
 
 
 def validate(
@@ -323,18 +329,13 @@ def validate(
             strange += losses(network, rolled, Weights()).transducer * len(chosen)
             heard = decode_greedily(network, batch.features, batch.frames, max_symbols)
             for (utterance, _), symbols in zip(chosen, heard, strict=True):
-                errors += _distance(symbols, [int(label) for label in utterances.labels[utterance]])
-                units += len(utterances.labels[utterance])
+                said = utterances.labels[utterance]
+                errors += word_errors(_names(said), _names(symbols)).errors
+                units += len(said)
     count = len(order)
     return Validation(step, loss / count, (strange - loss) / count, errors / max(1, units))
 
 
-def _distance(heard: list[int], wanted: list[int]) -> int:
-    """Least number of insertions, deletions and substitutions."""
-    row = list(range(len(wanted) + 1))
-    for number, symbol in enumerate(heard):
-        diagonal, row[0] = row[0], number + 1
-        for place, other in enumerate(wanted):
-            best = min(row[place] + 1, row[place + 1] + 1, diagonal + (symbol != other))
-            diagonal, row[place + 1] = row[place + 1], best
-    return row[-1]
+def _names(symbols: Sequence[int]) -> list[str]:
+    """Symbols as the words that errors are counted in."""
+    return [str(int(symbol)) for symbol in symbols]

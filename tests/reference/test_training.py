@@ -18,9 +18,10 @@ from azsim.models._weights import ArrayWeights
 
 torch = pytest.importorskip("torch")
 
+from azsim.training import collection  # noqa: E402
 from azsim.training.aware import compressed, sparsity_at  # noqa: E402
 from azsim.training.batches import Augment, batch_of, batches  # noqa: E402
-from azsim.training.collection import models  # noqa: E402
+from azsim.training.collection import models, train_all  # noqa: E402
 from azsim.training.decode import decode_greedily  # noqa: E402
 from azsim.training.lattice import transducer_loss  # noqa: E402
 from azsim.training.network import Sizes, Transducer  # noqa: E402
@@ -283,6 +284,51 @@ def test_recipes_say_all_that_is_wrong(tmp_path: Path) -> None:
     assert "$.steps: out of range, found 0, allowed: an integer from 1 to 1000000" in text
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_models_are_trained_after_what_they_begin_with(
+    tmp_path: Path, monkeypatch: Any, jobs: int
+) -> None:
+    begun: list[str] = []
+
+    def train_one(model: Any, corpus: Path, output: Path, tell: Any) -> str:
+        begun.append(model.name)
+        for other in filter(None, (model.start, model.teacher)):
+            assert (output / f"{other}.npz").exists()
+        (output / f"{model.name}.npz").write_bytes(b"")
+        return "char_second: no room" if model.name == "char_second" else ""
+
+    monkeypatch.setattr(collection, "_train", train_one)
+    with pytest.raises(InputError, match=r"^char_second: no room$"):
+        train_all(tmp_path, tmp_path / "models", pattern="char_w4", jobs=jobs)
+    assert begun == ["char_first", "char_second"]
+    train_all(tmp_path, tmp_path / "models", pattern="char_w4*", jobs=jobs)
+    assert len(begun) == len(set(begun))
+    assert {"char_float", "char_teacher", "char_w4", "char_w4_s75_student"} <= set(begun)
+
+
+def test_weights_of_another_network_are_an_error() -> None:
+    with pytest.raises(InputError) as caught:
+        run(recipe(), start={"prediction.embedding": np.zeros((79, 8), np.float32)[:70]})
+    lines = str(caught.value).splitlines()
+    begin = "weights to begin with: tensor"
+    assert f"{begin} prediction.embedding: shape (70, 8), allowed: (79, 8)" in lines
+    assert f"{begin} encoder.pre.0.W: missing, allowed: (1, 64, 120)" in lines
+    with pytest.raises(InputError) as caught:
+        run(recipe(), teacher={"joint.output.b": np.zeros(80, np.float32)})
+    assert str(caught.value).splitlines()[0] == (
+        "weights of the teacher: tensor encoder.pre.0.R: missing"
+    )
+
+
+def test_a_damaged_checkpoint_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    for damaged in (b"", b"no archive", b"PK\x03\x04"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError) as caught:
+            run(recipe(), folder=tmp_path, resume=True)
+        assert str(caught.value) == f"{path}: no checkpoint, or a damaged one; delete it"
+
+
 def test_models_come_with_what_they_begin_with() -> None:
     names = [model.name for model in models("char_w4_s75_student")]
     assert names == [
@@ -295,6 +341,8 @@ def test_models_come_with_what_they_begin_with() -> None:
     every = [model.name for model in models()]
     assert len(set(every)) == len(every)
     assert not models("nothing")
+    assert {model.name for model in models("word_*_2")} >= {"word_float_2", "word_w3_2"}
+    assert "word_s90_2" not in {model.name for model in models()}
     for model in models():
         loaded, _ = load_recipe(model.recipe, model.overrides)
         assert (model.teacher is not None) == (loaded.teacher is not None)
