@@ -18,8 +18,10 @@ from azsim.hardware.description import Hardware
 from azsim.isa.program import WAKE, Stream
 from azsim.models import Model
 from azsim.sim.execute import execute
+from azsim.sim.statistics import Chunks
 from azsim.stages.model import load_model
 from azsim.stages.prepare import compress_model, wakes
+from azsim.stages.transcribe import symbols_of_parts
 
 __all__ = ["Recogniser", "recognise"]
 
@@ -57,6 +59,7 @@ class Recogniser:
         transcript = workload.transcript
         self._symbols = transcript.symbols if transcript else "symbols"
         self._counts = transcript.counts if transcript else "counts"
+        self._chunk_frames = workload.stream.chunk_frames if workload.stream else 1
         self._compressed = compress_model(workload, self._model)
         self._compiled: dict[int, Compiled] = {}
 
@@ -78,7 +81,7 @@ class Recogniser:
         """
         self._check(features)
         found: list[list[int]] = []
-        for batch in self._batches([self._chunks(rows) for rows in features]):
+        for batch in self._batches(features):
             found += self._heard(batch)
         return found
 
@@ -97,50 +100,50 @@ class Recogniser:
         if problems:
             raise InputError("\n".join(problems))
 
-    def _chunks(self, rows: np.ndarray) -> np.ndarray:
-        """Chunks of an utterance; zeros fill up the last one."""
-        length, width = self._shape
-        count = -(-len(rows) // length)
-        chunks = np.zeros((count, length, width), np.float32)
-        chunks.reshape(-1, width)[: len(rows)] = rows
-        return chunks
+    def _num_chunks(self, rows: np.ndarray) -> int:
+        return -(-len(rows) // self._shape[0])
+
+    def _num_frames(self, rows: np.ndarray) -> int:
+        """Frames of which the utterance has a part."""
+        return -(-len(rows) * self._chunk_frames // self._shape[0])
 
     def _batches(self, utterances: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
         """Utterances in order, as many at a time as fit; a longer one is a batch of its own."""
         batch: list[np.ndarray] = []
         count = 0
-        for chunks in utterances:
-            if batch and count + len(chunks) > self._batch_chunks:
+        for rows in utterances:
+            chunks = self._num_chunks(rows)
+            if batch and count + chunks > self._batch_chunks:
                 yield batch
                 batch, count = [], 0
-            batch.append(chunks)
-            count += len(chunks)
+            batch.append(rows)
+            count += chunks
         if batch:
             yield batch
 
     def _heard(self, batch: Sequence[np.ndarray]) -> list[list[int]]:
-        lengths = [len(chunks) for chunks in batch]
-        size = max(sum(lengths), self._batch_chunks)  # zeros follow the last utterance
-        frames = np.zeros((size, *self._shape), np.float32)
-        frames[: sum(lengths)] = np.concatenate(batch)
+        lengths = [self._num_chunks(rows) for rows in batch]
+        count = sum(lengths)
+        size = max(count, self._batch_chunks)  # zeros follow the last utterance
+        chunks = np.zeros((size, *self._shape), np.float32)
+        for begin, length, rows in zip(np.cumsum([0, *lengths]), lengths, batch, strict=False):
+            own = chunks[begin : begin + length].reshape(-1, self._shape[1])
+            own[: len(rows)] = rows  # zeros fill up the last chunk
         flags = np.zeros((size, 1), np.int32)
-        flags[: sum(lengths)] = wakes(lengths)
+        flags[:count] = wakes(lengths)
         compiled = self._compile(size)
         inputs: Mapping[str, np.ndarray] = {
-            self._input: frames,
+            self._input: chunks,
             WAKE: flags,
             **self._model.initial_state,
         }
         outputs = execute(compiled.program, compiled.image, self._hardware, inputs=inputs).outputs
-        symbols, counts = outputs[self._symbols], outputs[self._counts]
-        width = symbols.shape[-1]
-        heard, begin = [], 0
-        for length in lengths:
-            own = slice(begin, begin + length)
-            begin += length
-            rows = zip(symbols[own].reshape(-1, width), counts[own].reshape(-1), strict=True)
-            heard.append([int(symbol) for row, count in rows for symbol in row[:count]])
-        return heard
+        frames = tuple(self._num_frames(rows) for rows in batch)
+        return symbols_of_parts(
+            outputs[self._symbols][:count],
+            outputs[self._counts][:count],
+            Chunks(sum(frames), self._chunk_frames, frames),
+        )
 
     def _compile(self, chunks: int) -> Compiled:
         """The program for so many chunks; lengths of utterances are data."""

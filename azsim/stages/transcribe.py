@@ -21,7 +21,15 @@ from azsim.sim.words import HeardUtterance, WordCheck
 from azsim.stages.prepare import Prepared
 from azsim.word_errors import WordErrors, word_errors
 
-__all__ = ["Reading", "check_words", "read_transcript", "read_units", "symbols_of", "unit_hashes"]
+__all__ = [
+    "Reading",
+    "check_words",
+    "read_transcript",
+    "read_units",
+    "symbols_of",
+    "symbols_of_parts",
+    "unit_hashes",
+]
 
 _SPACE = "<space>"
 _LARGEST_FILE_BYTES = 1 << 26
@@ -189,11 +197,24 @@ def symbols_of(reading: Reading, outputs: Mapping[str, np.ndarray]) -> list[list
     outputs : mapping of str to ndarray
         As `azsim.stages.check.named_outputs` has them.
     """
-    chunks, counts = reading.chunks, outputs[reading.counts].reshape(-1)
+    return symbols_of_parts(outputs[reading.symbols], outputs[reading.counts], reading.chunks)
+
+
+def symbols_of_parts(symbols: np.ndarray, counts: np.ndarray, chunks: Chunks) -> list[list[int]]:
+    """Symbols of each utterance, those on zeros that fill up a last chunk left out.
+
+    Parameters
+    ----------
+    symbols : ndarray, int32
+        Rows of symbols, the same number of them for each place of each chunk.
+    counts : ndarray, int32
+        How many symbols of each row there are.
+    chunks : Chunks
+    """
+    counts = counts.reshape(-1)
     rows_of_frame = len(counts) // len(chunks.is_frame())
     is_row = np.repeat(chunks.is_frame(), rows_of_frame)
-    counts = counts[is_row]
-    symbols = outputs[reading.symbols].reshape(len(is_row), -1)[is_row]
+    symbols, counts = symbols.reshape(len(is_row), -1)[is_row], counts[is_row]
     ends = rows_of_frame * np.cumsum(chunks.utterance_frames or (chunks.frames,))
     return [
         [int(symbol) for row, count in zip(rows, own, strict=True) for symbol in row[:count]]
