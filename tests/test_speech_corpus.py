@@ -420,6 +420,17 @@ def test_an_excerpt_is_the_corpus(small: Corpus, tmp_path: Path) -> None:
         np.testing.assert_array_equal(samples * 32768, made.samples(number))
 
 
+def test_an_excerpt_replaces_the_one_before(small: Corpus, tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    for counts in ({"unseen_voices": 3, "noise_only": 2}, {"unseen_engines": 2}):
+        write_excerpt(small, tmp_path, counts)
+        with (tmp_path / "utterances.csv").open(encoding="utf-8") as file:
+            listed = {row["file"] for row in csv.DictReader(file)}
+        assert {f"audio/{path.name}" for path in (tmp_path / "audio").iterdir()} == listed
+        assert listed
+    assert (tmp_path / "weights").is_dir()
+
+
 def test_the_recordings_in_the_tree() -> None:
     folder = workloads_directory() / "speech_commands"
     with (folder / "utterances.csv").open(encoding="utf-8") as file:

@@ -1,7 +1,8 @@
 """Some utterances of a corpus as WAV files with a table, as workloads take them.
 
-``python -m azsim.speech.excerpt CORPUS FOLDER`` makes ``workloads/speech_commands``: recordings of
-the test sets in ``audio/``, ``utterances.csv``, and the units of both kinds of recognisers.
+``python -m azsim.speech.excerpt CORPUS workloads/speech_commands`` makes the one in the tree:
+recordings of the test sets in ``audio/``, ``utterances.csv``, and the units of both kinds of
+recognisers.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def write_excerpt(corpus: Corpus, folder: Path, counts: Mapping[str, int] = EXCE
     ----------
     corpus : Corpus
     folder : Path
-        Made where it is missing; other files in it stay.
+        Made where it is missing; its recordings are replaced, other files in it stay.
     counts : mapping of str to int
         Recordings of each set.
     """
@@ -85,8 +86,11 @@ def write_recordings(corpus: Corpus, chosen: Mapping[str, Sequence[int]], folder
     chosen : mapping of str to sequence of int
         Numbers of utterances, by the name of their set.
     folder : Path
+        Recordings that were in its ``audio`` before are deleted.
     """
     (folder / "audio").mkdir(parents=True, exist_ok=True)
+    for old in (folder / "audio").glob("*.wav"):
+        old.unlink()
     heads = ("engine", "voice", "base_voice", "accent", "noise", "snr_db")
     with (folder / "utterances.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
