@@ -22,9 +22,9 @@ from azsim.speech.grammar import CHARACTERS, WORDS
 
 __all__ = ["EXCERPT", "choose", "write_excerpt", "write_recordings", "write_units"]
 
-EXCERPT = {"unseen_voices": 28, "unseen_engines": 28, "noise_only": 3}
+EXCERPT = {"unseen_voices": 28, "unseen_engines": 27, "noise_only": 3}
 """How many recordings of each set are in the tree."""
-_LONGEST_S = 2.2
+_LONGEST_S = 2.3
 
 
 def choose(utterances: UtteranceSet, count: int, longest_s: float = _LONGEST_S) -> list[int]:
