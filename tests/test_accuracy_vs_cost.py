@@ -18,9 +18,9 @@ from azsim.inputs.front_end import log_mel_features
 from azsim.pipeline import load_model
 from azsim.resources import workloads_directory
 from azsim.speech.corpus import MADE_BY, Corpus
-from azsim.studies import _accuracy_vs_cost_text as text
-from azsim.studies._accuracy_vs_cost_audio import KNOWN_SHA256, SETS
-from azsim.studies._accuracy_vs_cost_figures import (
+from azsim.studies._accuracy_vs_cost import text
+from azsim.studies._accuracy_vs_cost.audio import KNOWN_SHA256, SETS
+from azsim.studies._accuracy_vs_cost.figures import (
     errors_of,
     paired_standard_error,
     rate_figures,
@@ -28,11 +28,11 @@ from azsim.studies._accuracy_vs_cost_figures import (
     shuffled_rate,
     unsaid_figures,
 )
-from azsim.studies._accuracy_vs_cost_jobs import hear_uncompressed, workload_of
-from azsim.studies._accuracy_vs_cost_plots import NAMES, front, plots
-from azsim.studies._accuracy_vs_cost_rows import POST, SEEDS, TESTS, TRAINED, UNITS, Row, rows
+from azsim.studies._accuracy_vs_cost.jobs import hear_uncompressed, workload_of
+from azsim.studies._accuracy_vs_cost.measure import study
+from azsim.studies._accuracy_vs_cost.plots import NAMES, front, plots
+from azsim.studies._accuracy_vs_cost.rows import POST, SEEDS, TESTS, TRAINED, UNITS, Row, rows
 from azsim.studies._write import Figure
-from azsim.studies.accuracy_vs_cost import study
 from azsim.word_errors import WordErrors, rate_standard_error
 
 REPORT = Path(__file__).parents[1] / "reports" / "accuracy_vs_cost"

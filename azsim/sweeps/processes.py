@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from azsim.sweeps.space import Trial
     from azsim.sweeps.tasks import Task
 
-__all__ = ["ProcessCrew", "cores"]
+__all__ = ["ProcessCrew", "cores", "one_thread"]
 
 _READY, _TASK_ENDS = "ready", "task ends"
 _FINISH = None
@@ -160,7 +160,7 @@ class ProcessCrew:
         process = self._context.Process(
             target=_work, args=(theirs, self._evaluator), name=f"azsim {name}", daemon=True
         )
-        with _one_thread(), _no_interrupts():
+        with one_thread(), _no_interrupts():
             process.start()
         theirs.close()  # the worker's end alone stays open: when it ends, ours says so
         self._members[name] = _Member(name, process, ours)
@@ -232,7 +232,7 @@ def _how_it_ended(code: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Start processes whose libraries use one thread; they read these variables when they start.
 
     The order of a float reference's sums may depend on threads, and the figures of a point must not

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from azsim.studies._accuracy_vs_cost_rows import SEEDS, TESTS, Row
+from azsim.studies._accuracy_vs_cost.rows import SEEDS, TESTS, Row
 from azsim.studies._write import Figure
 from azsim.word_errors import WordErrors, rate_standard_error, word_error_rate, word_errors
 

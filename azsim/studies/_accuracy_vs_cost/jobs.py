@@ -14,7 +14,7 @@ from azsim.frontend.workload import Workload, load_workload
 from azsim.speech.corpus import Corpus
 from azsim.speech.grammar import decode
 from azsim.stages.host_transducer import Heard as HostHeard
-from azsim.studies._accuracy_vs_cost_rows import FRAME_S, UNITS, WHOLE, Row
+from azsim.studies._accuracy_vs_cost.rows import FRAME_S, UNITS, WHOLE, Row
 from azsim.studies._write import Figure
 
 __all__ = ["TIMED", "Heard", "cost", "hear", "hear_on_host", "hear_uncompressed", "workload_of"]

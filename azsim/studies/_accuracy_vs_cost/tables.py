@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Mapping
 
-from azsim.studies._accuracy_vs_cost_plots import COSTS, NAMES, front, rows_in
-from azsim.studies._accuracy_vs_cost_rows import TESTS, UNITS, Row
-from azsim.studies._accuracy_vs_cost_targets import mean
+from azsim.studies._accuracy_vs_cost.plots import COSTS, NAMES, front, rows_in
+from azsim.studies._accuracy_vs_cost.rows import TESTS, UNITS, Row
+from azsim.studies._accuracy_vs_cost.targets import mean
 from azsim.studies._write import Figure, table
 
 __all__ = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from azsim.studies._accuracy_vs_cost_jobs import TIMED
-from azsim.studies._accuracy_vs_cost_plots import NAMES, rows_in
-from azsim.studies._accuracy_vs_cost_rows import TESTS, UNITS, WHOLE, Row
-from azsim.studies._accuracy_vs_cost_tables import (
+from azsim.studies._accuracy_vs_cost.jobs import TIMED
+from azsim.studies._accuracy_vs_cost.plots import NAMES, rows_in
+from azsim.studies._accuracy_vs_cost.rows import TESTS, UNITS, WHOLE, Row
+from azsim.studies._accuracy_vs_cost.tables import (
     examples_table,
     front_table,
     rate_text,
@@ -16,7 +16,7 @@ from azsim.studies._accuracy_vs_cost_tables import (
     seed_table,
     unsaid_table,
 )
-from azsim.studies._accuracy_vs_cost_targets import targets
+from azsim.studies._accuracy_vs_cost.targets import targets
 from azsim.studies._write import Figure, table
 
 __all__ = ["readme"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from azsim.studies._accuracy_vs_cost_rows import POST, TRAINED, UNITS, Row
+from azsim.studies._accuracy_vs_cost.rows import POST, TRAINED, UNITS, Row
 from azsim.studies._svg import Axis, Line, Panel, chart
 from azsim.studies._write import Figure
 from azsim.sweeps.pareto import nondominated

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from azsim.studies._accuracy_vs_cost_plots import NAMES, rows_in
-from azsim.studies._accuracy_vs_cost_rows import TESTS, UNITS, WHOLE, Row
+from azsim.studies._accuracy_vs_cost.plots import NAMES, rows_in
+from azsim.studies._accuracy_vs_cost.rows import TESTS, UNITS, WHOLE, Row
 from azsim.studies._write import Figure
 
 __all__ = ["mean", "targets"]

@@ -1,0 +1,1 @@
+"""Parts of the study accuracy_vs_cost."""
