@@ -8,7 +8,8 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ import pytest
 
 from azsim.errors import InputError
 from azsim.sweeps import cluster as clusters
-from azsim.sweeps.cluster import Cluster, batch_options
+from azsim.sweeps.cluster import Cluster, DaskCrew, batch_options
+from azsim.sweeps.crew import Lost
 from azsim.sweeps.progress import Progress
 from azsim.sweeps.run import run_sweep
+from azsim.sweeps.space import Trial
 from azsim.sweeps.sweep_file import load_sweep
+from azsim.sweeps.tasks import Task
 from azsim.sweeps.worker import code_sha256
 from sweep_workers import StandIn, make_sweep
 from test_sweep_run import expected, patient, points
@@ -167,6 +171,75 @@ def test_a_point_that_ends_dask_workers_is_given_up(
         "its worker ended 3 times; the last time Dask worker tcp://"
     )
     assert rows[:6] + rows[7:] == expected(sweep)[:6] + expected(sweep)[7:]
+
+
+@pytest.fixture
+def crew(scheduler: Any, stand_in: StandIn) -> Iterator[DaskCrew]:
+    crew = Cluster("dask", scheduler.scheduler_address).open(stand_in)
+    yield crew
+    crew.close()
+
+
+def an_idle_worker(crew: DaskCrew) -> str:
+    """The name of a worker, which takes its time to start anew after a test before."""
+    return within(60, lambda: crew.size and crew.present and crew.idle())[0]
+
+
+def within(seconds: float, look: Callable[[], Any]) -> Any:
+    """What `look` gives as soon as that is something."""
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.01)
+    return found
+
+
+def end_worker(local: Any, name: str) -> None:
+    """Kill a worker, and wait until the scheduler knows."""
+    (pid,) = [n.pid for n in local.workers.values() if n.worker_address == name]
+    os.kill(pid, signal.SIGKILL)
+    within(20, lambda: name not in local.scheduler.workers)
+
+
+def one_task(number: int = 0) -> Task:
+    return Task((Trial(number, {"tens": 1, "clock": 2}),), "one")
+
+
+def test_a_worker_that_was_gone_when_it_got_a_task_blames_nobody(
+    scheduler: Any, crew: DaskCrew, stand_in: StandIn
+) -> None:
+    worker = an_idle_worker(crew)
+    end_worker(scheduler, worker)
+    assert worker in crew.idle()  # it looks once a second
+    crew.give(worker, task := one_task())
+    (lost,) = within(20, lambda: crew.events(0.05))
+    left = f"Dask worker {worker} left"
+    assert lost == Lost(worker, task, unfinished=task.trials, blamed=(), reason=left)
+    assert stand_in.begun() == []
+
+
+def test_a_worker_that_ends_with_its_results_blames_nobody(
+    scheduler: Any, crew: DaskCrew, stand_in: StandIn
+) -> None:
+    worker = an_idle_worker(crew)
+    crew.give(worker, task := one_task())
+    within(20, crew._done.qsize)
+    end_worker(scheduler, worker)
+    (lost,) = within(20, lambda: crew.events(0.05))
+    assert (lost.worker, lost.unfinished, lost.blamed) == (worker, task.trials, ())
+    assert stand_in.begun() == [0]
+
+
+def test_a_worker_that_ends_at_a_point_blames_it(
+    scheduler: Any, tmp_path: Path, stand_in: StandIn
+) -> None:
+    deadly = replace(stand_in, ends_worker=(7,))
+    crew = Cluster("dask", scheduler.scheduler_address).open(deadly)
+    crew.give(an_idle_worker(crew), task := one_task(7))
+    (lost,) = within(20, lambda: crew.events(0.05))
+    crew.close()
+    assert lost.blamed == task.trials
+    assert stand_in.begun() == [7]
 
 
 def test_workers_with_other_code_are_an_error(

@@ -490,6 +490,18 @@ def test_what_a_lost_worker_had_comes_back() -> None:
     assert len(queue) == 3
 
 
+def test_a_point_that_was_blamed_once_stays_alone() -> None:
+    queue = TaskQueue(trials(4), lambda trial: "one", workers=1)
+    task = queue.take("a", 1)
+    assert task
+    assert queue.put_back("a", task, task.trials, task.trials) == []
+    for _ in range(10):  # given to workers that were gone already
+        assert queue.take("b", 4) == task
+        assert queue.put_back("b", task, task.trials, ()) == []
+    assert queue.tries(task.trials[0]) == 2
+    assert len(queue) == 4
+
+
 def test_points_after_the_one_to_blame_are_not_blamed() -> None:
     queue = TaskQueue(trials(32), lambda trial: "one", workers=1)
     task = queue.take("a", 8)

@@ -277,10 +277,11 @@ class DaskCrew:
         if given.future.status == "finished":
             try:
                 outcomes: list[Outcome] = given.future.result(timeout=_GATHER_S)
-            except (Exception, CancelledError):  # it left with them: nobody is to blame
-                self._cancel(given)
-                return Lost(worker, given.task, trials, (), f"Dask worker {worker} left")
+            except (Exception, CancelledError):  # it left with them
+                return self._left(worker, given)
             return Finished(worker, tuple(outcomes), True)
+        if given.future.status == "lost":  # it was done too
+            return self._left(worker, given)
         error = given.future.exception() if given.future.status == "error" else None
         if isinstance(error, _BROKEN):  # a point never raises: `run_task` has what it says
             raise InputError(f"Dask worker {worker}: cannot run azsim, {error}")
@@ -303,12 +304,31 @@ class DaskCrew:
         self._checked &= there
         self._check(sorted(there - self._checked))
         gone = [worker for worker in self._given if worker not in there]
-        return [self._lost(worker, self._given.pop(worker)) for worker in gone]
+        return [self._left(worker, self._given.pop(worker)) for worker in gone]
 
-    def _lost(self, worker: str, given: _Given) -> Lost:
+    def _left(self, worker: str, given: _Given) -> Lost:
+        """A worker is gone; its task is to blame if it was at work on it, and only then."""
+        blamed = given.task.trials if self._was_at_work(given) else ()
         self._cancel(given)
-        trials = given.task.trials
-        return Lost(worker, given.task, trials, trials, f"Dask worker {worker} left")
+        return Lost(worker, given.task, given.task.trials, blamed, f"Dask worker {worker} left")
+
+    def _was_at_work(self, given: _Given) -> bool:
+        """Whether a worker ended, unexpectedly, while it had the task and was not done with it.
+
+        A worker may have been gone before the task came to the scheduler, as who is there is asked
+        once in `_LOOK_S`.  A scheduler that does not say is taken to mean yes: so no point is tried
+        for ever.
+        """
+        key = given.future.key
+
+        def is_suspicious(dask_scheduler: Any) -> bool:  # a closure: it is sent as code
+            task = dask_scheduler.tasks.get(key)
+            return task is not None and task.suspicious > 0
+
+        try:
+            return bool(self.client.run_on_scheduler(is_suspicious))
+        except Exception:
+            return True
 
     def _cancel(self, given: _Given) -> None:
         with contextlib.suppress(Exception):

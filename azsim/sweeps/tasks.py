@@ -136,7 +136,7 @@ class TaskQueue:
         trials : iterable of Trial
             Those of the task that it did not finish.
         blamed : iterable of Trial
-            Of these, those at which it may have ended; they are tried again one by one.
+            Of these, those at which it may have ended; once a point was blamed, it is tried alone.
 
         Returns
         -------
@@ -147,14 +147,14 @@ class TaskQueue:
         numbers = {trial.number for trial in blamed}
         given_up, innocent = [], []
         for trial in trials:
-            if trial.number not in numbers:
-                innocent.append(trial)
-                continue
-            self._tries[trial.number] += 1
-            if self._tries[trial.number] >= MOST_TRIES:
+            self._tries[trial.number] += trial.number in numbers
+            tries = self._tries[trial.number]
+            if tries >= MOST_TRIES:
                 given_up.append(trial)
-            else:
+            elif tries:
                 self._retries.append(Task((trial,), task.group, task.share))
+            else:
+                innocent.append(trial)
         if innocent:
             self._groups.setdefault(task.group, deque()).extendleft(reversed(innocent))
             self._waiting += len(innocent)
