@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import sys
@@ -353,6 +354,26 @@ def test_a_chart_is_well_formed_whatever_the_names_are() -> None:
     words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"A & B", "<left>", "size < 3 & more", "a<b", "1 & 2"} <= set(words)
     assert text == chart("A & B", [Panel("<left>", axis, axis, lines)])
+
+
+def test_free_labels_cover_no_other_and_bars_have_their_length() -> None:
+    axis = Axis("x", (0.0, 1.0), ("0", "1"))
+    points = tuple((0.5 + 0.01 * n, 0.5, f"label {n}") for n in range(8))
+    line = Line("a", points, "points", "free", spread=(0.1,) * 8)
+    root = ElementTree.fromstring(chart("A", [Panel("p", axis, axis, (line,))]))
+    space = "{http://www.w3.org/2000/svg}"
+    labels = [t for t in root.iter(f"{space}text") if (t.text or "").startswith("label")]
+    boxes = []
+    for label in labels:
+        x, y = float(label.attrib["x"]), float(label.attrib["y"])
+        boxes.append((x - 44, x, y) if label.attrib["text-anchor"] == "end" else (x, x + 44, y))
+    for one, other in itertools.combinations(boxes, 2):
+        beside = one[1] <= other[0] or other[1] <= one[0]
+        assert beside or abs(one[2] - other[2]) >= 8
+    bars_drawn = [p for p in root.iter(f"{space}path") if p.attrib.get("stroke") == "#0072B2"]
+    assert len(bars_drawn) == 8
+    lower, upper = map(float, bars_drawn[0].attrib["d"].split(" ")[1].split("V"))
+    assert lower - upper == pytest.approx(0.2 * 250, abs=0.11)
 
 
 def test_bars_lie_end_to_end_whatever_the_names_are() -> None:

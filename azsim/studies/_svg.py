@@ -67,13 +67,17 @@ class Line:
         ``solid``, ``dashed`` (with hollow markers, to be seen where it covers another line),
         ``points`` or ``rings`` (around the points of another line).
     beside : str
-        Where texts stand: ``above`` right of the points, ``below`` right or ``left`` below.
+        Where texts stand: ``above`` right of the points, ``below`` right or ``left`` below, or
+        ``free``, where they cover neither a marker nor each other as far as that can be.
+    spread : tuple of float
+        Of each point, how far it may lie above and below: a bar; none for none.
     """
 
     label: str
     points: tuple[tuple[float, float, str], ...]
     style: str = "solid"
     beside: str = "above"
+    spread: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -255,20 +259,64 @@ def _panel(panel: Panel, width: float, labels: Sequence[str]) -> list[str]:
         f'<text transform="translate(14 {middle:.1f}) rotate(-90)" text-anchor="middle">'
         f"{escape(panel.y.label)}</text>"
     )
+    taken = [
+        (across(x) - 5, down(y) - 5, across(x) + 5, down(y) + 5)
+        for line in panel.lines
+        for x, y, _ in line.points
+    ]
     for line in panel.lines:
         number = labels.index(line.label)
         places = [(across(x), down(y)) for x, y, _ in line.points]
+        for (x, y, _), spread in zip(line.points, line.spread, strict=False):
+            parts.append(_bar(across(x), down(y - spread), down(y + spread), number))
         if line.style in ("solid", "dashed"):
             parts.append(_stroke(places, number, line.style))
         for (x, y), (_, value, text) in zip(places, line.points, strict=True):
             parts.append(_marker(x, y, number, line.style, f"{line.label}: {value:g}"))
             if text:
-                along, lower, anchor = _BESIDE[line.beside]
+                free = line.beside == "free"
+                along, lower, anchor = _free(x, y, text, taken) if free else _BESIDE[line.beside]
                 parts.append(
                     f'<text x="{x + along:.1f}" y="{y + lower:.1f}" text-anchor="{anchor}" '
                     f'font-size="11" fill="{_COLOURS[number]}">{escape(text)}</text>'
                 )
     return parts
+
+
+_Box = tuple[float, float, float, float]
+"""Left, upper, right and lower end."""
+
+
+def _free(x: float, y: float, text: str, taken: list[_Box]) -> tuple[float, float, str]:
+    """Choose a place beside a point that is not taken, the nearest first, and take it."""
+    width = _CHARACTER * 11 / 12 * len(text)
+    places = [
+        (along, lower, anchor)
+        for row in range(6)
+        for lower in (-6 - 11 * row, 15 + 11 * row)
+        for along, anchor in ((6, "start"), (-6, "end"))
+    ]
+    boxes = []
+    for along, lower, anchor in places:
+        left = x + along - (width if anchor == "end" else 0)
+        boxes.append((left, y + lower - 8, left + width, y + lower + 1))
+    covered = [sum(_overlap(box, other) for other in taken) for box in boxes]
+    best = covered.index(min(covered))
+    taken.append(boxes[best])
+    return places[best]
+
+
+def _overlap(one: _Box, other: _Box) -> float:
+    """Area that two boxes share."""
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    down = min(one[3], other[3]) - max(one[1], other[1])
+    return max(across, 0.0) * max(down, 0.0)
+
+
+def _bar(x: float, lower: float, upper: float, number: int) -> str:
+    return (
+        f'<path d="M{x:.1f} {lower:.1f}V{upper:.1f}" stroke="{_COLOURS[number]}" stroke-width="1"/>'
+    )
 
 
 def _grid(x0: float, y0: float, x1: float, y1: float) -> str:

@@ -40,7 +40,7 @@ COSTS = {
 """Of a model, on az1."""
 _WAYS = {"post": "compressed as they are", "trained": "trained for the scheme"}
 _SET = "unseen_voices"
-_ERRORS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 300.0)
+_ERRORS = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 _ERROR_AXIS = Axis("wrong words (%)", _ERRORS, tuple(f"{e:g}" for e in _ERRORS), log=True)
 
 
@@ -124,7 +124,8 @@ def _plot(
         for way, label in _WAYS.items():
             some = [row for row in rows_in(figures, unit) if row.way == way]
             points = tuple((*place(row), _short(row)) for row in some)
-            lines.append(Line(label, points, "points", "above" if way == "post" else "below"))
+            spread = tuple(figures[f"{row.key}.{_SET}.se"].value for row in some)
+            lines.append(Line(label, points, "points", "free", spread))
         level = figures[f"{unit}.float.seed0.{_SET}.wer"].value
         ends = (axis.ticks[0], axis.ticks[-1])
         lines.append(Line("float", tuple((x, level, "") for x in ends)))

@@ -251,7 +251,8 @@ _COLUMNS = _flow("""
 """)
 _PLOTS = _flow("""
     Schemes by the names of their recipes (`azsim list recipes`): w is bits, s zeros in percent, p a
-    palette, n1m4 one of four kept, b75 as many zeros in each lane, w3r pulled to 3 bits.
+    palette, n1m4 one of four kept, b75 as many zeros in each lane, w3r pulled to 3 bits. Bars are
+    one standard error over utterances.
 """)
 
 
