@@ -21,6 +21,7 @@ import pytest
 
 from azsim.errors import InputError
 from azsim.sweeps import processes, tasks
+from azsim.sweeps.crew import Lost
 from azsim.sweeps.open_store import open_store
 from azsim.sweeps.outcome import Outcome
 from azsim.sweeps.processes import ProcessCrew
@@ -353,6 +354,24 @@ def test_workers_killed_at_random_moments_lose_nothing(
     assert len(killed) == kills
     assert result.is_complete
     assert points(tmp_path / "out") == expected(sweep)
+
+
+def test_a_worker_that_was_gone_when_it_got_a_task_blames_nobody(tmp_path: Path) -> None:
+    crew = ProcessCrew(StandIn(folder=str(tmp_path)), jobs=1)
+    try:
+        while not crew.idle():
+            crew.events(1)
+        (member,) = crew._members.values()
+        os.kill(crew.process_ids[0], signal.SIGKILL)
+        member.process.join()
+        task = Task((Trial(0, {"tens": 1, "clock": 2}),), "one")
+        crew.give(member.name, task)
+        (lost,) = crew.events(10)
+    finally:
+        crew.close()
+    assert isinstance(lost, Lost)
+    assert (lost.task, lost.unfinished, lost.blamed) == (task, task.trials, ())
+    assert StandIn(folder=str(tmp_path)).begun() == []
 
 
 DRIVER = """\

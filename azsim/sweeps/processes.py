@@ -58,6 +58,7 @@ class _Member:
     pipe: Connection
     is_ready: bool = False
     is_told_to_finish: bool = False
+    has_its_task: bool = False
     task: Task | None = None
     unfinished: list[Trial] = field(default_factory=list)
 
@@ -121,8 +122,11 @@ class ProcessCrew:
     def give(self, worker: str, task: Task) -> None:  # noqa: D102
         member = self._members[worker]
         member.task, member.unfinished = task, list(task.trials)
-        with contextlib.suppress(OSError):  # it ended: `events` finds that out
+        try:
             member.pipe.send(task)
+            member.has_its_task = True
+        except OSError:  # it ended before: `events` finds that out
+            member.has_its_task = False
 
     def finish_soon(self) -> None:  # noqa: D102
         self._is_finishing = True
@@ -203,7 +207,8 @@ class ProcessCrew:
             self._start()
         if member.task is not None:
             unfinished = tuple(member.unfinished)
-            yield Lost(member.name, member.task, unfinished, unfinished[:1], reason)
+            blamed = unfinished[: 1 if member.has_its_task else 0]
+            yield Lost(member.name, member.task, unfinished, blamed, reason)
 
 
 _GUARD = (
