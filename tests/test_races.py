@@ -13,7 +13,7 @@ from azsim.isa import assembly
 from azsim.isa.program import DramImage, Instruction, Program
 from azsim.isa.spec import instruction_set
 from azsim.machine.engines.clock import ENGINES
-from azsim.machine.state import Operation
+from azsim.machine.operation import Operation
 from azsim.machine.trace import Trace
 from azsim.machine.view import View
 from azsim.sim.execute import execute, write_inputs

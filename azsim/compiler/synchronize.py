@@ -25,7 +25,7 @@ from azsim.isa.program import Instruction, Program
 from azsim.isa.spec import instruction_set
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.instructions import instructions
-from azsim.machine.state import Operation
+from azsim.machine.operation import Operation
 from azsim.machine.view import Range, View
 
 __all__ = ["synchronize"]

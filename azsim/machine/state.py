@@ -9,44 +9,25 @@ is kept by the block's bytes.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from azsim.codecs import (
-    block_codec,
-    block_column_entries,
-    decode_block,
-    decode_named_block,
-)
 from azsim.errors import CodecError, MachineError
 from azsim.hardware.description import Hardware
-from azsim.isa.program import DramImage, Program, Region
-from azsim.isa.spec import instruction_set
-from azsim.machine.tile import (
-    Codes,
-    Tile,
-    digest_of,
-    known_tile,
-    one_block,
-    pack,
-    share_tile,
-    unpack,
-)
+from azsim.isa.program import DramImage, Program
+from azsim.machine.blocks import BlockDecoder
+from azsim.machine.tile import Tile, digest_of, one_block, pack, unpack
 from azsim.machine.view import View
+from azsim.machine.window import Window
 
 __all__ = [
     "NUMPY_TYPES",
     "NUM_SCALARS",
     "NUM_VIEWS",
     "Machine",
-    "Moved",
-    "Operation",
     "Resident",
-    "Window",
     "place",
 ]
 
@@ -60,7 +41,6 @@ NUMPY_TYPES = {
     "i32": np.int32,
     "f32": np.float32,
 }
-_CHOICES = ("function", "comparison", "reduction", "rank", "norm", "condition", "operation")
 
 
 @dataclass(slots=True)
@@ -83,46 +63,6 @@ class Resident:
     is_pending: bool = False
 
 
-@dataclass(slots=True, eq=False)  # not frozen, as a run makes many
-class Window:
-    """What a ``view`` instruction puts into a register.
-
-    Attributes
-    ----------
-    view : View
-    region : Region or None
-    shape : int
-        A number for the view with its region: equal numbers, equal windows.
-    low, high : int
-        First byte of the view, and one past the last.
-    start, stop : int
-        First byte, and one past the last, that it may touch when it has moved.
-    """
-
-    view: View
-    region: Region | None
-    shape: int
-    low: int
-    high: int
-    start: int
-    stop: int
-
-    def is_inside(self, offset_bytes: int) -> bool:
-        """Whether it shows only what it may touch when it has moved."""
-        return self.start <= self.low + offset_bytes and self.high + offset_bytes <= self.stop
-
-    def stepped(self, offset_bytes: int) -> View:
-        """View of the window when it has moved."""
-        return self.view.stepped(offset_bytes) if offset_bytes else self.view
-
-
-class Moved(NamedTuple):
-    """A window, and the bytes by which it has moved."""
-
-    window: Window
-    offset_bytes: int
-
-
 class _Shown(NamedTuple):
     """A window that has moved: its view, and its memory if it lies inside the region."""
 
@@ -130,50 +70,6 @@ class _Shown(NamedTuple):
     offset_bytes: int
     view: View
     array: np.ndarray | None
-
-
-class Operation:
-    """An instruction with its operands as attributes (0 where absent).
-
-    `function` is the one choice that an instruction has, whatever its operand is called.
-    """
-
-    acc = accumulate = bias = code_scale = dst = indices = initial = left = number = other = 0
-    paced = peak = requantize = right = scale = src = src2 = static = step = target = to = 0
-    use_bias = use_peak = view = 0
-    count = buckets = 1
-    value = 0.0
-    epoch = site = -1
-    window: View | None = None
-    execute: Callable[..., None] | None = None
-
-    def __init__(
-        self, index: int, mnemonic: str, operands: Mapping[str, int | float | str]
-    ) -> None:
-        self.__dict__.update(operands)
-        self.index = index
-        self.mnemonic = mnemonic
-        self.value = float(operands.get("value", 0.0))
-        choice, default = _choice(mnemonic)
-        self.function = str(operands.get(choice, default))
-        if mnemonic == "view":
-            self.window = View(
-                space=str(operands.get("space", "dram")),
-                dtype=str(operands.get("dtype", "u8")),
-                addr=int(operands.get("addr", 0)),
-                rows=int(operands.get("rows", 1)),
-                cols=int(operands.get("cols", 1)),
-                row_stride=int(operands.get("row_stride", 0)),
-                col_stride=int(operands.get("col_stride", 0)),
-            )
-
-
-@functools.cache
-def _choice(mnemonic: str) -> tuple[str, str]:
-    """Operand of an instruction that chooses what it does, and its default."""
-    fields = instruction_set().instructions[mnemonic].operands
-    name = next((name for name in _CHOICES if name in fields), None)
-    return ("", "none") if name is None else (name, str(fields[name].default))
 
 
 class Machine:
@@ -225,15 +121,11 @@ class Machine:
         self.scalars = [0] * NUM_SCALARS
         self.epoch = 0
         self.blocks_version = 0
-        self.codecs = frozenset(hardware.decoder.codecs)
-        self._reads_blocks = hardware.decoder.at == "read"
-        self._kind = self.codecs, self._reads_blocks
-        self._mac_lanes = hardware.mac.lanes
+        self._decoder = BlockDecoder(hardware)
         self._lines = np.empty((0, 0), np.float32)
         self._region_by_name = {region.name: region for region in program.regions}
         self._region_of_view = program.region_of_view
         self._decoded: dict[tuple[int, int, int, int, int], Tile] = {}
-        self._codes = Codes()
         self.blocks = (image.data.size, 0)
         self.resident: dict[tuple[int, int, int], Resident] = {}
         self._has_pending = False
@@ -378,35 +270,12 @@ class Machine:
             window = self.memory["dram"][source.addr : source.addr + size].tobytes()
             where = f"instruction {index}: block at DRAM {source.addr:#x}"
             try:
-                tile = self._decoded[key] = self._tile_of(one_block(window), target, where)
+                tile = self._decoded[key] = self._decoder.at_fill(one_block(window), target, where)
             except CodecError as error:
                 raise CodecError(f"{where}: {error}") from error
             low, high = self.blocks
             self.blocks = min(low, source.addr), max(high, source.addr + size)
         return tile
-
-    def _tile_of(self, encoded: bytes, target: View, place: str) -> Tile:
-        """Decode a block; `place` begins what is said of one that the target cannot take."""
-        kind = self._kind, target.rows, target.cols, target.element_bits
-        tile = known_tile(encoded, kind)
-        if tile is not None:
-            return tile
-        codes, bits, codec = decode_named_block(encoded)
-        if self._reads_blocks and codec != "raw":
-            raise MachineError(
-                f"{place} is coded with '{codec}' "
-                "and would be dense in weight SRAM, but the decoder decodes at read"
-            )
-        if codec not in self.codecs:
-            known = ", ".join(sorted(self.codecs))
-            raise MachineError(f"{place} is coded with '{codec}', the decoder knows {known}")
-        if bits > target.element_bits:
-            raise MachineError(f"{place} has {bits}-bit codes, its view holds {target.dtype}")
-        if codes.size != target.num_elements:
-            found = f"{codes.size} codes, its view {target.rows} x {target.cols}"
-            raise MachineError(f"{place} has {found}")
-        matrix = self._codes.keep(codes, target.rows, target.cols)
-        return share_tile(Tile(matrix, digest_of(matrix, encoded), encoded), kind)
 
     def place_tile(self, target: View, tile: Tile, number: int, index: int) -> None:
         """Put a decoded tile into weight SRAM; its packed bytes are written when they are read."""
@@ -468,7 +337,7 @@ class Machine:
 
     def place_block(self, source: View, dst: int, src: int, index: int) -> None:
         """Copy a block from DRAM to weight SRAM as it is."""
-        if not self._reads_blocks:
+        if not self._decoder.is_at_read:
             raise MachineError(
                 f"instruction {index}: a block for weight SRAM, but the decoder decodes at fill"
             )
@@ -486,27 +355,13 @@ class Machine:
         tile = self._read.get(window)
         if tile is None:
             try:
-                tile = self._read[window] = self._decode_at_read(one_block(window))
+                tile = self._read[window] = self._decoder.at_read(one_block(window))
             except CodecError as error:
                 raise CodecError(
                     f"instruction {index}: block at weight SRAM {source.addr:#x}: {error}"
                 ) from error
         self.resident[place(source)] = Resident(source, tile, *source.extent())
         return tile
-
-    def _decode_at_read(self, encoded: bytes) -> Tile:
-        codec = block_codec(encoded)
-        if codec not in self.codecs:
-            known = ", ".join(sorted(self.codecs))
-            raise CodecError(f"it is coded with '{codec}', the decoder knows {known}")
-        lanes, columns = block_column_entries(encoded).shape
-        codes, _ = decode_block(encoded)
-        matrix = np.ascontiguousarray(codes.reshape(-1, columns), np.int8)
-        if lanes != min(self._mac_lanes, len(matrix)):
-            raise CodecError(
-                f"its rows are dealt out to {lanes} lanes, the array has {self._mac_lanes}"
-            )
-        return Tile(matrix, digest_of(matrix, encoded), encoded)
 
     def forget(self, space: str, low: int, high: int) -> None:
         """Drop what is remembered of bytes that were, or are about to be, written."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from azsim.machine.state import Operation
+from azsim.machine.operation import Operation
 from azsim.machine.tile import Tile
 from azsim.machine.view import View
 

@@ -14,10 +14,12 @@ import numpy as np
 
 from azsim.errors import CodecError, MachineError
 from azsim.machine.flat.columns import COLUMNS, FLAGS, FUNCTIONS, KINDS, OPERANDS, VIEW_COLUMNS
-from azsim.machine.state import Machine, Moved, Operation, Window, place
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine, place
 from azsim.machine.tile import Tile
 from azsim.machine.trace import Recorder
 from azsim.machine.view import View
+from azsim.machine.window import Moved, Window
 from azsim.sim.sequencer import branches, computed
 from azsim.sim.stretch import Leaves, Mask, Needs, Put, Stretch
 

@@ -19,8 +19,10 @@ from azsim.isa.program import DramImage, Port, Program, Tap
 from azsim.isa.spec import instruction_set
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.instructions import instructions
-from azsim.machine.state import NUMPY_TYPES, Machine, Moved, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import NUMPY_TYPES, Machine
 from azsim.machine.trace import Recorder, Trace, make_site
+from azsim.machine.window import Moved
 from azsim.sim.sequencer import Sequencer
 from azsim.sim.translate import Stretches
 

@@ -22,7 +22,7 @@ import numpy as np
 from azsim.isa.program import Instruction, Program
 from azsim.isa.spec import instruction_set
 from azsim.machine.engines.clock import ENGINES
-from azsim.machine.state import Operation
+from azsim.machine.operation import Operation
 from azsim.machine.trace import Trace
 from azsim.machine.view import View
 

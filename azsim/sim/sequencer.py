@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from azsim.errors import MachineError
 from azsim.isa.control_flow import MAX_LOOP_DEPTH, loops_around
 from azsim.isa.program import Program
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder
 from azsim.machine.view import View
 

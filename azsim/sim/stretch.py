@@ -18,10 +18,11 @@ import numpy as np
 
 from azsim.machine.flat.columns import NUM_LINES
 from azsim.machine.flat.run import run_rows
-from azsim.machine.state import Machine, Resident, Window, place
+from azsim.machine.state import Machine, Resident, place
 from azsim.machine.tile import Tile
 from azsim.machine.trace import Recorder
 from azsim.machine.view import View
+from azsim.machine.window import Window
 
 __all__ = ["Leaves", "Mask", "Needs", "Put", "Stretch"]
 

@@ -12,7 +12,8 @@ from collections.abc import Collection, Sequence
 from azsim.errors import MachineError
 from azsim.isa.control_flow import MAX_LOOP_DEPTH
 from azsim.machine.flat.columns import KINDS
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder
 from azsim.sim.draft import Draft, Sites, StretchError
 from azsim.sim.stretch import Stretch

@@ -9,7 +9,8 @@ import numpy as np
 from azsim import arith
 from azsim.errors import MachineError
 from azsim.hardware.description import VectorEngine
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.view import Range, View, overlaps
 
 __all__ = [

@@ -14,7 +14,8 @@ from azsim.machine.instructions._shapes import (
     row_numbers,
     types,
 )
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder
 from azsim.machine.view import Range, View
 

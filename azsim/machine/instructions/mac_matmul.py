@@ -13,7 +13,8 @@ import numpy as np
 from azsim import arith
 from azsim.errors import MachineError
 from azsim.machine.instructions._shapes import on_chip, require, types
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder
 from azsim.machine.view import Range, View
 

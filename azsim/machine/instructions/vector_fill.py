@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from azsim.hardware.description import Hardware
 from azsim.machine.instructions._shapes import in_activation_sram, require
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View
 

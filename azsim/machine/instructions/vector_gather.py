@@ -16,7 +16,8 @@ from azsim.machine.instructions._shapes import (
     row_numbers,
     types,
 )
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View
 

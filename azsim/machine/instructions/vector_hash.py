@@ -13,7 +13,8 @@ from azsim.machine.instructions._shapes import (
     types,
 )
 from azsim.machine.instructions.vector_reduce import cycles
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder
 from azsim.machine.view import Range, View
 

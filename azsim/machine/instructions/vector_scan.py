@@ -15,7 +15,8 @@ from azsim.machine.instructions._shapes import (
     same_shape,
     types,
 )
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View
 

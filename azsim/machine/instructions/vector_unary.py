@@ -18,7 +18,8 @@ from azsim.machine.instructions._shapes import (
     same_shape,
     write_peak,
 )
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import Range, View
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from azsim.machine.instructions._shapes import distinct, require
-from azsim.machine.state import Machine, Operation
+from azsim.machine.operation import Operation
+from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder
 from azsim.machine.view import Range, View
 

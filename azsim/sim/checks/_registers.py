@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from azsim.isa.program import Instruction
-from azsim.machine.state import Operation
+from azsim.machine.operation import Operation
 from azsim.sim.checks._flow import AT_ENTRY, Effect, Interval, State, flow
 
 __all__ = ["view_effects"]

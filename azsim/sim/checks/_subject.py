@@ -14,7 +14,7 @@ from azsim.isa.control_flow import loops_around
 from azsim.isa.program import DramImage, Program, Region
 from azsim.isa.spec import instruction_set
 from azsim.machine.instructions import instructions
-from azsim.machine.state import Operation
+from azsim.machine.operation import Operation
 from azsim.machine.view import Range, View, overlaps
 from azsim.sim.checks._flow import AT_ENTRY, Effect, State, Value, flow, moved_by_rounds
 from azsim.sim.checks._registers import view_effects
