@@ -40,9 +40,9 @@ from azsim.compiler.critical_path import (
     step_elements,
     transfer_cycles,
 )
+from azsim.compiler.edges import INPUT, OUTPUT, STARTUP, STATE
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.loading import load_cycles
-from azsim.compiler.order import INPUT, OUTPUT, STARTUP, STATE
 from azsim.compiler.regions import Passed, certain, counted, uncertain_weights
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.residency import plan_weights

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from azsim.compiler.allocate import Allocation
-from azsim.compiler.order import block_name
 from azsim.compiler.parameters import PARAMETERS, Parameters
+from azsim.compiler.storages import block_name
 from azsim.compiler.tile import Plan
 from azsim.isa.program import DramImage
 from azsim.ops.lowering import Lowering

@@ -9,26 +9,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-
-import numpy as np
+from dataclasses import dataclass, field, replace
 
 from azsim.compiler.critical_path import flat_steps
-from azsim.compiler.parameters import PARAMETERS, Parameters, has_one_scale, matmuls, scales_of
+from azsim.compiler.edges import INPUT, OUTPUT, STARTUP, STATE, Edges
+from azsim.compiler.parameters import PARAMETERS, Parameters, has_one_scale
 from azsim.compiler.schedule import (
-    BLOCK_SUFFIX,
     DATA_SCALAR,
     FRAME_LOOP,
     Item,
     Repeat,
     Schedule,
-    Storage,
-    contiguous,
     part,
-    rows_and_cols,
 )
-from azsim.compiler.tile import ALIGN_BYTES, Plan, Tile, element_width, packed_bytes
-from azsim.isa.program import WAKE
+from azsim.compiler.storages import Storages, c_strides
+from azsim.compiler.tile import Plan, Tile
 from azsim.ops.lowering import (
     Access,
     Binary,
@@ -41,101 +36,27 @@ from azsim.ops.lowering import (
     Product,
     Quantize,
     Step,
-    TensorView,
     Unary,
     Vector,
-    rows_of,
 )
-from azsim.ops.steps import ELEMENT_BYTES, MAX_EXTENT, windows
+from azsim.ops.steps import windows
 
-__all__ = ["INPUT", "OUTPUT", "STARTUP", "STATE", "block_name", "order"]
+__all__ = ["order"]
 
-STARTUP, INPUT, OUTPUT, STATE = "(startup)", "(input)", "(output)", "(state)"
-
-
-def block_name(tile: Tile) -> str:
-    """Name of a tile's compressed block in DRAM."""
-    return f"{tile.name}{BLOCK_SUFFIX}"
+_FIRST_LOOP = 1001
+"""Number of the first loop that is none of an operator's."""
 
 
-def tile_window(tile: Tile, bits: int) -> Access:
-    """Window over a tile in weight SRAM."""
-    width = element_width(bits)
-    per_byte = 8 // width
-    cols = tile.k1 - tile.k0
-    return Access(tile.name, 0, tile.n1 - tile.n0, cols, -(-cols // per_byte) * per_byte, 1)
-
-
+@dataclass
 class _Orderer:
-    def __init__(
-        self,
-        lowering: Lowering,
-        plan: Plan,
-        parameters: Parameters,
-        blocks: Mapping[str, bytes],
-        accumulators: int,
-    ) -> None:
-        self.lowering = lowering
-        self.plan = plan
-        self.parameters = parameters
-        self.blocks = blocks
-        self.accumulators = accumulators
-        self.storages: dict[str, Storage] = {}
-        self._loops = 1000
-        self._bias_buffers = {
-            step.bias.buffer
-            for step in matmuls(step for _, step in lowering.steps)
-            if step.bias is not None and step.bias.buffer in parameters.offset_of
-        }
-        used = {step.weight for step in matmuls(step for _, step in lowering.steps)}
-        self._scales = {
-            weight: _scale_buffer(lowering, weight)
-            for weight in sorted(used - parameters.offset_of.keys())
-        }
-        for buffer in lowering.buffers.values():
-            if buffer.name not in self._bias_buffers:
-                self.storages[buffer.name] = Storage(
-                    buffer.name,
-                    buffer.space,
-                    buffer.dtype,
-                    buffer.num_elements * ELEMENT_BYTES[buffer.dtype],
-                    buffer.persistent,
-                )
-        size = 4 * parameters.values.size
-        if size:
-            self.storages[PARAMETERS] = Storage(PARAMETERS, "weight", "f32", size, True)
-            self._dram(PARAMETERS, "f32", size)
-        for tile in self._tiles():
-            dtype, size = self._form(tile)
-            is_pinned = tile.name in plan.pinned
-            self.storages[tile.name] = Storage(tile.name, "weight", dtype, size, is_pinned)
-            rows, cols = rows_and_cols(len(blocks[tile.name]))
-            self._dram(block_name(tile), "u8", rows * cols, named=block_name(tile))
+    """Turns steps into items."""
 
-    def _form(self, tile: Tile) -> tuple[str, int]:
-        """Element type and bytes of a tile in weight SRAM."""
-        if tile.weight in self.plan.read:
-            rows, cols = rows_and_cols(len(self.blocks[tile.name]))
-            return "u8", -(-rows * cols // ALIGN_BYTES) * ALIGN_BYTES
-        width = element_width(self.lowering.compressed.weights[tile.weight].bits)
-        return f"i{width}", packed_bytes(tile.n1 - tile.n0, tile.k1 - tile.k0, width)
-
-    def _window(self, tile: Tile) -> Access:
-        """Window over a tile in weight SRAM: its dense matrix, or its block."""
-        if tile.weight in self.plan.read:
-            return contiguous(tile.name, len(self.blocks[tile.name]))
-        return tile_window(tile, self.lowering.compressed.weights[tile.weight].bits)
-
-    def _tiles(self) -> Iterator[Tile]:
-        for tiles in self.plan.tiles.values():
-            yield from tiles
-
-    def _dram(self, name: str, dtype: str, size_bytes: int, named: str | None = None) -> str:
-        full = named or f"{name}#dram"
-        self.storages[full] = Storage(full, "dram", dtype, size_bytes, True)
-        return full
-
-    # ---- steps to items
+    lowering: Lowering
+    plan: Plan
+    parameters: Parameters
+    storages: Storages
+    accumulators: int
+    loop_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(_FIRST_LOOP))
 
     def step(self, step: Step, layer: str) -> list[Item | Repeat]:
         """Items of one step."""
@@ -145,8 +66,8 @@ class _Orderer:
                 return [Item("scalar_read", layer, operands, leave=step)]
             case Loop(number, count, body, rounds):
                 inner = [item for inner in body for item in self.step(inner, layer)]
-                held = (t for t in self._tiles() if self.plan.held.get(t.name) == number)
-                loads = [self._load_tile(tile, layer) for tile in held]
+                held = (t for t in self.storages.tiles() if self.plan.held.get(t.name) == number)
+                loads = [self.storages.load_tile(tile, layer) for tile in held]
                 return [*loads, Repeat(number, count, tuple(inner), rounds)]
             case Copy(dst, src):
                 return [Item("vector_copy", layer, {"dst": dst, "src": src})]
@@ -204,8 +125,7 @@ class _Orderer:
         for group in groups:
             blocks = rows // m_tile
             if blocks > 1:
-                self._loops += 1
-                number = self._loops
+                number = next(self.loop_numbers)
                 moved = _moved_rows(step, number, m_tile)
                 body = [
                     item for tile in group for item in self._tile(moved, tile, 0, m_tile, layer)
@@ -228,7 +148,7 @@ class _Orderer:
         low, high = weight.segments[tile.segment : tile.segment + 2]
         operands: dict[str, Access | int | float | str] = {
             "src": part(step.codes, row, rows, tile.k0, tile.k1 - tile.k0),
-            "src2": self._window(tile),
+            "src2": self.storages.window(tile),
             "accumulate": int(tile.k0 > low),
         }
         product = Item("mac_matmul", layer, operands)
@@ -251,7 +171,7 @@ class _Orderer:
             return items
         for first, last, function in spans:
             rows_of_tile = part(
-                self._window(tile), first - tile.n0, last - first, 0, tile.k1 - tile.k0
+                self.storages.window(tile), first - tile.n0, last - first, 0, tile.k1 - tile.k0
             )
             items += [
                 replace(product, operands={**operands, "src2": rows_of_tile}),
@@ -266,7 +186,7 @@ class _Orderer:
         weight = self.lowering.compressed.weights[step.weight]
         first, last, function = span
         cols = last - first
-        buffer = self._scales.get(step.weight, PARAMETERS)
+        buffer = self.storages.scale_buffers.get(step.weight, PARAMETERS)
         offset = self.parameters.offset_of.get(step.weight, 0)
         if has_one_scale(weight):
             scale = Access(buffer, offset, 1, cols, 0, 0)
@@ -291,164 +211,6 @@ class _Orderer:
         if step.code_scale is not None:
             operands |= {"code_scale": step.code_scale, "requantize": 1}
         return Item("mac_drain", layer, operands)
-
-    def _load_tile(self, tile: Tile, layer: str) -> Item:
-        source = contiguous(block_name(tile), len(self.blocks[tile.name]))
-        return Item("weight_load", layer, {"dst": self._window(tile), "src": source})
-
-    # ---- the program
-
-    def startup(self, state: Mapping[str, str], frames: int) -> list[Item | Repeat]:
-        """Load what stays: parameters, constants, initial state, pinned tiles."""
-        items: list[Item | Repeat] = []
-        if self.parameters.values.size:
-            window = contiguous(PARAMETERS, self.parameters.values.size)
-            source = replace(window, buffer=f"{PARAMETERS}#dram")
-            items.append(Item("load", STARTUP, {"dst": window, "src": source}))
-        for buffer in self.lowering.buffers.values():
-            is_loaded = buffer.constant is not None and buffer.space == "activation"
-            if is_loaded and buffer.name not in self._bias_buffers:
-                self._round_up(buffer.name, buffer.num_elements)
-                window = contiguous(buffer.name, buffer.num_elements)
-                source = self._dram(
-                    buffer.name,
-                    buffer.dtype,
-                    window.rows * window.cols * ELEMENT_BYTES[buffer.dtype],
-                )
-                operands = {"dst": window, "src": replace(window, buffer=source)}
-                items.append(Item("load", STARTUP, operands))
-        for name in state:
-            items.append(self._port_load(name, STARTUP, {}, 1, paced=False))
-        pinned = [tile for tile in self._tiles() if tile.name in self.plan.pinned]
-        weights = [self._load_tile(tile, STARTUP) for tile in pinned]
-        if items and weights and frames > 1:  # a single frame's work is put in order as a whole
-            # Two channels that take turns open each other's rows anew for every burst.
-            weights[0] = replace(weights[0], operands={**weights[0].operands, "wait_load": 1})
-        items += weights
-        return items
-
-    def _round_up(self, buffer: str, num_elements: int) -> None:
-        rows, cols = rows_and_cols(num_elements)
-        storage = self.storages[buffer]
-        size_bytes = rows * cols * ELEMENT_BYTES[storage.dtype]
-        self.storages[buffer] = replace(storage, size_bytes=size_bytes)
-
-    def wake(self, state: Mapping[str, str], frames: int, utterances: int) -> list[Item | Repeat]:
-        """Load the initial state once more behind the last frame of an utterance.
-
-        A word of the input `WAKE` comes with each frame and says whether it is such a one.
-        """
-        self.storages[WAKE] = Storage(WAKE, "activation", "i32", ELEMENT_BYTES["i32"])
-        source = self._dram(WAKE, "i32", frames * ELEMENT_BYTES["i32"], named=f"input {WAKE}")
-        word = contiguous(WAKE, 1)
-        flag = {"dst": word, "src": contiguous(source, 1, {FRAME_LOOP: 1})}
-        leave = Leave(word, 0, stays=utterances / frames)
-        asked = Item("scalar_read", WAKE, {"src": word, "to": DATA_SCALAR}, leave=leave)
-        loads = [self._port_load(name, WAKE, {}, 1, paced=False) for name in state]
-        self._loops += 2
-        woken = Repeat(self._loops, 1, (asked, *loads), 1.0)
-        # Around it a region in which both ways end with one fence, as those of operators have.
-        return [Item("load", INPUT, flag), Repeat(self._loops - 1, 1, (woken,))]
-
-    def _port_load(
-        self, tensor: str, layer: str, advance: Mapping[int, int], frames: int, *, paced: bool
-    ) -> Item:
-        view = self.lowering.views[tensor]
-        size = int(np.prod(view.shape, dtype=np.int64))
-        if view.offset == 0:
-            self._round_up(view.buffer, size)
-        window = replace(contiguous(view.buffer, size), offset=view.offset)
-        dtype = self.storages[view.buffer].dtype
-        num_bytes = max(frames * size, window.rows * window.cols) * ELEMENT_BYTES[dtype]
-        source = self._dram(tensor, dtype, num_bytes, named=f"input {tensor}")
-        operands = {
-            "dst": window,
-            "src": replace(window, buffer=source, offset=0, advance=advance),
-            "paced": int(paced),
-        }
-        return Item("load", layer, operands)
-
-    def port_store(
-        self, tensor: str, source: TensorView, layer: str, advance: Mapping[int, int], frames: int
-    ) -> list[Item | Repeat]:
-        """Items that store a tensor; through a contiguous copy if it is strided."""
-        size = int(np.prod(source.shape, dtype=np.int64))
-        dtype = self.storages[source.buffer].dtype
-        items: list[Item | Repeat] = []
-        window = rows_of(source)
-        if window is None or (window.col_stride != 1 and window.cols > 1):
-            target = self._packed(f"{tensor}#packed", source.shape, dtype)
-            items += self._copy(target, source, layer)
-            window = rows_of(target)
-            assert window is not None
-        num_bytes = max(1, frames * size) * ELEMENT_BYTES[dtype]
-        target = self._dram(tensor, dtype, num_bytes, named=f"output {tensor}")
-        is_dense = window.rows == 1 or window.row_stride == window.cols
-        if is_dense and max(window.shape) > MAX_EXTENT:
-            for first, rows, cols in _whole_rows(size):
-                inside = Access(window.buffer, window.offset + first, rows, cols, cols, 1)
-                outside = replace(inside, buffer=target, offset=first, advance=advance)
-                items.append(Item("store", layer, {"dst": outside, "src": inside}))
-            return items
-        destination = replace(
-            window, buffer=target, offset=0, row_stride=window.cols, col_stride=1, advance=advance
-        )
-        return [*items, Item("store", layer, {"dst": destination, "src": window})]
-
-    def carry(self, state: Mapping[str, str]) -> list[Item | Repeat]:
-        """Items that make this frame's results the next frame's state.
-
-        A result may be a window of the old state (a delay line): it is put aside first.
-        """
-        views = self.lowering.views
-        pairs = [(views[source], views[target]) for source, target in state.items()]
-        carried = {old.buffer for old, _ in pairs}
-        aside: list[Item | Repeat] = []
-        items: list[Item | Repeat] = []
-        for old, new in pairs:
-            if (old.buffer, old.offset) == (new.buffer, new.offset) and new.is_contiguous:
-                continue  # stays as it is
-            if new.buffer in carried:
-                put_aside = self._packed(
-                    f"{new.buffer}#aside", new.shape, self.storages[new.buffer].dtype
-                )
-                aside += self._copy(put_aside, new, STATE)
-                new = put_aside
-            place = TensorView(old.buffer, old.offset, new.shape, _c_strides(new.shape))
-            items += self._copy(place, new, STATE)
-        return aside + items
-
-    def _packed(self, name: str, shape: tuple[int, ...], dtype: str) -> TensorView:
-        size = int(np.prod(shape, dtype=np.int64))
-        buffer = self.lowering.buffer(name, dtype, size)
-        self.storages[buffer] = Storage(buffer, "activation", dtype, size * ELEMENT_BYTES[dtype])
-        return TensorView(buffer, 0, shape, _c_strides(shape))
-
-    def _copy(self, target: TensorView, source: TensorView, layer: str) -> list[Item | Repeat]:
-        before = len(self.lowering.steps)
-        self.lowering.elementwise(Copy, target, source)
-        steps = [step for _, step in self.lowering.steps[before:]]
-        del self.lowering.steps[before:]
-        return [item for step in steps for item in self.step(step, layer)]
-
-
-def _scale_buffer(lowering: Lowering, weight: str) -> str:
-    """Place the scales of a weight that have no place among the parameters, as a constant."""
-    scales = scales_of(lowering.compressed.weights[weight]).reshape(-1)
-    return lowering.buffer(f"{weight}#scales", "f32", scales.size, constant=scales)
-
-
-def _whole_rows(size: int) -> Iterator[tuple[int, int, int]]:
-    """First element, rows and columns of windows that show neighbours, as long as they may be."""
-    rows, left = divmod(size, MAX_EXTENT)
-    if rows:
-        yield 0, rows, MAX_EXTENT
-    if left:
-        yield rows * MAX_EXTENT, 1, left
-
-
-def _c_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(int(np.prod(shape[axis + 1 :], dtype=np.int64)) for axis in range(len(shape)))
 
 
 def _spans(step: Matmul, tile: Tile) -> list[tuple[int, int, str]]:
@@ -516,48 +278,71 @@ def order(
     utterances : int
         Parts of the stream; with more than one each frame asks whether the next one is another's.
     """
-    graph = lowering.compressed.graph
-    orderer = _Orderer(lowering, plan, parameters, blocks, accumulators)
+    storages = Storages(lowering, plan, parameters, blocks)
     for name in state:
-        view = lowering.views[name]
-        orderer.storages[view.buffer] = replace(orderer.storages[view.buffer], persistent=True)
-    startup = orderer.startup(state, frames)
-    body: list[Item | Repeat] = []
+        buffer = lowering.views[name].buffer
+        storages.by_name[buffer] = replace(storages.by_name[buffer], persistent=True)
+    orderer = _Orderer(lowering, plan, parameters, storages, accumulators)
+    edges = Edges(lowering, plan, parameters, storages, orderer.step, orderer.loop_numbers)
+    startup = edges.startup(state, frames)
     used = _use_of_buffers(lowering.steps)
-    arriving: dict[int, list[Item | Repeat]] = {}
-    for name, kind in graph.inputs.items():
-        if name in state or name not in lowering.views:
-            continue
-        advance = {FRAME_LOOP: kind.num_elements} if frames > 1 else {}
-        load = orderer._port_load(name, INPUT, advance, frames, paced=not arriving)
-        # The frame begins with its first load; the others come when they are wanted.
-        first, _ = used.get(lowering.views[name].buffer, (0, 0))
-        arriving.setdefault(first if arriving else 0, []).append(load)
-    stores: dict[int, list[Item | Repeat]] = {}
-    for name in graph.outputs:
-        if name not in state.values():
-            view = lowering.views[name]
-            advance = {FRAME_LOOP: graph.types[name].num_elements} if frames > 1 else {}
-            _, last = used.get(view.buffer, (0, 0))
-            store = orderer.port_store(name, view, OUTPUT, advance, frames)
-            stores.setdefault(last, []).extend(store)
+    arriving = _loads_of_inputs(edges, used, frames, state)
+    stores = _stores_of_outputs(edges, used, frames, state)
+    body: list[Item | Repeat] = []
     for number, (layer, step) in enumerate(lowering.steps):
         body += arriving.get(number, [])
         body += orderer.step(step, layer)
         body += stores.get(number, [])
     if not lowering.steps:
         body += [*arriving.get(0, []), *stores.get(0, [])]
-    body += orderer.carry(state)
+    body += edges.carry(state)
     if utterances > 1:
-        body += orderer.wake(state, frames, utterances)
+        body += edges.wake(state, frames, utterances)
     finish: list[Item | Repeat] = []
     for source, target in state.items():
         shape = lowering.views[target].shape
-        view = replace(lowering.views[source], shape=shape, strides=_c_strides(shape))
-        finish += orderer.port_store(target, view, STATE, {}, 1)
+        view = replace(lowering.views[source], shape=shape, strides=c_strides(shape))
+        finish += edges.port_store(target, view, STATE, {}, 1)
     loads = {
-        tile.name: orderer._load_tile(tile, STARTUP)
-        for tile in orderer._tiles()
+        tile.name: storages.load_tile(tile, STARTUP)
+        for tile in storages.tiles()
         if tile.name not in plan.pinned and tile.name not in plan.held
     }
-    return Schedule(tuple(startup), tuple(body), tuple(finish), frames, orderer.storages, loads)
+    return Schedule(tuple(startup), tuple(body), tuple(finish), frames, storages.by_name, loads)
+
+
+_ByStep = dict[int, list[Item | Repeat]]
+
+
+def _loads_of_inputs(
+    edges: Edges, used: Mapping[str, tuple[int, int]], frames: int, state: Mapping[str, str]
+) -> _ByStep:
+    """Loads of a frame's inputs, by the number of the step that they come before."""
+    lowering = edges.lowering
+    loads: _ByStep = {}
+    for name, kind in lowering.compressed.graph.inputs.items():
+        if name in state or name not in lowering.views:
+            continue
+        advance = {FRAME_LOOP: kind.num_elements} if frames > 1 else {}
+        load = edges.port_load(name, INPUT, advance, frames, paced=not loads)
+        # The frame begins with its first load; the others come when they are wanted.
+        first, _ = used.get(lowering.views[name].buffer, (0, 0))
+        loads.setdefault(first if loads else 0, []).append(load)
+    return loads
+
+
+def _stores_of_outputs(
+    edges: Edges, used: Mapping[str, tuple[int, int]], frames: int, state: Mapping[str, str]
+) -> _ByStep:
+    """Stores of a frame's outputs, by the number of the step that they come behind."""
+    lowering, graph = edges.lowering, edges.lowering.compressed.graph
+    stores: _ByStep = {}
+    for name in graph.outputs:
+        if name not in state.values():
+            view = lowering.views[name]
+            advance = {FRAME_LOOP: graph.types[name].num_elements} if frames > 1 else {}
+            _, last = used.get(view.buffer, (0, 0))
+            stores.setdefault(last, []).extend(
+                edges.port_store(name, view, OUTPUT, advance, frames)
+            )
+    return stores

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from azsim.compiler.compile import Compiled
-from azsim.compiler.order import block_name
 from azsim.compiler.schedule import Item, Repeat, Schedule, accesses, is_weight_product
+from azsim.compiler.storages import block_name
 from azsim.compiler.tile import ALIGN_BYTES, Tile
 from azsim.errors import AzsimError
 from azsim.hardware.description import Hardware

@@ -168,7 +168,7 @@ def _bounds(
     """Cycles, and every bound on them, as `azsim.pipeline.run` has them."""
     from azsim.compiler.bounds import engine_bounds
     from azsim.compiler.compile import necessary_steps
-    from azsim.compiler.order import STARTUP
+    from azsim.compiler.edges import STARTUP
     from azsim.compiler.parameters import parameter_room_bytes, place_parameters
     from azsim.compiler.regions import passed_leaves
     from azsim.stages.record import array_cycles
