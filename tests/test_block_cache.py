@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from azsim.cached_files import make_room
 from azsim.cli import main
 from azsim.compiler import block_cache, residence
 from azsim.compiler.residence import encode_codes
 from azsim.errors import CompileError
+from azsim.files import make_room
 from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
 from azsim.inputs import fetch

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from azsim.cached_files import make_room, write_whole
 from azsim.code_version import code_version
+from azsim.files import make_room, write_cached
 from azsim.hardware.description import Hardware
 from azsim.inputs.fetch import cache_directory
 from azsim.isa.encode import encode_program
@@ -91,7 +91,7 @@ def save_block(
 
 def _save(path: Path, data: bytes) -> None:
     with contextlib.suppress(OSError):
-        write_whole(path, _digest(data) + data)
+        write_cached(path, _digest(data) + data)
     if _state["writes"] % _WRITES_BETWEEN_LOOKS == 0:
         make_room(_folder(), MOST_BYTES)
     _state["writes"] += 1

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING
 
 from azsim.errors import FetchError
+from azsim.files import write_cached
 
 if TYPE_CHECKING:
     from azsim.inputs.index import ArchiveLink
@@ -238,10 +239,7 @@ def _limited(stream: IO[bytes], size_bytes: int) -> bytes:
 
 def _store(path: Path, data: bytes) -> Path:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as sink:
-            sink.write(data)
-        os.replace(sink.name, path)
+        write_cached(path, data)
         return path
     except OSError as error:
         temporary = _temporary_cache() / "files" / path.parent.name / path.name

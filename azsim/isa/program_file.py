@@ -8,8 +8,6 @@ program gives the same bytes.
 from __future__ import annotations
 
 import functools
-import os
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from azsim.errors import DecodeError, InputError
+from azsim.files import whole_file
 from azsim.isa.encode import decode_words, encode_program
 from azsim.isa.program import DramImage, Port, Program, Region, Stream, Tap
 
@@ -88,19 +87,10 @@ def save_program(path: Path, program: Program, image: DramImage) -> None:
         "meta": np.frombuffer(_meta_adapter().dump_json(meta), dtype=np.uint8),
     }
     path = Path(path)
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            temporary = Path(file.name)
+        with whole_file(path) as file:
             np.savez(file, **arrays)
-        # Temporary files are private; this one is to be like any other.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written, {error.strerror or error}") from error
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 import tempfile
 import zipfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from azsim.errors import InputError
+from azsim.files import umask, write_whole
 from azsim.report.explain import explanation_document
 from azsim.report.json_text import json_text
 from azsim.report.timeline import trace_document
@@ -282,7 +282,7 @@ def replaced_folder(directory: Path, foreign: Foreign | None = None) -> Iterator
     except OSError as error:
         raise InputError(_unwritable(directory, error)) from error
     try:
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(0o777 & ~umask())
         yield temporary
         try:
             _swap(temporary, directory)
@@ -316,16 +316,9 @@ def write_file(path: Path, data: bytes) -> None:
     InputError
         If it cannot be written.
     """
-    temporary = None
     try:
-        with tempfile.NamedTemporaryFile(prefix=".azsim-", dir=path.parent, delete=False) as file:
-            temporary = Path(file.name)
-            file.write(data)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        write_whole(path, data)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written, {error.strerror or error}") from error
 
 
@@ -345,9 +338,3 @@ def check_file_writable(path: Path) -> None:
         Path(tempfile.mkdtemp(prefix=".azsim-", dir=path.parent)).rmdir()
     except OSError as error:
         raise InputError(_unwritable(path, error)) from None
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from azsim.cached_files import make_room, write_whole
+from azsim.files import make_room, write_cached
 
 __all__ = ["MOST_BYTES", "Shelf"]
 
@@ -81,7 +81,7 @@ class Shelf:
             text = BytesIO()
             writer = _Writer(text, self._folder)
             writer.dump(value)
-            write_whole(self._path(stage, key), text.getbuffer())
+            write_cached(self._path(stage, key), text.getbuffer())
             self._saved += 1
             self._saved_bytes += writer.written_bytes + text.tell()
             if self._saved >= _SAVED_BETWEEN_LOOKS or self._saved_bytes >= self._between_bytes():
@@ -149,7 +149,7 @@ class _Writer(pickle.Pickler):
             if path.exists() and path.stat().st_size == len(data):
                 os.utime(path)
             else:
-                write_whole(path, data)
+                write_cached(path, data)
                 self.written_bytes += len(data)
             known = self._written[id(value)] = value, (digest, len(data), *kind)
         return known[1]
