@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
@@ -10,13 +9,12 @@ import numpy as np
 
 from azsim.errors import InputError
 from azsim.inputs.audio import check_size
+from azsim.inputs.csv_file import read_csv
 from azsim.inputs.tensors import read_npz
 
 __all__ = ["LABEL_SUFFIXES", "read_labels"]
 
 LABEL_SUFFIXES = (".npz", ".npy", ".csv")
-
-_LARGEST_FILE_BYTES = 1 << 30
 
 
 def read_labels(path: Path, name: str) -> np.ndarray:
@@ -83,17 +81,8 @@ def _of_npy(path: Path, name: str) -> np.ndarray:
 
 
 def _of_csv(path: Path, name: str) -> np.ndarray:
-    try:
-        if path.stat().st_size > _LARGEST_FILE_BYTES:
-            raise InputError(f"{path}: too large, allowed: up to {_LARGEST_FILE_BYTES} bytes")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = [(number, row) for number, row in enumerate(csv.reader(file), 1) if row]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file: {error}") from None
     values = []
-    for position, (number, row) in enumerate(lines):
+    for position, (number, row) in enumerate(read_csv(path)):
         if len(row) != 1:
             raise InputError(f"{path}:{number}: one number a line, found {len(row)} fields")
         value = _as_number(row[0])

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from azsim.errors import InputError
+from azsim.inputs.csv_file import read_csv
 
 __all__ = ["ListedRecording", "Utterance", "read_utterances"]
 
-_LARGEST_FILE_BYTES = 1 << 28
 _FILE, _TEXT, _SET = "file", "text", "set"
 
 
@@ -97,16 +96,7 @@ def read_utterances(
 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Header, and the lines below with their numbers."""
-    try:
-        if path.stat().st_size > _LARGEST_FILE_BYTES:
-            raise InputError(f"{path}: too large, allowed: up to {_LARGEST_FILE_BYTES} bytes")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, row) for row in reader if row]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file: {error}") from None
+    lines = read_csv(path)
     if not lines:
         raise InputError(f"{path}: no lines, a header is needed")
     return [name.strip() for name in lines[0][1]], lines[1:]
