@@ -394,14 +394,31 @@ def test_folders_that_are_no_corpus(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             Corpus.open(tmp_path)
         assert str(caught.value) == sentence
-    path.write_text(json.dumps({"made_by": "azsim corpus", "schema_version": 1, "sets": ["train"]}))
+    sets = {"train": {"utterances": 2}}
+    path.write_text(json.dumps({"made_by": "azsim corpus", "schema_version": 1, "sets": sets}))
     with pytest.raises(InputError) as caught:
         Corpus.open(tmp_path).set("test")
     assert str(caught.value) == f"{tmp_path}: unknown set 'test', allowed: train"
     with pytest.raises(InputError) as caught:
         Corpus.open(tmp_path).set("train")
     table = tmp_path / "train" / "utterances.csv"
-    assert str(caught.value) == f"{table}: cannot be read, No such file or directory"
+    assert str(caught.value) == f"{table}: cannot be read: No such file or directory"
+    anew = "make it anew: azsim corpus -o DIR"
+    table.parent.mkdir()
+    for content, sentence in [
+        ("", f"{table.parent}: found 0 utterances, corpus.json has 2; {anew}"),
+        ("text,start\nstop,0\n", f"{table.parent}: found 1 utterances, corpus.json has 2; {anew}"),
+        ("text,start\nstop,0\nlo", f"{table}:3: found 1 fields, the head has 2; {anew}"),
+    ]:
+        table.write_text(content)
+        with pytest.raises(InputError) as caught:
+            Corpus.open(tmp_path).set("train")
+        assert str(caught.value) == sentence
+    table.write_text("text,start\nstop,0\nlock,9\n")
+    with pytest.raises(InputError) as caught:
+        len(Corpus.open(tmp_path).set("train").rows)
+    rows = table.parent / "rows.npz"
+    assert str(caught.value) == f"{rows}: cannot be read: No such file or directory"
 
 
 # ------------------------------------------------------------------------------ the excerpt

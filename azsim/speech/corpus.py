@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +12,16 @@ from typing import Any
 import numpy as np
 
 from azsim.errors import InputError
+from azsim.inputs.csv_file import read_csv
+from azsim.inputs.tensors import read_npz
 
-__all__ = ["MADE_BY", "Corpus", "UtteranceSet"]
+__all__ = ["MADE_BY", "SCHEMA_VERSION", "Corpus", "UtteranceSet"]
 
 MADE_BY = "azsim corpus"
-_VERSION = 1
+SCHEMA_VERSION = 1
+"""Of ``corpus.json`` and of what lies beside it."""
+_DOCUMENT = "corpus.json"
+_MAKE_ANEW = f"make it anew: {MADE_BY} -o DIR"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,24 @@ class UtteranceSet:
     name: str
     folder: Path
     columns: Mapping[str, tuple[str, ...]]
+
+    @classmethod
+    def open(cls, folder: Path) -> UtteranceSet:
+        """Read the table of a set's folder.
+
+        Raises
+        ------
+        InputError
+            If it cannot be read, or lines of it are cut short.
+        """
+        path = folder / "utterances.csv"
+        (_, head), *lines = read_csv(path) or [(1, ["text"])]
+        for number, line in lines:
+            if len(line) != len(head):
+                found = f"found {len(line)} fields, the head has {len(head)}"
+                raise InputError(f"{path}:{number}: {found}; {_MAKE_ANEW}")
+        columns = {key: tuple(line[i] for _, line in lines) for i, key in enumerate(head)}
+        return cls(folder.name, folder, columns)
 
     def __len__(self) -> int:
         """Count the utterances."""
@@ -83,8 +105,7 @@ class UtteranceSet:
     @cached_property
     def rows(self) -> np.ndarray:
         """First row of each utterance in its features, and the number of rows, (n + 1,), int64."""
-        with np.load(self.folder / "rows.npz") as archive:
-            return archive["rows"]
+        return read_npz(self.folder / "rows.npz")["rows"]
 
     def features(self, copy: int = 0) -> np.ndarray:
         """Return the features of a copy, (rows, 120), float32, mapped from the disk."""
@@ -115,7 +136,7 @@ class Corpus:
             If the folder holds none.
         """
         folder = Path(folder)
-        path = folder / "corpus.json"
+        path = folder / _DOCUMENT
         try:
             document = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
@@ -123,9 +144,9 @@ class Corpus:
             raise InputError(
                 f"{path}: cannot be read, {reason}; make it: {MADE_BY} -o DIR"
             ) from None
-        found = isinstance(document, dict) and document.get("made_by")
-        if found != MADE_BY or document.get("schema_version") != _VERSION:
-            raise InputError(f"{path}: is no corpus of this azsim; make it anew: {MADE_BY} -o DIR")
+        kind = {"made_by": MADE_BY, "schema_version": SCHEMA_VERSION}
+        if not isinstance(document, dict) or not kind.items() <= document.items():
+            raise InputError(f"{path}: is no corpus of this azsim; {_MAKE_ANEW}")
         return cls(folder, document)
 
     @property
@@ -139,21 +160,19 @@ class Corpus:
         Raises
         ------
         InputError
-            If the corpus has none of that name, or its table cannot be read.
+            If the corpus has none of that name, or its table cannot be read or is cut short.
         """
         if name not in self.names:
             raise InputError(
                 f"{self.folder}: unknown set {name!r}, allowed: {', '.join(self.names)}"
             )
-        path = self.folder / name / "utterances.csv"
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                head, *lines = csv.reader(file)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is empty"
-            raise InputError(f"{path}: cannot be read, {reason}") from None
-        columns = {key: tuple(line[i] for line in lines) for i, key in enumerate(head)}
-        return UtteranceSet(name, path.parent, columns)
+        utterances, wanted = UtteranceSet.open(self.folder / name), self.document["sets"][name]
+        if len(utterances) != wanted["utterances"]:
+            raise InputError(
+                f"{self.folder / name}: found {len(utterances)} utterances, "
+                f"{_DOCUMENT} has {wanted['utterances']}; {_MAKE_ANEW}"
+            )
+        return utterances
 
 
 def _mapped(path: Path) -> np.ndarray:

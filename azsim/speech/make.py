@@ -26,7 +26,7 @@ import numpy as np
 from azsim.errors import InputError
 from azsim.inputs.features import preset_features
 from azsim.inputs.front_end import log_mel_features
-from azsim.speech.corpus import MADE_BY, Corpus, UtteranceSet
+from azsim.speech.corpus import MADE_BY, SCHEMA_VERSION, UtteranceSet
 from azsim.speech.engines import SAMPLE_RATE_HZ, check_installed, speak, versions
 from azsim.speech.noise import LEVEL, channel, mix, noise
 from azsim.speech.plan import SETS, PlannedUtterance, Settings, plan
@@ -115,15 +115,15 @@ def make_corpus(
             _speak_all(pool, folder, {_BABBLE: _babble_plan(settings)}, _untold)
         _hear_all(pool, folder, settings, plans, progress)
         shutil.rmtree(folder / _BABBLE, ignore_errors=True)
+        document = _document(folder, settings, plans)
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        (folder / "corpus.json").write_text(text, encoding="utf-8")
     except BrokenProcessPool:
         raise InputError("corpus: one of the processes was ended; is the memory full?") from None
     except OSError as error:
         raise InputError(f"{folder}: cannot be written, {error.strerror or error}") from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    document = _document(folder, settings, plans)
-    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    (folder / "corpus.json").write_text(text, encoding="utf-8")
     return document | {"seconds": time.monotonic() - start_s}
 
 
@@ -263,7 +263,7 @@ def _hear_all(
 
 @functools.lru_cache(maxsize=8)  # a table of 16,000 lines takes a tenth of a second
 def _set(folder: Path, name: str) -> UtteranceSet:
-    return Corpus(folder, {"sets": (*SETS, _BABBLE)}).set(name)
+    return UtteranceSet.open(folder / name)
 
 
 def _lay_out_features(made: UtteranceSet, copies: int) -> None:
@@ -340,7 +340,7 @@ class _Voices(Sequence[np.ndarray]):
 def _document(folder: Path, settings: Settings, plans: _Plans) -> dict[str, Any]:
     sets = {name: _described(folder, name, planned) for name, planned in plans.items()}
     return {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "made_by": MADE_BY,
         "settings": asdict(settings),
         "engines": versions(),
