@@ -199,6 +199,23 @@ def test_all_recordings_that_are_wrong(folder: Path) -> None:
     assert "audio/2.wav: not a PCM WAV file" in found[1]
 
 
+def test_recordings_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root may read everything, permission is refused by hand."""
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path.name in ("0.wav", "2.wav"):
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    found = sentence(folder, "utterances: list.csv")
+    assert [line.partition("audio/")[2] for line in found] == [
+        "0.wav: cannot be read: Permission denied",
+        "2.wav: cannot be read: Permission denied",
+    ]
+
+
 def test_keys_that_exclude_each_other(folder: Path) -> None:
     found = sentence(
         folder,

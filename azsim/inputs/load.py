@@ -21,7 +21,7 @@ from azsim.inputs.patterns import sparse_activations
 from azsim.inputs.resample import resample
 from azsim.inputs.spec import AudioInput, InputSpec, NpzInput, RandomInput, UtterancesInput
 from azsim.inputs.tensors import read_arrays
-from azsim.inputs.utterances import Utterance, read_utterances
+from azsim.inputs.utterances import ListedRecording, Utterance, read_utterances
 from azsim.ir import TensorType
 
 __all__ = ["FrontEndRun", "Inputs", "load_inputs"]
@@ -153,8 +153,8 @@ def _load_utterances(
     recordings, arrays, problems = [], [], []
     files = {spec.utterances: hashlib.sha256(path.read_bytes()).hexdigest()}
     for entry in found:
-        data = entry.path.read_bytes()
         try:
+            data = _bytes_of(entry)
             recording = _recording(data, spec, entry.name)
             arrays.append(_fit_frames(recording, name, types[name], axis))
         except InputError as error:
@@ -175,6 +175,13 @@ def _load_utterances(
             for entry, recording in zip(found, recordings, strict=True)
         ),
     )
+
+
+def _bytes_of(entry: ListedRecording) -> bytes:
+    try:
+        return entry.path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{entry.name}: cannot be read: {error.strerror or error}") from None
 
 
 def _one_period_s(recordings: list[_Recording], spec: UtterancesInput) -> float:
