@@ -110,6 +110,15 @@ def test_margin_is_what_the_closest_decision_was_ahead_by(folder: Path) -> None:
     assert np.isclose(again.margin, heard.margin / 2)
 
 
+def test_a_model_that_gives_no_symbols() -> None:
+    with pytest.raises(InputError) as caught:
+        Recogniser(load_workload("lstm_cell"))
+    assert str(caught.value).splitlines() == [
+        "lstm_cell: unknown graph output 'symbols', allowed: y, lstm.h.next, lstm.c.next",
+        "lstm_cell: unknown graph output 'counts', allowed: y, lstm.h.next, lstm.c.next",
+    ]
+
+
 def test_features_that_are_none(folder: Path) -> None:
     rows = np.zeros((4, WIDTH), np.float32)
     with pytest.raises(InputError) as caught:

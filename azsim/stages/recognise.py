@@ -12,6 +12,7 @@ import numpy as np
 
 from azsim.compiler.compile import Compiled, compile_graph
 from azsim.errors import InputError
+from azsim.frontend._names import unknown
 from azsim.frontend.workload import Workload
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
@@ -39,6 +40,11 @@ class Recogniser:
         Another chip; which one changes no symbol.
     batch_chunks : int
         Chunks that one execution of the program takes.
+
+    Raises
+    ------
+    InputError
+        If the model hears no stream, or gives no symbols.
     """
 
     def __init__(
@@ -59,6 +65,10 @@ class Recogniser:
         transcript = workload.transcript
         self._symbols = transcript.symbols if transcript else "symbols"
         self._counts = transcript.counts if transcript else "counts"
+        outputs = self._model.graph.outputs
+        if missing := [name for name in (self._symbols, self._counts) if name not in outputs]:
+            sentences = [unknown("graph output", name, outputs) for name in missing]
+            raise InputError("\n".join(f"{workload.name}: {sentence}" for sentence in sentences))
         self._chunk_frames = workload.stream.chunk_frames if workload.stream else 1
         self._compressed = compress_model(workload, self._model)
         self._compiled: dict[int, Compiled] = {}
