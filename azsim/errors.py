@@ -21,7 +21,8 @@ escapes is a bug, and shows its traceback.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "AssemblyError",
@@ -36,6 +37,7 @@ __all__ = [
     "IsaError",
     "MachineError",
     "UnsupportedError",
+    "unknown",
 ]
 
 
@@ -89,3 +91,11 @@ class MachineError(AzsimError):
 
 class CodecError(AzsimError):
     """A compressed stream is malformed."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Say that there is no such name, with the nearest one and all of them."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown {what} {name!r}, {hint}allowed: {', '.join(names) or 'none'}"

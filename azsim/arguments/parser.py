@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from azsim.arguments import options
 from azsim.arguments.completion import DIRECTORY, FILE, STUDY, SWEEP, WORKLOAD, complete
 from azsim.arguments.options import WORKLOAD_HELP
-from azsim.errors import InputError
+from azsim.errors import InputError, unknown
 
-__all__ = ["build_parser", "unknown"]
+__all__ = ["build_parser"]
 
 _LISTS = (
     "workloads",
@@ -359,11 +358,3 @@ def _corpus(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="that work at the same time (default: one a core)",
     )
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """Say that there is no such name, with the nearest one and all of them."""
-    names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"unknown {what} {name!r}, {hint}allowed: {', '.join(names) or 'none'}"

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from azsim.arguments import unknown
 from azsim.cli.loading import ASSEMBLY_SUFFIX, PROGRAM_SUFFIX, load, planning_chip
 from azsim.cli.terminal import show_tables
-from azsim.errors import InputError
+from azsim.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from azsim.report.passes import PassTables

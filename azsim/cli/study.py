@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from azsim.arguments import study_names, unknown
+from azsim.arguments import study_names
 from azsim.cli.terminal import progress_bars, shown_path
-from azsim.errors import InputError
+from azsim.errors import InputError, unknown
 from azsim.resources import default_directory
 
 __all__ = ["study"]

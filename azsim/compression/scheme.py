@@ -27,7 +27,7 @@ from azsim.compression.spec import (
     Rule,
     WeightSpec,
 )
-from azsim.errors import ConfigError
+from azsim.errors import ConfigError, unknown
 from azsim.ir import CodecChoice
 
 __all__ = [
@@ -175,9 +175,7 @@ def _unknown(path: _Path, what: str, name: str) -> list[_Problem]:
     known = tables[what]()
     if name in known:
         return []
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return [(path, f"unknown {what} {name!r}, {hint}allowed: {', '.join(known)}")]
+    return [(path, unknown(what, name, known))]
 
 
 def _takes(name: str) -> tuple[str, ...]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from azsim.config import Document, DocumentPath, read_document
-from azsim.errors import ConfigError
-from azsim.frontend._names import unknown
+from azsim.errors import ConfigError, unknown
 from azsim.resources import workloads_directory
 
 __all__ = ["read_scheme", "scheme_names"]

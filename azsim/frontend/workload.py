@@ -11,8 +11,7 @@ from pathlib import Path
 from azsim.config import Document, DocumentPath, read_document, validate
 from azsim.config.document import Place
 from azsim.config.overrides import apply_overrides
-from azsim.errors import ConfigError
-from azsim.frontend._names import unknown
+from azsim.errors import ConfigError, unknown
 from azsim.frontend.builder_file import file_type
 from azsim.frontend.scheme_files import read_scheme
 from azsim.frontend.workload_file import WorkloadFile, find_conflicts

@@ -11,8 +11,7 @@ from pydantic import ConfigDict, Field
 
 from azsim.compression.scheme import CompressionSpec, Rule, find_problems
 from azsim.config import DocumentPath
-from azsim.errors import FetchError
-from azsim.frontend._names import unknown
+from azsim.errors import FetchError, unknown
 from azsim.frontend.decisions import Decision, decision_rules
 from azsim.frontend.transcript import Transcript, transcript_rules
 from azsim.hardware import preset_names

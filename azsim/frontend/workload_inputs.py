@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from azsim.config.document import dotted
-from azsim.errors import ConfigError, FetchError, InputError
-from azsim.frontend._names import unknown
+from azsim.errors import ConfigError, FetchError, InputError, unknown
 from azsim.frontend.workload import Workload
 from azsim.frontend.workload_file import BuilderModel, OnnxModel, Stream
 from azsim.inputs.fetch import fetch

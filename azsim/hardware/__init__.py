@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from azsim.config import DocumentPath, json_schema, merge_documents, read_document, validate
 from azsim.config.document import Document, show
 from azsim.config.overrides import apply_overrides
-from azsim.errors import ConfigError
+from azsim.errors import ConfigError, unknown
 from azsim.folder import folder_names
 from azsim.hardware.description import Hardware
 
@@ -103,10 +102,7 @@ def _find(name_or_path: str | Path) -> Path:
 
 
 def _unknown_preset(name: str) -> str:
-    close = difflib.get_close_matches(name, preset_names(), n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    names = ", ".join(preset_names())
-    return f"unknown hardware {name!r}, {hint}allowed: {names}"
+    return unknown("hardware", name, preset_names())
 
 
 def _extended(document: Document, around: tuple[str, ...]) -> Document:
@@ -162,9 +158,7 @@ def _codec_rules(codecs: tuple[str, ...]) -> Iterator[tuple[DocumentPath, str]]:
     for i, name in enumerate(codecs):
         place: DocumentPath = ("decoder", "codecs", i)
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            yield place, f"unknown codec {name!r}, {hint}allowed: {', '.join(known)}"
+            yield place, unknown("codec", name, known)
         elif name in codecs[:i]:
             yield place, f"codec {name!r} is listed twice"
     if "raw" not in codecs:

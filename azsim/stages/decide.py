@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from azsim.config.document import dotted
-from azsim.errors import ConfigError, InputError
-from azsim.frontend._names import unknown
+from azsim.errors import ConfigError, InputError, unknown
 from azsim.frontend.decisions import Decision
 from azsim.frontend.workload import Workload
 from azsim.frontend.workload_inputs import label_files

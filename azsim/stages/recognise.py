@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from azsim.compiler.compile import Compiled, compile_graph
-from azsim.errors import InputError
-from azsim.frontend._names import unknown
+from azsim.errors import InputError, unknown
 from azsim.frontend.workload import Workload
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from azsim.config.document import dotted
-from azsim.errors import ConfigError, InputError
-from azsim.frontend._names import unknown
+from azsim.errors import ConfigError, InputError, unknown
 from azsim.frontend.workload import Workload
 from azsim.frontend.workload_inputs import units_path
 from azsim.inputs.utterances import Utterance

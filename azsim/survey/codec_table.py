@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -23,7 +22,7 @@ from azsim.codecs import (
 from azsim.compiler.loading import decoder_cycles
 from azsim.compiler.tile import element_width, packed_bytes
 from azsim.compression.compress import entropy_bits
-from azsim.errors import CodecError, InputError
+from azsim.errors import CodecError, InputError, unknown
 from azsim.hardware.description import Hardware
 from azsim.survey.tensors import CodeMatrix
 
@@ -125,13 +124,13 @@ def codec_variants(labels: Iterable[str] = ()) -> tuple[CodecVariant, ...]:
     for label in list(labels) or codec_names():
         name, *settings = label.split("+")
         if name not in codec_names():
-            problems.append(f"codec {label}: {_unknown('codec', name, codec_names())}")
+            problems.append(f"codec {label}: {unknown('codec', name, codec_names())}")
             continue
         parameters: dict[str, int | bool] = {}
         for setting in settings:
             key, equals, value = setting.partition("=")
             if key not in codec_parameters(name):
-                sentence = _unknown("parameter", key, codec_parameters(name))
+                sentence = unknown("parameter", key, codec_parameters(name))
                 problems.append(f"codec {label}: {sentence}")
             elif equals and not value.isdecimal():
                 problems.append(f"codec {label}: {key}={value}, expected an integer")
@@ -141,12 +140,6 @@ def codec_variants(labels: Iterable[str] = ()) -> tuple[CodecVariant, ...]:
     if problems:
         raise InputError("\n".join(problems))
     return tuple(found.values())
-
-
-def _unknown(what: str, name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"unknown {what} {name!r}, {hint}allowed: {', '.join(known) or 'none'}"
 
 
 def codec_table(

@@ -20,9 +20,8 @@ from typing import Any
 
 from azsim.config import Document, DocumentPath
 from azsim.config.document import Place, show
-from azsim.errors import InputError
+from azsim.errors import InputError, unknown
 from azsim.folder import folder_names
-from azsim.frontend._names import unknown
 from azsim.frontend.workload import workload_names
 from azsim.hardware import preset_names
 from azsim.sweeps.axis_checks import (

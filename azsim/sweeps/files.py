@@ -15,8 +15,7 @@ from azsim.compression.scheme import find_problems
 from azsim.config import Document, validate
 from azsim.config.document import dotted
 from azsim.config.overrides import apply_overrides
-from azsim.errors import ConfigError
-from azsim.frontend._names import unknown
+from azsim.errors import ConfigError, unknown
 from azsim.frontend.builder_file import file_type
 from azsim.frontend.workload import Workload, WorkloadText, read_workload, workload_names
 from azsim.hardware import Hardware, hardware_of, preset_names, read_hardware

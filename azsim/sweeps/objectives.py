@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from azsim.frontend._names import unknown
+from azsim.errors import unknown
 from azsim.sweeps.expressions import Expression, parse_expression
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from pydantic import ConfigDict, Field
 
 from azsim.config import json_schema, read_document, validate
 from azsim.config.overrides import apply_overrides
-from azsim.errors import ConfigError
+from azsim.errors import ConfigError, unknown
 from azsim.folder import folder_names
-from azsim.frontend._names import unknown
 from azsim.frontend.workload_file import Name
 from azsim.resources import workloads_directory
 from azsim.sweeps.space import Sweep

@@ -13,8 +13,7 @@ from azsim.compression.scheme import find_problems
 from azsim.compression.spec import CompressionSpec
 from azsim.config import DocumentPath, read_document, validate
 from azsim.config.overrides import apply_overrides
-from azsim.errors import ConfigError
-from azsim.frontend._names import unknown
+from azsim.errors import ConfigError, unknown
 from azsim.frontend.scheme_files import read_scheme
 from azsim.resources import workloads_directory
 
