@@ -427,14 +427,22 @@ def test_studies_replace_studies_only(tmp_path: Path) -> None:
     for round_ in ("first", "second"):
         with files.replaced_folder(folder, files.foreign_to_study) as temporary:
             (temporary / "README.md").write_text(round_)
-            (temporary / "data.json").write_text("{}")
+            (temporary / "data.json").write_text('{"study": "x"}')
     assert (folder / "README.md").read_text() == "second"
+
+    def refused() -> str:
+        with (
+            pytest.raises(InputError) as caught,
+            files.replaced_folder(folder, files.foreign_to_study),
+        ):
+            pass
+        return str(caught.value).partition("replaced, ")[2]
+
+    for content in ("{}", "[]", "a,b"):
+        (folder / "data.json").write_text(content)
+        assert refused() == "its data.json is no study's; choose another folder"
     (folder / "data.json").unlink()
-    with (
-        pytest.raises(InputError, match=r"it has no README.md and data.json of a study"),
-        files.replaced_folder(folder, files.foreign_to_study),
-    ):
-        pass
+    assert refused() == "it has no README.md and data.json of a study; choose another folder"
 
 
 # ---------------------------------------------------------------------------- timeline

@@ -17,7 +17,7 @@ from azsim.inputs.features import preset_features
 from azsim.inputs.front_end import log_mel_features
 from azsim.resources import workloads_directory
 from azsim.speech import engines, make
-from azsim.speech.corpus import Corpus
+from azsim.speech.corpus import Corpus, foreign_to_corpus
 from azsim.speech.engines import Request, check_installed, speak
 from azsim.speech.excerpt import EXCERPT, choose, write_excerpt
 from azsim.speech.grammar import CHARACTERS, WORDS, part_of
@@ -328,12 +328,25 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert name in shown
     assert f"Written to {folder}" in shown
     assert cli.main(command) == 0  # a corpus is replaced
-    (folder / "corpus.json").rename(folder / "other.json")
+    (folder / "notes.txt").touch()
     assert cli.main(command) == 2
     assert capsys.readouterr().err == (
-        f"azsim: error: {folder}: will not be replaced, it has no corpus.json of azsim; "
-        "choose another folder\n"
+        f"azsim: error: {folder}: will not be replaced, it holds notes.txt, "
+        "which azsim did not write; choose another folder\n"
     )
+
+
+def test_only_a_corpus_is_replaced_by_a_corpus(tmp_path: Path) -> None:
+    assert foreign_to_corpus(tmp_path) is None
+    (tmp_path / "train").mkdir()
+    assert foreign_to_corpus(tmp_path) == "it has no corpus.json of azsim"
+    for content in ("a", "[]", "{}", '{"made_by": "x", "sets": {}}', '{"made_by": "azsim corpus"}'):
+        (tmp_path / "corpus.json").write_text(content)
+        assert foreign_to_corpus(tmp_path) == "its corpus.json is not azsim's"
+    (tmp_path / "corpus.json").write_text('{"made_by": "azsim corpus", "sets": {"train": {}}}')
+    assert foreign_to_corpus(tmp_path) is None
+    (tmp_path / "a").touch()
+    assert foreign_to_corpus(tmp_path) == "it holds a, which azsim did not write"
 
 
 def test_arguments_that_are_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

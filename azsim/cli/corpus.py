@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from azsim.cli.terminal import progress_bars, show_tables, shown_path
@@ -18,6 +17,7 @@ def corpus(arguments: argparse.Namespace) -> int:
     """Make a corpus of spoken commands."""
     from azsim.report import files
     from azsim.report.listing import Listing
+    from azsim.speech.corpus import foreign_to_corpus
     from azsim.speech.engines import check_installed
     from azsim.speech.make import check_room, make_corpus
     from azsim.speech.plan import Settings, chosen_sets
@@ -31,7 +31,10 @@ def corpus(arguments: argparse.Namespace) -> int:
     sets = chosen_sets(arguments.sets)
     check_installed()
     check_room(settings, arguments.output.absolute(), sets)
-    with files.replaced_folder(arguments.output, _foreign) as folder, progress_bars() as progress:
+    with (
+        files.replaced_folder(arguments.output, foreign_to_corpus) as folder,
+        progress_bars() as progress,
+    ):
         told = make_corpus(folder, settings, progress or _say_nothing, processes, sets)
     heads = ("set", "utterances", "distinct", "words", "hours", "speakers", "voices", "copies")
     show_tables([Listing("Corpus", heads, tuple(_row(*item) for item in told["sets"].items()))])
@@ -52,8 +55,3 @@ def _row(name: str, described: dict[str, Any]) -> tuple[str, ...]:
 
 def _say_nothing(stage: str, done: int, total: int) -> None:
     """Progress without a terminal."""
-
-
-def _foreign(directory: Path) -> str | None:
-    names = {path.name for path in directory.iterdir()}
-    return None if not names or "corpus.json" in names else "it has no corpus.json of azsim"

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -235,12 +236,9 @@ def _foreign_to_run(directory: Path) -> str | None:
         return None
     if _MARKER not in names:
         return f"it has no {_MARKER} of azsim"
-    try:
-        document = json.loads((directory / _MARKER).read_text("utf-8"))
-        written = document["files"] if document["made_by"] == "azsim" else None
-    except (OSError, ValueError, KeyError, TypeError):
-        written = None
-    if not isinstance(written, list):
+    document = _document(directory / _MARKER)
+    written = document.get("files")
+    if document.get("made_by") != "azsim" or not isinstance(written, list):
         return f"its {_MARKER} is not azsim's"
     others = [name for name in names if name not in written]
     return f"it holds {others[0]}, which azsim did not write" if others else None
@@ -249,8 +247,20 @@ def _foreign_to_run(directory: Path) -> str | None:
 def foreign_to_study(directory: Path) -> str | None:
     """Say what speaks against replacing a folder by a study's, as `check_writable` asks."""
     names = {path.name for path in directory.iterdir()}
-    is_study = not names or {"README.md", "data.json"} <= names
-    return None if is_study else "it has no README.md and data.json of a study"
+    if not names:
+        return None
+    if not {"README.md", "data.json"} <= names:
+        return "it has no README.md and data.json of a study"
+    return None if "study" in _document(directory / "data.json") else "its data.json is no study's"
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Content of a JSON file, nothing where it is none or cannot be read."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from azsim.errors import InputError
 from azsim.inputs.csv_file import read_csv
 from azsim.inputs.tensors import read_npz
 
-__all__ = ["MADE_BY", "SCHEMA_VERSION", "Corpus", "UtteranceSet"]
+__all__ = ["MADE_BY", "SCHEMA_VERSION", "Corpus", "UtteranceSet", "foreign_to_corpus"]
 
 MADE_BY = "azsim corpus"
 SCHEMA_VERSION = 1
@@ -181,3 +181,21 @@ def _mapped(path: Path) -> np.ndarray:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no array"
         raise InputError(f"{path}: cannot be read, {reason}") from None
+
+
+def foreign_to_corpus(directory: Path) -> str | None:
+    """Say what speaks against replacing a folder by a corpus: the rest of a sentence, or None."""
+    names = sorted(path.name for path in directory.iterdir())
+    if not names:
+        return None
+    if _DOCUMENT not in names:
+        return f"it has no {_DOCUMENT} of azsim"
+    try:
+        document = json.loads((directory / _DOCUMENT).read_text("utf-8"))
+        sets = document["sets"] if document["made_by"] == MADE_BY else None
+    except (OSError, ValueError, KeyError, TypeError):
+        sets = None
+    if not isinstance(sets, dict):
+        return f"its {_DOCUMENT} is not azsim's"
+    others = [name for name in names if name != _DOCUMENT and name not in sets]
+    return f"it holds {others[0]}, which azsim did not write" if others else None
