@@ -169,7 +169,11 @@ def _spoken_piece(planned: Sequence[PlannedUtterance]) -> list[np.ndarray]:
     made = []
     for utterance in planned:
         voice = next(spoken) if utterance.request else np.zeros(0)
-        voice = voice[: round(_LONGEST_S * SAMPLE_RATE_HZ)]
+        if len(voice) > _LONGEST_S * SAMPLE_RATE_HZ:
+            raise InputError(
+                f"corpus: {utterance.text!r} takes too long, found "
+                f"{len(voice) / SAMPLE_RATE_HZ:.1f} s, allowed: up to {_LONGEST_S:g} s"
+            )
         if len(voice):
             loudness = LEVEL / np.sqrt(np.mean(voice**2))
             voice = voice * min(loudness, _LOUDEST / abs(voice).max())
