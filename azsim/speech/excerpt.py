@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from azsim.errors import InputError
 from azsim.speech.corpus import Corpus, UtteranceSet
 from azsim.speech.engines import SAMPLE_RATE_HZ
 from azsim.speech.grammar import CHARACTERS, WORDS
@@ -42,21 +43,19 @@ def choose(utterances: UtteranceSet, count: int, longest_s: float = _LONGEST_S) 
         Their numbers, ascending; fewer where there are no more that are so short.
     """
     short = np.flatnonzero(utterances.integers("samples") <= longest_s * SAMPLE_RATE_HZ)
-    left = [int(number) for number in short]
-    words = {number: set(utterances.texts[number].split()) for number in left}
+    words = {int(number): set(utterances.texts[number].split()) for number in short}
     said: Counter[str] = Counter()
     texts: Counter[str] = Counter()
+
+    def worth(number: int) -> tuple[int, float]:
+        rare = sum(0.5 ** said[word] for word in words[number])
+        return -texts[utterances.texts[number]], rare
+
     chosen: list[int] = []
-    while left and len(chosen) < count:
-
-        def worth(number: int) -> tuple[int, float]:
-            rare = sum(0.5 ** said[word] for word in words[number])
-            return -texts[utterances.texts[number]], rare
-
-        best = max(left, key=worth)
-        left.remove(best)
+    while words and len(chosen) < count:
+        best = max(words, key=worth)
         chosen.append(best)
-        said.update(words[best])
+        said.update(words.pop(best))
         texts[utterances.texts[best]] += 1
     return sorted(chosen)
 
@@ -121,4 +120,9 @@ def _write_wav(path: Path, samples: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    write_excerpt(Corpus.open(sys.argv[1]), Path(sys.argv[2]))
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m azsim.speech.excerpt CORPUS FOLDER")
+    try:
+        write_excerpt(Corpus.open(sys.argv[1]), Path(sys.argv[2]))
+    except InputError as error:
+        sys.exit(f"azsim: error: {error}")
