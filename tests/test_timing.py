@@ -55,7 +55,8 @@ def chips(draw: st.DrawFn) -> Hardware:
         dram__burst_bytes=draw(st.sampled_from([8, 64])),
         dram__latency_ns=draw(st.sampled_from([0, 7.5, 100])),
         dram__outstanding_bursts=draw(st.integers(1, 4)),
-        dram__row_miss_ns=draw(st.sampled_from([0, 30])),
+        dram__row_bytes=draw(st.sampled_from([64, 256, 2048])),
+        dram__row_miss_ns=draw(st.sampled_from([0, 30, 300])),
         dram__banks=draw(st.sampled_from([1, 3, 8])),
         dram__refresh_interval_ns=refresh,
         dram__refresh_ns=refresh / 10,
@@ -98,6 +99,14 @@ def _bounds(
             assert getattr(bounds, name) < sum(parts) + len(parts) + 1
     assert set(layers) <= {layer.name for layer in statistics.layers}
     return bounds
+
+
+def _bounds_of(
+    compressed: CompressedGraph, hardware: Hardware, ran: Ran, statistics: Statistics
+) -> EngineBounds:
+    timing = replay(ran.execution.trace, ran.compiled.program, hardware)
+    stream = ran.compiled.program.stream
+    return _bounds(compressed, hardware, ran, timing, stream, {}, statistics)
 
 
 def _check(
@@ -226,6 +235,39 @@ def test_large_products_on_random_chips(
         assert "too small" in str(error)  # noqa: PT017
         return
     _check(compressed, ran, hardware, {})
+
+
+def test_bound_of_the_vector_engine_is_its_own_time_for_each_step() -> None:
+    nodes = [node("Sigmoid", ["x"], "s"), node("Mul", ["x", "s"], "m"), node("Sqrt", ["s"], "r")]
+    graph = graph_of({"x": (3, 70)}, {}, [*nodes, node("Add", ["m", "r"], "y")], ("y",))
+    for hardware in (chip(), chip(vector__lanes=3, vector__pipeline_cycles=17)):
+        compressed = compress(graph)
+        ran = execute_graph(compressed, hardware, frames_for(graph, 3))
+        _, statistics = _check(compressed, ran, hardware, {})
+        bounds = _bounds_of(compressed, hardware, ran, statistics)
+        assert bounds.vector_cycles == statistics.engine_busy_cycles["vector"]
+
+
+def test_bounds_count_rows_that_weights_open_anew_in_each_frame() -> None:
+    rng = np.random.default_rng(3)
+    matrices = {f"w{n}": rng.standard_normal((64, 64)).astype(F) for n in range(4)}
+    nodes = [node("Gemm", [f"x{n}", f"w{n}"], f"x{n + 1}") for n in range(4)]
+    graph = graph_of({"x0": (1, 64)}, matrices, nodes, ("x4",))
+    compressed = with_codec(compress(graph), "raw")
+    found = {}
+    for row_miss_ns in (0, 60):
+        hardware = chip(
+            weight_sram__bytes=9216, dram__row_bytes=256, dram__banks=2,
+            dram__row_miss_ns=row_miss_ns, dram__refresh_interval_ns=0, dram__refresh_ns=0,
+        )  # fmt: skip
+        ran = execute_graph(compressed, hardware, frames_for(graph, 10))
+        _, statistics = _check(compressed, ran, hardware, {})
+        found[row_miss_ns] = _bounds_of(compressed, hardware, ran, statistics)
+    miss_cycles = 60e-9 * hardware.clock_hz
+    # 16 KiB of blocks, of which 9 KiB at most stay: 7 KiB or more, 28 rows, come in each frame.
+    more = found[60].dram_cycles - found[0].dram_cycles
+    assert 9 * (28 - 2 * 2) * miss_cycles <= more <= 10 * 70 * miss_cycles
+    assert found[60].decoder_cycles > found[0].decoder_cycles
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -4,15 +4,19 @@ Nothing here is read from emitted instructions.  What is necessary, with the mat
 as the plan cuts them:
 
 - DRAM: inputs, outputs, constants and scales once; compressed tiles once if they can stay on the
-  chip, else each time that another weight was used in between; where nothing waits for input,
-  also each row's opening, once, and refreshes; of constants and state what is beyond the size of
-  activation SRAM, in each frame (`azsim.compiler.carried`). What can stay of weights is bounded by
-  filling weight SRAM with the tiles that save the most per byte, the last one in part.
+  chip, else each time that another weight was used in between; of constants and state what is
+  beyond the size of activation SRAM, in each frame (`azsim.compiler.carried`).  Rows are opened:
+  each of them once, and what is read again opens all but those that banks may still hold.  Where
+  nothing waits for input, refreshes too.  What can stay of weights is bounded by filling weight
+  SRAM with the tiles that save the most per byte, the last one in part.
 - decoder: the clock's own time for the loads of those same blocks, one after another and each as if
-  the chip did nothing else: its bytes, its lanes, its writes, whichever takes longest when.
-- MAC array: its own time for the tiles with inputs ready, and the drain.  Where the array skips
-  zero activations that is a matter of the data, and the run's zero masks are taken.
-- vector engine: elements over lanes, without pipeline depth.
+  the chip did nothing else: its bytes, its lanes, its writes, whichever takes longest when; or its
+  time on the bus with the rows that it surely opens, where that is longer.
+- MAC array: its own time for the tiles with inputs ready, and the drain, each through its pipeline
+  once a product.  Where the array skips zero activations that is a matter of the data, and the
+  run's zero masks are taken.
+- vector engine: its own time for every step, as if one instruction did it
+  (`azsim.compiler.step_cycles`).
 - critical path: the longest chain of dependent work with one of each engine
   (`azsim.compiler.critical_path.frame_path`).  Where every frame is over before the next one
   arrives, frames cannot overlap: weight SRAM has to be filled, or the first frame worked at,
@@ -25,7 +29,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -35,9 +39,7 @@ from azsim.compiler.critical_path import (
     critical_path,
     flat_steps,
     frame_path,
-    group_cycles,
     layer_paths,
-    step_elements,
     transfer_cycles,
 )
 from azsim.compiler.edges import INPUT, OUTPUT, STARTUP, STATE
@@ -46,6 +48,7 @@ from azsim.compiler.loading import load_cycles
 from azsim.compiler.regions import Passed, certain, counted, uncertain_weights
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.residency import plan_weights
+from azsim.compiler.step_cycles import product_cycles, vector_cycles
 from azsim.compiler.stored import used_codec
 from azsim.compiler.tile import Plan, element_width, packed_bytes
 from azsim.hardware.description import Hardware
@@ -84,6 +87,7 @@ class _Work:
 
     dram_bytes: float = 0.0
     distinct_bytes: float = 0.0
+    passes: int = 1
     decoder_cycles: float = 0.0
     mac_cycles: float = 0.0
     vector_cycles: float = 0.0
@@ -92,17 +96,21 @@ class _Work:
         """Add traffic that passes the same bytes several times."""
         self.dram_bytes += num_bytes
         self.distinct_bytes += num_bytes / times
+        if num_bytes:
+            self.passes = max(self.passes, times)
+
+    def add_again(self, num_bytes: float, *, times: int) -> None:
+        """Add traffic of bytes that were counted before; they pass so many times in all."""
+        self.dram_bytes += num_bytes
+        if num_bytes:
+            self.passes = max(self.passes, times)
 
     def bounds(
         self, hardware: Hardware, path: int, chain: int, *, without_pause: bool = False
     ) -> EngineBounds:
         """Work over peak rates; `without_pause` tells that nothing waits for input meanwhile."""
         return EngineBounds(
-            math.floor(
-                _dram_cycles(self.dram_bytes, self.distinct_bytes, hardware)
-                if without_pause
-                else self.dram_bytes * hardware.clock_hz / hardware.dram.bytes_per_s
-            ),
+            math.floor(_dram_cycles(self, hardware, without_pause=without_pause)),
             math.floor(self.decoder_cycles),
             math.floor(self.mac_cycles),
             math.floor(self.vector_cycles),
@@ -111,19 +119,37 @@ class _Work:
         )
 
 
-def _dram_cycles(num_bytes: float, distinct_bytes: float, hardware: Hardware) -> float:
-    """Least cycles of DRAM for bytes, without a pause in which it could do what follows.
+def _whole(parts: Collection[_Work]) -> _Work:
+    """Work of all layers."""
+    sums = {
+        field.name: math.fsum(getattr(part, field.name) for part in parts)
+        for field in fields(_Work)
+        if field.name != "passes"
+    }
+    return _Work(**sums, passes=max(part.passes for part in parts))
 
-    Each row is opened when it is first touched, and a refresh takes its share.
-    """
+
+_ROWS_HELD = 2
+"""Rows of each bank that a pass over DRAM may find open: one from the pass before, and one that
+lies in two blocks."""
+
+
+def _dram_cycles(work: _Work, hardware: Hardware, *, without_pause: bool) -> float:
+    """Least cycles of DRAM for bytes; refreshes count where no pause can take them."""
     dram, clock_hz = hardware.dram, hardware.clock_hz
-    cycles = num_bytes * clock_hz / dram.bytes_per_s
-    cycles += distinct_bytes // dram.row_bytes * dram.row_miss_ns * 1e-9 * clock_hz
-    if dram.refresh_interval_ns:
+    again = (work.dram_bytes - work.distinct_bytes) // dram.row_bytes
+    again -= (work.passes - 1) * _ROWS_HELD * dram.banks
+    rows = work.distinct_bytes // dram.row_bytes + max(0, again)
+    cycles = work.dram_bytes * clock_hz / dram.bytes_per_s + rows * _row_miss_cycles(hardware)
+    if without_pause and dram.refresh_interval_ns:
         every, takes = (ns * 1e-9 * clock_hz for ns in (dram.refresh_interval_ns, dram.refresh_ns))
         # A time T has at least T / every - 1 refreshes.
         cycles = max(cycles, (cycles - takes) / (1 - takes / every))
     return cycles
+
+
+def _row_miss_cycles(hardware: Hardware) -> float:
+    return hardware.dram.row_miss_ns * 1e-9 * hardware.clock_hz
 
 
 def engine_bounds(
@@ -178,7 +204,7 @@ def engine_bounds(
     array_cycles = _array_cycles(lowering, plan, hardware, stream.frames, measured_array_cycles)
     for layer, outer in lowering.steps:
         for step, times in flat_steps([outer], stream.frames):
-            of(layer).vector_cycles += _vector_cycles(step, hardware) * times
+            of(layer).vector_cycles += vector_cycles(step, lowering, hardware) * times
             if isinstance(step, Vector) and step.mnemonic == "load_gather":
                 size = (
                     step.dst.rows
@@ -187,11 +213,9 @@ def engine_bounds(
                 )
                 of(layer).add_bytes(size * times)
             if isinstance(step, Matmul | Product):
-                drained = step.dst.rows * step.dst.cols / hardware.mac.drain_lanes
-                of(layer).mac_cycles += (array_cycles(step) + drained) * times
-    whole = _Work(
-        *(math.fsum(getattr(part, field.name) for part in work.values()) for field in fields(_Work))
-    )
+                own = product_cycles(step, array_cycles(step), hardware)
+                of(layer).mac_cycles += own * times
+    whole = _whole(work.values())
     paths = layer_paths(lowering, hardware, stream.frames)
     once = transfer_cycles(hardware)
     paths |= {STARTUP: once, STATE: once}
@@ -331,6 +355,38 @@ def _weight_uses(
     return {**used, **uses}
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A compressed tile, and how often it is read unless it stays on the chip.
+
+    Attributes
+    ----------
+    layer : str
+        The first that uses it.
+    block_bytes, held_bytes : int
+        In DRAM, and in weight SRAM.
+    cycles : float
+        Of its load alone, DRAM's rows open.
+    bus_cycles : float
+        From its load's beginning until the bus has brought it and the rows that it surely opens.
+    times : int
+        Of the whole run; of what one loop alone uses, once a frame.
+    loop : int
+        That alone uses it.
+    more : int
+        Times that the loop's other rounds read it, unless it stays for the loop.
+    """
+
+    layer: str
+    block_bytes: int
+    held_bytes: int
+    cycles: float
+    bus_cycles: float
+    times: int
+    loop: int
+    more: int
+
+
 def _add_weights(
     of: Callable[[str], _Work],
     lowering: Lowering,
@@ -343,17 +399,43 @@ def _add_weights(
     """Bytes and decoder cycles of the weight reads that no choice of pinned tiles can avoid."""
     room = float(hardware.weight_sram.bytes - parameter_bytes)
     uses = _weight_uses(lowering, plan, room, frames, passed)
+    every = list(_reads(lowering, plan, hardware, uses, frames))
+    for read, kept, streamed, again in _least_reads(every, lambda read: read.block_bytes, room):
+        of(STARTUP).add_bytes(kept)
+        of(read.layer).add_bytes(streamed, times=read.times)
+        of(read.layer).add_again(again, times=read.times + read.more)
+    passes = max((read.times + read.more for read in every), default=1)
+    held = (passes - 1) * _ROWS_HELD * hardware.dram.banks * _row_miss_cycles(hardware)
+    best: list[tuple[_Read, float, float]] = []
+    share, most = 0.0, -1.0
+    for cost, less in (
+        (lambda read: read.cycles, 0.0),
+        (lambda read: max(read.cycles, read.bus_cycles), held),
+    ):
+        found = [
+            (read, kept, streamed + again)
+            for read, kept, streamed, again in _least_reads(every, cost, room)
+        ]
+        total = math.fsum(kept + streamed for _, kept, streamed in found)
+        if total - less > most:
+            best, most = found, total - less
+            share = 1 - less / total if total else 1.0
+    for read, kept, streamed in best:
+        of(STARTUP).decoder_cycles += kept * share
+        of(read.layer).decoder_cycles += streamed * share
+
+
+def _reads(
+    lowering: Lowering, plan: Plan, hardware: Hardware, uses: Mapping[str, int], frames: int
+) -> Iterator[_Read]:
     layer_of: dict[str, str] = {}
     for layer, outer in lowering.steps:
         for step, _ in flat_steps([outer], 1):
             if isinstance(step, Matmul):
                 layer_of.setdefault(step.weight, layer)
     blocks = encode_tiles(lowering.compressed, plan, hardware)
-    layers, reads_bytes, reads_cycles = [], [], []
     loop_of = _only_loops(lowering)
-    again: dict[int, list[tuple[str, float, float, int, int]]] = {}
     for name, all_times in uses.items():
-        # What one loop uses may stay for its rounds alone, and be read once a frame.
         times = min(all_times, frames) if name in loop_of else all_times
         width = element_width(lowering.compressed.weights[name].bits)
         for tile in plan.tiles[name]:
@@ -362,32 +444,43 @@ def _add_weights(
             if name in plan.read:
                 held = len(block)
                 port = held / hardware.weight_sram.write_bytes_per_cycle
-                loader = max(port, held * hardware.clock_hz / hardware.dram.bytes_per_s)
+                cycles = max(port, held * hardware.clock_hz / hardware.dram.bytes_per_s)
             else:
                 held = packed_bytes(*shape, width)
-                loader = load_cycles(block, shape, width, hardware, at_best=True)
-            layers.append(layer_of[name])
-            reads_bytes.append((float(len(block)), held, times))
-            reads_cycles.append((loader, held, times))
-            if times < all_times:
-                size, cycles = reads_bytes[-1][0], reads_cycles[-1][0]
-                entry = (layer_of[name], size, cycles, held, all_times - times)
-                again.setdefault(loop_of[name], []).append(entry)
-    for layer, (kept, streamed), (_, _, times) in zip(
-        layers, _least(reads_bytes, room), reads_bytes, strict=True
-    ):
-        of(STARTUP).add_bytes(kept)
-        of(layer).add_bytes(streamed, times=times)
-    for layer, (kept, streamed) in zip(layers, _least(reads_cycles, room), strict=True):
-        of(STARTUP).decoder_cycles += kept
-        of(layer).decoder_cycles += streamed
-    for entries in again.values():
-        in_bytes = [(size, held, more + 1) for _, size, _, held, more in entries]
-        in_cycles = [(cycles, held, more + 1) for _, _, cycles, held, more in entries]
-        for entry, (_, streamed) in zip(entries, _least(in_bytes, room), strict=True):
-            of(entry[0]).dram_bytes += streamed * entry[-1] / (entry[-1] + 1)  # seen before
-        for entry, (_, streamed) in zip(entries, _least(in_cycles, room), strict=True):
-            of(entry[0]).decoder_cycles += streamed * entry[-1] / (entry[-1] + 1)
+                cycles = load_cycles(block, shape, width, hardware, at_best=True)
+            yield _Read(
+                layer_of[name],
+                len(block),
+                held,
+                cycles,
+                _bus_cycles(len(block), hardware),
+                times,
+                loop_of.get(name, -1),
+                all_times - times,
+            )
+
+
+def _bus_cycles(block_bytes: int, hardware: Hardware) -> float:
+    """Until the bus has brought a block; of its rows the first and the last may be open."""
+    dram = hardware.dram
+    rows = max(0, -(-block_bytes // dram.row_bytes) - 2)
+    seconds = dram.latency_ns * 1e-9 + block_bytes / dram.bytes_per_s
+    return seconds * hardware.clock_hz + rows * _row_miss_cycles(hardware)
+
+
+def _least_reads(
+    reads: Sequence[_Read], cost: Callable[[_Read], float], room: float
+) -> Iterator[tuple[_Read, float, float, float]]:
+    """Costs of reads that add up to the least: of those that stay, stream, and stream in a loop."""
+    whole = _least([(cost(read), read.held_bytes, read.times) for read in reads], room)
+    again = dict.fromkeys(range(len(reads)), 0.0)
+    for loop in {read.loop for read in reads if read.more}:
+        within = [n for n, read in enumerate(reads) if read.more and read.loop == loop]
+        rounds = [(cost(reads[n]), reads[n].held_bytes, reads[n].more + 1) for n in within]
+        for n, (_, streamed) in zip(within, _least(rounds, room), strict=True):
+            again[n] = streamed * reads[n].more / (reads[n].more + 1)
+    for number, (kept, streamed) in enumerate(whole):
+        yield reads[number], kept, streamed, again[number]
 
 
 def _held_bytes(name: str, lowering: Lowering, plan: Plan) -> int:
@@ -444,7 +537,3 @@ def _row_cycles(
         ).static_row_cycles
         for tile in plan.tiles[weight_name]
     )
-
-
-def _vector_cycles(step: Step, hardware: Hardware) -> float:
-    return step_elements(step) / hardware.vector.lanes * group_cycles(step, hardware)

@@ -18,6 +18,7 @@ import numpy as np
 
 from azsim.arith import TABLE_FUNCTIONS
 from azsim.compiler.regions import certain
+from azsim.compiler.step_cycles import product_cycles, vector_cycles
 from azsim.compiler.tile import element_width
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
@@ -290,12 +291,10 @@ class _Frame:
             once = transfer_cycles(self._hardware)
             return _When(ready + once, ready + once)
         if isinstance(step, Matmul | Product):
-            dst = step.dst
-            work = self._array_cycles(step) + dst.rows * dst.cols / mac.drain_lanes
+            work = product_cycles(step, self._array_cycles(step), self._hardware)
             self._begins["mac"].append((begin, work))
-            through = 2 * mac.pipeline_cycles
             least = _least_cycles(step, self._lowering.compressed, self._hardware)
-            return _When(begin + least, max(ready + through + 2, begin + through + work))
+            return _When(begin + least, max(ready + 2 * mac.pipeline_cycles + 2, begin + work))
         assert not isinstance(step, Loop | Leave)
         if isinstance(step, Quantize) and not step.static:
             # A scale of its own needs its row; one that all share needs all, the last to come last.
@@ -305,10 +304,10 @@ class _Frame:
             begin = (begin if has_own else ready) + search
             ready += vector.pipeline_cycles + 1
         each = group_cycles(step, self._hardware)
-        work = step_elements(step) / vector.lanes * each
+        work = vector_cycles(step, self._lowering, self._hardware)
         self._begins["vector"].append((begin, work))
-        through = vector.pipeline_cycles
-        return _When(begin + through + each, max(ready + through + each, begin + through + work))
+        through = vector.pipeline_cycles + each
+        return _When(begin + through, max(ready + through, begin + work))
 
 
 def frame_path(

@@ -146,9 +146,6 @@ def measure_gap(workload: str, chip: str) -> tuple[dict[str, Figure], list[Gap],
     figures |= {f"{start}.{name}": Figure(value, "cycles") for name, value in found.items()}
     count = int((timing.engine == ENGINES.index(_INSTRUCTIONS_OF[engine])).sum())
     figures[f"{start}.instructions"] = Figure(count, "instructions")
-    if engine == "mac":
-        pipeline = count * hardware.mac.pipeline_cycles
-        figures[f"{start}.pipeline"] = Figure(pipeline, "cycles")
     bound, path = found[f"bound.{engine}"], found["critical_path"]
     for name, least in (("over_bound", bound), ("over_both", max(bound, path))):
         ratio = round(statistics.cycles / least, 4)

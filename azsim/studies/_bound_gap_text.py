@@ -186,9 +186,7 @@ def _answer(figures: _Figures) -> str:
             {100 * (long["cycles"] - long.bound) / long["cycles"]:.1f} % of the longer run's cycles
             above its bound, {100 * (long.least - long.bound) / long["cycles"]:.1f} % are on the
             longest chain of dependent work (a dynamic scale needs all of a layer before the next
-            one begins), {100 * (long["cycles"] - long.least) / long["cycles"]:.1f} % are not; the
-            pipeline cycles of the array's products and drains, of which the chain has only those
-            from step to step, are {100 * long.get("pipeline") / long["cycles"]:.1f} %.
+            one begins), {100 * (long["cycles"] - long.least) / long["cycles"]:.1f} % are not.
         """)
     for run in runs:
         if run.engine == "decoder" and run not in broken:
@@ -207,18 +205,18 @@ _BOUNDS_TEXT = """
     `cycles` is the run's length by the fast model, waiting for the next frame of a paced stream
     not counted. The bounds come from the compressed graph and the chip, never from the emitted
     program, with one exception: az2 skips zero activations, so that the array's time for a product
-    is a matter of the data, and is taken from the run (without its pipeline). Ratios are of cycles,
-    without unit.
+    is a matter of the data, and is taken from the run. Ratios are of cycles, without unit.
 """
 
 _BOUND_TEXTS = (
     """
         `bound_cycles`: the largest of four bounds, one for each engine, on the work that is
         necessary: DRAM (inputs, outputs and constants once, weights once if they can stay in
-        weight SRAM, else once per use; rows opened and refreshes where nothing waits for a
-        frame), decoder (each load as if it were alone on the chip, rows open, no refresh), MAC
-        array (its time with inputs ready, and the drains), vector engine (elements over lanes).
-        Engines do not wait for one another in it.
+        weight SRAM, else once per use; rows opened, and refreshes where nothing waits for a
+        frame), decoder (each load as if it were alone on the chip: its decoder with all rows open,
+        or the bus with those that it opens), MAC array (its time with inputs ready, and the
+        drains, each through its pipeline once a product), vector engine (every step as one
+        instruction does it). Engines do not wait for one another in it.
     """,
     """
         `critical_path_cycles`: the longest chain of dependent work. For a single frame, and for
@@ -230,9 +228,8 @@ _BOUND_TEXTS = (
         it holds the array's work as well.
     """,
     """
-        Neither is a sum of what competes: pipeline cycles that every instruction takes at its
-        engine, and DRAM that loads, inputs and outputs share, are in none of them (the chain has
-        the pipeline once from step to step).
+        Neither is a sum of what competes: DRAM that loads, inputs and outputs share is in none of
+        them, and steps are cut into no more instructions than one.
     """,
 )
 
@@ -279,10 +276,9 @@ def _engine_table(figures: _Figures) -> str:
 _WHERE_TEXT = """
     As the engine that binds sees it, in cycles; where that is the decoder, its instructions are
     the weight loads. The columns add up to `cycles`. *Bound*: its part of `bound_cycles`.
-    *Pipeline*: for the array, the pipeline cycles of each product and drain, which no bound of an
-    engine counts. *Beyond*: what else its instructions took above the bound: for the array,
-    groups of lanes of a drain that are not full, and products cut into pieces; for loads, DRAM
-    that others used, rows opened and refreshes. *Before*: until its first instruction begins.
+    *Beyond*: what its instructions took above the bound: for the array, groups of lanes of a drain
+    that are not full, and products cut into pieces with a pipeline each; for loads, DRAM that
+    others used, and refreshes. *Before*: until its first instruction begins.
     *Vector*, *load*, *store*, *other*: standing still, its next instruction given out and waiting
     for that engine. *Not given out*: the next instruction was not there yet. *After*: from its
     last instruction to the run's end.
@@ -293,7 +289,7 @@ _NAMED = ("wait_vector", "wait_load", "wait_store")
 
 def _where_table(figures: _Figures) -> str:
     heads = (
-        "workload", "chip", "engine", "instructions", "bound", "pipeline", "beyond", "before",
+        "workload", "chip", "engine", "instructions", "bound", "beyond", "before",
         "vector", "load", "store", "other", "not given out", "after",
     )  # fmt: skip
     rows = []
@@ -303,9 +299,7 @@ def _where_table(figures: _Figures) -> str:
             for name in ("bound", "beyond", "before_first", *_NAMED, "no_work", "after_last")
         ]
         other = run["cycles"] - sum(known)
-        pipeline, (bound, beyond, *still) = run.get("pipeline"), known
-        counts = (bound, pipeline, beyond - pipeline, *still[:4], other, *still[4:])
-        counts = (run["instructions"], *counts)
+        counts = (run["instructions"], *known[:6], other, *known[6:])
         rows.append(
             (run.workload, run.chip, _ENGINES[run.engine], *(f"{count:,}" for count in counts))
         )
@@ -315,7 +309,7 @@ def _where_table(figures: _Figures) -> str:
 def _where_items(figures: _Figures) -> list[str]:
     """Say of each run what the largest parts above its bound are."""
     names = {
-        "beyond": "its instructions' own time beyond the bound, pipelines included",
+        "beyond": "its instructions' own time beyond the bound",
         "before_first": "before its first instruction",
         "wait_vector": "waiting for the vector engine",
         "wait_load": "waiting for inputs",
@@ -361,15 +355,14 @@ _STREAM_TEXT = """
     that time. *Frame*: the cycles after the startup over the frames. *Chain*: what the critical
     path has for a frame (of the mean work, where the array skips zero activations and frames
     differ). *Array*: the array's bound over the frames. What is between array and chain is forced
-    by dependences. What is between chain and frame is not proven to be; the pipeline cycles of a
-    frame's products and drains are in *pipeline*, those of the table above over the frames.
+    by dependences. What is between chain and frame is not proven to be.
 """
 
 
 def _stream_table(figures: _Figures) -> str:
     heads = (
         "workload", "chip", "startup", "bytes", "rows", "refreshes", "frame", "chain", "array",
-        "pipeline", "frame / chain",
+        "frame / chain",
     )  # fmt: skip
     rows = []
     for run in _runs(figures):
@@ -385,7 +378,6 @@ def _stream_table(figures: _Figures) -> str:
                 f"{frame:,.0f}",
                 f"{run['frame.path']:,}",
                 f"{run.bound / run['frames']:,.0f}",
-                f"{run.get('pipeline') / run['frames']:,.0f}",
                 f"{frame / run['frame.path']:.3f}",
             )
         )

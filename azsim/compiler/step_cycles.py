@@ -1,0 +1,91 @@
+"""What an engine takes for a whole step that one instruction does: the least of any program.
+
+Cutting a step into more instructions makes it no shorter: each passes the pipeline, and each rounds
+its groups of lanes up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from azsim.compiler.estimate import view_of
+from azsim.compiler.schedule import Storage
+from azsim.hardware.description import Hardware
+from azsim.isa.spec import instruction_set
+from azsim.machine.instructions import instructions
+from azsim.machine.trace import Site
+from azsim.ops.lowering import (
+    Access,
+    Binary,
+    Copy,
+    Fill,
+    Leave,
+    Loop,
+    Lowering,
+    Matmul,
+    Product,
+    Quantize,
+    Step,
+    Unary,
+    Vector,
+)
+from azsim.ops.steps import windows
+
+__all__ = ["product_cycles", "vector_cycles"]
+
+_MNEMONICS = {
+    Copy: "vector_copy",
+    Fill: "vector_fill",
+    Unary: "vector_unary",
+    Binary: "vector_binary",
+    Quantize: "vector_quantize",
+}
+
+
+def vector_cycles(step: Step, lowering: Lowering, hardware: Hardware) -> int:
+    """Cycles of the vector engine for a step by its instruction's own timing rule; 0 for others.
+
+    The search for a dynamic scale is not counted: those who write what is quantized may do it.
+    """
+    if isinstance(step, Loop | Leave | Matmul | Product):
+        return 0
+    mnemonic = step.mnemonic if isinstance(step, Vector) else _MNEMONICS[type(step)]
+    instruction = instruction_set().instructions[mnemonic]
+    if instruction.engine != "vector":
+        return 0
+    operands: Mapping[str, Access | int | float | str] = (
+        step.operands if isinstance(step, Vector) else {"function": getattr(step, "function", "")}
+    )
+    site = Site(
+        index=0,
+        mnemonic=mnemonic,
+        engine="vector",
+        function=str(operands.get("function") or operands.get("norm") or "none"),
+        static=True,
+        paced=0,
+        accumulate=0,
+        waits={},
+        views={
+            name: view_of(window, _storage(lowering.buffers[window.buffer].dtype))
+            for name, window in windows(step).items()
+        },
+    )
+    return instructions()[mnemonic].cycles(site, hardware)
+
+
+def _storage(dtype: str) -> Storage:
+    return Storage("any", "activation", dtype, 0)
+
+
+def product_cycles(step: Matmul | Product, array_cycles: float, hardware: Hardware) -> float:
+    """Cycles of the array for a product and its drain.
+
+    Parameters
+    ----------
+    step : Matmul or Product
+    array_cycles : float
+        Of the product's windows, its inputs ready, without the pipeline.
+    hardware : Hardware
+    """
+    mac = hardware.mac
+    return 2 * mac.pipeline_cycles + array_cycles + step.dst.rows * step.dst.cols / mac.drain_lanes
