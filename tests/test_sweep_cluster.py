@@ -218,6 +218,18 @@ def test_a_worker_that_was_gone_when_it_got_a_task_blames_nobody(
     assert stand_in.begun() == []
 
 
+def test_a_worker_that_is_found_gone_when_workers_are_counted_is_told_of(
+    scheduler: Any, crew: DaskCrew
+) -> None:
+    worker = an_idle_worker(crew)
+    end_worker(scheduler, worker)
+    crew.give(worker, task := one_task())
+    within(20, lambda: crew.size and worker not in crew.idle() and not crew.is_busy)
+    (lost,) = crew.events(0)
+    assert isinstance(lost, Lost)
+    assert (lost.worker, lost.unfinished) == (worker, task.trials)
+
+
 def test_a_worker_that_ends_with_its_results_blames_nobody(
     scheduler: Any, crew: DaskCrew, stand_in: StandIn
 ) -> None:

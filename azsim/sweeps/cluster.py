@@ -208,6 +208,7 @@ class DaskCrew:
     _checked: set[str] = field(default_factory=set)
     _done: queue.SimpleQueue[tuple[str, int]] = field(default_factory=queue.SimpleQueue)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
+    _lost: list[Lost] = field(default_factory=list)
     _looked: float = -_LOOK_S
     _is_finishing: bool = False
 
@@ -260,7 +261,9 @@ class DaskCrew:
                 given = self._given.get(worker)
                 if given is not None and given.number == number:
                     happened.append(self._result(worker, self._given.pop(worker)))
-        return [*happened, *self._look()]
+        self._look()
+        lost, self._lost = self._lost, []
+        return [*happened, *lost]
 
     def close(self) -> None:  # noqa: D102
         for given in self._given.values():
@@ -288,11 +291,11 @@ class DaskCrew:
         reason = f"{type(error).__name__}: {error}" if error else f"task {given.future.status}"
         return Lost(worker, given.task, trials, trials, f"Dask worker {worker}: {reason}")
 
-    def _look(self) -> list[Lost]:
-        """See which workers came and went."""
+    def _look(self) -> None:
+        """See which workers came and went; `events` tells who went with a task."""
         now = time.monotonic()
         if now - self._looked < _LOOK_S:
-            return []
+            return
         self._looked = now
         try:
             there = set(self.client.nthreads())
@@ -304,7 +307,7 @@ class DaskCrew:
         self._checked &= there
         self._check(sorted(there - self._checked))
         gone = [worker for worker in self._given if worker not in there]
-        return [self._left(worker, self._given.pop(worker)) for worker in gone]
+        self._lost += [self._left(worker, self._given.pop(worker)) for worker in gone]
 
     def _left(self, worker: str, given: _Given) -> Lost:
         """A worker is gone; its task is to blame if it was at work on it, and only then."""
