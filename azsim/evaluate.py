@@ -16,7 +16,14 @@ from azsim.ir import CompressedGraph, Graph
 from azsim.ops.build import operators, weight_matrices
 from azsim.ops.linear import FloatLinear, Linear, QuantizedLinear
 
-__all__ = ["Watch", "activation_statistics", "evaluate", "evaluate_stream", "watch_stream"]
+__all__ = [
+    "Watch",
+    "activation_statistics",
+    "evaluate",
+    "evaluate_stream",
+    "watch_nothing",
+    "watch_stream",
+]
 
 Watch = Callable[[str, int, np.ndarray], None]
 """Called with the name of a tensor, the number of a frame, and what the tensor is there."""
@@ -243,8 +250,8 @@ def _stream(
     return {name: np.array(array) for name, array in zip(state, current, strict=True)}
 
 
-def _nothing(name: str, frame: int, array: np.ndarray) -> None:
-    """Watch no tensor."""
+def watch_nothing(name: str, frame: int, array: np.ndarray) -> None:
+    """Look at no tensor."""
 
 
 class _Recorder(FloatLinear):
@@ -291,7 +298,7 @@ def activation_statistics(
     ends = itertools.accumulate(lengths or [len(array) for array in frames.values()][:1])
     for first, last in itertools.pairwise((0, *ends)):
         part = {name: array[first:last] for name, array in frames.items()}
-        _stream(graph, plan, part, state, initial_state, {}, _nothing)
+        _stream(graph, plan, part, state, initial_state, {}, watch_nothing)
     powers = {
         name: squares / max(1, recorder.rows[name]) for name, squares in recorder.squares.items()
     }

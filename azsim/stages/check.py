@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from azsim.compiler.compile import Compiled
-from azsim.evaluate import Watch, watch_stream
+from azsim.evaluate import Watch, watch_nothing, watch_stream
 from azsim.sim.execute import Execution
 from azsim.sim.result import Comparison, DecisionCheck, OutputCheck
 from azsim.stages.decide import Rule, taken
@@ -30,7 +30,7 @@ def named_outputs(execution: Execution, prepared: Prepared) -> dict[str, np.ndar
 
 def float_outputs(prepared: Prepared) -> dict[str, np.ndarray]:
     """Outputs of the float model, in the form of `named_outputs`."""
-    tensors, final = _reference(prepared, _nothing, (), quantized=False)
+    tensors, final = _reference(prepared, watch_nothing, (), quantized=False)
     return _final(tensors, final, prepared)
 
 
@@ -72,10 +72,6 @@ def check_decisions(
             float_accuracy=None if labels is None else float(np.mean(by_float == labels)),
         )
     return checks
-
-
-def _nothing(name: str, frame: int, array: np.ndarray) -> None:
-    """Watch no tensor."""
 
 
 class _Differences:
