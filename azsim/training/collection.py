@@ -18,7 +18,7 @@ __all__ = ["Model", "models", "train_all"]
 SEEDS = (0, 1, 2)
 _UNITS = {"word": "words", "char": "characters"}
 _FLOAT_STEPS = {"word": 10_000, "char": 8_000}
-_LAST_ROUND = "recipe.silence=3"
+_LAST_ROUND = ("recipe.steps=9000", "recipe.silence=3")
 _RECIPES = (
     "control",
     "w4",
@@ -86,7 +86,7 @@ def _every() -> Iterator[Model]:
             found = [
                 Model(names[0], "float", (*overrides, steps)),
                 Model(names[1], "longer", overrides, names[0]),
-                Model(names[2], "longer", (*again, _LAST_ROUND), names[1]),
+                Model(names[2], "longer", (*again, *_LAST_ROUND), names[1]),
             ]
             if seed == 0:
                 found.append(Model(teacher, "teacher", (*overrides, steps)))
