@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gc
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
@@ -11,14 +14,16 @@ import pytest
 
 from azsim.codecs import encode_block
 from azsim.compiler.compile import compile_graph
-from azsim.errors import MachineError
+from azsim.errors import CodecError, MachineError
 from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
 from azsim.hardware.description import Hardware
 from azsim.isa import assembly
 from azsim.isa.program import DramImage, Program
+from azsim.machine.trace import Site
 from azsim.pipeline import prepare
 from azsim.sim import translate
+from azsim.sim.draft import Draft
 from azsim.sim.execute import Execution, execute, write_inputs
 from azsim.sim.stretch import Stretch
 from machine_runs import CHIP, INPUT, view
@@ -33,7 +38,10 @@ SIZES = Sizes(features=24, encoder=48, prediction=16, joint=32, symbols=9)
 def both(
     program: Program, image: DramImage, hardware: Hardware = AZ1, *, taps: bool = False
 ) -> tuple[Execution, int]:
-    """Execute with and without stretches, compare, and return how many instructions ran in them."""
+    """Execute with and without stretches, compare, and return how many instructions ran in them.
+
+    With stretches twice: the second execution has the first one's translation.
+    """
     ran = []
     run = translate.Stretches.run
 
@@ -44,8 +52,24 @@ def both(
 
     with mock.patch.object(translate.Stretches, "run", counted):
         found = execute(program, image, hardware, taps=taps)
+        count = sum(ran)
+        again = execute(program, image, hardware, taps=taps)
+    wanted = one_by_one(program, image, hardware, taps=taps)
+    assert_same(found, wanted)
+    assert_same(again, wanted)
+    return found, count
+
+
+def one_by_one(
+    program: Program, image: DramImage, hardware: Hardware = AZ1, *, taps: bool = False
+) -> Execution:
+    """Execute without stretches, and with a translation of its own."""
     with mock.patch.object(translate.Stretches, "run", return_value=None):
-        wanted = execute(program, image, hardware, taps=taps)
+        return execute(dataclasses.replace(program), image, hardware, taps=taps)
+
+
+def assert_same(found: Execution, wanted: Execution) -> None:
+    """Compare traces, outputs and what was seen on the way, bit for bit."""
     assert found.trace.sites == wanted.trace.sites
     for name in ("sequence", "payload", "tile_of", "masks", "gathered"):
         np.testing.assert_array_equal(getattr(found.trace, name), getattr(wanted.trace, name), name)
@@ -56,7 +80,6 @@ def both(
         assert one.keys() == other.keys()
         for name in one:
             assert np.array(one[name]).tobytes() == np.array(other[name]).tobytes()
-    return found, sum(ran)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +306,85 @@ def _loop_program(body: list[str], before: Sequence[str] = ()) -> tuple[Program,
     lines = [".output y addr=0x1000 shape=4096 frames=1 dtype=u8", *LOOP, *before, "loop count=6"]
     text = "\n".join([*lines, *body, "end_loop", *out, "halt"])
     return assembly.parse(text), DramImage(blocks.image)
+
+
+# ------------------------------------------------------------- translations, kept for the next
+
+
+def _streaming_program() -> tuple[Program, DramImage, int]:
+    """Multiply by one block in every round; where in DRAM it lies."""
+    at, size = _Body(0).blocks[0]
+    body = [
+        "view_step view=v6 step=0",
+        view(7, "dram", "u8", at, 1, size), view(8, "weight", "i8", 0, 4, COLS),
+        "weight_load dst=v8 src=v7", "mac_matmul src=v4 src2=v8",
+        "mac_drain dst=v6 src=v3 scale=v10 accumulate=1", "view_step view=v6 step=16",
+    ]  # fmt: skip
+    before = [view(10, "activation", "f32", 0, 1, 4)]
+    return *_loop_program(body, before), at
+
+
+def _made(program: Program, image: DramImage, hardware: Hardware = CHIP) -> tuple[Execution, int]:
+    """Execute, and count the stretches that were made."""
+    finish, made = Draft.finish, []
+
+    def counted(self: Draft, first: int, end: int, sites: list[Site]) -> Stretch:
+        made.append(first)
+        return finish(self, first, end, sites)
+
+    with mock.patch.object(Draft, "finish", counted):
+        return execute(program, image, hardware), len(made)
+
+
+def test_the_next_execution_finds_all_stretches_made_while_a_trace_is_in_use() -> None:
+    program, image, _ = _streaming_program()
+    first, made = _made(program, image)
+    assert made > 0
+    again, made = _made(program, image)
+    assert made == 0
+    assert_same(again, first)
+    found = pickle.loads(pickle.dumps(first))
+    del first, again
+    gc.collect()
+    assert _made(program, image)[1] > 0  # a trace that was stored has no translation
+    assert_same(execute(program, image, CHIP), found)
+
+
+def test_another_chip_or_another_size_of_dram_gets_a_translation_of_its_own() -> None:
+    program, image, _ = _streaming_program()
+    kept = execute(program, image, CHIP)
+    larger = DramImage(np.concatenate([image.data, np.zeros(64, np.uint8)]))
+    for other, chip in ((larger, CHIP), (image, load_hardware("az1"))):
+        found, made = _made(program, other, chip)
+        assert made > 0
+        assert_same(found, one_by_one(program, other, chip))
+    assert_same(execute(program, image, CHIP), kept)
+
+
+def test_a_stretch_of_another_execution_is_not_run_on_other_blocks() -> None:
+    program, image, at = _streaming_program()
+    kept = execute(program, image, CHIP)
+    data = image.data.copy()
+    later = _Body(0).blocks[1][0]
+    data[at : at + 64] = image.data[later : later + 64]
+    other = DramImage(data)
+    found = execute(program, other, CHIP)
+    assert_same(found, one_by_one(program, other, CHIP))
+    assert found.outputs["y"].tobytes() != kept.outputs["y"].tobytes()
+    assert_same(execute(program, image, CHIP), kept)
+
+
+def test_a_flipped_bit_is_told_by_an_execution_that_finds_stretches_made() -> None:
+    program, image, at = _streaming_program()
+    kept = execute(program, image, CHIP)
+    data = image.data.copy()
+    data[at] ^= 1
+    with pytest.raises((CodecError, MachineError)) as told:
+        execute(program, DramImage(data), CHIP)
+    with pytest.raises((CodecError, MachineError)) as alone:
+        one_by_one(program, DramImage(data), CHIP)
+    assert str(told.value) == str(alone.value)
+    assert_same(execute(program, image, CHIP), kept)
 
 
 def test_a_store_to_a_block_is_seen_by_the_stretch_that_loads_it() -> None:

@@ -20,7 +20,7 @@ from azsim.isa.program import DramImage, Program
 from azsim.machine.blocks import BlockDecoder
 from azsim.machine.tile import Tile, digest_of, one_block, pack, unpack
 from azsim.machine.view import View
-from azsim.machine.window import Window
+from azsim.machine.window import Window, Windows, check_aligned
 
 __all__ = [
     "NUMPY_TYPES",
@@ -28,6 +28,7 @@ __all__ = [
     "NUM_VIEWS",
     "Machine",
     "Resident",
+    "memory_sizes",
     "place",
 ]
 
@@ -72,6 +73,15 @@ class _Shown(NamedTuple):
     array: np.ndarray | None
 
 
+def memory_sizes(image: DramImage, hardware: Hardware) -> dict[str, int]:
+    """Bytes of each memory."""
+    return {
+        "dram": image.data.size,
+        "weight": hardware.weight_sram.bytes,
+        "activation": hardware.activation_sram.bytes,
+    }
+
+
 class Machine:
     """Memories and registers of one chip that runs one program.
 
@@ -84,6 +94,8 @@ class Machine:
     memory : dict of str to ndarray of uint8
         ``dram``, ``weight``, ``activation``.
     accumulators : ndarray of int32
+    window_table : Windows
+        May be that of earlier machines with memories of the same sizes.
     windows : list of Window or None
         What each view register was set to.
     offsets : list of int
@@ -100,12 +112,14 @@ class Machine:
         Tiles that weight SRAM is known to hold, by `place`.
     """
 
-    def __init__(self, program: Program, image: DramImage, hardware: Hardware) -> None:
-        sizes = {
-            "dram": image.data.size,
-            "weight": hardware.weight_sram.bytes,
-            "activation": hardware.activation_sram.bytes,
-        }
+    def __init__(
+        self,
+        program: Program,
+        image: DramImage,
+        hardware: Hardware,
+        window_table: Windows | None = None,
+    ) -> None:
+        sizes = memory_sizes(image, hardware)
         starts = np.cumsum([0, *(-(-size // _ALIGNED) * _ALIGNED for size in sizes.values())])
         self.arena = np.zeros(starts[-1], np.uint8)
         self.base = dict(zip(sizes, starts.tolist(), strict=False))
@@ -115,6 +129,7 @@ class Machine:
         }
         self.memory["dram"][:] = image.data
         self.accumulators = np.zeros(hardware.mac.accumulators, np.int32)
+        self.window_table = Windows(program, sizes) if window_table is None else window_table
         self.windows: list[Window | None] = [None] * NUM_VIEWS
         self.offsets = [0] * NUM_VIEWS
         self._shown: list[_Shown | None] = [None] * NUM_VIEWS
@@ -123,16 +138,12 @@ class Machine:
         self.blocks_version = 0
         self._decoder = BlockDecoder(hardware)
         self._lines = np.empty((0, 0), np.float32)
-        self._region_by_name = {region.name: region for region in program.regions}
-        self._region_of_view = program.region_of_view
         self._decoded: dict[tuple[int, int, int, int, int], Tile] = {}
         self.blocks = (image.data.size, 0)
         self.resident: dict[tuple[int, int, int], Resident] = {}
         self._has_pending = False
         self._read: dict[bytes, Tile] = {}
-        self._set: dict[int, tuple[View, Window]] = {}
         self._unmoved: dict[Window, _Shown] = {}
-        self._shape_number: dict[tuple[View, str | None], int] = {}
 
     def lines(self, count: int, size: int) -> np.ndarray:
         """Scratch for compiled loops: (count, size or more) float32."""
@@ -145,34 +156,7 @@ class Machine:
     def set_view(self, number: int, view: View, index: int) -> None:
         """Execute a ``view`` instruction at `index`."""
         self.epoch += 1
-        self.windows[number], self.offsets[number] = self.window_of(number, view, index), 0
-
-    def window_of(self, number: int, view: View, index: int) -> Window:
-        """What a ``view`` instruction at `index` puts into a register."""
-        known = self._set.get(index)
-        if known is not None and known[0] is view:
-            return known[1]
-        name = self._region_of_view.get(index)
-        if name is not None and name not in self._region_by_name:
-            raise MachineError(f"instruction {index}: view v{number}: no region is named '{name}'")
-        region = None if name is None else self._region_by_name[name]
-        shape = self._shape_number.setdefault((view, name), len(self._shape_number))
-        start, stop = 0, len(self.memory[view.space])
-        if region is not None:
-            start = region.start_bytes
-            stop = min(start + region.size_bytes, stop)
-        window = Window(view, region, shape, *view.extent(), start, stop)
-        self._check_aligned(number, window, 0, index)
-        self._set[index] = view, window
-        return window
-
-    def _check_aligned(self, number: int, window: Window, offset_bytes: int, index: int) -> None:
-        address, size = window.view.addr + offset_bytes, window.view.element_bits // 8
-        if size > 1 and address % size and window.is_inside(offset_bytes):
-            raise MachineError(
-                f"instruction {index}: view v{number}: address {address:#x} is not aligned "
-                f"to {size} bytes"
-            )
+        self.windows[number], self.offsets[number] = self.window_table.of(number, view, index), 0
 
     def place_view(self, number: int, offset_bytes: int, index: int) -> int:
         """Execute a ``view_at`` instruction at `index`; returns the address."""
@@ -194,7 +178,7 @@ class Machine:
         if not window.is_inside(offset_bytes):
             array = None
         elif view.element_bits >= 8:
-            self._check_aligned(number, window, offset_bytes, index)
+            check_aligned(number, window, offset_bytes, index)
             size = view.element_bits // 8
             array = np.ndarray(
                 (view.rows, view.cols),
@@ -252,12 +236,8 @@ class Machine:
 
     def check_live(self, window: Window | None, index: int) -> None:
         """Raise if a window's region is not alive at an instruction."""
-        region = None if window is None else window.region
-        if region is not None and not region.first <= index <= region.last:
-            raise MachineError(
-                f"instruction {index}: region '{region.name}' is used, but lives from instruction "
-                f"{region.first} to {region.last}"
-            )
+        if window is not None:
+            window.check_live(index)
 
     # ---- compressed weights
 

@@ -73,7 +73,8 @@ class Trace:
     gathered : ndarray of int64
         DRAM addresses of the rows that gathers fetched and scatters stored, in order.
     derived : dict
-        What timing has worked out from the trace, for its next replay; nothing is lost with it.
+        What timing has worked out from the trace, for its next replay, and the translation of the
+        program, for its next execution; nothing is lost with it.
     """
 
     sites: tuple[Site, ...]
@@ -95,7 +96,7 @@ class Recorder:
     def __init__(self) -> None:
         self.sites: list[Site] = []
         self.sequence: list[int] = []
-        self._number: dict[tuple[object, ...], int] = {}
+        self._site_number: dict[int, int] = {}
         self._events: list[tuple[int, int, int]] = []
         self._stretches: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         self._before = 0  # instructions of `_stretches`; `sequence` has those that follow
@@ -107,21 +108,18 @@ class Recorder:
         self._num_gathered = 0
         self._mask_of: dict[tuple[View, ...], tuple[bytes, int]] = {}
 
-    def add_site(self, site: Site, key: tuple[object, ...] | None = None) -> int:
-        """Number of a new site; with a key, `known_site` finds it again."""
-        self.sites.append(site)
-        if key is not None:
-            self._number[key] = len(self.sites) - 1
-        return len(self.sites) - 1
+    def site(self, site: Site) -> int:
+        """Number of a site."""
+        number = self._site_number.get(id(site))  # `sites` holds it, so that no other has its id
+        if number is None:
+            number = self._site_number[id(site)] = len(self.sites)
+            self.sites.append(site)
+        return number
 
     @property
     def executed(self) -> int:
         """Instructions so far."""
         return self._before + len(self.sequence)
-
-    def known_site(self, key: tuple[object, ...]) -> int | None:
-        """Number of a site that was seen."""
-        return self._number.get(key)
 
     def stretch(self, sequence: np.ndarray, payload: np.ndarray, tile_of: np.ndarray) -> None:
         """Several instructions were executed; arrays as those of `Trace`, which are kept."""

@@ -17,11 +17,11 @@ from azsim.machine.flat.columns import COLUMNS, FLAGS, FUNCTIONS, KINDS, OPERAND
 from azsim.machine.operation import Operation
 from azsim.machine.state import Machine, place
 from azsim.machine.tile import Tile
-from azsim.machine.trace import Recorder
+from azsim.machine.trace import Site
 from azsim.machine.view import View
 from azsim.machine.window import Moved, Window
 from azsim.sim.sequencer import branches, computed
-from azsim.sim.stretch import Leaves, Mask, Needs, Put, Stretch
+from azsim.sim.stretch import Leaves, Loaded, Mask, Needs, Put, Stretch
 
 __all__ = ["Draft", "Sites", "StretchError"]
 
@@ -40,12 +40,8 @@ class Sites(Protocol):
         """Registers of an operation's views by operand."""
         ...
 
-    def engine_site(self, op: Operation, shown: Mapping[str, Moved]) -> int:
-        """Number of an engine operation's site where its operands show this, checked if new."""
-        ...
-
-    def control_site(self, op: Operation) -> int:
-        """Number of a control operation's site."""
+    def of_engine(self, op: Operation, shown: Mapping[str, Moved]) -> Site:
+        """Site of an engine operation whose operands show this; checked if it is new."""
         ...
 
 
@@ -68,12 +64,11 @@ class Draft:
     ----------
     machine : Machine
         As it is where the stretch begins.
-    recorder : Recorder
     sites : Sites
     """
 
-    def __init__(self, machine: Machine, recorder: Recorder, sites: Sites) -> None:
-        self._machine, self._recorder, self._sites = machine, recorder, sites
+    def __init__(self, machine: Machine, sites: Sites) -> None:
+        self._machine, self._sites = machine, sites
         self._num_accumulators = len(machine.accumulators)
         self._held: dict[int, _Held] = {}
         self._scalars = {0: 0}
@@ -87,7 +82,8 @@ class Draft:
         self._written: list[tuple[int, int]] = []
         self._reads = (_FAR, 0)
         self._stores = (_FAR, 0)
-        self._loads = False
+        self._loads: list[Loaded] = []
+        self._tiles: dict[Tile, int] = {}
         self._views: list[tuple[int, ...]] = []
         self._largest = 0
         self._view_number: dict[tuple[int, int, int], int] = {}
@@ -117,7 +113,7 @@ class Draft:
     def move(self, op: Operation) -> None:
         """Execute a ``view`` or ``view_step``."""
         if op.window is not None:
-            window = self._machine.window_of(op.view, op.window, op.index)
+            window = self._machine.window_table.of(op.view, op.window, op.index)
             self._held[op.view] = _Held(window, 0, -1)
             return
         held = self._hold(op.view)
@@ -207,10 +203,10 @@ class Draft:
 
     # ---- engine instructions
 
-    def engine(self, op: Operation, position: int) -> int:
+    def engine(self, op: Operation, position: int) -> Site:
         """Add an instruction; returns its site."""
         held = {name: self._hold(number) for name, number in self._sites.registers(op).items()}
-        site = self._sites.engine_site(
+        site = self._sites.of_engine(
             op, {name: Moved(one.window, self._offset_of(one)) for name, one in held.items()}
         )
         if op.mnemonic == "weight_load":
@@ -247,8 +243,8 @@ class Draft:
         self._left.append(entry)
         if (low, high) not in self._written:
             self._written.append((low, high))
-        self._loads = True
-        self._events.append((position, source.addr, self._recorder.tile(tile)))
+        self._loads.append(Loaded(source, target, op.index, tile))
+        self._events.append((position, source.addr, self._tile_number(tile)))
 
     def _tile(self, held: _Held) -> Tile:
         view = self._fixed(held)
@@ -280,8 +276,11 @@ class Draft:
             self._fresh[codes] = mask, held["src"]
         address = tile.codes.__array_interface__["data"][0]
         self._add(op, position, {"src": codes}, 0, address, outputs, at)
-        self._events.append((position, 0, self._recorder.tile(tile)))
+        self._events.append((position, 0, self._tile_number(tile)))
         self._products.append((position, mask))
+
+    def _tile_number(self, tile: Tile) -> int:
+        return self._tiles.setdefault(tile, len(self._tiles))
 
     def _new_mask(self, held: _Held) -> tuple[int, int]:
         view = held.window.view
@@ -358,8 +357,10 @@ class Draft:
 
     # ---- the end
 
-    def finish(self, first: int, end: int, sites: list[int]) -> Stretch:
+    def finish(self, first: int, end: int, sites: list[Site]) -> Stretch:
         """Return the stretch of instructions [first, end), whose executions have these sites."""
+        different = {id(site): site for site in sites}
+        number_of = {each: number for number, each in enumerate(different)}
         payload = np.zeros(len(sites), np.int64)
         tile_of = np.full(len(sites), -1, np.int32)
         if self._events:
@@ -367,7 +368,6 @@ class Draft:
             payload[where], tile_of[where] = what, tiles
         products = np.array(self._products, np.int64).reshape(-1, 2)
         moving = np.array(self._moving, np.int64).reshape(-1, 2)
-        version = self._machine.blocks_version if self._loads else -1
         return Stretch(
             first=first,
             end=end,
@@ -377,7 +377,6 @@ class Draft:
                 tuple(self._most),
                 tuple(self._multiple),
                 tuple(self._needed.values()),
-                version,
                 self._stores,
             ),
             leaves=self._leaves(),
@@ -387,7 +386,10 @@ class Draft:
             largest=self._largest,
             has_engine=bool(self._rows or self._loads),
             places=tuple(self._places),
-            sequence=np.array(sites, np.int32),
+            loads=tuple(self._loads),
+            sites=tuple(different.values()),
+            tiles=tuple(self._tiles),
+            sequence=np.array([number_of[id(site)] for site in sites], np.int32),
             payload=payload,
             tile_of=tile_of,
             masks=tuple(self._masks),

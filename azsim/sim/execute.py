@@ -14,17 +14,14 @@ import numpy as np
 from azsim.collector import no_collection
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
-from azsim.isa.control_flow import loops_around
 from azsim.isa.program import DramImage, Port, Program, Tap
-from azsim.isa.spec import instruction_set
-from azsim.machine.engines.clock import ENGINES
-from azsim.machine.instructions import instructions
 from azsim.machine.operation import Operation
 from azsim.machine.state import NUMPY_TYPES, Machine
-from azsim.machine.trace import Recorder, Trace, make_site
+from azsim.machine.trace import Recorder, Trace
 from azsim.machine.window import Moved
 from azsim.sim.sequencer import Sequencer
 from azsim.sim.translate import Stretches
+from azsim.sim.translation import Sites, Translation, keep_translation, take_translation
 
 __all__ = ["Execution", "execute"]
 
@@ -33,7 +30,6 @@ _MAX_CONTROL_INSTRUCTIONS = 10_000_000
 """Control instructions that may follow each other without one for an engine."""
 _MAX_FRAME_INSTRUCTIONS = 200_000_000
 """Instructions from one paced load to the next, or in all where nothing is paced."""
-_WAITS = frozenset(f"wait_{engine}" for engine in ENGINES)
 
 
 @dataclass(frozen=True)
@@ -87,86 +83,6 @@ def read_port(memory: np.ndarray, port: Port) -> np.ndarray:
     return raw.view(NUMPY_TYPES[port.dtype]).reshape(port.frames, *port.shape)
 
 
-class _Resolver:
-    """Gives each operation its site: operand shapes, liveness and legality, once for each shape."""
-
-    def __init__(self, program: Program, machine: Machine, recorder: Recorder) -> None:
-        self._program, self._machine, self._recorder = program, machine, recorder
-        self._table = instructions()
-        spec = instruction_set().instructions
-        self._engines = {name: entry.engine for name, entry in spec.items()}
-        self._operands = {
-            name: [
-                (operand, field.when)
-                for operand, field in entry.operands.items()
-                if field.unit == "view"
-            ]
-            for name, entry in spec.items()
-        }
-        self._wait_fields = {
-            name: [
-                (each, each.removeprefix("wait_"))
-                for each in entry.operands
-                if each.startswith("wait_")
-            ]
-            for name, entry in spec.items()
-        }
-        self._numbers: dict[int, dict[str, int]] = {}
-
-    def site(self, op: Operation) -> int:
-        """Number of an engine operation's site with the views as they are now."""
-        machine, shown = self._machine, {}
-        for name, number in self.registers(op).items():
-            window = machine.windows[number]
-            if window is None:
-                machine.view(number, op.index)  # which tells
-            else:
-                shown[name] = Moved(window, machine.offsets[number])
-        return self.engine_site(op, shown)
-
-    def engine_site(self, op: Operation, shown: Mapping[str, Moved]) -> int:
-        """Number of an engine operation's site where its operands show this, checked if new."""
-        key = (op.index, *[one.window.shape for one in shown.values()])
-        site = self._recorder.known_site(key)
-        if site is not None:
-            return site
-        views = {name: one.window.stepped(one.offset_bytes) for name, one in shown.items()}
-        for one in shown.values():
-            self._machine.check_live(one.window, op.index)
-        numbers = self.registers(op)
-        by_number = {numbers[name]: view for name, view in views.items()}
-        self._table[op.mnemonic].footprint(op, by_number.__getitem__)
-        engine = self._engines[op.mnemonic]
-        return self._recorder.add_site(make_site(op, engine, self._waits(op), views), key)
-
-    def registers(self, op: Operation) -> dict[str, int]:
-        """Registers of an operation's views by operand."""
-        numbers = self._numbers.get(op.index)
-        if numbers is None:
-            numbers = self._numbers[op.index] = {
-                name: getattr(op, name)
-                for name, flag in self._operands[op.mnemonic]
-                if flag is None or getattr(op, flag)
-            }
-        return numbers
-
-    def _waits(self, op: Operation) -> dict[str, int]:
-        operands = self._program.instructions[op.index].operands
-        if operands.keys().isdisjoint(_WAITS):
-            return {}
-        return {
-            engine: int(operands[name])
-            for name, engine in self._wait_fields[op.mnemonic]
-            if name in operands
-        }
-
-    def control_site(self, op: Operation) -> int:
-        """Number of a control operation's site."""
-        if op.site < 0:
-            op.site = self._recorder.add_site(make_site(op, "control", self._waits(op), {}))
-        return op.site
-
-
 class _Taps:
     """Keeps the tensors that a program's taps show, one entry a frame."""
 
@@ -188,6 +104,18 @@ class _Taps:
                 kept[-1] = array  # a loop writes it several times; the last one counts
             else:
                 kept.append(array)
+
+
+def _shown(op: Operation, machine: Machine, sites: Sites) -> dict[str, Moved]:
+    """What the operands of an engine operation show."""
+    shown = {}
+    for name, number in sites.registers(op).items():
+        window = machine.windows[number]
+        if window is None:
+            machine.view(number, op.index)  # which tells
+        else:
+            shown[name] = Moved(window, machine.offsets[number])
+    return shown
 
 
 def _endless(op: Operation, found: str) -> MachineError:
@@ -229,28 +157,19 @@ def execute(
     CodecError
         If a block of compressed weights is malformed.
     """
-    machine = Machine(program, image, hardware)
+    if taps:  # stretches end where they look at memory
+        translation = Translation(program, image, hardware)
+    else:
+        translation = take_translation(program, image, hardware)
+    machine = Machine(program, image, hardware, translation.windows)
     if inputs is not None:
         _write_ports(machine.memory["dram"], program, inputs)
-    recorder = Recorder()
-    resolver = _Resolver(program, machine, recorder)
+    recorder, sites = Recorder(), translation.sites
     sequencer = Sequencer(program, machine, recorder)
     watch = _Taps(program) if taps else None
-    table = instructions()
-    operations = [
-        Operation(index, instruction.mnemonic, instruction.operands)
-        for index, instruction in enumerate(program.instructions)
-    ]
-    for op in operations:
-        op.execute = table[op.mnemonic].execute if op.mnemonic in table else None
-
+    operations = translation.operations
     stretches = Stretches(
-        operations,
-        machine,
-        recorder,
-        resolver,
-        loops_around(program.instructions),
-        watch.indices if watch is not None else (),
+        translation, machine, recorder, watch.indices if watch is not None else ()
     )
     starts = stretches.starts
 
@@ -266,7 +185,7 @@ def execute(
                 continue
             op = operations[index]
             if op.execute is None:
-                recorder.sequence.append(resolver.control_site(op))
+                recorder.sequence.append(recorder.site(sites.of_control(op)))
                 control += 1
                 if control > _MAX_CONTROL_INSTRUCTIONS:
                     found = f"{_MAX_CONTROL_INSTRUCTIONS} control instructions in a row"
@@ -280,7 +199,7 @@ def execute(
                 continue
             control = 0
             if op.epoch != machine.epoch:
-                op.site = resolver.site(op)
+                op.site = recorder.site(sites.of_engine(op, _shown(op, machine, sites)))
                 op.epoch = machine.epoch
             recorder.sequence.append(op.site)
             op.execute(machine, op, recorder)
@@ -294,4 +213,7 @@ def execute(
             index += 1
     dram = machine.memory["dram"]
     outputs = {port.name: read_port(dram, port) for port in program.outputs}
-    return Execution(recorder.finish(), outputs, watch.seen if watch else {})
+    trace = recorder.finish()
+    if not taps:
+        keep_translation(translation, trace)
+    return Execution(trace, outputs, watch.seen if watch else {})

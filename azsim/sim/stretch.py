@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from azsim.errors import CodecError, MachineError
 from azsim.machine.flat.columns import NUM_LINES
 from azsim.machine.flat.run import run_rows
 from azsim.machine.state import Machine, Resident, place
 from azsim.machine.tile import Tile
-from azsim.machine.trace import Recorder
+from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import View
 from azsim.machine.window import Window
 
@@ -61,8 +62,6 @@ class Needs:
         What these bytes have to be a multiple of.
     tiles : tuple of (View, Tile)
         What weight SRAM holds.
-    blocks_version : int
-        See `Machine`; -1 if the stretch decodes nothing.
     stores : tuple of (int, int)
         Bytes of DRAM in which it stores; no block that was decoded may lie there.
     """
@@ -72,14 +71,11 @@ class Needs:
     most: tuple[int, ...]
     multiple: tuple[int, ...]
     tiles: tuple[tuple[View, Tile], ...]
-    blocks_version: int
     stores: tuple[int, int]
 
     def hold(self, machine: Machine) -> bool:
         """Whether the machine is as it has to be."""
         windows, offsets, resident = machine.windows, machine.offsets, machine.resident
-        if self.blocks_version not in (-1, machine.blocks_version):
-            return False
         if self.stores[0] < machine.blocks[1] and machine.blocks[0] < self.stores[1]:
             return False
         for number, window in self.windows:
@@ -105,6 +101,26 @@ class Put(NamedTuple):
     tile: Tile
     low: int
     high: int
+
+
+class Loaded(NamedTuple):
+    """A block that was decoded: what the views of an instruction showed, and its tile."""
+
+    source: View
+    target: View
+    instruction: int
+    tile: Tile
+
+
+class Bound(NamedTuple):
+    """A stretch's place in one execution: what goes to its trace.
+
+    It holds while `Machine.blocks_version` is this.
+    """
+
+    blocks_version: int
+    sequence: np.ndarray
+    tile_of: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +160,7 @@ class Leaves:
             machine.keep(Resident(put.view, put.tile, put.low, put.high, is_pending=True))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
     """Instructions ``[first, end)``, loops among them unrolled, ready to run.
 
@@ -163,8 +179,13 @@ class Stretch:
         Whether there is an instruction for an engine.
     places : tuple of int
         Where in the stretch the instruction of each row is.
+    loads : tuple of Loaded
+        Blocks that it decodes, which have to be the same when it runs.
+    sites : tuple of Site
+    tiles : tuple of Tile
     sequence, payload, tile_of : ndarray
-        What the trace gets; products have to be told where their masks lie.
+        What the trace gets, numbers counted among `sites` and `tiles`; products have to be told
+        where their masks lie.
     masks : tuple of Mask
     products, mask_of : ndarray of int64
         Where in the stretch products are, and the mask of each.
@@ -182,6 +203,9 @@ class Stretch:
     largest: int
     has_engine: bool
     places: tuple[int, ...]
+    loads: tuple[Loaded, ...]
+    sites: tuple[Site, ...]
+    tiles: tuple[Tile, ...]
     sequence: np.ndarray
     payload: np.ndarray
     tile_of: np.ndarray
@@ -191,7 +215,21 @@ class Stretch:
     transfers: np.ndarray
     slot_of: np.ndarray
 
-    def run(self, machine: Machine, recorder: Recorder) -> int:
+    def bind(self, machine: Machine, recorder: Recorder) -> Bound | None:
+        """Place it in an execution; None if a block in DRAM is another one."""
+        try:
+            for source, target, instruction, tile in self.loads:
+                if machine.fetch_tile(source, target, instruction) is not tile:
+                    return None
+        except (CodecError, MachineError):
+            return None
+        if not self.needs.hold(machine):  # of all blocks that are decoded now
+            return None
+        sites = np.array([recorder.site(site) for site in self.sites], np.int32)
+        tiles = np.array([*map(recorder.tile, self.tiles), -1], np.int32)  # -1 stays
+        return Bound(machine.blocks_version, sites[self.sequence], tiles[self.tile_of])
+
+    def run(self, machine: Machine, recorder: Recorder, bound: Bound) -> int:
         """Execute it; returns the row that could not be, -1 if all were."""
         machine.settle(*self.reads)
         numbers = [machine.offsets[number] for number, _ in self.needs.windows]
@@ -221,6 +259,6 @@ class Stretch:
                 bits = scratch[mask.at : mask.at + mask.num_bytes].tobytes()
                 places.append(recorder.mask(bits, view))
             payload[self.products] = np.array(places, np.int64)[self.mask_of]
-        recorder.stretch(self.sequence, payload, self.tile_of)
+        recorder.stretch(bound.sequence, payload, bound.tile_of)
         self.leaves.apply(machine)
         return -1

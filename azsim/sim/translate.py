@@ -7,16 +7,17 @@ are unrolled.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from azsim.errors import MachineError
 from azsim.isa.control_flow import MAX_LOOP_DEPTH
 from azsim.machine.flat.columns import KINDS
 from azsim.machine.operation import Operation
 from azsim.machine.state import Machine
-from azsim.machine.trace import Recorder
-from azsim.sim.draft import Draft, Sites, StretchError
-from azsim.sim.stretch import Stretch
+from azsim.machine.trace import Recorder, Site
+from azsim.sim.draft import Draft, StretchError
+from azsim.sim.stretch import Bound, Stretch
+from azsim.sim.translation import Translation
 
 __all__ = ["Stretches"]
 
@@ -27,7 +28,7 @@ _MOST = 50_000
 _MOST_VARIANTS = 4
 """Stretches that are kept for one place."""
 _MOST_TRIES = 12
-"""Stretches that are made for one place, in all."""
+"""Stretches that an execution makes for one place, in all."""
 _CONTROL = ("view", "view_step", "scalar", "branch", "loop", "end_loop", "fence")
 
 
@@ -48,27 +49,24 @@ class Stretches:
 
     Parameters
     ----------
-    operations : sequence of Operation
+    translation : Translation
+        Has those of earlier executions, and gets the new ones.
     machine : Machine
     recorder : Recorder
-    sites : Sites
-    around : sequence of tuple of int
-        Loops around each instruction.
     alone : collection of int
         Instructions that are never part of a stretch.
     """
 
     def __init__(
         self,
-        operations: Sequence[Operation],
+        translation: Translation,
         machine: Machine,
         recorder: Recorder,
-        sites: Sites,
-        around: Sequence[tuple[int, ...]],
         alone: Collection[int] = (),
     ) -> None:
-        self._operations, self._machine, self._recorder = operations, machine, recorder
-        self._sites, self._around = sites, around
+        self._translation, self._machine, self._recorder = translation, machine, recorder
+        self._operations = operations = translation.operations
+        self._around = translation.around
         kinds = {*KINDS, *_CONTROL, "weight_load"}
         if alone:
             kinds.remove("fence")  # where taps look at memory
@@ -81,8 +79,12 @@ class Stretches:
             fits and (not after or op.index in targets)
             for op, fits, after in zip(operations, self._fits, before, strict=True)
         ]
+        for index in translation.broken:
+            self._fits[index] = self.starts[index] = False
+        for index in translation.begins:
+            self._begin(index)
         self._seen: dict[int, int] = {}
-        self._made: dict[int, list[Stretch]] = {}
+        self._bound: dict[Stretch, Bound] = {}
 
     def run(self, index: int) -> Stretch | None:
         """Run the stretch that begins at an instruction, and return it; None if there is none.
@@ -92,18 +94,29 @@ class Stretches:
         MachineError
             As the instructions one by one.
         """
-        for stretch in self._made.get(index, ()):
-            if stretch.needs.hold(self._machine):
-                return self._run(stretch)
+        made = self._translation.stretches.get(index, ())
+        for stretch in made:
+            if stretch.needs.hold(self._machine) and (bound := self._bind(stretch)) is not None:
+                return self._run(stretch, bound)
         seen = self._seen[index] = self._seen.get(index, 0) + 1
         if seen > _MOST_TRIES:
-            self.starts[index] = bool(self._made.get(index))
+            self.starts[index] = bool(made)
             return None
         stretch = self._make(index)
         if stretch is None:
             return None
-        self._made[index] = [stretch, *self._made.get(index, [])][:_MOST_VARIANTS]
-        return self._run(stretch) if stretch.needs.hold(self._machine) else None
+        self._translation.stretches[index] = [stretch, *made][:_MOST_VARIANTS]
+        bound = self._bind(stretch) if stretch.needs.hold(self._machine) else None
+        return None if bound is None else self._run(stretch, bound)
+
+    def _bind(self, stretch: Stretch) -> Bound | None:
+        """The stretch's place in this execution; None if it was made of other blocks."""
+        bound = self._bound.get(stretch)
+        if bound is None or bound.blocks_version != self._machine.blocks_version:
+            bound = stretch.bind(self._machine, self._recorder)
+            if bound is not None:
+                self._bound[stretch] = bound
+        return bound
 
     def _make(self, first: int) -> Stretch | None:
         stop = len(self._operations)
@@ -114,16 +127,18 @@ class Stretches:
                 # Its rounds begin stretches of their own.
                 stop = broken.index
                 self._fits[stop] = self.starts[stop] = False
+                self._translation.broken.add(stop)
                 self._begin(stop + 1)
 
     def _begin(self, index: int) -> None:
         if index < len(self._fits) and self._fits[index]:
             self.starts[index] = True
+            self._translation.begins.add(index)
 
     def _draft(self, first: int, stop: int) -> Stretch | None:
         """Make the stretch that begins at `first` and ends at `stop` or before."""
-        draft = Draft(self._machine, self._recorder, self._sites)
-        sites: list[int] = []
+        draft = Draft(self._machine, self._translation.sites)
+        sites: list[Site] = []
         loops: list[list[int]] = []  # index of the loop, rounds left
         index = first
         while index < stop and self._fits[index] and len(sites) < _MOST:
@@ -141,7 +156,9 @@ class Stretches:
             self._begin(index + 1)
         return draft.finish(first, index, sites) if len(sites) >= _FEWEST else None
 
-    def _follow(self, draft: Draft, op: Operation, sites: list[int], loops: list[list[int]]) -> int:
+    def _follow(
+        self, draft: Draft, op: Operation, sites: list[Site], loops: list[list[int]]
+    ) -> int:
         """Add an instruction to a draft; returns the one that follows, -1 if it is not added."""
         if op.mnemonic in KINDS or op.mnemonic == "weight_load":
             sites.append(draft.engine(op, len(sites)))
@@ -169,7 +186,7 @@ class Stretches:
                     follows = loops[-1][0] + 1
                 else:
                     loops.pop()
-        sites.append(self._sites.control_site(op))
+        sites.append(self._translation.sites.of_control(op))
         return follows
 
     def _is_ahead(self, op: Operation) -> bool:
@@ -177,8 +194,8 @@ class Stretches:
         around = self._around
         return op.index < op.target < len(around) and around[op.target] == around[op.index]
 
-    def _run(self, stretch: Stretch) -> Stretch:
-        failed = stretch.run(self._machine, self._recorder)
+    def _run(self, stretch: Stretch, bound: Bound) -> Stretch:
+        failed = stretch.run(self._machine, self._recorder, bound)
         if failed >= 0:
             self._fail(stretch, stretch.places[failed])
         return stretch
@@ -186,7 +203,7 @@ class Stretches:
     def _fail(self, stretch: Stretch, place: int) -> None:
         """Execute an instruction that failed on its own, which tells why."""
         *before, index = (
-            self._recorder.sites[site].index for site in stretch.sequence[: place + 1].tolist()
+            stretch.sites[number].index for number in stretch.sequence[: place + 1].tolist()
         )
         for number in before:
             op = self._operations[number]

@@ -243,7 +243,7 @@ def _text(report: Mapping[str, Any]) -> str:
     lines = [
         f"{what}: {report['frames']} frames, {report['weights']:,} weights, {executed}",
         f"compression {spent}; peak memory with a run {report['peak_memory_mb']:,} MB",
-        f"execution that decodes all weights {report['first_execution_s']} s",
+        f"execution that decodes and translates all anew {report['first_execution_s']} s",
         f"yardstick: {report['products']:,} products and nothing else",
         "",
     ]
