@@ -782,7 +782,7 @@ def test_a_study_is_written_whole_or_not_at_all(
         (directory / "README.md").write_text(answer := next(answers) or "")
         if not answer:
             raise azsim.errors.FetchError("model.onnx: cannot be fetched")
-        (directory / "data.json").write_text("{}")
+        (directory / "data.json").write_text('{"study": "fake"}')
 
     module.__dict__["run"] = run
     monkeypatch.setitem(sys.modules, "azsim.studies.fake", module)
