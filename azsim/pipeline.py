@@ -27,6 +27,7 @@ from azsim.inputs.tensors import read_npz
 from azsim.machine.trace import Trace
 from azsim.resources import DEFAULT_HARDWARE
 from azsim.sim.execute import execute
+from azsim.sim.explanation import Explanation
 from azsim.sim.kernel_result import KernelResult
 from azsim.sim.races import check_races
 from azsim.sim.result import (
@@ -284,28 +285,13 @@ def run(
             comparison = compare(execution, outputs, prepared, compiled)
     explanation = None
     if explained:
-        from azsim.stages.explain import explain
-
-        def again(chip: Hardware) -> tuple[Compiled, Trace]:
-            other = _compile(workload, prepared, chip)
-            given = prepared.inputs
-            return other, execute(other.program, other.image, chip, inputs=given).trace
-
-        with stage("explain"):  # by the fast model, as other chips are timed with that
-            trace, program = execution.trace, compiled.program
-            own = replay(trace, program, chip) if exact_timing else timing
-            explanation = explain(
-                compiled,
-                trace,
-                own,
-                chip,
-                planned,
-                measure(trace, own, program, chip) if exact_timing else statistics,
-                layer_bounds,
-                again,
-                lambda done, total: None if progress is None else progress("explain", done, total),
+        with stage("explain"):
+            explanation = _explain(
+                workload, prepared, compiled, execution.trace, chip, planned, layer_bounds, progress
             )
-    allocation = compiled.allocation
+    events = None
+    if timeline:
+        events = record.timeline(execution.trace, timing, compiled.program, chip)
     return RunResult(
         workload=workload.name,
         hardware=chip.name,
@@ -314,11 +300,8 @@ def run(
         known_bounds=bounds,
         layer_bounds=layer_bounds,
         weights=tuple(WeightFigures(**asdict(weight)) for weight in compiled.weights),
-        sram_peak_bytes={space: allocation.peak_bytes[space] for space in ("weight", "activation")},
-        sram_capacity_bytes={
-            "weight": chip.weight_sram.bytes,
-            "activation": chip.activation_sram.bytes,
-        },
+        sram_peak_bytes=record.sram_peak_bytes(compiled),
+        sram_capacity_bytes=record.sram_capacity_bytes(chip),
         sram_map=record.sram_map(compiled),
         outputs=outputs,
         output_checks=checks,
@@ -328,13 +311,43 @@ def run(
         comparison=comparison,
         provenance=record.provenance(workload, chip, planned, prepared, compiled, seconds),
         notes=record.notes(prepared, compiled, chip, planned),
-        events=record.timeline(execution.trace, timing, compiled.program, chip)
-        if timeline
-        else None,
+        events=events,
         fast_cycles=fast_cycles,
         weight_read_bytes_planned=compiled.weight_traffic.total_bytes,
         explanation=explanation,
         front_end=prepared.front_end and FrontEndFigures(**asdict(prepared.front_end)),
+    )
+
+
+def _explain(
+    workload: Workload,
+    prepared: Prepared,
+    compiled: Compiled,
+    trace: Trace,
+    chip: Hardware,
+    planned: Hardware,
+    layer_bounds: Mapping[str, Bounds],
+    progress: Progress | None,
+) -> Explanation:
+    """Explain a run by the fast model, as other chips are timed with that."""
+    from azsim.stages.explain import explain
+
+    def again(other: Hardware) -> tuple[Compiled, Trace]:
+        anew = _compile(workload, prepared, other)
+        return anew, execute(anew.program, anew.image, other, inputs=prepared.inputs).trace
+
+    timing = replay(trace, compiled.program, chip)
+    statistics = measure(trace, timing, compiled.program, chip, prepared.chunks)
+    return explain(
+        compiled,
+        trace,
+        timing,
+        chip,
+        planned,
+        statistics,
+        layer_bounds,
+        again,
+        lambda done, total: None if progress is None else progress("explain", done, total),
     )
 
 

@@ -27,7 +27,16 @@ from azsim.stages.decide import label_hashes
 from azsim.stages.prepare import Prepared
 from azsim.stages.transcribe import unit_hashes
 
-__all__ = ["array_cycles", "kernel_provenance", "notes", "provenance", "sram_map", "timeline"]
+__all__ = [
+    "array_cycles",
+    "kernel_provenance",
+    "notes",
+    "provenance",
+    "sram_capacity_bytes",
+    "sram_map",
+    "sram_peak_bytes",
+    "timeline",
+]
 
 
 def timeline(trace: Trace, timing: Timing, program: Program, hardware: Hardware) -> Timeline:
@@ -198,3 +207,13 @@ def sram_map(compiled: Compiled) -> tuple[tuple[str, str, int, int, int, int], .
         for region in compiled.program.regions
         if region.space != "dram"
     )
+
+
+def sram_peak_bytes(compiled: Compiled) -> dict[str, int]:
+    """Highest used byte of each SRAM."""
+    return {space: compiled.allocation.peak_bytes[space] for space in ("weight", "activation")}
+
+
+def sram_capacity_bytes(hardware: Hardware) -> dict[str, int]:
+    """Bytes of each SRAM."""
+    return {"weight": hardware.weight_sram.bytes, "activation": hardware.activation_sram.bytes}

@@ -18,16 +18,13 @@ from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from azsim.errors import InputError
 from azsim.sweeps.crew import Finished, Lost
 from azsim.sweeps.outcome import Outcome
 from azsim.sweeps.tasks import Task
 from azsim.sweeps.worker import Evaluator, SweepEvaluator, code_sha256, run_task
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Cluster", "DaskCrew", "batch_options"]
 
