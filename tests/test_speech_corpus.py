@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,18 @@ def test_voices_that_an_engine_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == (
         "corpus: voices are unknown to the engine, found espeak-ng f9, flite kal32, "
         "espeak-ng en-moon; allowed: those of the versions in docs/speech.md"
+    )
+
+
+def test_an_engine_that_says_nothing_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(command: list[str], **_: object) -> None:
+        raise subprocess.TimeoutExpired(command, 60)
+
+    monkeypatch.setattr(subprocess, "run", hangs)
+    with pytest.raises(InputError) as caught:
+        engines.versions()
+    assert str(caught.value) == (
+        "corpus: espeak-ng failed: Command '['espeak-ng', '--version']' timed out after 60 seconds"
     )
 
 

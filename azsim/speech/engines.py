@@ -117,7 +117,13 @@ def _known(engine: str) -> frozenset[str]:
 
 
 def _told(engine: str, flag: str) -> str:
-    done = subprocess.run([engine, flag], capture_output=True, text=True, check=False, timeout=60)
+    """What an engine prints; InputError if it says nothing for a minute."""
+    try:
+        done = subprocess.run(
+            [engine, flag], capture_output=True, text=True, check=False, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"corpus: {engine} failed: {error}") from None
     return done.stdout
 
 
@@ -133,12 +139,11 @@ def _missing(engine: str) -> list[str]:
 
 def versions() -> dict[str, str]:
     """Return what each engine says of its version."""
-    asked = {"espeak-ng": "--version", "flite": "--version", "festival": "--version"}
-    return {engine: _version(engine, flag) for engine, flag in asked.items()}
+    return {engine: _version(engine) for engine in PACKAGES}
 
 
-def _version(engine: str, flag: str) -> str:
-    told = _told(engine, flag)
+def _version(engine: str) -> str:
+    told = _told(engine, "--version")
     lines = [line.strip() for line in told.splitlines() if any(map(str.isdigit, line))]
     named = next((line for line in lines if "version" in line.lower()), (lines or [""])[0])
     return named.split("Data at")[0].strip()
