@@ -18,6 +18,7 @@ from azsim.errors import CodecError, MachineError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import DramImage, Program
 from azsim.machine.blocks import BlockDecoder
+from azsim.machine.dram import Contents
 from azsim.machine.tile import Tile, digest_of, one_block, pack, unpack
 from azsim.machine.view import View
 from azsim.machine.window import Window, Windows, check_aligned
@@ -92,7 +93,8 @@ class Machine:
     base : dict of str to int
         Where each memory begins in the arena; a multiple of 64.
     memory : dict of str to ndarray of uint8
-        ``dram``, ``weight``, ``activation``.
+        ``dram``, ``weight``, ``activation``; bytes of DRAM where `dram` was told of them.
+    dram : Contents
     accumulators : ndarray of int32
     window_table : Windows
         May be that of earlier machines with memories of the same sizes.
@@ -127,7 +129,7 @@ class Machine:
             name: self.arena[self.base[name] : self.base[name] + size]
             for name, size in sizes.items()
         }
-        self.memory["dram"][:] = image.data
+        self.dram = Contents(self.memory["dram"], image.data)
         self.accumulators = np.zeros(hardware.mac.accumulators, np.int32)
         self.window_table = Windows(program, sizes) if window_table is None else window_table
         self.windows: list[Window | None] = [None] * NUM_VIEWS
@@ -212,10 +214,16 @@ class Machine:
 
     def array(self, number: int, index: int) -> np.ndarray:
         """Return the memory that a view shows."""
-        array = self._inside(number, index)
-        if self._has_pending and self.view(number, index).space == "weight":
+        array, view = self._inside(number, index), self.view(number, index)
+        if view.space == "dram":
+            self.dram.touch(*view.extent())
+        elif self._has_pending and view.space == "weight":
             self._settle()
         return array
+
+    def table(self, number: int, index: int) -> np.ndarray:
+        """Return the memory that a view of DRAM shows; `dram` has to be told of rows to touch."""
+        return self._inside(number, index)
 
     def _inside(self, number: int, index: int) -> np.ndarray:
         window, _, view, array = self._now(number, index)
@@ -247,7 +255,7 @@ class Machine:
         key = (source.addr, size, target.rows, target.cols, target.element_bits)
         tile = self._decoded.get(key)
         if tile is None:
-            window = self.memory["dram"][source.addr : source.addr + size].tobytes()
+            window = self.dram.read(source.addr, source.addr + size).tobytes()
             where = f"instruction {index}: block at DRAM {source.addr:#x}"
             try:
                 tile = self._decoded[key] = self._decoder.at_fill(one_block(window), target, where)

@@ -87,6 +87,7 @@ class Draft:
         self._views: list[tuple[int, ...]] = []
         self._largest = 0
         self._view_number: dict[tuple[int, int, int], int] = {}
+        self._touched: set[tuple[int, int]] = set()
         self._rows: list[list[int]] = []
         self._places: list[int] = []  # of the rows, in the stretch
         self._events: list[tuple[int, int, int]] = []
@@ -172,6 +173,8 @@ class Draft:
         else:
             address = view.addr + held.offset_bytes
             self._inside(held)
+            if view.space == "dram":
+                self._touched.add(_extent(held) if slot < 0 else _reach(held))
         row = (
             self._machine.base[view.space] + address, slot, view.rows, view.cols,
             view.row_stride, view.col_stride, _SHIFTS[view.element_bits],
@@ -387,6 +390,7 @@ class Draft:
             has_engine=bool(self._rows or self._loads),
             places=tuple(self._places),
             loads=tuple(self._loads),
+            touched=tuple(sorted(self._touched)),
             sites=tuple(different.values()),
             tiles=tuple(self._tiles),
             sequence=np.array([number_of[id(site)] for site in sites], np.int32),
@@ -417,6 +421,11 @@ class Draft:
 def _bits_of(value: float) -> int:
     """The bits of a float64 as a whole number."""
     return struct.unpack("<q", struct.pack("<d", value))[0] if value else 0
+
+
+def _reach(held: _Held) -> tuple[int, int]:
+    """Bytes that a view may touch, however far it moves."""
+    return held.window.start, held.window.stop
 
 
 def _extent(held: _Held) -> tuple[int, int]:

@@ -6,7 +6,7 @@ a race-free program's result does not depend on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,6 +75,11 @@ def _write_ports(data: np.ndarray, program: Program, inputs: Mapping[str, np.nda
                 f"input '{port.name}' has {values.size} bytes, its port {port.num_bytes}"
             )
         data[port.addr : port.addr + values.size] = values
+
+
+def _touch_ports(machine: Machine, ports: Iterable[Port]) -> None:
+    for port in ports:
+        machine.dram.touch(port.addr, port.addr + port.num_bytes)
 
 
 def read_port(memory: np.ndarray, port: Port) -> np.ndarray:
@@ -163,6 +168,7 @@ def execute(
         translation = take_translation(program, image, hardware)
     machine = Machine(program, image, hardware, translation.windows)
     if inputs is not None:
+        _touch_ports(machine, program.inputs)
         _write_ports(machine.memory["dram"], program, inputs)
     recorder, sites = Recorder(), translation.sites
     sequencer = Sequencer(program, machine, recorder)
@@ -211,6 +217,7 @@ def execute(
             if watch is not None:
                 watch.keep(machine, index, frame)
             index += 1
+    _touch_ports(machine, program.outputs)
     dram = machine.memory["dram"]
     outputs = {port.name: read_port(dram, port) for port in program.outputs}
     trace = recorder.finish()

@@ -181,6 +181,8 @@ class Stretch:
         Where in the stretch the instruction of each row is.
     loads : tuple of Loaded
         Blocks that it decodes, which have to be the same when it runs.
+    touched : tuple of (int, int)
+        Bytes of DRAM in which it loads and stores.
     sites : tuple of Site
     tiles : tuple of Tile
     sequence, payload, tile_of : ndarray
@@ -204,6 +206,7 @@ class Stretch:
     has_engine: bool
     places: tuple[int, ...]
     loads: tuple[Loaded, ...]
+    touched: tuple[tuple[int, int], ...]
     sites: tuple[Site, ...]
     tiles: tuple[Tile, ...]
     sequence: np.ndarray
@@ -225,6 +228,8 @@ class Stretch:
             return None
         if not self.needs.hold(machine):  # of all blocks that are decoded now
             return None
+        for low, high in self.touched:
+            machine.dram.touch(low, high)
         sites = np.array([recorder.site(site) for site in self.sites], np.int32)
         tiles = np.array([*map(recorder.tile, self.tiles), -1], np.int32)  # -1 stays
         return Bound(machine.blocks_version, sites[self.sequence], tiles[self.tile_of])

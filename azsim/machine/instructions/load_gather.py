@@ -25,12 +25,15 @@ __all__ = ["execute", "footprint"]
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
     """``dst[r] = src[indices[r]]``."""
     source, target = machine.view(op.src, op.index), machine.view(op.dst, op.index)
-    table = machine.array(op.src, op.index)
+    table = machine.table(op.src, op.index)
     numbers = row_numbers(machine, op, len(table))
+    pitch = source.row_stride * source.element_bits // 8
+    addresses = source.addr + numbers.astype(np.int64) * pitch
+    for address in addresses.tolist():  # the table may be most of DRAM
+        machine.dram.touch(address, address + source.num_bytes // source.rows)
     machine.array(op.dst, op.index)[...] = table[numbers]
     machine.forget(target.space, *target.extent())
-    pitch = source.row_stride * source.element_bits // 8
-    recorder.gather(source.addr + numbers.astype(np.int64) * pitch)
+    recorder.gather(addresses)
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
