@@ -411,6 +411,7 @@ def test_an_array_that_forgot_the_padding_would_show(monkeypatch: pytest.MonkeyP
         1, block_column_entries(block)))  # fmt: skip
     mac._prepared_block.cache_clear()
     ran.execution.trace.derived.clear()
+    ran.execution.trace.path.derived.clear()
     wrong = replay(ran.execution.trace, ran.compiled.program, reader(mac__lanes=4))
     mac._prepared_block.cache_clear()
     assert wrong.work.sum() == right.work.sum() - 20

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
+import pickle
 
 import numpy as np
 import pytest
 
 from azsim.hardware.description import Hardware
 from azsim.machine.trace import Trace
+from azsim.sim.execute import execute
 from azsim.sim.flatten import FlatTrace
 from azsim.sim.outline import kept
+from azsim.sim.statistics import measure
+from azsim.sim.timing import replay
 from compiled import (
     MIXED_STATE,
     Ran,
@@ -48,6 +53,11 @@ def _arrays(trace: Trace, hardware: Hardware) -> dict[str, np.ndarray]:
     return found
 
 
+def _forget(trace: Trace) -> None:
+    trace.derived.clear()
+    trace.path.derived.clear()
+
+
 CHANGES = [
     {},
     *({f"mac__{key}": value} for key, value in {
@@ -75,9 +85,9 @@ def test_a_replay_after_others_is_as_the_first() -> None:
     rng = np.random.default_rng(1)
     alone = []
     for changes in CHANGES:
-        trace.derived.clear()
+        _forget(trace)
         alone.append(_arrays(trace, chip(**changes)))
-    trace.derived.clear()
+    _forget(trace)
     for number in rng.permutation(np.repeat(np.arange(len(CHANGES)), 3)).tolist():
         found = _arrays(trace, chip(**CHANGES[number]))
         assert found.keys() == alone[number].keys()
@@ -101,7 +111,40 @@ def test_what_was_asked_for_last_is_kept() -> None:
             made.append(key)
             return 10 * key
 
-        return kept(trace, "squares", key, 2, make)
+        return kept(trace.derived, "squares", key, 2, make)
 
     assert [value(key) for key in (1, 2, 1, 3, 1, 2)] == [10, 20, 10, 30, 10, 20]
     assert made == [1, 2, 3, 2]
+
+
+def test_executions_on_one_path_share_what_it_gives_and_nothing_else() -> None:
+    ran = _ran()
+    program = ran.compiled.program
+
+    def run(seed: int) -> Trace:
+        rng = np.random.default_rng(seed)
+        inputs = {
+            port.name: rng.standard_normal((port.frames, *port.shape)).astype(np.float32)
+            for port in program.inputs
+        }
+        return execute(program, ran.compiled.image, chip(), inputs=inputs).trace
+
+    traces = [run(seed) for seed in (0, 2, 3, 17, 0)]
+    for one, other in itertools.pairwise(traces):
+        assert (one.path is other.path) == one.path.equals(other.path)
+    shared = [one for one in traces[1:] if one.path is traces[0].path]
+    assert 0 < len(shared) < len(traces) - 1
+    assert any(not np.array_equal(one.masks, traces[0].masks) for one in shared)
+    for trace in traces:
+        alone = pickle.loads(pickle.dumps(trace))
+        assert not alone.path.derived
+        for changes in CHANGES[:14]:
+            found, wanted = _arrays(trace, chip(**changes)), _arrays(alone, chip(**changes))
+            for name, array in found.items():
+                assert np.array_equal(array, wanted[name]), name
+            timings = [replay(one, program, chip(**changes)) for one in (trace, alone)]
+            figures = [
+                measure(one, timing, program, chip(**changes))
+                for one, timing in zip((trace, alone), timings, strict=True)
+            ]
+            assert figures[0] == figures[1]

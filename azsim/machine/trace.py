@@ -8,6 +8,7 @@ activations) is kept in flat arrays in program order.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from azsim.machine.operation import Operation
 from azsim.machine.tile import Tile
 from azsim.machine.view import View
 
-__all__ = ["Recorder", "Site", "Trace"]
+__all__ = ["Path", "Recorder", "Site", "Trace"]
 
 
 @dataclass(slots=True)  # not frozen: a run makes ten thousand of them, and nobody changes one
@@ -50,9 +51,12 @@ class Site:
     views: Mapping[str, View]
 
 
-@dataclass(frozen=True)
-class Trace:
-    """What was executed.
+@dataclass(frozen=True, eq=False)
+class Path:
+    """The way that an execution took: all of its trace but the bits of the zero masks.
+
+    Other inputs mostly lead a program the same way.  Executions that share a path share what
+    timing works out of it.
 
     Attributes
     ----------
@@ -68,13 +72,10 @@ class Trace:
         Weight loads that are decoded and products with weights: index into `tiles`.  Others: -1.
     tiles : tuple of Tile
         Distinct weight tiles by content and encoding.
-    masks : ndarray of uint8
-        Bits of non-zero codes, rows padded to bytes, most significant bit first.
     gathered : ndarray of int64
         DRAM addresses of the rows that gathers fetched and scatters stored, in order.
     derived : dict
-        What timing has worked out from the trace, for its next replay, and the translation of the
-        program, for its next execution; nothing is lost with it.
+        What timing has worked out of the path; nothing is lost with it.
     """
 
     sites: tuple[Site, ...]
@@ -82,12 +83,82 @@ class Trace:
     payload: np.ndarray
     tile_of: np.ndarray
     tiles: tuple[Tile, ...]
-    masks: np.ndarray
     gathered: np.ndarray
+    derived: dict[object, Any] = field(default_factory=dict, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "derived": {}}
+
+    def equals(self, other: Path) -> bool:
+        """Whether another path is the same, with the same objects as sites."""
+        return (
+            len(self.sites) == len(other.sites)
+            and all(map(operator.is_, self.sites, other.sites))
+            and list(map(_identity, self.tiles)) == list(map(_identity, other.tiles))
+            and np.array_equal(self.sequence, other.sequence)
+            and np.array_equal(self.payload, other.payload)
+            and np.array_equal(self.tile_of, other.tile_of)
+            and np.array_equal(self.gathered, other.gathered)
+        )
+
+
+def _identity(tile: Tile) -> tuple[str, bytes]:
+    """The same codes may be encoded in several ways, which take the decoder different times."""
+    return tile.digest, tile.encoded
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What was executed.
+
+    Attributes
+    ----------
+    path : Path
+        Its arrays are those of the trace: `sites`, `sequence`, `payload`, `tile_of`, `tiles` and
+        `gathered`.
+    masks : ndarray of uint8
+        Bits of non-zero codes, rows padded to bytes, most significant bit first.
+    derived : dict
+        What timing has worked out from the trace, for its next replay, and the translation of the
+        program, for its next execution; nothing is lost with it.
+    """
+
+    path: Path
+    masks: np.ndarray
     derived: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "derived": {}}
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """See `Path`."""
+        return self.path.sites
+
+    @property
+    def sequence(self) -> np.ndarray:
+        """See `Path`."""
+        return self.path.sequence
+
+    @property
+    def payload(self) -> np.ndarray:
+        """See `Path`."""
+        return self.path.payload
+
+    @property
+    def tile_of(self) -> np.ndarray:
+        """See `Path`."""
+        return self.path.tile_of
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        """See `Path`."""
+        return self.path.tiles
+
+    @property
+    def gathered(self) -> np.ndarray:
+        """See `Path`."""
+        return self.path.gathered
 
 
 class Recorder:
@@ -181,8 +252,7 @@ class Recorder:
 
     def tile(self, tile: Tile) -> int:
         """Number of a tile."""
-        # The same codes may be encoded in several ways, which take the decoder different times.
-        key = tile.digest, tile.encoded
+        key = _identity(tile)
         number = self._tile_number.get(key)
         if number is None:
             number = self._tile_number[key] = len(self._tiles)
@@ -198,7 +268,7 @@ class Recorder:
         masks = np.frombuffer(b"".join(self._masks), np.uint8)
         gathered = np.concatenate([np.zeros(0, np.int64), *self._gathered])
         sites, tiles = tuple(self.sites), tuple(self._tiles)
-        return Trace(sites, sequence, payload, tile_of, tiles, masks, gathered)
+        return Trace(Path(sites, sequence, payload, tile_of, tiles, gathered), masks)
 
 
 def _bits(codes: np.ndarray) -> bytes:

@@ -222,5 +222,5 @@ def execute(
     outputs = {port.name: read_port(dram, port) for port in program.outputs}
     trace = recorder.finish()
     if not taps:
-        keep_translation(translation, trace)
+        trace = keep_translation(translation, trace)
     return Execution(trace, outputs, watch.seen if watch else {})

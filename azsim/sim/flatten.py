@@ -66,6 +66,7 @@ class FlatTrace:
     def __init__(self, trace: Trace, hardware: Hardware) -> None:
         self.trace = trace
         self.hardware = hardware
+        of_path = trace.path.derived
         outline = outline_of(trace)
         self.positions, self.site, self.engine = outline.positions, outline.site, outline.engine
         self.control_before, self.members = outline.control_before, outline.members
@@ -75,7 +76,7 @@ class FlatTrace:
             hardware.dram.burst_bytes,
         )
         key = decoder.lanes, decoder.bus_bytes_per_cycle, sram.write_bytes_per_cycle, burst_bytes
-        transfers = kept(trace, "transfers", key, 2, lambda: Transfers(trace, hardware))
+        transfers = kept(of_path, "transfers", key, 2, lambda: Transfers(trace, hardware))
         self.blocks, self.block_at = transfers.blocks, transfers.block_at
         self.first_burst, self.num_bursts = transfers.first_burst, transfers.num_bursts
         self.useful_bytes = transfers.useful_bytes
@@ -85,7 +86,7 @@ class FlatTrace:
         self.ideal = work.ideal
         mac = hardware.mac
         key = hardware.vector, mac.drain_lanes, mac.pipeline_cycles
-        others = kept(trace, "others", key, 2, lambda: _other_cycles(trace, hardware))
+        others = kept(of_path, "others", key, 2, lambda: _other_cycles(trace, hardware))
         self.cycles = others + transfers.cycles
         self.cycles[work.where] = mac.pipeline_cycles + work.cycles
 

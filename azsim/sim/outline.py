@@ -46,12 +46,15 @@ class Outline:
     paced: np.ndarray
 
 
-def kept(trace: Trace, name: str, key: Hashable, limit: int, make: Callable[[], _T]) -> _T:
-    """What was worked out of a trace before, or is now, for the next replay.
+def kept(
+    derived: dict[object, Any], name: str, key: Hashable, limit: int, make: Callable[[], _T]
+) -> _T:
+    """What was worked out of a trace or a path before, or is now, for the next replay.
 
     Parameters
     ----------
-    trace : Trace
+    derived : dict
+        Of the trace; of the path where the zero masks make no difference.
     name : str
         What it is.
     key : hashable
@@ -61,7 +64,7 @@ def kept(trace: Trace, name: str, key: Hashable, limit: int, make: Callable[[], 
     make : callable
         Works it out.
     """
-    known: dict[Hashable, Any] = trace.derived.setdefault(name, {})
+    known: dict[Hashable, Any] = derived.setdefault(name, {})
     found = known.pop(key) if key in known else make()
     known[key] = found
     while len(known) > limit:
@@ -71,7 +74,7 @@ def kept(trace: Trace, name: str, key: Hashable, limit: int, make: Callable[[], 
 
 def outline_of(trace: Trace) -> Outline:
     """Outline of a trace, found once."""
-    return kept(trace, "outline", None, 1, lambda: _outline(trace))
+    return kept(trace.path.derived, "outline", None, 1, lambda: _outline(trace))
 
 
 def _kind(site: Site) -> int:

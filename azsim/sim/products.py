@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -96,21 +97,25 @@ def product_work(trace: Trace, mac: MacArray) -> ProductWork:
     MachineError
         If a block that the array reads was made for another array.
     """
-    found = kept(trace, "products", None, 1, lambda: _groups(trace))
+    of_path = trace.path.derived
+    found = kept(of_path, "products", None, 1, lambda: _groups(trace))
     shapes = {kind: geometry(mac, *kind[:2]) for kind in found.kinds}
     peaks = {kind: peak_macs_per_cycle(mac, *kind[:2], at_read=kind[2]) for kind in found.kinds}
     work = _Work(trace, found, shapes)
-    nonzero = kept(trace, "nonzero", None, 1, work.nonzero)
+    of_skipping = trace.derived if work.depends_on_masks else of_path
+    nonzero = kept(trace.derived, "nonzero", None, 1, work.nonzero)
     by_skip = {"both": lambda: nonzero, "none": lambda: found.macs}
     return ProductWork(
         where=found.where,
-        cycles=kept(trace, "cycles", tuple(shapes.values()), _GEOMETRIES, work.cycles),
+        cycles=kept(of_skipping, "cycles", tuple(shapes.values()), _GEOMETRIES, work.cycles),
         macs=found.macs,
         executed=kept(
-            trace, "executed", mac.zero_skip, 2, by_skip.get(mac.zero_skip, work.executed)
+            of_skipping, "executed", mac.zero_skip, 2, by_skip.get(mac.zero_skip, work.executed)
         ),
         nonzero=nonzero,
-        ideal=kept(trace, "ideal", tuple(peaks.values()), 2, lambda: _ideal(found, peaks, nonzero)),
+        ideal=kept(
+            trace.derived, "ideal", tuple(peaks.values()), 2, lambda: _ideal(found, peaks, nonzero)
+        ),
     )
 
 
@@ -148,6 +153,16 @@ def _ideal(
     return ideal
 
 
+class _Columns(NamedTuple):
+    """Counts of the columns of all tiles, and where they are multiplied; see `_column_sums`."""
+
+    groups: np.ndarray
+    counts: np.ndarray
+    mask_at: np.ndarray
+    where: np.ndarray
+    """Numbers of the products."""
+
+
 _Figure = Callable[[MatmulCycles, np.ndarray], np.ndarray]
 
 
@@ -170,6 +185,13 @@ class _Work:
     ) -> None:
         self._trace, self._found, self._shapes = trace, found, shapes
 
+    @property
+    def depends_on_masks(self) -> bool:
+        """Whether zeros among activations make a difference to cycles and products carried out."""
+        return any(shape.skip_activations for shape in self._shapes.values()) or any(
+            group.tile < 0 for group in self._found.groups
+        )
+
     def cycles(self) -> np.ndarray:
         """Cycles of the array for each product, and for nothing else."""
         if any(shape.skip_activations for shape in self._shapes.values()):
@@ -180,13 +202,21 @@ class _Work:
 
     def nonzero(self) -> np.ndarray:
         """Products of two non-zero factors."""
-        return self._by_column(lambda tile: tile.column_nonzeros, MatmulCycles.nonzero_products)
+        columns = kept(
+            self._trace.path.derived,
+            "columns",
+            None,
+            1,
+            lambda: self._columns(lambda tile: tile.column_nonzeros),
+        )
+        return self._by_column(columns, MatmulCycles.nonzero_products)
 
     def executed(self) -> np.ndarray:
         """Products that an array carries out which skips either weights or activations."""
         figure = MatmulCycles.executed_products
         if any(shape.skip_activations for shape in self._shapes.values()):
-            return self._by_column(lambda tile: np.full(tile.inner, tile.num_outputs), figure)
+            columns = self._columns(lambda tile: np.full(tile.inner, tile.num_outputs))
+            return self._by_column(columns, figure)
         return self._by_tile(lambda tile: int(tile.column_nonzeros.sum()), figure)
 
     def _prepared(self, group: _Group) -> MatmulCycles:
@@ -207,26 +237,25 @@ class _Work:
         )
         return self._add_computed(out, figure)
 
-    def _by_column(
-        self, counts: Callable[[MatmulCycles], np.ndarray], figure: _Figure
-    ) -> np.ndarray:
-        """Sums of a tile's counts over the columns of non-zero activations."""
+    def _columns(self, counts: Callable[[MatmulCycles], np.ndarray]) -> _Columns:
+        """What each tile has of its columns."""
         groups = [group for group in self._found.groups if group.tile >= 0]
+        by_group = [counts(self._prepared(group)).astype(np.int32) for group in groups]
+        sizes = [
+            (len(one.where), one.site.views["src"].rows, len(c))
+            for one, c in zip(groups, by_group, strict=True)
+        ]
+        return _Columns(
+            np.array(sizes, np.int64).reshape(-1, 3),
+            np.concatenate([np.zeros(0, np.int32), *by_group]),
+            np.concatenate([np.zeros(0, np.int64), *(group.masks for group in groups)]),
+            np.concatenate([np.zeros(0, np.int64), *(group.where for group in groups)]),
+        )
+
+    def _by_column(self, columns: _Columns, figure: _Figure) -> np.ndarray:
+        """Sums of a tile's counts over the columns of non-zero activations."""
         out = np.zeros(len(self._found.macs), np.int64)
-        if groups:
-            by_group = [counts(self._prepared(group)) for group in groups]
-            sizes = [
-                (len(one.where), one.site.views["src"].rows, len(c))
-                for one, c in zip(groups, by_group, strict=True)
-            ]
-            where = np.concatenate([group.where for group in groups])
-            masks = np.concatenate([group.masks for group in groups])
-            out[where] = _column_sums(
-                np.array(sizes, np.int64),
-                np.concatenate(by_group).astype(np.int32),
-                masks,
-                self._trace.masks,
-            )
+        out[columns.where] = _column_sums(*columns[:3], self._trace.masks)
         return self._add_computed(out, figure)
 
     def _by_marks(self, figure: _Figure) -> np.ndarray:

@@ -147,7 +147,8 @@ def measure(
     cycles_of = timing.without_idle
     start, end = cycles_of(timing.start), cycles_of(timing.end)
     cycles = timing.cycles
-    places = kept(trace, "places", program.layer_of, 1, lambda: _places(trace, program))
+    derived = trace.path.derived
+    places = kept(derived, "places", program.layer_of, 1, lambda: _places(trace, program))
     burst_bytes = hardware.dram.burst_bytes
     traffic = timing.bursts * burst_bytes
     is_store = timing.engine == _STORE
@@ -155,7 +156,11 @@ def measure(
     products = timing.products
     macs, executed = int(products.macs.sum()), int(products.executed.sum())
     peaks = kept(
-        trace, "peaks", (program.layer_of, hardware.mac), 2, lambda: _peaks(trace, places, hardware)
+        derived,
+        "peaks",
+        (program.layer_of, hardware.mac),
+        2,
+        lambda: _peaks(trace, places, hardware),
     )
     frames = _frames(trace, timing, program, places.layer_of)
     seconds = cycles / hardware.clock_hz
@@ -164,7 +169,7 @@ def measure(
     frame_period = None if period is None else period / chunks.chunk_frames
     latency = _chunk_latency(frames, timing, hardware)
     weight_reads = int(traffic[timing.engine == _WEIGHT].sum())
-    weight_macs = kept(trace, "weight_macs", None, 1, lambda: _weight_macs(trace, timing))
+    weight_macs = kept(derived, "weight_macs", None, 1, lambda: _weight_macs(trace, timing))
     busy, stalls = _engines(trace, timing, hardware, start, end, cycles)
     layers = _layers(program, timing, places, end, peaks, hardware, traffic)
     best = peaks.max(initial=0)

@@ -8,7 +8,8 @@ execution compares the blocks that a stretch was made of with those in its own D
 from __future__ import annotations
 
 from collections.abc import Mapping
-from weakref import WeakValueDictionary
+from dataclasses import replace
+from weakref import ReferenceType, WeakValueDictionary, ref
 
 from azsim.hardware.description import Hardware
 from azsim.isa.control_flow import loops_around
@@ -18,7 +19,7 @@ from azsim.machine.engines.clock import ENGINES
 from azsim.machine.instructions import instructions
 from azsim.machine.operation import Operation
 from azsim.machine.state import memory_sizes
-from azsim.machine.trace import Site, Trace, make_site
+from azsim.machine.trace import Path, Site, Trace, make_site
 from azsim.machine.window import Moved, Windows
 from azsim.sim.stretch import Stretch
 
@@ -131,6 +132,8 @@ class Translation:
         Loops that no stretch holds whole.
     begins : set of int
         Instructions behind the end of a stretch.
+    path : reference to Path
+        What the last execution took, for as long as a trace has it.
     """
 
     def __init__(self, program: Program, image: DramImage, hardware: Hardware) -> None:
@@ -149,6 +152,7 @@ class Translation:
         self.stretches: dict[int, list[Stretch]] = {}
         self.broken: set[int] = set()
         self.begins: set[int] = set()
+        self.path: ReferenceType[Path] | None = None
 
     def fits(self, program: Program, image: DramImage, hardware: Hardware) -> bool:
         """Whether an execution may use it."""
@@ -176,7 +180,15 @@ def take_translation(program: Program, image: DramImage, hardware: Hardware) -> 
     return known
 
 
-def keep_translation(translation: Translation, trace: Trace) -> None:
-    """Let the next execution take it, for as long as the trace is in use."""
+def keep_translation(translation: Translation, trace: Trace) -> Trace:
+    """Let the next execution take it, for as long as the trace is in use.
+
+    Returns the trace, with the path of the execution before it if both took the same.
+    """
+    path = translation.path() if translation.path is not None else None
+    if path is not None and path.equals(trace.path):
+        trace = replace(trace, path=path)
+    translation.path = ref(trace.path)
     trace.derived["translation"] = translation
     _kept[id(translation.program)] = translation
+    return trace

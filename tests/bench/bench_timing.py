@@ -63,7 +63,7 @@ def _measure(rounds: int) -> dict[str, object]:
 
     work: dict[str, Callable[[], object]] = {
         "run": lambda: run(workload, chip, timeline=False),
-        "fast_first": lambda: replay(replace(trace), program, chip),
+        "fast_first": lambda: replay(replace(trace, path=replace(trace.path)), program, chip),
         "fast": lambda: replay(trace, program, chip),
         "cycle_stepped": lambda: replay_exact(trace, program, chip),
         **{name: under(change) for name, change in CHANGES.items()},
