@@ -11,9 +11,13 @@ know is how late that makes the block::
     block_late = max(block_late, x[0] + max over b of (b * burst - end_slack[b]))
     left_late  = max(left_late,  x[0] + max over b of (b * burst - left_slack[b]))
 
-These maxima are the block's own and are found once.  A request is never held back by a burst that
-is *harmless*: one that has left the FIFO, plus latency, no later than the bus could be free
-for the burst that waits for it, however fast the bus is.  For burst `b` that is ::
+These maxima are the block's own and are found once.  A refresh puts off the bursts behind it: if
+the burst that makes a maximum is among these, it still does; and if the maximum, put off as well,
+were no later than what is known, the refresh does not matter.
+
+A request is never held back by a burst that is *harmless*: one that has left the FIFO, plus
+latency, no later than the bus could be free for the burst that waits for it, however fast the bus
+is.  For burst `b` that is ::
 
     consumed[b] + latency <= x[b] + (fifo - 1) * burst
 
@@ -42,6 +46,7 @@ from azsim.machine.engines.shared_dram import (
     LEFT_SLACK,
     NEXT_REFRESH,
     PLACE,
+    REFRESH_WAITS,
     SERVED,
     START,
     TURN,
@@ -53,10 +58,10 @@ from azsim.machine.engines.shared_dram import (
 
 __all__ = ["NUM_FIGURES", "serve_weights"]
 
-# Of a block's stretch: what makes the block's end and its leaving bursts late, and how much later
-# than the bus all that left before it may be.
-_MAKES_END_LATE, _MAKES_LEFT_LATE, _BEHIND = range(3)
-NUM_FIGURES = 3
+# Of a block's stretch: what makes the block's end and its leaving bursts late, how much later than
+# the bus all that left before it may be, and the stretch's last bursts that make them as late.
+_MAKES_END_LATE, _MAKES_LEFT_LATE, _BEHIND, _LAST_FOR_END, _LAST_FOR_LEFT = range(5)
+NUM_FIGURES = 5
 _LONG_AGO = np.int64(-(2**60))
 _TOO_MUCH = np.int64(2**61)
 
@@ -72,17 +77,22 @@ def _figures(blocks, entry, count, in_row, dram, out):
         in_row = 0
         end_late = left_late = order = _LONG_AGO
         inner = _LONG_AGO  # how far a burst is behind the bus for bursts of this stretch before it
-        at = 0
+        at = last_for_end = last_for_left = 0
         for b in range(first, stop):
             left = blocks[entry + b, LEFT] * ticks
             if b + 1 < count:  # nothing waits for the last one
                 order = max(order, left - at)
                 inner = max(inner, max(left_late + left - at, blocks[entry + b, HOLD] * ticks))
-            end_late = max(end_late, at - blocks[entry + b, END_SLACK] * ticks)
-            left_late = max(left_late, at - blocks[entry + b, LEFT_SLACK] * ticks)
+            late = at - blocks[entry + b, END_SLACK] * ticks
+            if late >= end_late:
+                end_late, last_for_end = late, b - first
+            late = at - blocks[entry + b, LEFT_SLACK] * ticks
+            if late >= left_late:
+                left_late, last_for_left = late, b - first
             at += burst
         out[number, _MAKES_END_LATE] = end_late
         out[number, _MAKES_LEFT_LATE] = left_late
+        out[number, _LAST_FOR_END], out[number, _LAST_FOR_LEFT] = last_for_end, last_for_left
         out[number, _BEHIND] = order - spare if inner <= spare else _TOO_MUCH
         first, number = stop, number + 1
 
@@ -112,6 +122,44 @@ def _requested(b, start, ends, consumed, dram):
     mask = len(consumed) - 1
     ended, left = ends[WEIGHT, (b - dram.outstanding) & mask], consumed[(b - dram.fifo) & mask]
     return max(start, max(ended, left))
+
+
+@inner_kernel
+def _with_refresh(figures, stretch, last, free, due, block_late, left_late, dram, shared):
+    """Go through a stretch that a refresh interrupts; its first burst has ended at `free`.
+
+    Parameters
+    ----------
+    last : int
+        When the last burst would end without a refresh, which is due before that burst begins.
+
+    Returns
+    -------
+    bool
+        Whether the figures tell enough; nothing has changed if not.
+    int, int, int, int
+        As `_by_the_bus`.
+    """
+    before = max(0, -(-(due - free) // dram.burst))  # bursts that go before it, besides the first
+    waits = shared[REFRESH_WAITS]
+    busy_until = free + before * dram.burst
+    resumes, next_due = refreshed(busy_until, due, busy_until, dram, shared)
+    added = resumes - busy_until
+    end_late, left = free + figures[stretch, _MAKES_END_LATE], figures[stretch, _MAKES_LEFT_LATE]
+    left += free
+    is_known = next_due > last + added - dram.burst
+    if figures[stretch, _LAST_FOR_END] > before:
+        end_late += added
+    else:
+        is_known &= end_late + added <= block_late
+    if figures[stretch, _LAST_FOR_LEFT] > before:
+        left += added
+    else:
+        is_known &= left + added <= left_late
+    if not is_known:
+        shared[REFRESH_WAITS] = waits
+        return False, free, due, block_late, left_late
+    return True, last + added, next_due, max(block_late, end_late), max(left_late, left)
 
 
 @inner_kernel
@@ -227,11 +275,18 @@ def serve_weights(blocks, ends, consumed, dram, channels, shared, figures, laid_
         before = min(b, in_row) * dram.burst  # what of the stretch was served, on the bus
         if harmless and is_wide and left_late + figures[stretch, _BEHIND] <= free - before:
             last = free + (stop - b - 1) * dram.burst
-            if before == 0 and (due > last - dram.burst or dram.refresh_every == 0):
+            is_whole, is_known = before == 0, False
+            is_quiet = due > last - dram.burst or dram.refresh_every == 0 or b + 1 == stop
+            if is_whole and is_quiet:
+                is_known = True
                 block_late = max(block_late, free + figures[stretch, _MAKES_END_LATE])
                 left_late = max(left_late, free + figures[stretch, _MAKES_LEFT_LATE])
                 free = last
-            else:
+            elif is_whole:
+                is_known, free, due, block_late, left_late = _with_refresh(
+                    figures, stretch, last, free, due, block_late, left_late, dram, shared
+                )
+            if not is_known:
                 free, due, block_late, left_late = _by_the_bus(
                     blocks, block + b, block + stop, free, due, block_late, left_late, dram, shared
                 )

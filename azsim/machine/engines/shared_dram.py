@@ -1,7 +1,8 @@
 """DRAM that several channels share: its bursts one by one, and whose turn it is.
 
 The rules are those of `azsim.machine.engines.clock`.  What goes with a channel is a column of one
-array, what goes with DRAM another array; `Dram` does not change.
+array, what goes with DRAM another array; `Dram` does not change.  While bursts are served, each
+channel's next burst is a tuple, which the compiler keeps in registers.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ CHANNELS, WEIGHT = 3, 0
 TRANSFER, COUNT, ENTRY, START, SERVED, CONSUMED = range(6)
 BLOCK_LATE, LEFT_LATE = 6, 7  # of the weight channel's block
 PLACE, PIECE = 8, 9  # burst in DRAM that comes next, and its piece
-_READY, _ROW, _REST_OF_ROW = 10, 11, 12  # of the next burst, while bursts are served
-NUM_OF_CHANNEL = 13
+NUM_OF_CHANNEL = 10
 # What goes with DRAM; the last entry is the first bank's open row, those of other banks follow.
 BUS_FREE, TURN, NEXT_REFRESH, ROW_MISSES, REFRESH_WAITS, OPEN_ROWS = range(6)
 # Columns of blocks and of pieces.
@@ -47,6 +47,25 @@ class Dram(NamedTuple):
     banks: int
     ticks: int
     """Of a cycle."""
+
+
+class _Next(NamedTuple):
+    """A channel's next burst."""
+
+    ready: int
+    """Tick; never, where no transfer is under way."""
+    number: int
+    """Of the transfer's bursts."""
+    count: int
+    """Bursts of the transfer."""
+    row: int
+    bank: int
+    """Where the row's bank has its entry among what goes with DRAM."""
+    rest_of_row: int
+    """Bursts from this one to the row's end."""
+    piece: int
+    up_to: int
+    """Bursts of the transfer up to the end of the piece, or of the transfer."""
 
 
 @inner_kernel
@@ -86,7 +105,11 @@ def refreshed(free, due, ready, dram, shared):
 @inner_kernel
 def opened(row, dram, shared):
     """Open a row, if it is not open; ticks that this takes."""
-    bank = OPEN_ROWS + row % dram.banks
+    return _opened(row, _bank(row, dram), dram, shared)
+
+
+@inner_kernel
+def _opened(row, bank, dram, shared):
     if shared[bank] == row:
         return 0
     shared[bank] = row
@@ -95,55 +118,77 @@ def opened(row, dram, shared):
 
 
 @inner_kernel
-def _look_ahead(e, ring_end, ring_consumed, dram, channels):
-    """Find when a channel's next burst is ready."""
-    mask = ring_end.shape[1] - 1
-    b, requested = channels[SERVED, e], channels[START, e]
-    if b >= dram.outstanding:
-        requested = max(requested, ring_end[e, (b - dram.outstanding) & mask])
-    if e == WEIGHT and b >= dram.fifo:
-        requested = max(requested, ring_consumed[(b - dram.fifo) & mask])
-    channels[_READY, e] = requested + dram.latency
+def _bank(row, dram):
+    return np.uint64(OPEN_ROWS + row % dram.banks)
 
 
 @inner_kernel
-def _enter_row(e, dram, channels):
-    """Find the row of a channel's next burst, and the bursts to the row's end."""
-    place = channels[PLACE, e]
-    row = place // dram.row_bursts
-    channels[_ROW, e] = row
-    channels[_REST_OF_ROW, e] = (row + 1) * dram.row_bursts - place
+def _ready(e, number, ring_end, ring_consumed, dram):
+    """Tick at which a channel's burst is ready; rings hold the transfer's start at first."""
+    mask = np.uint64(ring_end.shape[1] - 1)
+    requested = ring_end[e, np.uint64(number - dram.outstanding) & mask]
+    if e == WEIGHT:
+        requested = max(requested, ring_consumed[np.uint64(number - dram.fifo) & mask])
+    return requested + dram.latency
 
 
 @inner_kernel
-def _begin_turns(ring_end, ring_consumed, dram, channels):
-    """Look ahead for all channels; tells whether a transfer is under way."""
-    under_way = False
-    for e in range(CHANNELS):
-        channels[_READY, e] = _NEVER
-        if channels[TRANSFER, e] >= 0:
-            under_way = True
-            _look_ahead(e, ring_end, ring_consumed, dram, channels)
-            _enter_row(e, dram, channels)
-    return under_way
+def _next_of(e, pieces, ring_end, ring_consumed, dram, channels):
+    """Find a channel's next burst."""
+    if channels[TRANSFER, e] < 0:
+        return _Next(_NEVER, 0, 0, 0, np.uint64(OPEN_ROWS), 0, -1, 0)
+    number, count, place = channels[SERVED, e], channels[COUNT, e], channels[PLACE, e]
+    if number == 0:
+        ring_end[e] = channels[START, e]
+        if e == WEIGHT:
+            ring_consumed[:] = channels[START, e]
+    row, piece = place // dram.row_bursts, channels[PIECE, e]
+    return _Next(
+        _ready(e, number, ring_end, ring_consumed, dram),
+        number,
+        count,
+        row,
+        _bank(row, dram),
+        (row + 1) * dram.row_bursts - place,
+        piece,
+        pieces[piece, _UP_TO] if piece >= 0 else count,
+    )
 
 
 @inner_kernel
-def _leave(blocks, seen, is_last, dram, channels):
+def _after(e, it, pieces, ring_end, ring_consumed, dram):
+    """Find the burst after one that was served and is not the transfer's last."""
+    number, row, bank, rest = it.number + 1, it.row, it.bank, it.rest_of_row - 1
+    piece, up_to = it.piece, it.up_to
+    if number == up_to:
+        piece += 1
+        place, up_to = pieces[piece, _FIRST], pieces[piece, _UP_TO]
+        row = place // dram.row_bursts
+        bank, rest = _bank(row, dram), (row + 1) * dram.row_bursts - place
+    elif rest == 0:
+        row += 1
+        bank, rest = _bank(row, dram), dram.row_bursts
+    ready = _ready(e, number, ring_end, ring_consumed, dram)
+    return _Next(ready, number, it.count, row, bank, rest, piece, up_to)
+
+
+@inner_kernel
+def _leave(blocks, it, seen, dram, channels):
     """Tick at which a block's burst has left the FIFO; for its last one, the block's end."""
     ticks = dram.ticks
-    is_first = channels[SERVED, WEIGHT] == 0
-    entry = channels[ENTRY, WEIGHT] + channels[SERVED, WEIGHT]
+    entry = np.uint64(channels[ENTRY, WEIGHT] + it.number)
     block_late = seen - blocks[entry, END_SLACK] * ticks
     left_late = seen - blocks[entry, LEFT_SLACK] * ticks
     leaves = seen + blocks[entry, HOLD] * ticks
-    if not is_first:
+    is_last = it.number + 1 == it.count
+    if it.number > 0:
         block_late = max(block_late, channels[BLOCK_LATE, WEIGHT])
         before = channels[LEFT_LATE, WEIGHT]
         left_late = max(left_late, before)
         if not is_last:
             by_order = before + blocks[entry, LEFT] * ticks
-            leaves = max(leaves, min(by_order, block_late + blocks[entry + 1, END_SLACK] * ticks))
+            following = blocks[entry + np.uint64(1), END_SLACK] * ticks
+            leaves = max(leaves, min(by_order, block_late + following))
     channels[BLOCK_LATE, WEIGHT] = block_late
     channels[LEFT_LATE, WEIGHT] = left_late
     if is_last:
@@ -152,19 +197,20 @@ def _leave(blocks, seen, is_last, dram, channels):
 
 
 @inner_kernel
-def _go_on(e, pieces, dram, channels):
-    """Move a channel on to its next burst."""
-    done = channels[SERVED, e] + 1
-    channels[SERVED, e] = done
-    channels[PLACE, e] += 1
-    channels[_REST_OF_ROW, e] -= 1
-    piece = channels[PIECE, e]
-    if piece >= 0 and done == pieces[piece, _UP_TO]:
-        channels[PIECE, e] = piece + 1
-        channels[PLACE, e] = pieces[piece + 1, _FIRST]
-        _enter_row(e, dram, channels)
-    elif channels[_REST_OF_ROW, e] == 0:
-        _enter_row(e, dram, channels)
+def _whose_turn(turn, weight, load, store, at):
+    """The first channel, from the one whose turn it is, that is ready; one of them is."""
+    if turn == 0:
+        return 0 if weight.ready <= at else 1 if load.ready <= at else 2
+    if turn == 1:
+        return 1 if load.ready <= at else 2 if store.ready <= at else 0
+    return 2 if store.ready <= at else 0 if weight.ready <= at else 1
+
+
+@inner_kernel
+def _keep(e, it, dram, channels):
+    """Keep a channel's next burst for another time."""
+    channels[SERVED, e], channels[PIECE, e] = it.number, it.piece
+    channels[PLACE, e] = (it.row + 1) * dram.row_bursts - it.rest_of_row
 
 
 @inner_kernel
@@ -190,31 +236,51 @@ def serve_turns(blocks, pieces, ring_end, ring_consumed, dram, channels, shared)
         The channel; its transfer's end is what `channels` holds as consumed.  -1 if no transfer is
         under way.
     """
-    if not _begin_turns(ring_end, ring_consumed, dram, channels):
+    weight = _next_of(0, pieces, ring_end, ring_consumed, dram, channels)
+    load = _next_of(1, pieces, ring_end, ring_consumed, dram, channels)
+    store = _next_of(2, pieces, ring_end, ring_consumed, dram, channels)
+    if min(weight.ready, min(load.ready, store.ready)) == _NEVER:
         return -1
-    mask = ring_end.shape[1] - 1
+    mask = np.uint64(ring_end.shape[1] - 1)
     free, due, turn = shared[BUS_FREE], shared[NEXT_REFRESH], shared[TURN]
     while True:
-        ready = min(channels[_READY, 0], min(channels[_READY, 1], channels[_READY, 2]))
-        free, due = refreshed(free, due, ready, dram, shared)
+        ready = min(weight.ready, min(load.ready, store.ready))
         at = max(free, ready)
-        e = turn
-        while channels[_READY, e] > at:
-            e = e + 1 if e + 1 < CHANNELS else 0
-        turn = e + 1 if e + 1 < CHANNELS else 0
-        free = at + opened(channels[_ROW, e], dram, shared) + dram.burst
-        seen = rounded(free, dram.ticks)
-        b = channels[SERVED, e]
-        is_last = b + 1 == channels[COUNT, e]
-        consumed = seen
-        if e == WEIGHT:
-            consumed = _leave(blocks, seen, is_last, dram, channels)
-            ring_consumed[b & mask] = consumed
-        channels[CONSUMED, e] = consumed
-        ring_end[e, b & mask] = seen
-        if is_last:
-            break
-        _go_on(e, pieces, dram, channels)
-        _look_ahead(e, ring_end, ring_consumed, dram, channels)
+        if due <= at and dram.refresh_every > 0:
+            free, due = refreshed(free, due, ready, dram, shared)
+            at = max(free, ready)
+        e = _whose_turn(turn, weight, load, store, at)
+        if e == 0:
+            turn = 1
+            free = at + _opened(weight.row, weight.bank, dram, shared) + dram.burst
+            seen = rounded(free, dram.ticks)
+            consumed = _leave(blocks, weight, seen, dram, channels)
+            channels[CONSUMED, 0] = consumed
+            if weight.number + 1 == weight.count:
+                break
+            place = np.uint64(weight.number) & mask
+            ring_end[0, place], ring_consumed[place] = seen, consumed
+            weight = _after(0, weight, pieces, ring_end, ring_consumed, dram)
+        elif e == 1:
+            turn = 2
+            free = at + _opened(load.row, load.bank, dram, shared) + dram.burst
+            seen = rounded(free, dram.ticks)
+            if load.number + 1 == load.count:
+                channels[CONSUMED, 1] = seen
+                break
+            ring_end[1, np.uint64(load.number) & mask] = seen
+            load = _after(1, load, pieces, ring_end, ring_consumed, dram)
+        else:
+            turn = 0
+            free = at + _opened(store.row, store.bank, dram, shared) + dram.burst
+            seen = rounded(free, dram.ticks)
+            if store.number + 1 == store.count:
+                channels[CONSUMED, 2] = seen
+                break
+            ring_end[2, np.uint64(store.number) & mask] = seen
+            store = _after(2, store, pieces, ring_end, ring_consumed, dram)
+    _keep(0, weight, dram, channels)
+    _keep(1, load, dram, channels)
+    _keep(2, store, dram, channels)
     shared[BUS_FREE], shared[NEXT_REFRESH], shared[TURN] = free, due, turn
     return e
