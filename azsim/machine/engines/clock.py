@@ -49,7 +49,7 @@ from __future__ import annotations
 import numpy as np
 
 from azsim.jit import inner_kernel, kernel
-from azsim.machine.engines.lone_weights import NUM_FIGURES, serve_weights
+from azsim.machine.engines.lone_weights import NUM_FIGURES, foresee_weights, serve_weights
 from azsim.machine.engines.shared_dram import (
     CHANNELS,
     CONSUMED,
@@ -270,6 +270,10 @@ def run_clock(
                 cycles, targets, block_at, first_burst, num_bursts, piece_at, members, ticks,
                 dispatch, start, end, engines, sequencer, channels,
             )  # fmt: skip
+        following = engines[_BEGUN, WEIGHT]
+        if following < engines[_BASE, 1]:
+            i = members[following]
+            foresee_weights(blocks, block_at[i], num_bursts[i], figures, laid_out)
         e = _serve(
             blocks, pieces, ring_end, ring_consumed, memory, figures, laid_out, channels, shared
         )  # fmt: skip

@@ -32,6 +32,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from azsim.arith.prefetch import prefetch_line
 from azsim.jit import inner_kernel
 from azsim.machine.engines.shared_dram import (
     BLOCK_LATE,
@@ -56,7 +57,7 @@ from azsim.machine.engines.shared_dram import (
     rounded,
 )
 
-__all__ = ["NUM_FIGURES", "serve_weights"]
+__all__ = ["NUM_FIGURES", "foresee_weights", "serve_weights"]
 
 # Of a block's stretch: what makes the block's end and its leaving bursts late, how much later than
 # the bus all that left before it may be, and the stretch's last bursts that make them as late.
@@ -228,6 +229,15 @@ def _burst_by_burst(
         free += dram.burst
         rest -= burst_rest
         rest += ticks if rest < 0 else 0
+
+
+@inner_kernel
+def foresee_weights(blocks, block, count, figures, laid_out):
+    """Let the host fetch what `serve_weights` will want first of the next block."""
+    prefetch_line(laid_out.ctypes.data + block * laid_out.itemsize, 1)
+    prefetch_line(figures.ctypes.data + block * NUM_FIGURES * figures.itemsize, 1)
+    last = (block + count - 1) * blocks.shape[1]
+    prefetch_line(blocks.ctypes.data + last * blocks.itemsize, 1)
 
 
 @inner_kernel
