@@ -27,7 +27,7 @@ BUS_FREE, TURN, NEXT_REFRESH, ROW_MISSES, REFRESH_WAITS, OPEN_ROWS = range(6)
 # Columns of blocks and of pieces.
 LEFT, END_SLACK, LEFT_SLACK, HOLD = range(4)
 _FIRST, _UP_TO = range(2)
-_NEVER = np.int64(2**62)
+_NEVER = 2**62
 
 
 class Dram(NamedTuple):
@@ -55,11 +55,11 @@ class _Next(NamedTuple):
     ready: int
     """Tick; never, where no transfer is under way."""
     number: int
-    """Of the transfer's bursts."""
-    count: int
-    """Bursts of the transfer."""
+    """Among the transfer's bursts."""
+    bursts: int
+    """Of the transfer."""
     row: int
-    bank: int
+    bank: np.uint64
     """Where the row's bank has its entry among what goes with DRAM."""
     rest_of_row: int
     """Bursts from this one to the row's end."""
@@ -169,7 +169,7 @@ def _after(e, it, pieces, ring_end, ring_consumed, dram):
         row += 1
         bank, rest = _bank(row, dram), dram.row_bursts
     ready = _ready(e, number, ring_end, ring_consumed, dram)
-    return _Next(ready, number, it.count, row, bank, rest, piece, up_to)
+    return _Next(ready, number, it.bursts, row, bank, rest, piece, up_to)
 
 
 @inner_kernel
@@ -180,7 +180,7 @@ def _leave(blocks, it, seen, dram, channels):
     block_late = seen - blocks[entry, END_SLACK] * ticks
     left_late = seen - blocks[entry, LEFT_SLACK] * ticks
     leaves = seen + blocks[entry, HOLD] * ticks
-    is_last = it.number + 1 == it.count
+    is_last = it.number + 1 == it.bursts
     if it.number > 0:
         block_late = max(block_late, channels[BLOCK_LATE, WEIGHT])
         before = channels[LEFT_LATE, WEIGHT]
@@ -256,7 +256,7 @@ def serve_turns(blocks, pieces, ring_end, ring_consumed, dram, channels, shared)
             seen = rounded(free, dram.ticks)
             consumed = _leave(blocks, weight, seen, dram, channels)
             channels[CONSUMED, 0] = consumed
-            if weight.number + 1 == weight.count:
+            if weight.number + 1 == weight.bursts:
                 break
             place = np.uint64(weight.number) & mask
             ring_end[0, place], ring_consumed[place] = seen, consumed
@@ -265,7 +265,7 @@ def serve_turns(blocks, pieces, ring_end, ring_consumed, dram, channels, shared)
             turn = 2
             free = at + _opened(load.row, load.bank, dram, shared) + dram.burst
             seen = rounded(free, dram.ticks)
-            if load.number + 1 == load.count:
+            if load.number + 1 == load.bursts:
                 channels[CONSUMED, 1] = seen
                 break
             ring_end[1, np.uint64(load.number) & mask] = seen
@@ -274,7 +274,7 @@ def serve_turns(blocks, pieces, ring_end, ring_consumed, dram, channels, shared)
             turn = 0
             free = at + _opened(store.row, store.bank, dram, shared) + dram.burst
             seen = rounded(free, dram.ticks)
-            if store.number + 1 == store.count:
+            if store.number + 1 == store.bursts:
                 channels[CONSUMED, 2] = seen
                 break
             ring_end[2, np.uint64(store.number) & mask] = seen
