@@ -74,6 +74,15 @@ class _Shown(NamedTuple):
     array: np.ndarray | None
 
 
+_Decoding = tuple[int, int, int, int, int]
+"""Address and bytes of a block; rows, columns and bits of its tile."""
+
+
+def _decoding(source: View, target: View) -> _Decoding:
+    size = source.rows * source.cols
+    return source.addr, size, target.rows, target.cols, target.element_bits
+
+
 def memory_sizes(image: DramImage, hardware: Hardware) -> dict[str, int]:
     """Bytes of each memory."""
     return {
@@ -97,7 +106,7 @@ class Machine:
     dram : Contents
     accumulators : ndarray of int32
     window_table : Windows
-        May be that of earlier machines with memories of the same sizes.
+        May be that of earlier machines with memories of the same sizes, as may be the arena.
     windows : list of Window or None
         What each view register was set to.
     offsets : list of int
@@ -120,11 +129,16 @@ class Machine:
         image: DramImage,
         hardware: Hardware,
         window_table: Windows | None = None,
+        arena: np.ndarray | None = None,
     ) -> None:
         sizes = memory_sizes(image, hardware)
         starts = np.cumsum([0, *(-(-size // _ALIGNED) * _ALIGNED for size in sizes.values())])
-        self.arena = np.zeros(starts[-1], np.uint8)
         self.base = dict(zip(sizes, starts.tolist(), strict=False))
+        if arena is None:
+            self.arena = np.zeros(starts[-1], np.uint8)
+        else:
+            self.arena = arena
+            self.arena[self.base["weight"] :] = 0
         self.memory = {
             name: self.arena[self.base[name] : self.base[name] + size]
             for name, size in sizes.items()
@@ -140,7 +154,7 @@ class Machine:
         self.blocks_version = 0
         self._decoder = BlockDecoder(hardware)
         self._lines = np.empty((0, 0), np.float32)
-        self._decoded: dict[tuple[int, int, int, int, int], Tile] = {}
+        self._decoded: dict[_Decoding, Tile] = {}
         self.blocks = (image.data.size, 0)
         self.resident: dict[tuple[int, int, int], Resident] = {}
         self._has_pending = False
@@ -251,19 +265,36 @@ class Machine:
 
     def fetch_tile(self, source: View, target: View, index: int) -> Tile:
         """Decode the block that `source` shows, for the matrix shape of `target`."""
-        size = source.rows * source.cols
-        key = (source.addr, size, target.rows, target.cols, target.element_bits)
+        key = _decoding(source, target)
         tile = self._decoded.get(key)
         if tile is None:
-            window = self.dram.read(source.addr, source.addr + size).tobytes()
+            window = self.dram.read(source.addr, source.addr + key[1]).tobytes()
             where = f"instruction {index}: block at DRAM {source.addr:#x}"
             try:
-                tile = self._decoded[key] = self._decoder.at_fill(one_block(window), target, where)
+                tile = self._decoder.at_fill(one_block(window), target, where)
             except CodecError as error:
                 raise CodecError(f"{where}: {error}") from error
-            low, high = self.blocks
-            self.blocks = min(low, source.addr), max(high, source.addr + size)
+            self._remember(key, tile)
         return tile
+
+    def _remember(self, key: _Decoding, tile: Tile) -> None:
+        self._decoded[key] = tile
+        (low, high), (address, size, *_) = self.blocks, key
+        self.blocks = min(low, address), max(high, address + size)
+
+    def fetch_known(self, source: View, target: View, tile: Tile) -> bool:
+        """Whether `source` shows the block that a tile for such a `target` was decoded from.
+
+        The machine may take the tile then as what it has decoded itself.
+        """
+        key = _decoding(source, target)
+        if key in self._decoded:
+            return self._decoded[key] is tile
+        window, size = self.dram.read(source.addr, source.addr + key[1]), len(tile.encoded)
+        if window[:size].tobytes() != tile.encoded or window[size:].any():
+            return False
+        self._remember(key, tile)
+        return True
 
     def place_tile(self, target: View, tile: Tile, number: int, index: int) -> None:
         """Put a decoded tile into weight SRAM; its packed bytes are written when they are read."""

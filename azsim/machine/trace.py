@@ -8,8 +8,9 @@ activations) is kept in flat arrays in program order.
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,6 +187,14 @@ class Recorder:
             number = self._site_number[id(site)] = len(self.sites)
             self.sites.append(site)
         return number
+
+    def numbers_of(self, sites: Sequence[Site]) -> list[int]:
+        """Numbers of several sites, each another one."""
+        number_of = self._site_number
+        new = [site for site in sites if id(site) not in number_of]
+        number_of.update(zip(map(id, new), itertools.count(len(self.sites)), strict=False))
+        self.sites += new
+        return [number_of[id(site)] for site in sites]
 
     @property
     def executed(self) -> int:

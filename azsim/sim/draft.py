@@ -21,7 +21,7 @@ from azsim.machine.trace import Site
 from azsim.machine.view import View
 from azsim.machine.window import Moved, Window
 from azsim.sim.sequencer import branches, computed
-from azsim.sim.stretch import Leaves, Loaded, Mask, Needs, Put, Stretch
+from azsim.sim.stretch import Leaves, Loaded, Mask, Needs, Put, Registers, Run, Stretch
 
 __all__ = ["Draft", "Sites", "StretchError"]
 
@@ -246,7 +246,7 @@ class Draft:
         self._left.append(entry)
         if (low, high) not in self._written:
             self._written.append((low, high))
-        self._loads.append(Loaded(source, target, op.index, tile))
+        self._loads.append(Loaded(source, target, tile))
         self._events.append((position, source.addr, self._tile_number(tile)))
 
     def _tile(self, held: _Held) -> Tile:
@@ -375,7 +375,8 @@ class Draft:
             first=first,
             end=end,
             needs=Needs(
-                tuple(self._slots),
+                Registers(tuple(number for number, _ in self._slots)),
+                tuple(window for _, window in self._slots),
                 tuple(self._least),
                 tuple(self._most),
                 tuple(self._multiple),
@@ -404,18 +405,25 @@ class Draft:
         )
 
     def _leaves(self) -> Leaves:
-        windows = tuple(
-            (number, held.window, held.offset_bytes)
-            for number, held in self._held.items()
-            if held.slot < 0
-        )
         moved = tuple(
             (number, held.offset_bytes)
             for number, held in self._held.items()
             if held.slot >= 0 and held.offset_bytes
         )
         scalars = tuple((number, value) for number, value in self._scalars.items() if number)
-        return Leaves(windows, moved, scalars, tuple(self._left))
+        return Leaves(self._runs(), moved, scalars, tuple(self._left))
+
+    def _runs(self) -> tuple[Run, ...]:
+        """Registers that it sets."""
+        runs: list[Run] = []
+        for number, held in sorted(self._held.items()):
+            if held.slot >= 0:
+                continue
+            if not runs or number != runs[-1].first + len(runs[-1].windows):
+                runs.append(Run(number, [], []))
+            runs[-1].windows.append(held.window)
+            runs[-1].offsets.append(held.offset_bytes)
+        return tuple(runs)
 
 
 def _bits_of(value: float) -> int:

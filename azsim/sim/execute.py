@@ -166,12 +166,13 @@ def execute(
         translation = Translation(program, image, hardware)
     else:
         translation = take_translation(program, image, hardware)
-    machine = Machine(program, image, hardware, translation.windows)
+    machine = Machine(program, image, hardware, translation.windows, translation.arena)
+    machine.epoch = translation.epoch
     if inputs is not None:
         _touch_ports(machine, program.inputs)
         _write_ports(machine.memory["dram"], program, inputs)
     recorder, sites = Recorder(), translation.sites
-    sequencer = Sequencer(program, machine, recorder)
+    sequencer = Sequencer(translation.around, machine, recorder)
     watch = _Taps(program) if taps else None
     operations = translation.operations
     stretches = Stretches(
@@ -222,5 +223,6 @@ def execute(
     outputs = {port.name: read_port(dram, port) for port in program.outputs}
     trace = recorder.finish()
     if not taps:
+        translation.epoch, translation.arena = machine.epoch + 1, machine.arena
         trace = keep_translation(translation, trace)
     return Execution(trace, outputs, watch.seen if watch else {})

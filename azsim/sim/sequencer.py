@@ -6,8 +6,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 
 from azsim.errors import MachineError
-from azsim.isa.control_flow import MAX_LOOP_DEPTH, loops_around
-from azsim.isa.program import Program
+from azsim.isa.control_flow import MAX_LOOP_DEPTH
 from azsim.machine.operation import Operation
 from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder
@@ -59,15 +58,17 @@ class Sequencer:
 
     Parameters
     ----------
-    program : Program
+    around : sequence of tuple of int
+        Loops around each instruction of the program.
     machine : Machine
     recorder : Recorder
         Is told the addresses of views that scalars place.
     """
 
-    def __init__(self, program: Program, machine: Machine, recorder: Recorder) -> None:
-        self._machine, self._recorder = machine, recorder
-        self._around = loops_around(program.instructions)
+    def __init__(
+        self, around: Sequence[tuple[int, ...]], machine: Machine, recorder: Recorder
+    ) -> None:
+        self._around, self._machine, self._recorder = around, machine, recorder
         self._loops: list[list[int]] = []  # index of the body, rounds left
 
     def next_index(self, op: Operation) -> int:

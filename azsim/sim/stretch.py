@@ -11,12 +11,13 @@ A stretch gives the same memory and the same trace as its instructions one by on
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from azsim.errors import CodecError, MachineError
 from azsim.machine.flat.columns import NUM_LINES
 from azsim.machine.flat.run import run_rows
 from azsim.machine.state import Machine, Resident, place
@@ -25,11 +26,10 @@ from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import View
 from azsim.machine.window import Window
 
-__all__ = ["Leaves", "Mask", "Needs", "Put", "Stretch"]
+__all__ = ["Leaves", "Loaded", "Mask", "Needs", "Put", "Registers", "Run", "Stretch"]
 
 
-@dataclass(frozen=True, slots=True)
-class Mask:
+class Mask(NamedTuple):
     """Codes whose zero mask is recorded.
 
     Attributes
@@ -48,16 +48,43 @@ class Mask:
     num_bytes: int
 
 
+class Registers:
+    """Some registers, by number.
+
+    Parameters
+    ----------
+    numbers : tuple of int
+
+    Attributes
+    ----------
+    numbers : tuple of int
+    of : callable
+        Takes what a list has at these numbers: a tuple.
+    """
+
+    __slots__ = ("numbers", "of")
+
+    def __init__(self, numbers: tuple[int, ...]) -> None:
+        self.numbers = numbers
+        self.of: Callable[[list[Any]], tuple[Any, ...]] = (
+            operator.itemgetter(*numbers)  # gives a tuple if there are several
+            if len(numbers) > 1
+            else lambda values: tuple(values[number] for number in numbers)
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a stretch was made from, and has to find again.
 
     Attributes
     ----------
-    windows : tuple of (int, Window)
-        What registers hold; those by slot come first.
+    registers : Registers
+        By slot.
+    windows : tuple of Window
+        What they hold.
     least, most : tuple of int
-        By how many bytes the register of each slot may have moved.
+        By how many bytes each may have moved.
     multiple : tuple of int
         What these bytes have to be a multiple of.
     tiles : tuple of (View, Tile)
@@ -66,7 +93,8 @@ class Needs:
         Bytes of DRAM in which it stores; no block that was decoded may lie there.
     """
 
-    windows: tuple[tuple[int, Window], ...]
+    registers: Registers
+    windows: tuple[Window, ...]
     least: tuple[int, ...]
     most: tuple[int, ...]
     multiple: tuple[int, ...]
@@ -75,18 +103,19 @@ class Needs:
 
     def hold(self, machine: Machine) -> bool:
         """Whether the machine is as it has to be."""
-        windows, offsets, resident = machine.windows, machine.offsets, machine.resident
         if self.stores[0] < machine.blocks[1] and machine.blocks[0] < self.stores[1]:
             return False
-        for number, window in self.windows:
-            if windows[number] is not window:
-                return False
-        limits = zip(self.windows, self.least, self.most, self.multiple, strict=True)
-        for (number, _), least, most, multiple in limits:
-            if not least <= offsets[number] <= most or offsets[number] % multiple:
-                return False
+        if self.registers.of(machine.windows) != self.windows:  # each equals itself alone
+            return False
+        offsets = self.registers.of(machine.offsets)
+        if not (
+            all(map(operator.le, self.least, offsets))
+            and all(map(operator.le, offsets, self.most))
+            and not any(map(operator.mod, offsets, self.multiple))
+        ):
+            return False
         for view, tile in self.tiles:
-            entry = resident.get(place(view))
+            entry = machine.resident.get(place(view))
             if entry is None or entry.tile is not tile:
                 return False
             if entry.view is not view and entry.view != view:
@@ -108,8 +137,15 @@ class Loaded(NamedTuple):
 
     source: View
     target: View
-    instruction: int
     tile: Tile
+
+
+class Run(NamedTuple):
+    """Registers that follow one another: what they are set to, and how far they move then."""
+
+    first: int
+    windows: list[Window]
+    offsets: list[int]
 
 
 class Bound(NamedTuple):
@@ -129,8 +165,8 @@ class Leaves:
 
     Attributes
     ----------
-    windows : tuple of (int, Window, int)
-        Registers that it sets, and how far they have moved in the end.
+    windows : tuple of Run
+        Registers that it sets.
     moved : tuple of (int, int)
         Registers that it only moves, and by how many bytes.
     scalars : tuple of (int, int)
@@ -140,7 +176,7 @@ class Leaves:
         order of their loads.
     """
 
-    windows: tuple[tuple[int, Window, int], ...]
+    windows: tuple[Run, ...]
     moved: tuple[tuple[int, int], ...]
     scalars: tuple[tuple[int, int], ...]
     tiles: tuple[Put, ...]
@@ -148,9 +184,10 @@ class Leaves:
     def apply(self, machine: Machine) -> None:
         """Leave the machine so."""
         windows, offsets = machine.windows, machine.offsets
-        for number, window, offset_bytes in self.windows:
-            windows[number] = window
-            offsets[number] = offset_bytes
+        for run in self.windows:
+            registers = slice(run.first, run.first + len(run.windows))
+            windows[registers] = run.windows
+            offsets[registers] = run.offsets
         for number, step_bytes in self.moved:
             offsets[number] += step_bytes
         for number, value in self.scalars:
@@ -220,24 +257,21 @@ class Stretch:
 
     def bind(self, machine: Machine, recorder: Recorder) -> Bound | None:
         """Place it in an execution; None if a block in DRAM is another one."""
-        try:
-            for source, target, instruction, tile in self.loads:
-                if machine.fetch_tile(source, target, instruction) is not tile:
-                    return None
-        except (CodecError, MachineError):
-            return None
+        for source, target, tile in self.loads:
+            if not machine.fetch_known(source, target, tile):
+                return None
         if not self.needs.hold(machine):  # of all blocks that are decoded now
             return None
         for low, high in self.touched:
             machine.dram.touch(low, high)
-        sites = np.array([recorder.site(site) for site in self.sites], np.int32)
+        sites = np.array(recorder.numbers_of(self.sites), np.int32)
         tiles = np.array([*map(recorder.tile, self.tiles), -1], np.int32)  # -1 stays
         return Bound(machine.blocks_version, sites[self.sequence], tiles[self.tile_of])
 
     def run(self, machine: Machine, recorder: Recorder, bound: Bound) -> int:
         """Execute it; returns the row that could not be, -1 if all were."""
         machine.settle(*self.reads)
-        numbers = [machine.offsets[number] for number, _ in self.needs.windows]
+        numbers = self.needs.registers.of(machine.offsets)
         offsets = np.array(numbers, np.int64)
         size = self.masks[-1].at + self.masks[-1].num_bytes if self.masks else 0
         scratch = np.empty(size, np.uint8)
@@ -257,12 +291,11 @@ class Stretch:
             payload = payload.copy()
         payload[self.transfers] += offsets[self.slot_of]
         if self.masks:
-            places = []
-            for mask in self.masks:
-                moved = numbers[mask.slot] if mask.slot >= 0 else 0
-                view = mask.view.stepped(moved) if moved else mask.view
-                bits = scratch[mask.at : mask.at + mask.num_bytes].tobytes()
-                places.append(recorder.mask(bits, view))
+            places, bits = [], scratch.tobytes()
+            for view, slot, at, num_bytes in self.masks:
+                if slot >= 0 and numbers[slot]:
+                    view = view.stepped(numbers[slot])
+                places.append(recorder.mask(bits[at : at + num_bytes], view))
             payload[self.products] = np.array(places, np.int64)[self.mask_of]
         recorder.stretch(bound.sequence, payload, bound.tile_of)
         self.leaves.apply(machine)

@@ -7,7 +7,7 @@ are unrolled.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from azsim.errors import MachineError
 from azsim.isa.control_flow import MAX_LOOP_DEPTH
@@ -39,6 +39,23 @@ class _BrokenError(Exception):
         self.index = index
 
 
+def _first_starts(
+    operations: Sequence[Operation], alone: Collection[int]
+) -> tuple[list[bool], list[bool]]:
+    """See `Translation.joins` and `Translation.starts`, before any stretch is made."""
+    kinds = {*KINDS, *_CONTROL, "weight_load"}
+    if alone:
+        kinds.remove("fence")  # where taps look at memory
+    joins = [op.mnemonic in kinds and not op.paced and op.index not in alone for op in operations]
+    targets = {op.target for op in operations if op.mnemonic == "branch"}
+    before = [False, *joins[:-1]]
+    starts = [
+        fits and (not after or op.index in targets)
+        for op, fits, after in zip(operations, joins, before, strict=True)
+    ]
+    return joins, starts
+
+
 class Stretches:
     """Stretches of a program, made when the execute loop comes to a place again.
 
@@ -67,22 +84,9 @@ class Stretches:
         self._translation, self._machine, self._recorder = translation, machine, recorder
         self._operations = operations = translation.operations
         self._around = translation.around
-        kinds = {*KINDS, *_CONTROL, "weight_load"}
-        if alone:
-            kinds.remove("fence")  # where taps look at memory
-        self._fits = [
-            op.mnemonic in kinds and not op.paced and op.index not in alone for op in operations
-        ]
-        targets = {op.target for op in operations if op.mnemonic == "branch"}
-        before = [False, *self._fits[:-1]]
-        self.starts = [
-            fits and (not after or op.index in targets)
-            for op, fits, after in zip(operations, self._fits, before, strict=True)
-        ]
-        for index in translation.broken:
-            self._fits[index] = self.starts[index] = False
-        for index in translation.begins:
-            self._begin(index)
+        if not translation.joins:
+            translation.joins, translation.starts = _first_starts(operations, alone)
+        self._joins, self.starts = translation.joins, translation.starts.copy()
         self._seen: dict[int, int] = {}
         self._bound: dict[Stretch, Bound] = {}
 
@@ -126,14 +130,12 @@ class Stretches:
             except _BrokenError as broken:
                 # Its rounds begin stretches of their own.
                 stop = broken.index
-                self._fits[stop] = self.starts[stop] = False
-                self._translation.broken.add(stop)
+                self._joins[stop] = self.starts[stop] = self._translation.starts[stop] = False
                 self._begin(stop + 1)
 
     def _begin(self, index: int) -> None:
-        if index < len(self._fits) and self._fits[index]:
-            self.starts[index] = True
-            self._translation.begins.add(index)
+        if index < len(self._joins) and self._joins[index]:
+            self.starts[index] = self._translation.starts[index] = True
 
     def _draft(self, first: int, stop: int) -> Stretch | None:
         """Make the stretch that begins at `first` and ends at `stop` or before."""
@@ -141,7 +143,7 @@ class Stretches:
         sites: list[Site] = []
         loops: list[list[int]] = []  # index of the loop, rounds left
         index = first
-        while index < stop and self._fits[index] and len(sites) < _MOST:
+        while index < stop and self._joins[index] and len(sites) < _MOST:
             op = self._operations[index]
             try:
                 follows = self._follow(draft, op, sites, loops)

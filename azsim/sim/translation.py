@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from weakref import ReferenceType, WeakValueDictionary, ref
 
+import numpy as np
+
 from azsim.hardware.description import Hardware
 from azsim.isa.control_flow import loops_around
 from azsim.isa.program import DramImage, Program
@@ -128,10 +130,14 @@ class Translation:
     sites : Sites
     stretches : dict of int to list of Stretch
         By the instruction where they begin, the one made last first.
-    broken : set of int
-        Loops that no stretch holds whole.
-    begins : set of int
-        Instructions behind the end of a stretch.
+    joins : list of bool
+        For each instruction, whether it may be part of a stretch.
+    starts : list of bool
+        For each instruction, whether to ask there for a stretch.
+    epoch : int
+        Above those of the last execution, see `Machine`.
+    arena : ndarray or None
+        Of the last execution: its pages are there already.
     path : reference to Path
         What the last execution took, for as long as a trace has it.
     """
@@ -150,8 +156,10 @@ class Translation:
         self.windows = Windows(program, self.sizes_bytes)
         self.sites = Sites(program)
         self.stretches: dict[int, list[Stretch]] = {}
-        self.broken: set[int] = set()
-        self.begins: set[int] = set()
+        self.joins: list[bool] = []
+        self.starts: list[bool] = []
+        self.epoch = 0
+        self.arena: np.ndarray | None = None
         self.path: ReferenceType[Path] | None = None
 
     def fits(self, program: Program, image: DramImage, hardware: Hardware) -> bool:
@@ -175,8 +183,6 @@ def take_translation(program: Program, image: DramImage, hardware: Hardware) -> 
     known = _kept.pop(id(program), None)
     if known is None or not known.fits(program, image, hardware):
         return Translation(program, image, hardware)
-    for op in known.operations:
-        op.epoch = op.site = -1
     return known
 
 
