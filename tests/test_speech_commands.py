@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from azsim.frontend.workload import load_workload
@@ -39,6 +40,20 @@ def test_uncompressed_the_chip_hears_what_the_host_hears(name: str) -> None:
         assert given.model.max_symbols  # type: ignore[union-attr]
         host = greedy(weights, rows, given.model.max_symbols)  # type: ignore[union-attr]
         assert recognise(given, rows) == [list(heard.symbols) for heard in host]
+
+
+def test_what_is_rarely_used_is_streamed() -> None:
+    """A plan that knows how rarely a word ends reads less, and nothing else is heard."""
+    often, rarely = (
+        run(
+            load_workload("speech_commands_word", [f"model.symbols_per_frame={mean}"]),
+            timeline=False,
+        )
+        for mean in (1.0, 0.2)
+    )
+    assert np.array_equal(often.outputs["symbols"], rarely.outputs["symbols"])
+    assert rarely.statistics.dram_read_bytes < 0.7 * often.statistics.dram_read_bytes
+    assert rarely.statistics.cycles < often.statistics.cycles
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

@@ -43,6 +43,8 @@ class Decoder:
         ``relu`` or ``tanh``.
     max_symbols : int
         That a frame gives at most.
+    symbols_per_frame : float
+        That it gives on average, for the plan of what stays on the chip.
     blank_bias : float
         Added to the blank's random bias: more of it, fewer symbols.
     """
@@ -55,6 +57,7 @@ class Decoder:
     symbols: int
     activation: str
     max_symbols: int
+    symbols_per_frame: float
     blank_bias: float
 
 
@@ -90,6 +93,7 @@ def decode(net: Network, half: str, decoder: Decoder) -> dict[str, str]:
         predict=predict,
         activation=decoder.activation,
         max_symbols=decoder.max_symbols,
+        symbols_per_frame=decoder.symbols_per_frame,
     )
     for state, tensor in zip(states, after, strict=True):
         net.update(state, tensor)

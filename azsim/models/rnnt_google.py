@@ -56,6 +56,9 @@ class Parameters:
     """Width of the joint network."""
     max_symbols: Count = 30
     """Symbols that one frame gives at most; our assumption."""
+    symbols_per_frame: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """Symbols that one frame gives on average.  What stays on the chip is planned with it; symbols
+    are not changed."""
     blank_bias: Annotated[float, Field(ge=-1e6, le=1e6)] = 0.0
     """Added to the blank's random bias: more of it, fewer symbols."""
 
@@ -97,6 +100,7 @@ def build(parameters: Parameters, chunk_frames: int, weights: WeightSource | Non
         symbols=p.symbols,
         activation="tanh",
         max_symbols=p.max_symbols,
+        symbols_per_frame=p.symbols_per_frame,
         blank_bias=p.blank_bias,
     )
     half = encoder_half(net, data, decoder)
