@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from azsim.compiler.prefetch import Prefetcher
 from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Storage
-from azsim.ops.lowering import Access
+from azsim.ops.lowering import Access, Leave
 from compiled import chip, execute_graph, frames_for, graph_of, node
 from graphs import compress
 
@@ -175,3 +175,16 @@ def test_a_streamed_layer_reads_its_tiles_once_a_frame_and_not_after_the_last(co
     )
     assert loads == 7 * len(streamed) + len(compiled.plan.pinned)
     assert "branch" in {entry.mnemonic for entry in compiled.program.instructions}
+
+
+def test_a_load_for_the_next_frame_does_not_hold_up_a_region() -> None:
+    word = Access("word", 0, 1, 1, 1, 1)
+    asked = Item("scalar_read", "layer", {"src": word, "to": 1}, leave=Leave(word, 0, stays=0.5))
+    region = Repeat(1, 1, (Repeat(2, 1, (asked,), 1.0),))
+    startup, body = _place([_product("A"), _product("B"), _product("C"), region], frames=3)
+    assert [item.mnemonic for item in startup] == ["weight_load", "weight_load"]
+    kinds = [item.mnemonic if isinstance(item, Item) else "region" for item in body]
+    within = ["mac_matmul", "weight_load", "mac_matmul", "mac_matmul"]
+    assert kinds == [*within, "region", "weight_load"]  # B is still there
+    assert isinstance(body[-1], Item)
+    assert body[-1].but_last == FRAME_LOOP

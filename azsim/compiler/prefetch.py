@@ -15,7 +15,8 @@ layers, loops and frames.
   once.
 
 - In a region (`azsim.compiler.regions`) each part loads what it multiplies by, at its begin and
-  behind its products, and what follows the region is loaded behind it.
+  behind its products, and what follows the region is loaded behind it; what the next round begins
+  with, behind the last region of this one.
 
 With an odd number of uses in a round, the next round's first tile has to wait for the last product
 of this one.
@@ -166,12 +167,16 @@ class Prefetcher:
             if use.enters is not _ANYTHING and before.leaves.name != use.enters.name:
                 item = self._load(use.enters, (turn + number) % _NUM_SLOTS)
                 loads.setdefault(before.last, []).append(item)
+        # A region begins with a fence, which a load for the next round would hold up.
+        regions = (n for n, item in enumerate(items) if isinstance(item, Repeat) and item.is_region)
+        last_region = max(regions, default=-1)
         last_of_slot = {number % _NUM_SLOTS: use for number, use in enumerate(uses)}
         for number, use in enumerate(uses[:_NUM_SLOTS] if count > 1 else ()):
             before = last_of_slot[number]
             if use.enters is not _ANYTHING and before.leaves.name != use.enters.name:
                 item = self._load(use.enters, (turn + number) % _NUM_SLOTS)
-                loads.setdefault(before.last, []).append(replace(item, but_last=loop))
+                place = max(before.last, last_region)
+                loads.setdefault(place, []).append(replace(item, but_last=loop))
         return _Placed(
             tuple(
                 entry
