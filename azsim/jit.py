@@ -19,8 +19,9 @@ from typing import Any
 
 import numba
 import numba.core.config
+from numba.core.registry import cpu_target
 
-__all__ = ["inner_kernel", "kernel", "sources_digest"]
+__all__ = ["has_feature", "inner_kernel", "kernel", "sources_digest"]
 
 _SETTINGS = ("BOUNDSCHECK", "CPU_NAME", "CPU_FEATURES")
 
@@ -85,6 +86,13 @@ def inner_kernel(function: Any) -> Any:
     them, atomically, which takes longer than a few lines of arithmetic.
     """
     return numba.njit(**_options(_nrt=False))(function)
+
+
+def has_feature(name: str) -> bool:
+    """Whether kernels are compiled for a processor with an extension, by LLVM's name for it."""
+    target: Any = cpu_target.target_context
+    _, _, features = target.codegen().magic_tuple()
+    return f"+{name}" in features.split(",")
 
 
 def _options(**more: Any) -> dict[str, Any]:

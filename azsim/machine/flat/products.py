@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 
+from azsim.arith.dot import HAS_BYTE_DOT, multiply_bytes
 from azsim.arith.elementwise import (
     codes_line,
     drain_line,
@@ -39,7 +40,7 @@ from azsim.machine.flat.columns import (
 )
 from azsim.machine.flat.lines import fetch, is_line, pointer, read, start, write
 
-__all__ = ["drain", "multiply", "quantize"]
+__all__ = ["drain", "multiply", "multiply_8", "quantize"]
 
 _INFINITY_BITS = np.int32(0x7F800000)
 
@@ -58,17 +59,38 @@ def _mark(codes, masks, at):
 
 
 @kernel
-def multiply(row, views, offsets, memory, accumulators, masks, codes):
+def _factors(row, codes, accumulators, masks):
+    """Weights and accumulators of a product; writes the zero mask of codes if a row asks for it."""
+    if row[MASK] >= 0:
+        _mark(codes, masks, row[MASK])
+    rows, cols = codes.shape
+    outputs = row[OUTPUTS]
+    weights = carray(pointer(row[TILE]), (outputs, cols))  # pyright: ignore[reportCallIssue]
+    return weights, accumulators[row[ACC] : row[ACC] + rows * outputs]
+
+
+@kernel
+def multiply(row, views, offsets, memory, accumulators, masks, spare):
     """Multiply codes by a tile, and write their zero mask where a row asks for it."""
     src = row[SRC]
     shape = (views[src, ROWS], views[src, COLS])
-    lines = fetch(memory, views, src, offsets, codes).reshape(shape)
-    if row[MASK] >= 0:
-        _mark(lines, masks, row[MASK])
-    outputs = row[OUTPUTS]
-    weights = carray(pointer(row[TILE]), (outputs, shape[1]))  # pyright: ignore[reportCallIssue]
-    part = accumulators[row[ACC] : row[ACC] + shape[0] * outputs]
-    multiply_lines(lines, weights, part, row[FLAG_BITS] & ACCUMULATE != 0)
+    codes = fetch(memory, views, src, offsets, spare).reshape(shape)
+    weights, part = _factors(row, codes, accumulators, masks)
+    multiply_lines(codes, weights, part, row[FLAG_BITS] & ACCUMULATE != 0)
+
+
+@kernel
+def _multiply_bytes(row, views, offsets, memory, accumulators, masks, spare):
+    """`multiply` for codes of 8 bits."""
+    src = row[SRC]
+    shape = (views[src, ROWS], views[src, COLS])
+    codes = read(memory, views, src, offsets, spare.view(np.int8)).reshape(shape)
+    weights, part = _factors(row, codes, accumulators, masks)
+    multiply_bytes(codes, weights, part, row[FLAG_BITS] & ACCUMULATE != 0)
+
+
+multiply_8 = _multiply_bytes if HAS_BYTE_DOT else multiply
+"""`multiply` for codes of 8 bits, in the way that is fastest on this host."""
 
 
 @kernel

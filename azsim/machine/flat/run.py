@@ -33,7 +33,7 @@ from azsim.machine.flat.columns import (
     USE_PEAK,
 )
 from azsim.machine.flat.lines import bare, fetch, read, start, write
-from azsim.machine.flat.products import drain, multiply, quantize
+from azsim.machine.flat.products import drain, multiply, multiply_8, quantize
 from azsim.machine.flat.vector import (
     along_rows,
     apply,
@@ -55,7 +55,7 @@ def _run(row, views, offsets, i8, i16, i32, f32, accumulators, masks, lines, cod
         if views[src, SHIFT]:
             multiply(row, views, offsets, i16, accumulators, masks, codes)
         else:
-            multiply(row, views, offsets, i8, accumulators, masks, codes)
+            multiply_8(row, views, offsets, i8, accumulators, masks, codes)
         return True
     if kind == DRAIN:
         return drain(row, views, offsets, i8, i16, f32, accumulators, lines, codes)
