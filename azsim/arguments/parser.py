@@ -92,6 +92,10 @@ def _commands() -> dict[str, tuple[str, Callable[[argparse.ArgumentParser], None
     return {
         "run": ("compress, compile, execute, time and report a workload, or run a program", _run),
         "verify": ("compare a run, bit for bit, with the reference evaluator", _verify),
+        "compare": (
+            "show what differs between two runs; fails if the second is worse",
+            _compare,
+        ),
         "compile": ("compile a workload, and show what the compiler's passes make", _compile),
         "inspect": ("show what is in a workload, an ONNX file or a program", _inspect),
         "codecs": ("compare all codecs on the tensors of a file", _codecs),
@@ -163,6 +167,25 @@ def _inspect(parser: argparse.ArgumentParser) -> None:
         help="shape of an ONNX file's input (default: symbolic lengths are 1)",
     )
     options.add_json(parser, "print the tables as JSON")
+
+
+def _compare(parser: argparse.ArgumentParser) -> None:
+    for name in ("before", "after"):
+        action = parser.add_argument(
+            name,
+            type=Path,
+            metavar=name.upper(),
+            help="a run's folder, or its summary.json",
+        )
+        complete(action, DIRECTORY)
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="PERCENT",
+        help="by which a cost may grow without a failure (default: 0); bits may not differ",
+    )
+    options.add_json(parser, "print what differs as JSON and nothing else")
 
 
 def _codecs(parser: argparse.ArgumentParser) -> None:

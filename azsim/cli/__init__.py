@@ -25,6 +25,7 @@ _COMMANDS = {
     "asm": ("programs", "asm"),
     "check": ("programs", "check"),
     "codecs": ("codecs", "codecs"),
+    "compare": ("compare", "compare"),
     "compile": ("compile", "compile_"),
     "completion": ("lists", "completion"),
     "corpus": ("corpus", "corpus"),
