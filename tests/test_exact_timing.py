@@ -255,13 +255,14 @@ def _without_dram(trace: Trace) -> Trace:
         replace(site, waits={e: n for e, n in site.waits.items() if e in ("mac", "vector")})
         for site in trace.sites
     )
-    return replace(
-        trace,
+    path = replace(
+        trace.path,
         sites=sites,
         sequence=trace.sequence[keep],
         payload=trace.payload[keep],
         tile_of=trace.tile_of[keep],
     )
+    return replace(trace, path=path)
 
 
 @settings(max_examples=40)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,8 @@ from azsim.machine.engines.clock import ENGINES
 from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.machine.trace import Trace
 from azsim.sim.outline import kept, outline_of
-from azsim.sim.stalls import STALL_REASONS, engine_gaps
-from azsim.sim.sums import sum_by
+from azsim.sim.stalls import STALL_REASONS, engine_sums
+from azsim.sim.sums import sums_by_layer, sums_by_part
 from azsim.sim.timing import Timing
 
 __all__ = ["Chunks", "LayerStatistics", "Statistics", "measure"]
@@ -144,15 +145,12 @@ def measure(
     chunks : Chunks, optional
         Frames that the program's own frame stands for; without it, that is one frame.
     """
-    cycles_of = timing.without_idle
-    start, end = cycles_of(timing.start), cycles_of(timing.end)
     cycles = timing.cycles
     derived = trace.path.derived
     places = kept(derived, "places", program.layer_of, 1, lambda: _places(trace, program))
-    burst_bytes = hardware.dram.burst_bytes
-    traffic = timing.bursts * burst_bytes
-    is_store = timing.engine == _STORE
-    reads, writes = int(traffic[~is_store].sum()), int(traffic[is_store].sum())
+    parts = _by_part(timing, places)
+    traffic = parts.bursts.sum(axis=0) * hardware.dram.burst_bytes
+    reads, writes = int(traffic.sum() - traffic[_STORE]), int(traffic[_STORE])
     products = timing.products
     macs, executed = int(products.macs.sum()), int(products.executed.sum())
     peaks = kept(
@@ -168,10 +166,10 @@ def measure(
     chunks = chunks or Chunks(program.stream.frames)
     frame_period = None if period is None else period / chunks.chunk_frames
     latency = _chunk_latency(frames, timing, hardware)
-    weight_reads = int(traffic[timing.engine == _WEIGHT].sum())
+    weight_reads = int(traffic[_WEIGHT])
     weight_macs = kept(derived, "weight_macs", None, 1, lambda: _weight_macs(trace, timing))
-    busy, stalls = _engines(trace, timing, hardware, start, end, cycles)
-    layers = _layers(program, timing, places, end, peaks, hardware, traffic)
+    busy, stalls = _engines(trace, timing, hardware, cycles)
+    layers = _layers(program, timing, places, parts, peaks, hardware)
     best = peaks.max(initial=0)
     startup = [layer.cycles for layer in layers if layer.name == "(startup)"]
     return Statistics(
@@ -230,6 +228,20 @@ class _Places:
     bounds: np.ndarray
 
 
+class _Parts(NamedTuple):
+    """Bursts, cycles from start to end, and work, of each layer's parts: (layers, _PARTS) int64."""
+
+    bursts: np.ndarray
+    busy: np.ndarray
+    work: np.ndarray
+
+
+def _by_part(timing: Timing, places: _Places) -> _Parts:
+    count = _PARTS * (len(places.bounds) - 1)
+    columns = map(np.ascontiguousarray, (timing.bursts, timing.start, timing.end, timing.work))
+    return _Parts(*sums_by_part(places.part, count, *columns).reshape(3, -1, _PARTS))
+
+
 def _places(trace: Trace, program: Program) -> _Places:
     outline = outline_of(trace)
     index = np.array([site.index for site in trace.sites])[outline.site]
@@ -266,8 +278,7 @@ def _frames(
 
     What makes the chip ready for another utterance is in none.
     """
-    paced = np.array([site.paced for site in trace.sites], bool)[timing.site]
-    first = np.flatnonzero(paced)
+    first = outline_of(trace).paced
     state = program.layers.index("(state)") if "(state)" in program.layers else -2
     wake = program.layers.index(WAKE) if WAKE in program.layers else -2
     waking = np.flatnonzero(layer_of == wake)
@@ -333,26 +344,21 @@ def _engines(
     trace: Trace,
     timing: Timing,
     hardware: Hardware,
-    start: np.ndarray,
-    end: np.ndarray,
     cycles: int,
 ) -> tuple[dict[str, int], dict[str, dict[str, int]]]:
     busy: dict[str, int] = {}
+    decoding = 0
     stalls: dict[str, dict[str, int]] = {}
-    for gaps in engine_gaps(trace, timing):
-        begins, stops = start[gaps.instructions], end[gaps.instructions]
-        busy[gaps.engine] = int((stops - begins).sum())
-        reasons = dict.fromkeys(STALL_REASONS, 0)
-        after_last = cycles - int(stops[-1] if len(stops) else 0)
-        reasons["no_work"] = int(gaps.undispatched.sum()) + after_last
-        waited = sum_by(gaps.cause, gaps.waiting, len(STALL_REASONS))
-        for reason, waiting in zip(STALL_REASONS[:-1], waited.tolist(), strict=False):
-            reasons[reason] += waiting
-        stalls[gaps.engine] = {
+    for sums in engine_sums(trace, timing):
+        busy[sums.engine] = sums.busy
+        reasons = dict(zip(STALL_REASONS, sums.waiting, strict=False))
+        reasons["no_work"] = sums.undispatched + cycles - sums.end
+        stalls[sums.engine] = {
             reason: n for reason, n in reasons.items() if n or reason == "no_work"
         }
+        if sums.engine == "weight":
+            decoding = sums.working
     if hardware.decoder.at != "read":  # else there is none between DRAM and weight SRAM
-        decoding = int(np.minimum(timing.work, end - start)[timing.engine == _WEIGHT].sum())
         busy["decoder"] = decoding
         stalls["decoder"] = {
             "wait_dram": busy["weight"] - decoding,
@@ -368,25 +374,18 @@ def _layers(
     program: Program,
     timing: Timing,
     places: _Places,
-    end: np.ndarray,
+    parts: _Parts,
     peaks: np.ndarray,
     hardware: Hardware,
-    traffic: np.ndarray,
 ) -> tuple[LayerStatistics, ...]:
     """Per-layer figures; retirement is the running maximum of ends in program order."""
-
-    def by_layer(values: np.ndarray) -> np.ndarray:
-        return sum_by(places.layer, np.ascontiguousarray(values), len(peaks))
-
-    def by_part(values: np.ndarray) -> np.ndarray:
-        sums = sum_by(places.part, np.ascontiguousarray(values), _PARTS * len(peaks))
-        return sums.reshape(-1, _PARTS)
-
-    retired = np.maximum.accumulate(end) if len(end) else end
-    spent = by_layer(np.diff(retired, prepend=0))
-    moved, busy = by_part(traffic), by_part(timing.end - timing.start)
-    decoding = by_part(timing.work)[:, _WEIGHT]
-    macs, executed = by_layer(timing.products.macs), by_layer(timing.products.executed)
+    end = np.ascontiguousarray(timing.without_idle(timing.end))
+    products = timing.products
+    spent, macs, executed = sums_by_layer(
+        places.layer, len(peaks), end, products.macs, products.executed
+    )
+    moved, busy = parts.bursts * hardware.dram.burst_bytes, parts.busy
+    decoding = parts.work[:, _WEIGHT]
     bus = timing.bursts * hardware.dram.burst_bytes * hardware.clock_hz / hardware.dram.bytes_per_s
     bus, ideal = bus[places.order], timing.products.ideal_cycles[places.order]
     result = []

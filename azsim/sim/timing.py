@@ -18,7 +18,7 @@ from azsim.machine.engines.bus import bus_parameters
 from azsim.machine.engines.clock import ENGINES, run_clock
 from azsim.machine.trace import Trace
 from azsim.sim.flatten import FlatTrace
-from azsim.sim.sums import times_without
+from azsim.sim.sums import idle_times, times_without
 
 __all__ = ["Products", "Timing", "collect", "replay"]
 
@@ -102,15 +102,6 @@ class Timing:
         return times_without(np.ascontiguousarray(times), self.idle_from, self.idle_to)
 
 
-def _idle(start: np.ndarray, end: np.ndarray, arrival: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Stretches that end with the arrival of a frame and in which no engine was busy."""
-    order = np.argsort(start, kind="stable")
-    busy_until = np.maximum.accumulate(np.concatenate([[0], end[order]]))[:-1]
-    begins = start[order]
-    waits = (arrival[order] > 0) & (begins == arrival[order]) & (busy_until < begins)
-    return busy_until[waits], begins[waits]
-
-
 def collect(
     flat: FlatTrace,
     dispatch: np.ndarray,
@@ -130,10 +121,11 @@ def collect(
     counters : ndarray of shape (>= 2,), int64
         Row misses, refresh waits.
     """
-    idle_from, idle_to = _idle(start, end, arrival)
-    is_load = flat.engine == ENGINES.index("weight")
+    idle_from, idle_to = idle_times(start, end, arrival)
     has_decoder = flat.hardware.decoder.at != "read"
-    work = np.where(is_load, flat.cycles * has_decoder, work)
+    if work is not flat.cycles or not has_decoder:
+        is_load = flat.engine == ENGINES.index("weight")
+        work = np.where(is_load, flat.cycles * has_decoder, work)
     return Timing(
         site=flat.site,
         engine=flat.engine,
@@ -203,6 +195,6 @@ def replay(trace: Trace, program: Program, hardware: Hardware) -> Timing:
         stuck = trace.sites[flat.site[int(np.argmax(end < 0))]]
         raise MachineError(f"instruction {stuck.index} ({stuck.mnemonic}) can never run")
     # Starts and dispatches may fall between two cycles, after a DRAM burst; ends never do.
-    return collect(
-        flat, dispatch // ticks, start // ticks, end // ticks, arrival, flat.cycles, counters
-    )
+    for times in (dispatch, start, end):
+        times //= ticks
+    return collect(flat, dispatch, start, end, arrival, flat.cycles, counters)
