@@ -1,182 +1,106 @@
-"""Two runs side by side: what differs, and when the light is red."""
+"""What simulator and evaluator have to have in common is compared to the bit, frame by frame."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
-from azsim import cli
+from azsim.compiler.compile import Compiled
+from azsim.evaluate import evaluate_stream, watch_stream
+from azsim.frontend.workload import load_workload
+from azsim.hardware import load_hardware
+from azsim.pipeline import compile_workload, prepare
+from azsim.sim.execute import Execution, execute
+from azsim.sim.result import Comparison
+from azsim.stages.check import compare, named_outputs
+from azsim.stages.prepare import Prepared
 
-Change = Callable[[dict[str, Any]], object]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("runs") / "before"
-    assert cli.main(["run", "speech_rnnt_small", "-o", str(path)]) == 0
-    return path
-
-
-def changed(folder: Path, path: Path, change: Change) -> Path:
-    """A copy of a run's summary with something else in it."""
-    summary = json.loads((folder / "summary.json").read_text())
-    change(summary)
-    path.mkdir()
-    (path / "summary.json").write_text(json.dumps(summary))
-    return path
+_WORKLOAD = """
+name: tiny
+model: {builder: lstm_cell, inputs: 12, hidden: 16}
+input: {random: {seed: 1, frames: 3}}
+stream: {chunk_frames: 1}
+"""
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    capsys.readouterr()
-    code = cli.main(["compare", *map(str, words)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
+@dataclass(frozen=True)
+class Ran:
+    prepared: Prepared
+    compiled: Compiled
+    execution: Execution
+
+    def compared(self) -> Comparison:
+        outputs = named_outputs(self.execution, self.prepared)
+        return compare(self.execution, outputs, self.prepared, self.compiled)
 
 
-def test_a_run_equals_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, printed, failures = said(capsys, folder, folder / "summary.json")
-    assert (code, failures) == (0, "")
-    assert printed.splitlines()[0] == f"before: speech_rnnt_small on az1, {folder}"
-    assert "Outputs with other bits: none; 19 outputs have the same bits" in printed
+@pytest.fixture
+def ran(tmp_path: Path) -> Ran:
+    (tmp_path / "tiny.yaml").write_text(_WORKLOAD)
+    workload, chip = load_workload(tmp_path / "tiny.yaml"), load_hardware("az1")
+    prepared, compiled = prepare(workload), compile_workload(workload, chip)
+    inputs = {**prepared.frames, **prepared.initial_state}
+    execution = execute(compiled.program, compiled.image, chip, inputs=inputs, taps=True)
+    return Ran(prepared, compiled, execution)
 
 
-def test_another_scheme_and_chip_are_told(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sets = ["workload.compression.default.weights.bits=4", "hardware.mac.lanes=32"]
-    options = [word for text in sets for word in ("--set", text)]
-    assert cli.main(["run", "speech_rnnt_small", "-o", str(tmp_path / "after"), *options]) == 0
-    code, printed, failures = said(capsys, folder, tmp_path / "after", "--json")
-    found = json.loads(printed)
-    assert found["set_up"]["hardware.mac.lanes"] == {"before": 64, "after": 32}
-    assert found["set_up"]["workload.overrides"] == {"before": "", "after": sets[0]}
-    for key in ("cycles", "dram_read_bytes", "stall_cycles.mac.no_work"):
-        assert found["figures"][key]["before"] != found["figures"][key]["after"]
-    before, after = (
-        json.loads((path / "summary.json").read_text()) for path in (folder, tmp_path / "after")
+def _flip(array: np.ndarray, at: int) -> None:
+    array.reshape(-1).view(f"u{array.itemsize}")[at] ^= 1
+
+
+def test_one_bit_of_one_frame_is_found(ran: Ran) -> None:
+    honest = ran.compared()
+    assert honest.bit_exact
+    assert honest.first_difference is None
+    name = honest.compared[-3]
+    tapped = ran.execution.tapped[name]
+    was = tapped[1].reshape(-1)[2]
+    _flip(tapped[1], 2)
+    _flip(tapped[2], 0)
+    found = ran.compared()
+    assert not found.bit_exact
+    assert found.compared == honest.compared
+    place = (1, *(int(i) for i in np.unravel_index(2, tapped[1].shape)))
+    assert found.first_difference == (
+        f"tensor '{name}' differs in 2 of {3 * tapped[1].size} values, first at {place}: "
+        f"simulated {tapped[1].reshape(-1)[2]!r}, expected {was!r}"
     )
-    assert found["figures"]["cycles"] == {"before": before["cycles"], "after": after["cycles"]}
-    for layer in ("encoder.pre.0", "(startup)"):
-        one, other = (
-            next(entry["cycles"] for entry in summary["layers"] if entry["name"] == layer)
-            for summary in (before, after)
-        )
-        assert found["layers"][layer] == {"before": one, "after": other}
-    assert code == 1
-    assert failures == (
-        "azsim: check failed: outputs 'symbols', 'counts', 'encoded' and 15 more have other bits\n"
-    )
-    _, printed, _ = said(capsys, folder, tmp_path / "after")
-    assert "better" in printed
-    assert "29 of engines and chunks differ as well: --json" in printed
 
 
-def _add(key: str, amount: float) -> Change:
-    def change(summary: dict[str, Any]) -> None:
-        *path, last = key.split(".")
-        for step in path:
-            summary = summary[step]
-        summary[last] += amount
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("key", "amount", "sentence"),
-    [
-        ("cycles", 1, "cycles is 544,761, it was 544,760 (+0.000184 %)"),
-        ("dram_write_bytes", 64, "dram_write_bytes is "),
-        ("sram_peak_bytes.weight", 64, "sram_peak_bytes.weight is "),
-        ("frame_latency_s.max", 1e-9, "frame_latency_s.max is "),
-        ("deadline_misses", 1, "deadline_misses is 1, it was 0"),
-    ],
-)
-def test_a_cost_that_grows_is_a_failure(
-    folder: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    key: str,
-    amount: float,
-    sentence: str,
-) -> None:
-    worse = changed(folder, tmp_path / "worse", _add(key, amount))
-    code, printed, failures = said(capsys, folder, worse)
-    assert code == 1
-    assert failures.startswith(f"azsim: check failed: {sentence}")
-    assert failures.count("\n") == 1
-    assert "worse" in printed
-    assert "Set otherwise: none; not known, as there is no run.json beside" in printed
-    code, printed, failures = said(capsys, worse, folder)  # and the other way round
-    assert (code, failures) == (0, "")
-    assert "better" in printed
+def test_the_first_difference_is_that_of_the_tensor_computed_first(ran: Ran) -> None:
+    names = [name for name in ran.compared().compared if name in ran.execution.tapped]
+    first, last = names[2], names[-1]
+    _flip(ran.execution.tapped[last][0], 0)
+    _flip(ran.execution.tapped[first][2], 1)
+    difference = ran.compared().first_difference
+    assert difference is not None
+    assert difference.startswith(f"tensor '{first}' differs in 1 of ")
 
 
-def test_a_tolerance_is_for_costs_alone(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    worse = changed(folder, tmp_path / "worse", _add("cycles", 544_760 // 100))
-    assert said(capsys, folder, worse, "--tolerance", "1")[0] == 0
-    assert said(capsys, folder, worse, "--tolerance", "0.9")[0] == 1
-
-    def flip(summary: dict[str, Any]) -> None:
-        summary["outputs"]["encoded"]["sha256"] = "0" * 64
-        del summary["outputs"]["counts"]
-        summary["outputs"]["more"] = {"sha256": "1" * 64}
-
-    code, _, failures = said(
-        capsys, folder, changed(folder, tmp_path / "bits", flip), "--tolerance", "100"
-    )
-    assert code == 1
-    assert failures.splitlines() == [
-        "azsim: check failed: output 'counts' is gone",
-        "azsim: check failed: output 'encoded' has other bits",
-        "azsim: check failed: output 'more' is new",
-    ]
+def test_an_output_that_differs_is_found(ran: Ran) -> None:
+    name, array = next(iter(ran.execution.outputs.items()))
+    _flip(array, 0)
+    difference = ran.compared().first_difference
+    assert difference is not None
+    assert difference.startswith(f"output '{name}' differs in 1 of ")
 
 
-def test_what_is_cheap_and_of_no_cost_does_not_fail(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = changed(folder, tmp_path / "other", _add("startup_cycles", 10))
-    code, printed, failures = said(capsys, folder, other)
-    assert (code, failures) == (0, "")
-    assert "startup_cycles" in printed
+def test_tensors_that_are_watched_are_those_that_are_kept(ran: Ran) -> None:
+    prepared = ran.prepared
+    arguments = prepared.compressed.graph, prepared.frames, prepared.state, prepared.initial_state
+    kept, final = evaluate_stream(*arguments, prepared.compressed)
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in kept}
 
+    def watch(name: str, frame: int, array: np.ndarray) -> None:
+        assert len(seen[name]) == frame
+        seen[name].append(array.copy())
 
-def test_wrong_paths_and_files_are_told_at_once(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    wrong = tmp_path / "summary.json"
-    for text, sentence in (
-        ("{", f"{wrong}: not a summary.json of azsim"),
-        ("[1]", f"{wrong}: not a summary.json of azsim"),
-        ('{"schema_version": 1}', f"{wrong}: not a summary.json of azsim"),
-        (
-            '{"schema_version": 1, "cycles": 1, "outputs": {"y": 1}, "layers": []}',
-            f"{wrong}: not a summary.json of azsim",
-        ),
-        (
-            '{"schema_version": 1, "cycles": 1, "outputs": {}, "layers": [{"name": "x"}]}',
-            f"{wrong}: not a summary.json of azsim",
-        ),
-        ("{}", f"{wrong}: schema_version is not known, found None, allowed: 1"),
-    ):
-        wrong.write_text(text)
-        code, printed, failures = said(capsys, wrong, folder)
-        assert (code, printed, failures) == (2, "", f"azsim: error: {sentence}\n")
-    missing = tmp_path / "no"
-    code, _, failures = said(capsys, missing, wrong)
-    assert code == 2
-    assert failures.splitlines() == [
-        f"azsim: error: {missing}: No such file or directory",
-        f"{wrong}: schema_version is not known, found None, allowed: 1",
-    ]
-    code, _, failures = said(capsys, folder, folder, "--tolerance", "-1")
-    assert (code, failures) == (
-        2,
-        "azsim: error: --tolerance -1: out of range, allowed: 0 to 1000 percent\n",
-    )
+    last = watch_stream(*arguments, watch, prepared.compressed)
+    for name, array in kept.items():
+        assert np.stack(seen[name]).tobytes() == array.tobytes()
+    assert {name: array.tobytes() for name, array in last.items()} == {
+        name: array.tobytes() for name, array in final.items()
+    }
