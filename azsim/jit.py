@@ -21,7 +21,7 @@ import numba
 import numba.core.config
 from numba.core.registry import cpu_target
 
-__all__ = ["has_feature", "inner_kernel", "kernel", "sources_digest"]
+__all__ = ["has_feature", "inlined_kernel", "inner_kernel", "kernel", "sources_digest"]
 
 _SETTINGS = ("BOUNDSCHECK", "CPU_NAME", "CPU_FEATURES")
 
@@ -86,6 +86,14 @@ def inner_kernel(function: Any) -> Any:
     them, atomically, which takes longer than a few lines of arithmetic.
     """
     return numba.njit(**_options(_nrt=False))(function)
+
+
+def inlined_kernel(function: Any) -> Any:
+    """Compile a function into each kernel that calls it, however long it is.
+
+    A loop that calls one without branches can then work on several numbers at once.
+    """
+    return numba.njit(**_options(forceinline=True))(function)
 
 
 def has_feature(name: str) -> bool:

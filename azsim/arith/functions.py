@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from azsim.jit import kernel
+from azsim.jit import inlined_kernel, kernel
 
 __all__ = [
     "TABLE_FUNCTIONS",
@@ -211,18 +211,18 @@ def sigmoid_scalar(x):
     return (e if x < _ZERO else _ONE) / (_ONE + e)
 
 
-@kernel
+@inlined_kernel
 def tanh_scalar(x):
-    """`tanh` of one number."""
+    """`tanh` of one number; without branches, as `exp_scalar`."""
     size = abs(x)
-    if size < _TANH_SMALL:
-        z = x * x
-        poly = (((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4
-        return (poly * z) * x + x
-    if np.isnan(x):
-        return x
-    large = _ONE - _TWO / (exp_scalar(min(size, _TANH_LARGE) * _TWO) + _ONE)
-    return -large if x < _ZERO else large
+    z = x * x
+    poly = (((_T0 * z + _T1) * z + _T2) * z + _T3) * z + _T4
+    small = (poly * z) * x + x
+    inside = size if size < _TANH_LARGE else _TANH_LARGE
+    large = _ONE - _TWO / (exp_scalar(inside * _TWO) + _ONE)
+    large = -large if x < _ZERO else large
+    y = small if size < _TANH_SMALL else large
+    return y if x == x else x
 
 
 @kernel

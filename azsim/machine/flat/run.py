@@ -48,21 +48,9 @@ __all__ = ["run_rows"]
 
 
 @kernel
-def _run(row, views, offsets, i8, i16, i32, f32, accumulators, masks, lines, codes):
-    """Execute a row; tells whether data allowed it."""
+def _run_vector(row, views, offsets, i8, i16, i32, f32, lines):
+    """Execute a row of the vector unit, or a transfer, which data cannot forbid."""
     kind, dst, src = row[KIND], row[DST], row[SRC]
-    if kind == MATMUL:
-        if views[src, SHIFT]:
-            multiply(row, views, offsets, i16, accumulators, masks, codes)
-        else:
-            multiply_8(row, views, offsets, i8, accumulators, masks, codes)
-        return True
-    if kind == DRAIN:
-        return drain(row, views, offsets, i8, i16, f32, accumulators, lines, codes)
-    if kind == QUANTIZE:
-        return quantize(row, views, offsets, i8, i16, f32, lines, codes)
-    if kind in (GATHER, SCATTER):
-        return place(row, views, offsets, i32)
     if kind in (BINARY, COMPARE, SELECT):
         pairwise(row, views, offsets, f32, lines)
     elif kind == UNARY:
@@ -85,7 +73,6 @@ def _run(row, views, offsets, i8, i16, i32, f32, accumulators, masks, lines, cod
     if row[FLAG_BITS] & USE_PEAK:
         line = read(f32, views, dst, offsets, lines[0])
         f32[start(views, row[PEAK], offsets)] = peak_line(line)
-    return True
 
 
 @kernel(
@@ -122,6 +109,20 @@ def run_rows(rows, views, offsets, arena, accumulators, masks, lines):
     codes = scratch[NUM_LINES].view(np.int16)
     for number in range(len(orders)):
         row = orders[number]
-        if not _run(row, table, moved, i8, i16, i32, f32, sums, marks, scratch, codes):
+        kind, is_allowed = row[KIND], True
+        if kind == MATMUL:
+            if table[row[SRC], SHIFT]:
+                multiply(row, table, moved, i16, sums, marks, codes)
+            else:
+                multiply_8(row, table, moved, i8, sums, marks, codes)
+        elif kind == DRAIN:
+            is_allowed = drain(row, table, moved, i8, i16, f32, sums, scratch, codes)
+        elif kind == QUANTIZE:
+            is_allowed = quantize(row, table, moved, i8, i16, f32, scratch, codes)
+        elif kind in (GATHER, SCATTER):
+            is_allowed = place(row, table, moved, i32)
+        else:
+            _run_vector(row, table, moved, i8, i16, i32, f32, scratch)
+        if not is_allowed:
             return number
     return -1
