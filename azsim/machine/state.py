@@ -290,8 +290,8 @@ class Machine:
         key = _decoding(source, target)
         if key in self._decoded:
             return self._decoded[key] is tile
-        window, size = self.dram.read(source.addr, source.addr + key[1]), len(tile.encoded)
-        if window[:size].tobytes() != tile.encoded or window[size:].any():
+        window = self.dram.read(source.addr, source.addr + key[1]).tobytes()
+        if not window.startswith(tile.encoded) or any(window[len(tile.encoded) :]):
             return False
         self._remember(key, tile)
         return True

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,7 +73,7 @@ class Registers:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Needs:
     """What a stretch was made from, and has to find again.
 
@@ -91,6 +91,10 @@ class Needs:
         What weight SRAM holds.
     stores : tuple of (int, int)
         Bytes of DRAM in which it stores; no block that was decoded may lie there.
+    offsets : tuple of int
+        By how many bytes each had moved when all held last; mostly it is the same again.
+    offset_array : ndarray of int64
+        These numbers.
     """
 
     registers: Registers
@@ -100,6 +104,8 @@ class Needs:
     multiple: tuple[int, ...]
     tiles: tuple[tuple[View, Tile], ...]
     stores: tuple[int, int]
+    offsets: tuple[int, ...] = ()
+    offset_array: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def hold(self, machine: Machine) -> bool:
         """Whether the machine is as it has to be."""
@@ -108,12 +114,10 @@ class Needs:
         if self.registers.of(machine.windows) != self.windows:  # each equals itself alone
             return False
         offsets = self.registers.of(machine.offsets)
-        if not (
-            all(map(operator.le, self.least, offsets))
-            and all(map(operator.le, offsets, self.most))
-            and not any(map(operator.mod, offsets, self.multiple))
-        ):
-            return False
+        if offsets != self.offsets:
+            if not self._allow(offsets):
+                return False
+            self.offsets, self.offset_array = offsets, np.array(offsets, np.int64)
         for view, tile in self.tiles:
             entry = machine.resident.get(place(view))
             if entry is None or entry.tile is not tile:
@@ -121,6 +125,13 @@ class Needs:
             if entry.view is not view and entry.view != view:
                 return False
         return True
+
+    def _allow(self, offsets: tuple[int, ...]) -> bool:
+        return (
+            all(map(operator.le, self.least, offsets))
+            and all(map(operator.le, offsets, self.most))
+            and not any(map(operator.mod, offsets, self.multiple))
+        )
 
 
 class Put(NamedTuple):
@@ -269,10 +280,9 @@ class Stretch:
         return Bound(machine.blocks_version, sites[self.sequence], tiles[self.tile_of])
 
     def run(self, machine: Machine, recorder: Recorder, bound: Bound) -> int:
-        """Execute it; returns the row that could not be, -1 if all were."""
+        """Execute it once its needs hold; returns the row that could not be, -1 if all were."""
         machine.settle(*self.reads)
-        numbers = self.needs.registers.of(machine.offsets)
-        offsets = np.array(numbers, np.int64)
+        numbers, offsets = self.needs.offsets, self.needs.offset_array
         size = self.masks[-1].at + self.masks[-1].num_bytes if self.masks else 0
         scratch = np.empty(size, np.uint8)
         failed = run_rows(
