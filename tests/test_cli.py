@@ -176,8 +176,8 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         "the following arguments are required: WORKLOAD; see azsim run --help"
     )
     commands = (
-        "run, verify, compile, inspect, codecs, export, list, asm, disasm, check, schema, "
-        "sweep, sweep export, sweep report, corpus, study, train, completion"
+        "run, verify, compare, compile, inspect, codecs, export, list, asm, disasm, check, "
+        "schema, sweep, sweep export, sweep report, corpus, study, train, completion"
     )
     assert error_of(capsys, "rnu") == (
         f"unknown command 'rnu', did you mean 'run'? allowed: {commands}"
