@@ -41,7 +41,7 @@ def test_a_run_equals_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -
     code, printed, failures = said(capsys, folder, folder / "summary.json")
     assert (code, failures) == (0, "")
     assert printed.splitlines()[0] == f"before: speech_rnnt_small on az1, {folder}"
-    assert "Outputs with other bits: none; 19 outputs have the same bits" in printed
+    assert "Outputs with other bits: none; the same bits: 19 outputs" in printed
 
 
 def test_another_scheme_and_chip_are_told(
@@ -72,7 +72,7 @@ def test_another_scheme_and_chip_are_told(
     )
     _, printed, _ = said(capsys, folder, tmp_path / "after")
     assert "better" in printed
-    assert "29 of engines and chunks differ as well: --json" in printed
+    assert "of engines and chunks 29 differ as well: --json" in printed
 
 
 def _add(key: str, amount: float) -> Change:

@@ -13,6 +13,7 @@ from typing import Any
 
 from azsim.errors import InputError
 from azsim.report.listing import Listing, listing
+from azsim.report.units import counted
 
 __all__ = ["COSTS", "Comparison", "Run", "compare", "comparison_tables", "read_run"]
 
@@ -132,7 +133,8 @@ class Comparison:
             before, after = change.numbers
             if after > before + abs(before) * tolerance:
                 found.append(
-                    f"{change.key} is {_text(after)}, it was {_text(before)}{_percent(change)}"
+                    f"{change.key} is {_text(after)}, it was {_text(before)}"
+                    + (f" ({_percent(change)})" if change.share is not None else "")
                 )
         return found
 
@@ -281,20 +283,20 @@ def comparison_tables(found: Comparison) -> list[Listing]:
             "Figures",
             ("figure", *columns, "verdict"),
             [(*_row(change), _verdict(change)) for change in shown],
-            f"{found.same_figures} figures are equal"
-            + (f"; {details} of engines and chunks differ as well: --json" if details else ""),
+            f"equal: {counted(found.same_figures, 'figure')}"
+            + (f"; of engines and chunks {details} differ as well: --json" if details else ""),
         ),
         listing(
             "Cycles of layers",
             ("layer", *columns),
             [_row(change) for change in found.layers],
-            f"{found.same_layers} layers take as long as before",
+            f"as long as before: {counted(found.same_layers, 'layer')}",
         ),
         listing(
             "Outputs with other bits",
             ("output", "difference", "SQNR before, dB", "after"),
             [(c.key, _bits(c), *(_sqnr_db(run, c.key) for run in runs)) for c in found.outputs],
-            f"{found.same_outputs} outputs have the same bits",
+            f"the same bits: {counted(found.same_outputs, 'output')}",
         ),
     ]
 
@@ -305,7 +307,7 @@ def _no_description(found: Comparison) -> str:
 
 
 def _row(change: Change) -> tuple[str, _Scalar, _Scalar, str]:
-    return change.key, change.before, change.after, _percent(change).strip(" ()")
+    return change.key, change.before, change.after, _percent(change)
 
 
 def _sqnr_db(run: Run, output: str) -> float | None:
@@ -355,7 +357,5 @@ def _text(value: _Scalar) -> str:
 
 
 def _percent(change: Change) -> str:
-    """Text such as `` (+1.25 %)``; nothing where there is no such number."""
-    if change.share is None:
-        return ""
-    return f" ({100 * change.share:+.3g} %)"
+    """Text such as ``+1.25 %``; nothing where there is no such number."""
+    return "" if change.share is None else f"{100 * change.share:+.3g} %"
