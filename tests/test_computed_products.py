@@ -173,7 +173,7 @@ def test_zeros_are_those_that_were_there_each_time(dataflow: str, zero_skip: str
     ]
     trace, program = traced(text, image)
     assert check_races(program, trace) == []
-    assert len(trace.masks) == 5 * (3 + 4) * 4  # what is as it was a round ago is kept once
+    assert trace.mask_at.tolist() == [number * (3 + 4) * 4 for number in range(6)]
     hardware = chip(
         mac__dataflow=dataflow, mac__zero_skip=zero_skip, mac__lanes=2, mac__macs_per_lane=1,
         mac__window=4,

@@ -10,8 +10,12 @@ import pickle
 import numpy as np
 import pytest
 
+from azsim.compiler.compile import compile_graph
+from azsim.frontend.workload import load_workload
 from azsim.hardware.description import Hardware
+from azsim.isa.program import DramImage, Program
 from azsim.machine.trace import Trace
+from azsim.pipeline import prepare
 from azsim.sim.execute import execute
 from azsim.sim.flatten import FlatTrace
 from azsim.sim.outline import kept
@@ -117,24 +121,48 @@ def test_what_was_asked_for_last_is_kept() -> None:
     assert made == [1, 2, 3, 2]
 
 
-def test_executions_on_one_path_share_what_it_gives_and_nothing_else() -> None:
-    ran = _ran()
-    program = ran.compiled.program
+def _transducer() -> tuple[Program, DramImage]:
+    """One that says what its input makes it say, and gathers a row for each symbol."""
+    prepared = prepare(load_workload("speech_rnnt_small", ["input.random.frames=6"]))
+    compiled = compile_graph(prepared.compressed, chip(), prepared.stream, prepared.state, "t")
+    return compiled.program, compiled.image
 
-    def run(seed: int) -> Trace:
+
+def _executions(program: Program, image: DramImage, count: int) -> list[Trace]:
+    """Of inputs with other zeros, the last one the first again."""
+    traces = []
+    for seed in (*range(count), 0):
         rng = np.random.default_rng(seed)
         inputs = {
             port.name: rng.standard_normal((port.frames, *port.shape)).astype(np.float32)
             for port in program.inputs
         }
-        return execute(program, ran.compiled.image, chip(), inputs=inputs).trace
+        traces.append(execute(program, image, chip(), inputs=inputs).trace)
+    return traces
 
-    traces = [run(seed) for seed in (0, 2, 3, 17, 0)]
+
+def test_executions_on_one_path_share_what_it_gives_and_nothing_else() -> None:
+    ran = _ran()
+    program = ran.compiled.program
+    traces = _executions(program, ran.compiled.image, 3)
+    assert all(one.path is traces[0].path for one in traces)
+    assert any(not np.array_equal(one.masks, traces[0].masks) for one in traces)
+    _assert_alike_alone(traces, program)
+
+
+def test_executions_that_say_other_symbols_share_a_path_if_it_is_the_same() -> None:
+    program, image = _transducer()
+    traces = _executions(program, image, 12)
     for one, other in itertools.pairwise(traces):
         assert (one.path is other.path) == one.path.equals(other.path)
-    shared = [one for one in traces[1:] if one.path is traces[0].path]
-    assert 0 < len(shared) < len(traces) - 1
-    assert any(not np.array_equal(one.masks, traces[0].masks) for one in shared)
+    pairs = [(a, b) for a, b in itertools.pairwise(traces) if a.path is b.path]
+    assert 0 < len(pairs) < len(traces) - 1
+    assert any(not np.array_equal(a.gathered, b.gathered) for a, b in pairs)
+    _assert_alike_alone(traces[:4], program)
+
+
+def _assert_alike_alone(traces: list[Trace], program: Program) -> None:
+    """Compare each with a trace that shares nothing."""
     for trace in traces:
         alone = pickle.loads(pickle.dumps(trace))
         assert not alone.path.derived

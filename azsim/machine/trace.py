@@ -39,6 +39,8 @@ class Site:
         Encoded wait fields (0: none) by engine.
     views : mapping of str to View
         Operand views as they were at the first execution; shapes and types hold for all.
+    facts : bytes
+        What timing has found out of the site once, see `azsim.sim.site_facts`.
     """
 
     index: int
@@ -50,11 +52,12 @@ class Site:
     accumulate: int
     waits: Mapping[str, int]
     views: Mapping[str, View]
+    facts: bytes = field(default=b"", compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """The way that an execution took: all of its trace but the bits of the zero masks.
+    """The way that an execution took: its trace without zero masks and the rows that it gathered.
 
     Other inputs mostly lead a program the same way.  Executions that share a path share what
     timing works out of it.
@@ -65,16 +68,13 @@ class Path:
     sequence : ndarray of shape (executed,), int32
         Site of each executed instruction, control instructions included, in program order.
     payload : ndarray of shape (executed,), int64
-        Transfers and weight loads: DRAM address.  Matrix products: byte offset of the activation
-        codes' zero mask in `masks`; where the second operand lies in activation SRAM, its mask
-        follows there.  Gathers and scatters of DRAM: where in `gathered` their rows begin.
+        Transfers and weight loads: DRAM address.  Gathers and scatters of DRAM: where in
+        `Trace.gathered` their rows begin.
         ``view_at``: the view's address.  Others: 0.
     tile_of : ndarray of shape (executed,), int32
         Weight loads that are decoded and products with weights: index into `tiles`.  Others: -1.
     tiles : tuple of Tile
         Distinct weight tiles by content and encoding.
-    gathered : ndarray of int64
-        DRAM addresses of the rows that gathers fetched and scatters stored, in order.
     derived : dict
         What timing has worked out of the path; nothing is lost with it.
     """
@@ -84,7 +84,6 @@ class Path:
     payload: np.ndarray
     tile_of: np.ndarray
     tiles: tuple[Tile, ...]
-    gathered: np.ndarray
     derived: dict[object, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -99,7 +98,6 @@ class Path:
             and np.array_equal(self.sequence, other.sequence)
             and np.array_equal(self.payload, other.payload)
             and np.array_equal(self.tile_of, other.tile_of)
-            and np.array_equal(self.gathered, other.gathered)
         )
 
 
@@ -115,10 +113,14 @@ class Trace:
     Attributes
     ----------
     path : Path
-        Its arrays are those of the trace: `sites`, `sequence`, `payload`, `tile_of`, `tiles` and
-        `gathered`.
+        Its arrays are those of the trace: `sites`, `sequence`, `payload`, `tile_of` and `tiles`.
     masks : ndarray of uint8
         Bits of non-zero codes, rows padded to bytes, most significant bit first.
+    mask_at : ndarray of shape (products,), int64
+        Matrix products, in program order: byte offset of the activation codes' zero mask in
+        `masks`; where the second operand lies in activation SRAM, its mask follows there.
+    gathered : ndarray of int64
+        DRAM addresses of the rows that gathers fetched and scatters stored, in order.
     derived : dict
         What timing has worked out from the trace, for its next replay, and the translation of the
         program, for its next execution; nothing is lost with it.
@@ -126,6 +128,8 @@ class Trace:
 
     path: Path
     masks: np.ndarray
+    mask_at: np.ndarray
+    gathered: np.ndarray
     derived: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -156,10 +160,8 @@ class Trace:
         """See `Path`."""
         return self.path.tiles
 
-    @property
-    def gathered(self) -> np.ndarray:
-        """See `Path`."""
-        return self.path.gathered
+
+_FIRST = np.zeros(1, np.int64)
 
 
 class Recorder:
@@ -176,9 +178,9 @@ class Recorder:
         self._tile_number: dict[tuple[str, bytes], int] = {}
         self._masks: list[bytes] = []
         self._mask_bytes = 0
+        self._mask_at: list[np.ndarray] = []
         self._gathered: list[np.ndarray] = []
         self._num_gathered = 0
-        self._mask_of: dict[tuple[View, ...], tuple[bytes, int]] = {}
 
     def site(self, site: Site) -> int:
         """Number of a site."""
@@ -201,9 +203,20 @@ class Recorder:
         """Instructions so far."""
         return self._before + len(self.sequence)
 
-    def stretch(self, sequence: np.ndarray, payload: np.ndarray, tile_of: np.ndarray) -> None:
-        """Several instructions were executed; arrays as those of `Trace`, which are kept."""
+    def stretch(
+        self,
+        sequence: np.ndarray,
+        payload: np.ndarray,
+        tile_of: np.ndarray,
+        masks: bytes,
+        mask_at: np.ndarray,
+    ) -> None:
+        """Several instructions were executed; arrays as those of `Trace`, which are kept.
+
+        The products' masks lie in `masks`, of these alone, at `mask_at`.
+        """
         self._close()
+        self._add_masks(masks, mask_at)
         self._stretches.append((sequence, payload, tile_of))
         self._before += len(sequence)
 
@@ -239,25 +252,20 @@ class Recorder:
         """A block was decoded from a DRAM address."""
         self._events.append((len(self.sequence) - 1, addr, self.tile(tile)))
 
-    def matmul(self, tile: Tile, codes: np.ndarray, view: View) -> None:
+    def matmul(self, tile: Tile, codes: np.ndarray) -> None:
         """Activation codes were multiplied by a tile."""
-        offset = self.mask(_bits(codes), view)
-        self._events.append((len(self.sequence) - 1, offset, self.tile(tile)))
+        self._events.append((len(self.sequence) - 1, 0, self.tile(tile)))
+        self._add_masks(_bits(codes), _FIRST)
 
-    def product(self, codes: np.ndarray, others: np.ndarray, *views: View) -> None:
+    def product(self, codes: np.ndarray, others: np.ndarray) -> None:
         """Codes were multiplied by other codes of activation SRAM."""
-        offset = self.mask(_bits(codes) + _bits(others), *views)
-        self._events.append((len(self.sequence) - 1, offset, -1))
+        self._add_masks(_bits(codes) + _bits(others), _FIRST)
 
-    def mask(self, bits: bytes, *views: View) -> int:
-        """Where zero masks of codes lie in `Trace.masks`."""
-        known, offset = self._mask_of.get(views, (None, 0))
-        if known != bits:  # the tiles of one weight multiply the same codes, one after the other
-            offset = self._mask_bytes
-            self._mask_of[views] = bits, offset
-            self._masks.append(bits)
-            self._mask_bytes += len(bits)
-        return offset
+    def _add_masks(self, masks: bytes, mask_at: np.ndarray) -> None:
+        if len(mask_at):
+            self._masks.append(masks)
+            self._mask_at.append(mask_at + self._mask_bytes)
+            self._mask_bytes += len(masks)
 
     def tile(self, tile: Tile) -> int:
         """Number of a tile."""
@@ -275,9 +283,12 @@ class Recorder:
         columns = zip(nothing, *self._stretches, strict=True)
         sequence, payload, tile_of = (np.concatenate(column) for column in columns)
         masks = np.frombuffer(b"".join(self._masks), np.uint8)
-        gathered = np.concatenate([np.zeros(0, np.int64), *self._gathered])
+        mask_at, gathered = (
+            np.concatenate([np.zeros(0, np.int64), *arrays])
+            for arrays in (self._mask_at, self._gathered)
+        )
         sites, tiles = tuple(self.sites), tuple(self._tiles)
-        return Trace(Path(sites, sequence, payload, tile_of, tiles, gathered), masks)
+        return Trace(Path(sites, sequence, payload, tile_of, tiles), masks, mask_at, gathered)
 
 
 def _bits(codes: np.ndarray) -> bytes:

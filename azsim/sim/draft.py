@@ -21,7 +21,7 @@ from azsim.machine.trace import Site
 from azsim.machine.view import View
 from azsim.machine.window import Moved, Window
 from azsim.sim.sequencer import branches, computed
-from azsim.sim.stretch import Leaves, Loaded, Mask, Needs, Put, Registers, Run, Stretch
+from azsim.sim.stretch import Leaves, Loaded, Needs, Put, Registers, Run, Stretch
 
 __all__ = ["Draft", "Sites", "StretchError"]
 
@@ -91,9 +91,9 @@ class Draft:
         self._rows: list[list[int]] = []
         self._places: list[int] = []  # of the rows, in the stretch
         self._events: list[tuple[int, int, int]] = []
-        self._masks: list[Mask] = []
+        self._mask_bytes = 0
         self._fresh: dict[int, tuple[int, _Held]] = {}  # masks of codes, by view
-        self._products: list[tuple[int, int]] = []
+        self._mask_at: list[int] = []  # of each product
         self._moving: list[tuple[int, int]] = []  # transfers and their slots
 
     # ---- registers
@@ -271,26 +271,20 @@ class Draft:
         if op.acc + source.rows * outputs > self._num_accumulators:
             raise StretchError
         codes = self._row_of(held["src"])
-        at = -1
+        to_write = -1
         if codes in self._fresh:
-            mask, _ = self._fresh[codes]
+            at, _ = self._fresh[codes]
         else:
-            mask, at = self._new_mask(held["src"])
-            self._fresh[codes] = mask, held["src"]
+            at = to_write = self._mask_bytes
+            self._mask_bytes += source.rows * -(-source.cols // 8)
+            self._fresh[codes] = at, held["src"]
         address = tile.codes.__array_interface__["data"][0]
-        self._add(op, position, {"src": codes}, 0, address, outputs, at)
+        self._add(op, position, {"src": codes}, 0, address, outputs, to_write)
         self._events.append((position, 0, self._tile_number(tile)))
-        self._products.append((position, mask))
+        self._mask_at.append(at)
 
     def _tile_number(self, tile: Tile) -> int:
         return self._tiles.setdefault(tile, len(self._tiles))
-
-    def _new_mask(self, held: _Held) -> tuple[int, int]:
-        view = held.window.view
-        view = held.window.stepped(held.offset_bytes)
-        at = self._masks[-1].at + self._masks[-1].num_bytes if self._masks else 0
-        self._masks.append(Mask(view, held.slot, at, view.rows * -(-view.cols // 8)))
-        return len(self._masks) - 1, at
 
     def _transfer(self, op: Operation, held: Mapping[str, _Held], position: int) -> None:
         name = "src" if op.mnemonic == "load" else "dst"
@@ -369,7 +363,6 @@ class Draft:
         if self._events:
             where, what, tiles = np.array(self._events, np.int64).T
             payload[where], tile_of[where] = what, tiles
-        products = np.array(self._products, np.int64).reshape(-1, 2)
         moving = np.array(self._moving, np.int64).reshape(-1, 2)
         return Stretch(
             first=first,
@@ -397,9 +390,8 @@ class Draft:
             sequence=np.array([number_of[id(site)] for site in sites], np.int32),
             payload=payload,
             tile_of=tile_of,
-            masks=tuple(self._masks),
-            products=products[:, 0].copy(),
-            mask_of=products[:, 1].copy(),
+            mask_bytes=self._mask_bytes,
+            mask_at=np.array(self._mask_at, np.int64),
             transfers=moving[:, 0].copy(),
             slot_of=moving[:, 1].copy(),
         )

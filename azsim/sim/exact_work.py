@@ -167,12 +167,14 @@ def _matrices(flat: FlatTrace, hardware: Hardware) -> Matrices:
     blocks, entries = _entries(flat, tile)
     is_of_two = is_product & (tile < 0)
     row_bytes = -(-rows[:, _INNER] // 8)
-    after_source = trace.payload[flat.positions] + rows[:, _ROWS] * row_bytes
+    mask_at = np.zeros(len(rows), np.int64)
+    mask_at[is_product] = trace.mask_at
+    after_source = mask_at + rows[:, _ROWS] * row_bytes
     rest = np.zeros((len(rows), 5), np.int64)
     rest[:, 0] = np.where(is_of_two, len(masks) + after_source, begins[tile])
     if is_of_two.any():
         masks = np.concatenate([masks, trace.masks])
-    rest[:, 1] = trace.payload[flat.positions]
+    rest[:, 1] = mask_at
     rest[:, 2] = -1
     rest[:, 4] = _rows(flat, 1, lambda site: _drain_cycles(site, hardware))[:, 0]
     for number, (where, begin, lanes) in blocks.items():

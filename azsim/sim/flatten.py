@@ -17,9 +17,12 @@ from azsim.machine.instructions import instructions
 from azsim.machine.trace import Trace
 from azsim.sim.outline import kept, outline_of
 from azsim.sim.products import product_work
+from azsim.sim.site_facts import FENCE, KIND, ROWS
 from azsim.sim.transfers import Transfers
 
 __all__ = ["FlatTrace"]
+
+_STORE = ENGINES.index("store")
 
 
 class FlatTrace:
@@ -77,6 +80,8 @@ class FlatTrace:
         )
         key = decoder.lanes, decoder.bus_bytes_per_cycle, sram.write_bytes_per_cycle, burst_bytes
         transfers = kept(of_path, "transfers", key, 2, lambda: Transfers(trace, hardware))
+        if transfers.gathers:
+            transfers = kept(trace.derived, "gathers", key, 2, lambda: transfers.of(trace))
         self.blocks, self.block_at = transfers.blocks, transfers.block_at
         self.first_burst, self.num_bursts = transfers.first_burst, transfers.num_bursts
         self.useful_bytes = transfers.useful_bytes
@@ -109,9 +114,9 @@ class FlatTrace:
 def _other_cycles(trace: Trace, hardware: Hardware) -> np.ndarray:
     """Cycles of what is neither a transfer nor a product; 0 for these."""
     outline, table = outline_of(trace), instructions()
-    cycles = np.zeros(len(outline.site), np.int64)
-    for number, where in outline.groups:
+    kind, rows = outline.facts[:, KIND], outline.facts[:, ROWS]
+    of_site = np.zeros(len(trace.sites), np.int64)
+    for number in np.flatnonzero((kind > _STORE) & (kind < FENCE) & (rows == 0)).tolist():
         site = trace.sites[number]
-        if site.mnemonic != "mac_matmul" and site.engine not in ENGINES[:3]:
-            cycles[where] = table[site.mnemonic].cycles(site, hardware)
-    return cycles
+        of_site[number] = table[site.mnemonic].cycles(site, hardware)
+    return of_site[outline.site]

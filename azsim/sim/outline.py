@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,11 +11,11 @@ import numpy as np
 
 from azsim.jit import kernel
 from azsim.machine.engines.clock import ENGINES
-from azsim.machine.trace import Site, Trace
+from azsim.machine.trace import Trace
+from azsim.sim.site_facts import KIND, PACED, SCALAR_WAIT, WAITS, site_facts
 
-__all__ = ["CONTROL", "FENCE", "SCALAR_WAIT", "Outline", "kept", "outline_of"]
+__all__ = ["Outline", "grouped", "kept", "outline_of"]
 
-CONTROL, FENCE, SCALAR_WAIT = -1, 5, 6
 _T = TypeVar("_T")
 
 
@@ -24,26 +25,35 @@ class Outline:
 
     Attributes
     ----------
+    facts : ndarray of int64
+        Of the sites, see `azsim.sim.site_facts`.
     positions, site, engine, control_before : ndarray
         See `azsim.sim.flatten.FlatTrace`.
     members : ndarray of int64
         Instruction numbers grouped by engine, each group in program order.
-    groups : list of (int, ndarray)
-        Sites of engines, with the numbers of their instructions.
     targets : ndarray of shape (n, 5), int64
         Completions of each engine that each instruction waits for, 0 for none.
     paced : ndarray of int
         Numbers of the paced loads.
     """
 
+    facts: np.ndarray
     positions: np.ndarray
     site: np.ndarray
     engine: np.ndarray
     control_before: np.ndarray
     members: np.ndarray
-    groups: list[tuple[int, np.ndarray]]
     targets: np.ndarray
     paced: np.ndarray
+
+    @functools.cached_property
+    def _by_site(self) -> tuple[np.ndarray, np.ndarray]:
+        return grouped(self.site, len(self.facts))
+
+    def of_site(self, number: int) -> np.ndarray:
+        """Numbers of a site's instructions, in program order."""
+        order, bounds = self._by_site
+        return order[bounds[number] : bounds[number + 1]]
 
 
 def kept(
@@ -77,21 +87,9 @@ def outline_of(trace: Trace) -> Outline:
     return kept(trace.path.derived, "outline", None, 1, lambda: _outline(trace))
 
 
-def _kind(site: Site) -> int:
-    """Engine by number, or what the sequencer does with the instruction."""
-    if site.engine in ENGINES:
-        return ENGINES.index(site.engine)
-    if site.mnemonic in ("fence", "halt"):
-        return FENCE
-    return SCALAR_WAIT if any(site.waits.values()) else CONTROL
-
-
 def _outline(trace: Trace) -> Outline:
-    kind_of = np.array([_kind(site) for site in trace.sites], np.int64)
-    waits_of = np.zeros((len(trace.sites), len(ENGINES)), np.int64)
-    for number, site in enumerate(trace.sites):
-        for engine, wait in site.waits.items():
-            waits_of[number, ENGINES.index(engine)] = wait
+    facts = site_facts(trace.sites)
+    kind_of, waits_of = (np.ascontiguousarray(facts[:, part]) for part in (KIND, WAITS))
     counts = np.bincount(trace.sequence, minlength=len(kind_of))
     count = int(counts[kind_of >= 0].sum())
     positions, engine, control_before = (np.empty(count, np.int64) for _ in range(3))
@@ -99,23 +97,9 @@ def _outline(trace: Trace) -> Outline:
     _read(
         trace.sequence, kind_of, waits_of, positions, site, engine, control_before, targets
     )  # fmt: skip
-    order, bounds = _grouped(site, len(kind_of))
-    members, _ = _grouped(engine.astype(np.int32), SCALAR_WAIT + 1)
-    paced = np.array([site.paced for site in trace.sites], bool)
-    return Outline(
-        positions=positions,
-        site=site,
-        engine=engine,
-        control_before=control_before,
-        members=members,
-        groups=[
-            (number, order[bounds[number] : bounds[number + 1]])
-            for number, one in enumerate(trace.sites)
-            if one.engine in ENGINES and counts[number]
-        ],
-        targets=targets,
-        paced=np.flatnonzero(paced[site]),
-    )
+    members, _ = grouped(engine.astype(np.int32), SCALAR_WAIT + 1)
+    paced = np.flatnonzero(np.ascontiguousarray(facts[:, PACED])[site])
+    return Outline(facts, positions, site, engine, control_before, members, targets, paced)
 
 
 @kernel(
@@ -144,7 +128,7 @@ def _read(sequence, kind_of, waits_of, positions, site, engine, control_before, 
 
 
 @kernel("UniTuple(int64[::1], 2)(int32[::1], int64)")
-def _grouped(numbers, count):
+def grouped(numbers, count):
     """Where each number from 0 to count - 1 stands, in order, and where its places begin."""
     bounds = np.zeros(count + 1, np.int64)
     for number in numbers:

@@ -14,10 +14,12 @@ import numpy as np
 
 from azsim.hardware.description import Hardware
 from azsim.isa.program import WAKE, Program, Stream
+from azsim.jit import kernel
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.machine.trace import Trace
-from azsim.sim.outline import kept, outline_of
+from azsim.sim.outline import grouped, kept, outline_of
+from azsim.sim.site_facts import ACTIVATION_BITS, AT_READ, INDEX, ROWS, WEIGHT_BITS
 from azsim.sim.stalls import STALL_REASONS, engine_sums
 from azsim.sim.sums import sums_by_layer, sums_by_part
 from azsim.sim.timing import Timing
@@ -158,7 +160,7 @@ def measure(
         "peaks",
         (program.layer_of, hardware.mac),
         2,
-        lambda: _peaks(trace, places, hardware),
+        lambda: _peaks(trace, program, hardware),
     )
     frames = _frames(trace, timing, program, places.layer_of)
     seconds = cycles / hardware.clock_hz
@@ -244,30 +246,37 @@ def _by_part(timing: Timing, places: _Places) -> _Parts:
 
 def _places(trace: Trace, program: Program) -> _Places:
     outline = outline_of(trace)
-    index = np.array([site.index for site in trace.sites])[outline.site]
-    layer_of = np.array(program.layer_of or [-1] * len(program.instructions), np.int64)[index]
-    known = np.where(layer_of >= 0, np.arange(len(layer_of)), -1)
-    last = np.maximum.accumulate(known)
-    layer = np.where(last >= 0, layer_of[last], 0)
-    order = np.argsort(layer, kind="stable")
-    bounds = np.searchsorted(layer[order], np.arange(max(1, len(program.layers)) + 1))
-    return _Places(layer_of, layer, layer * _PARTS + outline.engine, order, bounds)
+    layer_of = np.array(program.layer_of or [-1] * len(program.instructions), np.int64)
+    of_site = layer_of[outline.facts[:, INDEX]]
+    layer_of, layer, part = _place(outline.site, of_site, outline.engine)
+    order, bounds = grouped(layer.astype(np.int32), max(1, len(program.layers)))
+    return _Places(layer_of, layer, part, order, bounds)
 
 
-def _peaks(trace: Trace, places: _Places, hardware: Hardware) -> np.ndarray:
+@kernel("UniTuple(int64[::1], 3)(int32[::1], int64[::1], int64[::1])")
+def _place(site, of_site, engine):
+    """Layer, layer with what follows it, and part, of each instruction; see `_Places`."""
+    layer_of, layer = np.empty(len(site), np.int64), np.empty(len(site), np.int64)
+    part, last = np.empty(len(site), np.int64), np.int64(0)
+    for i in range(len(site)):
+        layer_of[i] = of_site[site[i]]
+        last = layer_of[i] if layer_of[i] >= 0 else last
+        layer[i], part[i] = last, last * _PARTS + engine[i]
+    return layer_of, layer, part
+
+
+def _peaks(trace: Trace, program: Program, hardware: Hardware) -> np.ndarray:
     """Peak products per cycle of each layer, at its best precision; 0 if it multiplies nothing."""
-    per_site = np.zeros(len(trace.sites))
-    for number, site in enumerate(trace.sites):
-        if site.mnemonic == "mac_matmul":
-            source, weights = site.views["src"], site.views["src2"]
-            per_site[number] = peak_macs_per_cycle(
-                hardware.mac,
-                weights.element_bits,
-                source.element_bits,
-                at_read=weights.dtype == "u8",
-            )
-    peaks = np.zeros(len(places.bounds) - 1)
-    np.maximum.at(peaks, places.layer, per_site[outline_of(trace).site])
+    facts = outline_of(trace).facts
+    products = facts[facts[:, ROWS] > 0]
+    layer_of = program.layer_of or [-1] * len(program.instructions)
+    peaks = np.zeros(max(1, len(program.layers)))
+    for index, weights, codes, is_read in products[
+        :, [INDEX, WEIGHT_BITS, ACTIVATION_BITS, AT_READ]
+    ].tolist():
+        layer = max(0, layer_of[index])
+        peak = peak_macs_per_cycle(hardware.mac, weights, codes, at_read=bool(is_read))
+        peaks[layer] = max(peaks[layer], peak)
     return peaks
 
 
@@ -333,11 +342,9 @@ def _distribution(seconds: np.ndarray) -> dict[str, float]:
 
 def _weight_macs(trace: Trace, timing: Timing) -> int:
     """Products with weights, not with what was computed."""
-    takes_weights = [
-        site.mnemonic == "mac_matmul" and site.views["src2"].space == "weight"
-        for site in trace.sites
-    ]
-    return int(timing.products.macs[np.array(takes_weights, bool)[timing.site]].sum())
+    outline = outline_of(trace)
+    has_tile = trace.tile_of[outline.positions] >= 0
+    return int(timing.products.macs[has_tile].sum())
 
 
 def _engines(

@@ -26,26 +26,7 @@ from azsim.machine.trace import Recorder, Site
 from azsim.machine.view import View
 from azsim.machine.window import Window
 
-__all__ = ["Leaves", "Loaded", "Mask", "Needs", "Put", "Registers", "Run", "Stretch"]
-
-
-class Mask(NamedTuple):
-    """Codes whose zero mask is recorded.
-
-    Attributes
-    ----------
-    view : View
-        With the offset of its register's slot still to be added.
-    slot : int
-        -1 where there is none.
-    at, num_bytes : int
-        Where in the scratch memory the mask lies.
-    """
-
-    view: View
-    slot: int
-    at: int
-    num_bytes: int
+__all__ = ["Leaves", "Loaded", "Needs", "Put", "Registers", "Run", "Stretch"]
 
 
 class Registers:
@@ -234,11 +215,11 @@ class Stretch:
     sites : tuple of Site
     tiles : tuple of Tile
     sequence, payload, tile_of : ndarray
-        What the trace gets, numbers counted among `sites` and `tiles`; products have to be told
-        where their masks lie.
-    masks : tuple of Mask
-    products, mask_of : ndarray of int64
-        Where in the stretch products are, and the mask of each.
+        What the trace gets, numbers counted among `sites` and `tiles`.
+    mask_bytes : int
+        What all zero masks take.
+    mask_at : ndarray of int64
+        Where the mask of each product lies among them.
     transfers, slot_of : ndarray of int64
         Where in the stretch transfers are whose address moves with a slot, and the slots.
     """
@@ -260,9 +241,8 @@ class Stretch:
     sequence: np.ndarray
     payload: np.ndarray
     tile_of: np.ndarray
-    masks: tuple[Mask, ...]
-    products: np.ndarray
-    mask_of: np.ndarray
+    mask_bytes: int
+    mask_at: np.ndarray
     transfers: np.ndarray
     slot_of: np.ndarray
 
@@ -282,31 +262,23 @@ class Stretch:
     def run(self, machine: Machine, recorder: Recorder, bound: Bound) -> int:
         """Execute it once its needs hold; returns the row that could not be, -1 if all were."""
         machine.settle(*self.reads)
-        numbers, offsets = self.needs.offsets, self.needs.offset_array
-        size = self.masks[-1].at + self.masks[-1].num_bytes if self.masks else 0
-        scratch = np.empty(size, np.uint8)
+        offsets = self.needs.offset_array
+        masks = np.empty(self.mask_bytes, np.uint8)
         failed = run_rows(
             self.rows,
             self.views,
             offsets,
             machine.arena,
             machine.accumulators,
-            scratch,
+            masks,
             machine.lines(NUM_LINES + 1, self.largest),
         )
         if failed >= 0:
             return failed
         payload = self.payload
-        if self.masks or len(self.transfers):
+        if len(self.transfers):
             payload = payload.copy()
-        payload[self.transfers] += offsets[self.slot_of]
-        if self.masks:
-            places, bits = [], scratch.tobytes()
-            for view, slot, at, num_bytes in self.masks:
-                if slot >= 0 and numbers[slot]:
-                    view = view.stepped(numbers[slot])
-                places.append(recorder.mask(bits[at : at + num_bytes], view))
-            payload[self.products] = np.array(places, np.int64)[self.mask_of]
-        recorder.stretch(bound.sequence, payload, bound.tile_of)
+            payload[self.transfers] += offsets[self.slot_of]
+        recorder.stretch(bound.sequence, payload, bound.tile_of, masks.tobytes(), self.mask_at)
         self.leaves.apply(machine)
         return -1

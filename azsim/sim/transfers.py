@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from azsim.hardware.description import Hardware
+from azsim.jit import kernel
+from azsim.machine.engines.clock import ENGINES
 from azsim.machine.engines.decoder import DecoderSizes, copy_times, port_codes
 from azsim.machine.trace import Site, Trace
 from azsim.machine.view import View
-from azsim.sim.outline import outline_of
+from azsim.sim.outline import Outline, outline_of
+from azsim.sim.site_facts import HAS_PIECES, LINE_BYTES, in_dram
 
 __all__ = ["Transfers"]
 
-
-def _piece_offsets(view: View) -> np.ndarray:
-    """Offsets in bytes from a view's address of its contiguous pieces: all of it, or its rows."""
-    bits = view.element_bits
-    pitch = view.row_stride * bits // 8
-    if view.rows == 1 or pitch == -(-view.cols * bits // 8):
-        return np.zeros(1, np.int64)
-    return np.arange(view.rows, dtype=np.int64) * pitch
+_NO_KEY = np.iinfo(np.int64).min
+_WEIGHT = ENGINES.index("weight")
 
 
 class Transfers:
@@ -28,6 +27,7 @@ class Transfers:
     Parameters
     ----------
     trace : Trace
+        What it gathered is not looked at, see `of`.
     hardware : Hardware
         What counts is the decoder's lanes and bus, the weight SRAM's port, and DRAM's bursts.
 
@@ -37,90 +37,170 @@ class Transfers:
         Of the decoder or the write port for weight loads; 0 for all others.
     first_burst, num_bursts, useful_bytes, blocks, block_at, pieces, piece_at : ndarray
         See `azsim.sim.flatten.FlatTrace`.
+    gathers : tuple of int
+        Sites that gather rows, or scatter them: these have no bursts yet.
     """
 
     def __init__(self, trace: Trace, hardware: Hardware) -> None:
-        self._trace, self._hardware = trace, hardware
-        self._positions = outline_of(trace).positions
-        count = len(self._positions)
+        outline = outline_of(trace)
+        self._burst_bytes = hardware.dram.burst_bytes
+        count = len(outline.positions)
         self.cycles = np.zeros(count, np.int64)
         self.block_at = np.zeros(count, np.int64)
-        self.first_burst = np.zeros(count, np.int64)
-        self.num_bursts = np.zeros(count, np.int64)
-        self.useful_bytes = np.zeros(count, np.int64)
         self.piece_at = np.full(count, -1, np.int64)
-        self._blocks: dict[tuple[int, ...], tuple[int, np.ndarray]] = {}
-        self._num_entries = 0
-        self._pieces: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
-        self._num_pieces = 0
-        for number, where in outline_of(trace).groups:
-            self._fill(trace.sites[number], where)
-        self.pieces = np.concatenate(self._pieces)
-        blocks = [times for _, times in self._blocks.values()]
-        self.blocks = np.concatenate([*blocks, np.zeros((0, 4), np.int64)])
-        del self._blocks, self._pieces, self._trace
+        self.first_burst, self.num_bursts, self.useful_bytes = _lines(
+            outline.site,
+            outline.positions,
+            trace.payload,
+            np.ascontiguousarray(outline.facts[:, LINE_BYTES]),
+            self._burst_bytes,
+        )
+        self.blocks = self._fill_weights(trace, outline, hardware)
+        pieces, gathers, self._num_pieces = [np.zeros((0, 2), np.int64)], [], 0
+        for number in np.flatnonzero(outline.facts[:, HAS_PIECES]).tolist():
+            site = trace.sites[number]
+            if "indices" in site.views:
+                gathers.append(number)
+                continue
+            view, where = _in_dram(site), outline.of_site(number)
+            pitch = view.row_stride * view.element_bits // 8
+            first = trace.payload[outline.positions[where]]
+            low = first[:, None] + pitch * np.arange(view.rows)
+            pieces.append(self._fill_pieces(where, view, low))
+        self.pieces, self.gathers = np.concatenate(pieces), tuple(gathers)
 
-    def _fill(self, site: Site, where: np.ndarray) -> None:
-        if site.mnemonic == "weight_load":
-            self._weight_loads(site, where, self._payload(where))
-        elif site.mnemonic in ("load", "store"):
-            view = site.views["src" if site.mnemonic == "load" else "dst"]
-            self._transfers(where, view, self._payload(where)[:, None] + _piece_offsets(view))
-        elif site.mnemonic in ("load_gather", "store_scatter"):
-            table = site.views["src" if site.mnemonic == "load_gather" else "dst"]
+    def of(self, trace: Trace) -> Transfers:
+        """Return the same for a trace on the same path, with what it gathered."""
+        outline, found = outline_of(trace), copy.copy(self)
+        found.first_burst, found.num_bursts = self.first_burst.copy(), self.num_bursts.copy()
+        found.useful_bytes, found.piece_at = self.useful_bytes.copy(), self.piece_at.copy()
+        pieces = [self.pieces]
+        for number in self.gathers:
+            site, where = trace.sites[number], outline.of_site(number)
             rows = site.views["indices"].rows
-            low = self._trace.gathered[self._payload(where)[:, None] + np.arange(rows)]
-            self._transfers(where, table._replace(rows=rows), low)
+            at = trace.payload[outline.positions[where]]
+            low = trace.gathered[at[:, None] + np.arange(rows)]
+            pieces.append(found._fill_pieces(where, _in_dram(site)._replace(rows=rows), low))
+        found.pieces, found.gathers = np.concatenate(pieces), ()
+        return found
 
-    def _payload(self, where: np.ndarray) -> np.ndarray:
-        return self._trace.payload[self._positions[where]]
+    def _fill_pieces(self, where: np.ndarray, view: View, low: np.ndarray) -> np.ndarray:
+        """Bursts of one site's transfers; `low`, (n, pieces), is where their pieces begin.
 
-    def _weight_loads(self, site: Site, where: np.ndarray, payload: np.ndarray) -> None:
-        burst_bytes = self._hardware.dram.burst_bytes
-        tile_of = self._trace.tile_of[self._positions[where]]
-        self._transfers(where, site.views["src"], payload[:, None])
-        keys = tile_of.astype(np.int64) * burst_bytes + payload % burst_bytes
-        alike = (keys == keys[0]).all()  # mostly, as a site has one tile
-        for key in keys[:1] if alike else np.unique(keys):
-            same = where if alike else where[keys == key]
-            bursts = int(self.num_bursts[same[0]])
-            at, times = self._block(site, *divmod(int(key), burst_bytes), bursts)
-            self.block_at[same], self.cycles[same] = at, times[-1, 0]
-
-    def _transfers(self, where: np.ndarray, view: View, low: np.ndarray) -> None:
-        """Bursts of transfers of one shape; `low`, (n, pieces), is where their pieces begin."""
-        burst_bytes = self._hardware.dram.burst_bytes
-        pieces = low.shape[1]
-        first = low // burst_bytes
-        last = (low + view.num_bytes // pieces - 1) // burst_bytes
+        Gives what `pieces` has of them.
+        """
+        count = low.shape[1]
+        first = low // self._burst_bytes
+        last = (low + view.num_bytes // count - 1) // self._burst_bytes
         up_to = np.cumsum(last - first + 1, axis=1)
         self.first_burst[where], self.num_bursts[where] = first[:, 0], up_to[:, -1]
         self.useful_bytes[where] = view.num_bytes
-        if pieces > 1:
-            self.piece_at[where] = self._num_pieces + pieces * np.arange(len(where))
-            self._pieces.append(np.stack([first.reshape(-1), up_to.reshape(-1)], axis=1))
-            self._num_pieces += low.size
+        if count == 1:
+            return np.zeros((0, 2), np.int64)
+        self.piece_at[where] = self._num_pieces + count * np.arange(len(where))
+        self._num_pieces += low.size
+        return np.stack([first.reshape(-1), up_to.reshape(-1)], axis=1)
 
-    def _block(
-        self, site: Site, tile: int, offset_bytes: int, bursts: int
-    ) -> tuple[int, np.ndarray]:
-        """Where the entries of a weight load begin, and the entries; tile -1 is not decoded."""
-        decoder, sram = self._hardware.decoder, self._hardware.weight_sram
-        burst_bytes, port_bytes = self._hardware.dram.burst_bytes, sram.write_bytes_per_cycle
-        source, target = site.views["src"], site.views["dst"]
-        codes = port_codes(target.rows, target.cols, target.element_bits, port_bytes)
-        key = (tile, codes, offset_bytes, bursts, source.num_bytes)
-        if key not in self._blocks:
-            if tile < 0:
-                times = copy_times(source.num_bytes, port_bytes, burst_bytes, offset_bytes)
-            else:
-                sizes = DecoderSizes(
-                    decoder.lanes,
-                    8 * decoder.bus_bytes_per_cycle,
-                    codes,
-                    8 * burst_bytes,
-                )
-                times = self._trace.tiles[tile].burst_times(sizes, offset_bytes, bursts)
-            self._blocks[key] = self._num_entries, times
-            self._num_entries += bursts
-        return self._blocks[key]
+    def _fill_weights(self, trace: Trace, outline: Outline, hardware: Hardware) -> np.ndarray:
+        """Where the blocks' entries of weight loads begin, and their cycles; gives the entries."""
+        where = np.flatnonzero(outline.engine == _WEIGHT)
+        positions = outline.positions[where]
+        keys = trace.tile_of[positions].astype(np.int64) * self._burst_bytes
+        keys += trace.payload[positions] % self._burst_bytes
+        which, firsts = _distinct(outline.site[where], keys, len(trace.sites))
+        known: dict[tuple[int, ...], tuple[int, int]] = {}
+        blocks, num_entries = [np.zeros((0, 4), np.int64)], 0
+        found = []
+        numbers, bursts = outline.site[where[firsts]], self.num_bursts[where[firsts]]
+        codes_of: dict[int, int] = {}
+        for number, key, count in zip(
+            numbers.tolist(), keys[firsts].tolist(), bursts.tolist(), strict=True
+        ):
+            site = trace.sites[number]
+            if number not in codes_of:
+                codes_of[number] = _codes_at_a_time(site, hardware)
+            block = key, codes_of[number], count, site.views["src"].num_bytes
+            if block not in known:
+                times = _burst_times(trace, hardware, *block)
+                known[block] = num_entries, int(times[-1, 0])
+                blocks.append(times)
+                num_entries += count
+            found.append(known[block])
+        if found:
+            self.block_at[where], self.cycles[where] = np.array(found, np.int64)[which].T
+        return np.concatenate(blocks)
+
+
+def _in_dram(site: Site) -> View:
+    view = in_dram(site)
+    assert view is not None
+    return view
+
+
+def _codes_at_a_time(site: Site, hardware: Hardware) -> int:
+    """Codes that weight SRAM's port takes in a cycle."""
+    target = site.views["dst"]
+    port_bytes = hardware.weight_sram.write_bytes_per_cycle
+    return port_codes(target.rows, target.cols, target.element_bits, port_bytes)
+
+
+def _burst_times(
+    trace: Trace, hardware: Hardware, key: int, codes: int, bursts: int, num_bytes: int
+) -> np.ndarray:
+    """What the decoder makes of each burst; `key` is tile and offset, tile -1 is not decoded."""
+    decoder, burst_bytes = hardware.decoder, hardware.dram.burst_bytes
+    tile, offset_bytes = divmod(key, burst_bytes)
+    if tile < 0:
+        port_bytes = hardware.weight_sram.write_bytes_per_cycle
+        return copy_times(num_bytes, port_bytes, burst_bytes, offset_bytes)
+    bus_bits, burst_bits = 8 * decoder.bus_bytes_per_cycle, 8 * burst_bytes
+    sizes = DecoderSizes(decoder.lanes, bus_bits, codes, burst_bits)
+    return trace.tiles[tile].burst_times(sizes, offset_bytes, bursts)
+
+
+@kernel(
+    "UniTuple(int64[::1], 3)(int32[::1], int64[::1], int64[::1], int64[::1], int64)",
+)
+def _lines(site, positions, payload, bytes_of, burst_bytes):
+    """First burst, bursts and bytes of transfers whose bytes follow one another; 0 for all others.
+
+    Parameters
+    ----------
+    site, positions : (n,) int
+        Of each instruction.
+    payload : int64
+        By position.
+    bytes_of : int64
+        By site; 0 for what is no such transfer.
+    burst_bytes : int
+    """
+    count = len(site)
+    first_burst, num_bursts = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    useful_bytes = np.zeros(count, np.int64)
+    for i in range(count):
+        size = bytes_of[site[i]]
+        if size:
+            low = payload[positions[i]]
+            first_burst[i] = low // burst_bytes
+            num_bursts[i] = (low + size - 1) // burst_bytes - first_burst[i] + 1
+            useful_bytes[i] = size
+    return first_burst, num_bursts, useful_bytes
+
+
+@kernel("UniTuple(int64[::1], 2)(int32[::1], int64[::1], int64)")
+def _distinct(site, keys, num_sites):
+    """Number runs of equal keys of each site: which one each instruction has, and where they begin.
+
+    A site has one key mostly, and a run then.
+    """
+    last, run = np.full(num_sites, _NO_KEY, np.int64), np.zeros(num_sites, np.int64)
+    which, firsts = np.empty(len(site), np.int64), np.empty(len(site), np.int64)
+    count = 0
+    for i in range(len(site)):
+        number = site[i]
+        if last[number] != keys[i]:
+            last[number], run[number] = keys[i], count
+            firsts[count] = i
+            count += 1
+        which[i] = run[number]
+    return which, firsts[:count].copy()

@@ -28,7 +28,7 @@ def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
     if weights.space == "activation":
         others = np.ascontiguousarray(machine.array(op.src2, op.index))
         _multiply(machine, op, codes, others)
-        recorder.product(codes, others, machine.view(op.src, op.index), weights)
+        recorder.product(codes, others)
         return
     if weights.dtype == "u8":
         tile = machine.block_tile(weights, op.src2, op.index)
@@ -37,7 +37,7 @@ def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
     else:
         tile = machine.resident_tile(weights, op.src2, op.index)
     _multiply(machine, op, codes, tile.codes)
-    recorder.matmul(tile, codes, machine.view(op.src, op.index))
+    recorder.matmul(tile, codes)
 
 
 def _multiply(machine: Machine, op: Operation, codes: np.ndarray, weights: np.ndarray) -> None:
