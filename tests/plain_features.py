@@ -62,11 +62,27 @@ def plain_spectra(samples: np.ndarray, features: Features) -> np.ndarray:
     return spectra**2 if features.spectrum == "power" else spectra
 
 
+def plain_adapted(log_mel: np.ndarray, features: Features) -> np.ndarray:
+    """Each frame less the mean of all that was loud so far, found anew for each."""
+    prior = np.full(features.mel_bands, features.fixed_mean)
+    loud: list[np.ndarray] = []
+    adapted = []
+    for frame in log_mel:
+        mean = (features.prior_frames * prior + sum(loud)) / (features.prior_frames + len(loud))
+        if frame.mean() > mean.mean() - features.loud_within:
+            loud.append(frame)
+        mean = (features.prior_frames * prior + sum(loud)) / (features.prior_frames + len(loud))
+        adapted.append((frame - mean) / features.fixed_std)
+    return np.array(adapted)
+
+
 def plain_features(samples: np.ndarray, features: Features) -> np.ndarray:
     energies = (plain_spectra(samples, features) + features.power_offset) @ plain_filters(
         features
     ).T
     log_mel = np.log(np.maximum(energies, features.log_floor) + features.log_offset)
+    if features.normalize == "adaptive":
+        log_mel = plain_adapted(log_mel, features)
     mode = "edge" if features.beyond == "repeat" else "constant"
     reach = ((features.left_frames, features.right_frames), (0, 0))
     padded = np.pad(log_mel, reach, mode=mode)

@@ -31,7 +31,7 @@ def largest_error(found: np.ndarray, expected: np.ndarray) -> float:
     return float(abs(found - expected).max() / abs(expected).max())
 
 
-@pytest.mark.parametrize("normalize", ["none", "utterance", "running", "fixed"])
+@pytest.mark.parametrize("normalize", ["none", "utterance", "running", "fixed", "adaptive"])
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("num_samples", [1_600, 1_761, 4_000])
 def test_presets_equal_the_plain_definition(preset: str, normalize: str, num_samples: int) -> None:
@@ -65,9 +65,11 @@ def front_ends(draw: st.DrawFn) -> Features:
         right_frames=draw(st.integers(0, 3)),
         stride=draw(st.integers(1, 4)),
         beyond=draw(st.sampled_from(["zero", "repeat"])),
-        normalize=draw(st.sampled_from(["none", "running", "fixed"])),
+        normalize=draw(st.sampled_from(["none", "running", "fixed", "adaptive"])),
         fixed_mean=draw(st.sampled_from([0.0, -3.5])),
         fixed_std=draw(st.sampled_from([1.0, 0.7])),
+        prior_frames=draw(st.sampled_from([1.0, 20.0])),
+        loud_within=draw(st.sampled_from([-0.5, 2.0])),
     )
 
 
@@ -131,10 +133,24 @@ def test_running_statistics_end_at_those_of_the_utterance() -> None:
     assert (running[0] == 0).all()
 
 
+def test_adaptive_features_get_used_to_a_microphone() -> None:
+    """After a while a gain and a slope over the bands make no difference; pauses change nothing."""
+    features = preset_features("commands")
+    speech = np.tile(recording(16_000), 20)
+    louder = log_mel_features(np.convolve(3 * speech, [1, 0.5])[: len(speech)], features)
+    same = log_mel_features(speech, features)
+    assert abs(louder[:10] - same[:10]).mean() > 0.25
+    assert abs(louder[-10:] - same[-10:]).mean() < 0.1
+    pause = 100 * features.frame_samples
+    with_pause = log_mel_features(np.concatenate([np.zeros(pause), speech]), features)
+    # Two windows hold the end of the pause and the beginning of what is said.
+    np.testing.assert_allclose(with_pause[100:], same, atol=0.05)
+
+
 def test_silence_and_faint_noise_are_no_huge_features() -> None:
     features = preset_features("commands")
     silence = log_mel_features(np.zeros(4_000), features)
-    assert (silence == (np.log(1e-7) - features.fixed_mean) / features.fixed_std).all()
+    assert (silence == (np.log(1e-7) - features.fixed_mean) / features.fixed_std).all()  # not loud
     faint = log_mel_features(recording(4_000) * 1e-4, features)  # 20 dB under one step of 16 bits
     assert abs(faint - silence).max() < 0.5
     assert abs(silence).max() < 3
@@ -196,7 +212,7 @@ def test_triangles_of_height_one_add_up_to_one() -> None:
             "utterance",
             (
                 "features: normalize: utterance needs 2 frames, found 1; "
-                "allowed: a longer recording, or normalize: running, fixed or none"
+                "allowed: a longer recording, or normalize: running, adaptive, fixed or none"
             ),
         ),
     ],
@@ -223,7 +239,7 @@ def test_no_stream_knows_the_utterance() -> None:
         FrontEnd(preset_features("mlperf"))
     assert str(caught.value) == (
         "features: normalize: utterance needs the whole recording, allowed in a stream: "
-        "running, fixed or none"
+        "running, adaptive, fixed or none"
     )
 
 

@@ -109,7 +109,7 @@ def test_another_sample_rate_is_said(tmp_path: Path) -> None:
             "stream.arrival=asap, input.features.normalize=utterance",
             (
                 "a.wav: features: normalize: utterance needs 2 frames, found 1; "
-                "allowed: a longer recording, or normalize: running, fixed or none"
+                "allowed: a longer recording, or normalize: running, adaptive, fixed or none"
             ),
         ),
         (
@@ -143,7 +143,7 @@ WRONG = {
     ),
     "features: {normalize: utterance}": (
         "45: $.input.features.normalize: paced arrival cannot wait for the whole utterance, "
-        "found utterance, allowed: 'running', 'fixed' or 'none'"
+        "found utterance, allowed: 'running', 'adaptive', 'fixed' or 'none'"
     ),
     "features: {high_hz: 9000, normalize: none}": (
         "43: $.input.features.high_hz: above half the sample rate, found 9000, allowed: up to 8000"

@@ -224,7 +224,7 @@ def find_conflicts(value: WorkloadFile, folder: Path) -> Iterator[tuple[Document
     features = source.features if isinstance(source, AudioInput | UtterancesInput) else None
     if is_paced and features is not None and features.normalize == "utterance":
         sentence = "paced arrival cannot wait for the whole utterance, found utterance"
-        allowed = "'running', 'fixed' or 'none'"
+        allowed = "'running', 'adaptive', 'fixed' or 'none'"
         yield ("input", "features", "normalize"), f"{sentence}, allowed: {allowed}"
     yield from _compression_rules(value)
     yield from _transcript_rules(value)

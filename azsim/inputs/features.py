@@ -45,8 +45,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         },
         # Published: 80 bands, 25 ms every 10 ms.  The rest is our assumption: as MLPerf's.
         "conformer": {"window": 400, "right_frames": 0, "stride": 1},
-        # Ours, for small recognisers of spoken commands in a stream: no statistics of the
-        # recording, and silence lies 60 dB below loud speech, not at -infinity.
+        # Ours, for small recognisers of spoken commands in a stream: it gets used to a microphone
+        # as it listens, and silence lies 60 dB below loud speech, not at -infinity.
         "commands": {
             "window": 400,
             "edges": "inside",
@@ -56,8 +56,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "high_hz": 7600.0,
             "log_offset": 1e-7,
             "beyond": "repeat",
-            "normalize": "fixed",
-            "fixed_mean": -11.7,
+            "normalize": "adaptive",
+            "fixed_mean": -10.1,
             "fixed_std": 3.4,
         },
     }
@@ -111,14 +111,20 @@ class Features:
     """Every so many stacked frames one is kept."""
     beyond: Literal["zero", "repeat"] = "zero"
     """Frames before the first and after the last: zeros, or the nearest once more."""
-    normalize: Literal["none", "utterance", "running", "fixed"] = "utterance"
+    normalize: Literal["none", "utterance", "running", "fixed", "adaptive"] = "utterance"
     """Per feature, after stacking: ``(x - mean) / (standard deviation + std_offset)``, over the
-    whole recording, or over the frames so far.  `fixed`: ``(x - fixed_mean) / fixed_std``."""
+    whole recording, or over the frames so far.  `fixed`: ``(x - fixed_mean) / fixed_std``.
+    `adaptive`: ``(x - mean) / fixed_std`` per band, before stacking, with the mean of the loud
+    frames so far and of `prior_frames` of `fixed_mean`."""
     std_offset: Annotated[float, Field(gt=0, le=1)] = 1e-5
     fixed_mean: Annotated[float, Field(ge=-1e3, le=1e3)] = 0.0
     """One number for all features."""
     fixed_std: Annotated[float, Field(gt=0, le=1e3)] = 1.0
     """One number for all features."""
+    prior_frames: Annotated[float, Field(ge=1, le=1e6)] = 100.0
+    """Frames that `fixed_mean` counts for: more of them, slower to get used to a microphone."""
+    loud_within: Annotated[float, Field(ge=-1e3, le=1e3)] = 2.0
+    """A frame is loud if its mean over the bands is above the bands' mean so far less this."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,7 +1,8 @@
 """The front end on the host: samples to log-mel feature frames, with carried state.
 
 Samples may come in any pieces; the frames have the same bits as from one piece.  Pre-emphasis and
-windows, stacking, and normalisation each have a state of their own and follow each other.
+windows, getting used to a microphone, stacking, and normalisation each have a state of their own
+and follow each other.
 """
 
 from __future__ import annotations
@@ -70,10 +71,19 @@ class _Statistics:
 
 
 @dataclass(frozen=True)
+class _Loud:
+    """Mean of each band over the loud frames so far and those that are assumed before them."""
+
+    mean: np.ndarray
+    count: float
+
+
+@dataclass(frozen=True)
 class FrontEndState:
     """What a front end carries from one piece of the samples to the next; never changed."""
 
     samples: _Samples
+    loud: _Loud
     stack: _Stack
     statistics: _Statistics
 
@@ -96,7 +106,7 @@ class FrontEnd:
         if features.normalize == "utterance":
             raise InputError(
                 "features: normalize: utterance needs the whole recording, "
-                "allowed in a stream: running, fixed or none"
+                "allowed in a stream: running, adaptive, fixed or none"
             )
         self._features = features
         self._log_mel = LogMel(features)
@@ -109,6 +119,7 @@ class FrontEnd:
         zeros = np.zeros(features.width)
         return FrontEndState(
             _Samples(np.zeros(0)),
+            _Loud(np.full(features.mel_bands, features.fixed_mean), features.prior_frames),
             _Stack(np.zeros((0, features.mel_bands))),
             _Statistics(zeros, zeros),
         )
@@ -135,9 +146,10 @@ class FrontEnd:
         """
         taken = self._emphasize(state.samples, samples)
         taken, mel = self._windows(taken, self._num_whole_windows(taken.seen), taken.seen)
+        loud, mel = self._adapted(state.loud, mel)
         stack, frames = self._stacked(state.stack, mel)
         statistics, frames = self._normalized(state.statistics, frames)
-        return FrontEndState(taken, stack, statistics), frames
+        return FrontEndState(taken, loud, stack, statistics), frames
 
     def finish(self, state: FrontEndState) -> np.ndarray:
         """Return the frames that waited for samples that never came.
@@ -161,6 +173,7 @@ class FrontEnd:
         if self._is_reflected:
             count = taken.seen // features.hop + 1
         _, mel = self._windows(taken, count, taken.seen)
+        _, mel = self._adapted(state.loud, mel)
         _, frames = self._stacked(state.stack, mel, features.num_frames(taken.seen))
         return self._normalized(state.statistics, frames)[1]
 
@@ -208,6 +221,22 @@ class FrontEnd:
 
     # --------------------------------------------------------------------------------- frames
 
+    def _adapted(self, state: _Loud, mel: np.ndarray) -> tuple[_Loud, np.ndarray]:
+        """Distance of each frame from the mean of what was loud, where that is wanted."""
+        features = self._features
+        if features.normalize != "adaptive":
+            return state, mel
+        mean, count = state.mean, state.count
+        level = mean.mean()
+        adapted = np.empty_like(mel)
+        for row, frame in enumerate(mel):
+            if frame.mean() > level - features.loud_within:
+                count += 1
+                mean = mean + (frame - mean) / count
+                level = mean.mean()
+            adapted[row] = (frame - mean) / features.fixed_std
+        return _Loud(mean, count), adapted
+
     def _stacked(
         self, state: _Stack, mel: np.ndarray, count: int | None = None
     ) -> tuple[_Stack, np.ndarray]:
@@ -232,7 +261,7 @@ class FrontEnd:
         return _Stack(kept[max(0, needed - first) :], seen, stacked_count), frames
 
     def _normalized(self, state: _Statistics, frames: np.ndarray) -> tuple[_Statistics, np.ndarray]:
-        if self._features.normalize == "none":
+        if self._features.normalize in ("none", "adaptive"):  # the latter was before stacking
             return state, frames
         if self._features.normalize == "fixed":
             return state, (frames - self._features.fixed_mean) / self._features.fixed_std
@@ -277,7 +306,7 @@ def log_mel_features(samples: np.ndarray, features: Features) -> np.ndarray:
     if len(frames) < 2:
         raise InputError(
             "features: normalize: utterance needs 2 frames, found 1; "
-            "allowed: a longer recording, or normalize: running, fixed or none"
+            "allowed: a longer recording, or normalize: running, adaptive, fixed or none"
         )
     return (frames - frames.mean(axis=0)) / (frames.std(axis=0, ddof=1) + features.std_offset)
 
