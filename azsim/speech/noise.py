@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["KINDS", "LEVEL", "NOISE_ONLY_KINDS", "SPEECH_KINDS", "channel", "mix", "noise"]
+__all__ = ["KINDS", "LEVEL", "SPEECH_KINDS", "channel", "mix", "noise"]
 
 SPEECH_KINDS = ("white", "pink", "brown", "hum", "babble")
 """Kinds that speech is mixed with."""
-NOISE_ONLY_KINDS = (*SPEECH_KINDS, "clicks")
-"""Kinds that training hears without speech."""
-KINDS = (*NOISE_ONLY_KINDS, "steps")
-"""All kinds; steps are in one test set and nowhere else."""
+KINDS = (*SPEECH_KINDS, "clicks", "steps")
+"""All kinds: what is heard where nobody speaks."""
 
 LEVEL = 10 ** (-23 / 20)
 """Root mean square of speech with a gain of 0 dB; 1 is full scale."""

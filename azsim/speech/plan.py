@@ -11,7 +11,7 @@ import numpy as np
 from azsim.errors import InputError
 from azsim.speech.engines import SAMPLE_RATE_HZ, Request
 from azsim.speech.grammar import random_words, sentences
-from azsim.speech.noise import KINDS, NOISE_ONLY_KINDS, SPEECH_KINDS
+from azsim.speech.noise import KINDS, SPEECH_KINDS
 from azsim.speech.voices import ACCENTS, Speaker, speakers_of
 
 __all__ = ["SETS", "TEST_SNR_DB", "Mixing", "PlannedUtterance", "Settings", "chosen_sets", "plan"]
@@ -240,7 +240,7 @@ def _accent(generator: np.random.Generator) -> str:
 
 def _mixing(text: str, name: str, generator: np.random.Generator) -> Mixing:
     is_training = name == "train"
-    kinds = SPEECH_KINDS if text else NOISE_ONLY_KINDS if is_training else KINDS
+    kinds = SPEECH_KINDS if text else KINDS
     kind = kinds[generator.integers(len(kinds))]
     snr_db = generator.uniform(*_TRAIN_SNR_DB) if is_training else TEST_SNR_DB
     gains_db = _TRAIN_GAIN_DB if is_training else _TEST_GAIN_DB

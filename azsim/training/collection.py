@@ -11,14 +11,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from azsim.errors import InputError
 
 __all__ = ["Model", "models", "train_all"]
 
 SEEDS = (0, 1, 2)
 _UNITS = {"word": "words", "char": "characters"}
-_FLOAT_STEPS = {"word": 10_000, "char": 8_000}
-_LAST_ROUND = ("recipe.steps=9000", "recipe.silence=3")
+_LAST_STEPS = {"word": 6_000, "char": 8_000}
+_LAST_SETTINGS = "recipe.silence=3", "recipe.dropout=0.2"
+_LAST_RUNS = {"word": 3, "char": 2}  # a step in characters takes twice as long
 _RECIPES = (
     "control",
     "w4",
@@ -47,19 +50,28 @@ class Model:
     name : str
         Of its file: unit, recipe and, besides 0, the seed.
     recipe : str
+        Empty for a mean of others.
     overrides : tuple of str
         As for ``--set``.
     start : str or None
         Model whose weights it begins with.
     teacher : str or None
         Model whose opinions it learns.
+    mean_of : tuple of str
+        Models whose weights it is the mean of.
     """
 
     name: str
-    recipe: str
-    overrides: tuple[str, ...]
+    recipe: str = ""
+    overrides: tuple[str, ...] = ()
     start: str | None = None
     teacher: str | None = None
+    mean_of: tuple[str, ...] = ()
+
+    @property
+    def needs(self) -> set[str]:
+        """Models that have to be there before."""
+        return {*self.mean_of, *filter(None, (self.start, self.teacher))}
 
 
 def models(pattern: str = "*") -> list[Model]:
@@ -70,7 +82,7 @@ def models(pattern: str = "*") -> list[Model]:
     while waiting:
         model = every[waiting.pop()]
         wanted.add(model.name)
-        waiting += [name for name in (model.start, model.teacher) if name is not None]
+        waiting += model.needs
     return [model for name, model in every.items() if name in wanted]
 
 
@@ -79,17 +91,22 @@ def _every() -> Iterator[Model]:
         for unit, units in _UNITS.items():
             ending = f"_{seed}" if seed else ""
             overrides = f"recipe.unit={units}", f"recipe.seed={seed}"
-            steps = f"recipe.steps={_FLOAT_STEPS[unit]}"
-            names = [f"{unit}_{part}{ending}" for part in ("first", "second", "float")]
-            last, teacher = names[-1], f"{unit}_teacher"
-            again = f"recipe.unit={units}", f"recipe.seed={seed + 100}"
+            first, second, last = (
+                f"{unit}_{part}{ending}" for part in ("first", "second", "float")
+            )
+            teacher = f"{unit}_teacher"
             found = [
-                Model(names[0], "float", (*overrides, steps)),
-                Model(names[1], "longer", overrides, names[0]),
-                Model(names[2], "longer", (*again, *_LAST_ROUND), names[1]),
+                Model(first, "float", overrides),
+                Model(second, "longer", overrides, first),
             ]
+            parts = tuple(f"{unit}_last{number}{ending}" for number in range(_LAST_RUNS[unit]))
+            for number, part in enumerate(parts, 1):
+                again = f"recipe.unit={units}", f"recipe.seed={100 * number + seed}"
+                settings = f"recipe.steps={_LAST_STEPS[unit]}", *_LAST_SETTINGS
+                found.append(Model(part, "longer", (*again, *settings), second))
+            found.append(Model(last, mean_of=parts))
             if seed == 0:
-                found.append(Model(teacher, "teacher", (*overrides, steps)))
+                found.append(Model(teacher, "teacher", overrides))
             for recipe in _RECIPES_OF_ALL_SEEDS if seed else _RECIPES:
                 name = f"{unit}_{recipe}{ending}"
                 learns_from = teacher if recipe.endswith("student") else None
@@ -129,7 +146,7 @@ def train_all(
     with ThreadPoolExecutor(jobs) as pool:
         while waiting or running:
             missing = {model.name for model in waiting} | set(running.values())
-            ready = [m for m in waiting if not {m.start, m.teacher} & missing]
+            ready = [model for model in waiting if not model.needs & missing]
             for model in ready[: jobs - len(running)]:
                 waiting.remove(model)
                 running[pool.submit(_train, model, corpus, output, tell)] = model.name
@@ -144,7 +161,11 @@ def train_all(
 
 
 def _train(model: Model, corpus: Path, output: Path, tell: Callable[[str], None]) -> str:
-    """Train one in a process of its own; gives what went wrong."""
+    """Train one in a process of its own, or take a mean; gives what went wrong."""
+    if model.mean_of:
+        _write_mean([output / f"{name}.npz" for name in model.mean_of], output / model.name)
+        tell(f"{model.name}: the mean of {', '.join(model.mean_of)}")
+        return ""
     work = output / "work" / model.name
     command = [sys.executable, "-m", "azsim", "train", model.recipe]
     command += ["--corpus", str(corpus), "-o", str(work), "--resume"]
@@ -160,3 +181,19 @@ def _train(model: Model, corpus: Path, output: Path, tell: Callable[[str], None]
     os.replace(work / "weights.npz", output / f"{model.name}.npz")
     tell(f"{model.name}: {done.stdout.strip().splitlines()[-2]}")
     return ""
+
+
+def _write_mean(paths: list[Path], output: Path) -> None:
+    """Write the mean of models that began with the same weights.
+
+    Such a mean errs less than each of them where sounds are unlike those of training (Wortsman et
+    al., Model soups, 2022).
+    """
+    from azsim.training.run import read_weights, write_weights  # needs PyTorch
+
+    arrays = [read_weights(path) for path in paths]
+    mean = {
+        name: np.asarray(np.mean([each[name] for each in arrays], axis=0, dtype=np.float64), "f2")
+        for name in arrays[0]
+    }
+    write_weights(output.with_suffix(".npz"), mean)

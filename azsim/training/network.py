@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from azsim.errors import InputError
 
-__all__ = ["Sizes", "Transducer"]
+__all__ = ["Sizes", "Transducer", "dropout"]
 
 Change = Callable[[str, Tensor], Tensor]
 """What becomes of a matrix (N, K), by its name, before it is used."""
@@ -63,6 +63,7 @@ class Transducer(nn.Module):
         super().__init__()
         self.sizes = sizes
         self.change: Change | None = None
+        self.drop: Callable[[Tensor], Tensor] | None = None
         generator = torch.Generator().manual_seed(seed)
         self.tensors = nn.ParameterDict()
         self._layers = ["encoder.pre.0", *(f"encoder.post.{n}" for n in range(sizes.post_layers))]
@@ -138,13 +139,14 @@ class Transducer(nn.Module):
         -------
         Tensor of shape (batch, T / stack, hidden)
         """
-        data = self._lstm(self._layers[0], features.transpose(0, 1))
+        drop = self.drop or (lambda outputs: outputs)
+        data = drop(self._lstm(self._layers[0], features.transpose(0, 1)))
         steps, batch, width = data.shape
         stack = self.sizes.stack
         data = data.view(steps // stack, stack, batch, width).transpose(1, 2)
         data = data.reshape(steps // stack, batch, stack * width)
         for name in self._layers[1:]:
-            data = self._lstm(name, data)
+            data = drop(self._lstm(name, data))
         return data.transpose(0, 1)
 
     def predict(self, labels: Tensor) -> Tensor:
@@ -239,6 +241,29 @@ class Transducer(nn.Module):
             is_lstm = name.rsplit(".", 1)[1] in ("W", "R", "B") and not name.startswith("joint")
             shapes[name] = (1, *tensor.shape) if is_lstm else tuple(tensor.shape)
         return shapes
+
+
+def dropout(share: float, seed: int) -> Callable[[Tensor], Tensor]:
+    """Leave out a share of a layer's outputs, others for each utterance, the same in all frames.
+
+    Parameters
+    ----------
+    share : float
+    seed : int
+
+    Returns
+    -------
+    callable
+        Takes outputs of shape (frames, batch, width); each call draws anew.  What stays is scaled,
+        so that the mean is kept.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def drop(outputs: Tensor) -> Tensor:
+        kept = torch.empty(outputs.shape[1:]).bernoulli_(1 - share, generator=generator)
+        return outputs * (kept / (1 - share))
+
+    return drop
 
 
 def _is_multiplied_with(name: str, tensor: Tensor) -> bool:

@@ -110,6 +110,9 @@ class Recipe:
     """Largest stretch of the mel axis: other lengths of vocal tracts."""
     channel: Annotated[float, Field(ge=0, le=10)] = 0.5
     """Largest change of the features by another channel, a smooth curve over the mel axis."""
+    dropout: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Share of the outputs of each of the encoder's layers that is left out, drawn for each
+    utterance."""
     teacher: Teacher | None = None
     compression: CompressionSpec | None = None
     """The scheme that the weights are for, as in a workload; a name of ``azsim list schemes``, a

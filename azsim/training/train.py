@@ -22,7 +22,7 @@ from azsim.speech.grammar import CHARACTERS, WORDS
 from azsim.training.aware import AwareTraining
 from azsim.training.batches import Augment, Batch, Utterances, batch_of, batches
 from azsim.training.decode import decode_greedily
-from azsim.training.network import Sizes, Transducer
+from azsim.training.network import Sizes, Transducer, dropout
 from azsim.training.objective import Weights, losses
 from azsim.training.recipe import Recipe
 from azsim.word_errors import word_errors
@@ -186,7 +186,10 @@ class _Run:
         if flat is not None and progress < flat.until:
             frame = flat.weight * (1 - progress / flat.until)
         weights = Weights(frame, recipe.ctc, recipe.teacher.weight if recipe.teacher else 0.0)
+        if recipe.dropout:
+            self.network.drop = dropout(recipe.dropout, 1_000_003 * recipe.seed + self.step)
         found = losses(self.network, batch, weights, self.teacher)
+        self.network.drop = None
         self.optimizer.zero_grad()
         found.total.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip)

@@ -18,13 +18,14 @@ from azsim.models._weights import ArrayWeights
 
 torch = pytest.importorskip("torch")
 
+from azsim.studies._accuracy_vs_cost import anew  # noqa: E402
 from azsim.training import collection  # noqa: E402
 from azsim.training.aware import compressed, sparsity_at  # noqa: E402
 from azsim.training.batches import Augment, batch_of, batches  # noqa: E402
 from azsim.training.collection import models, train_all  # noqa: E402
 from azsim.training.decode import decode_greedily  # noqa: E402
 from azsim.training.lattice import transducer_loss  # noqa: E402
-from azsim.training.network import Sizes, Transducer  # noqa: E402
+from azsim.training.network import Sizes, Transducer, dropout  # noqa: E402
 from azsim.training.recipe import (  # noqa: E402
     Compression,
     FlatStart,
@@ -32,7 +33,8 @@ from azsim.training.recipe import (  # noqa: E402
     load_recipe,
     recipe_names,
 )
-from azsim.training.train import Trained, train  # noqa: E402
+from azsim.training.run import write_weights  # noqa: E402
+from azsim.training.train import Trained, train, validate  # noqa: E402
 
 
 class Tones:
@@ -205,7 +207,8 @@ def test_loss_falls() -> None:
 def test_training_repeats_itself_and_resumes(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("azsim.training.train._CHECKPOINT_STEPS", 7)
     spec = CompressionSpec(Rule(weights=WeightSpec(bits=4, quantizer="kmeans")))
-    what = recipe(compression=spec, aware=Compression(refresh_steps=5, learn_palette=True))
+    aware = Compression(refresh_steps=5, learn_palette=True)
+    what = recipe(compression=spec, aware=aware, dropout=0.3)
     whole = run(what)
 
     class StopError(Exception):
@@ -220,6 +223,23 @@ def test_training_repeats_itself_and_resumes(tmp_path: Path, monkeypatch: Any) -
     resumed = run(what, folder=tmp_path, resume=True)
     for name, array in whole.arrays.items():
         assert (array == resumed.arrays[name]).all(), name
+
+
+def test_dropout_leaves_outputs_out_for_an_utterance_and_keeps_their_mean() -> None:
+    drop = dropout(0.25, 1)
+    first, second = (drop(torch.ones(5, 40, 500)).numpy() for _ in range(2))
+    assert set(np.unique(first)) == {0.0, np.float32(1 / 0.75)}
+    assert (first == first[0]).all()
+    assert not (first == second).all()
+    assert abs(first.mean() - 1) < 0.02
+
+
+def test_dropout_is_in_steps_and_not_in_validation() -> None:
+    kept, left_out = (run(recipe(dropout=share)) for share in (0.0, 0.3))
+    assert any((kept.arrays[name] != left_out.arrays[name]).any() for name in kept.arrays)
+    network = Transducer.of({k: v.astype(np.float32) for k, v in left_out.arrays.items()})
+    again = validate(network, DEVELOPMENT, 2)
+    assert again.loss == pytest.approx(left_out.history[-1].loss, rel=1e-2)  # in half precision
 
 
 def test_checkpoint_of_another_recipe_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
@@ -292,7 +312,7 @@ def test_models_are_trained_after_what_they_begin_with(
 
     def train_one(model: Any, corpus: Path, output: Path, tell: Any) -> str:
         begun.append(model.name)
-        for other in filter(None, (model.start, model.teacher)):
+        for other in model.needs:
             assert (output / f"{other}.npz").exists()
         (output / f"{model.name}.npz").write_bytes(b"")
         return "char_second: no room" if model.name == "char_second" else ""
@@ -334,6 +354,8 @@ def test_models_come_with_what_they_begin_with() -> None:
     assert names == [
         "char_first",
         "char_second",
+        "char_last0",
+        "char_last1",
         "char_float",
         "char_teacher",
         "char_w4_s75_student",
@@ -344,5 +366,60 @@ def test_models_come_with_what_they_begin_with() -> None:
     assert {model.name for model in models("word_*_2")} >= {"word_float_2", "word_w3_2"}
     assert "word_s90_2" not in {model.name for model in models()}
     for model in models():
+        if model.mean_of:
+            assert not model.recipe
+            continue
         loaded, _ = load_recipe(model.recipe, model.overrides)
         assert (model.teacher is not None) == (loaded.teacher is not None)
+
+
+def test_what_the_study_is_made_of_is_made_once(tmp_path: Path, monkeypatch: Any) -> None:
+    """Corpus, then the models that are missing; again after it was ended, only what is missing."""
+    made: list[str] = []
+
+    def make_corpus(folder: Path, *rest: Any) -> None:
+        made.append("corpus")
+        (folder / "corpus.json").write_text('{"made_by": "azsim corpus"}')
+
+    def train_one(model: Any, corpus: Path, output: Path, tell: Any) -> str:
+        assert (corpus / "corpus.json").is_file()
+        made.append(model.name)
+        if len(made) == 5:
+            return "it was ended"
+        (output / f"{model.name}.npz").write_bytes(b"")
+        tell(model.name)
+        return ""
+
+    monkeypatch.setattr(anew, "make_corpus", make_corpus)
+    monkeypatch.setattr(anew, "check_installed", lambda: None)
+    monkeypatch.setattr(anew, "check_room", lambda *rest: None)
+    monkeypatch.setattr(anew, "cores", lambda: 1)
+    monkeypatch.setattr(collection, "_train", train_one)
+    told: list[tuple[str, int, int]] = []
+    with pytest.raises(InputError, match="it was ended"):
+        anew.make_weights(tmp_path / "work", lambda *now: told.append(now))
+    first = list(made)
+    weights = anew.make_weights(tmp_path / "work", lambda *now: told.append(now))
+    names = [model.name for model in models()]
+    assert sorted(first[:4] + made[5:]) == sorted(["corpus", *names])
+    assert told[-1] == ("training", len(names), len(names))
+    assert {path.stem for path in weights.glob("*.npz")} == set(names)
+
+
+def test_a_float_model_is_the_mean_of_its_last_rounds(tmp_path: Path) -> None:
+    """The file of a mean: each tensor, as float16, and the same bytes each time."""
+    model = next(model for model in models() if model.name == "word_float")
+    assert model.mean_of == ("word_last0", "word_last1", "word_last2")
+    last = [Transducer(Sizes(), seed).arrays() for seed in range(3)]
+    for name, arrays in zip(model.mean_of, last, strict=True):
+        write_weights(tmp_path / f"{name}.npz", arrays)
+    said: list[str] = []
+    for _ in range(2):
+        assert collection._train(model, tmp_path, tmp_path, said.append) == ""
+    assert said == ["word_float: the mean of word_last0, word_last1, word_last2"] * 2
+    with np.load(tmp_path / "word_float.npz") as found:
+        assert set(found) == set(last[0])
+        for name, array in found.items():
+            mean = (last[0][name].astype(np.float64) + last[1][name] + last[2][name]) / 3
+            assert array.dtype == np.float16
+            assert np.array_equal(array, mean.astype(np.float16))
