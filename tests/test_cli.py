@@ -796,6 +796,32 @@ def test_a_study_is_written_whole_or_not_at_all(
     assert sorted(path.name for path in small.parent.iterdir()) == ["answer", "small.yaml"]
 
 
+def test_a_study_that_is_made_of_weights_makes_them_first(
+    small: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("azsim.studies.fake")
+
+    def run(directory: Path, progress: Callable[[str, int, int], None]) -> None:
+        (directory / "README.md").write_text("of old weights")
+
+    def run_anew(directory: Path, work: Path, progress: Callable[[str, int, int], None]) -> None:
+        (directory / "README.md").write_text(f"of weights in {work}")
+
+    module.__dict__["run"] = run
+    monkeypatch.setitem(sys.modules, "azsim.studies.fake", module)
+    monkeypatch.setattr(study, "study_names", lambda: ["fake"])
+    assert error_of(capsys, "study", "fake", "--anew", "work", "-o", "answer") == (
+        "study fake: --anew is for a study that is made of trained weights; "
+        "this one is made anew without it"
+    )
+    assert not Path("answer").exists()
+    module.__dict__["run_anew"] = run_anew
+    assert main(["study", "fake", "--anew", "work", "-o", "answer"]) == 0
+    assert Path("answer/README.md").read_text() == "of weights in work"
+    assert main(["study", "fake", "-o", "second"]) == 0
+    assert Path("second/README.md").read_text() == "of old weights"
+
+
 def test_shells_without_a_script_are_refused_with_those_that_have_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -265,6 +265,14 @@ def _schema(parser: argparse.ArgumentParser) -> None:
 
 def _study(parser: argparse.ArgumentParser) -> None:
     complete(parser.add_argument("name", metavar="NAME", help="see: azsim list studies"), STUDY)
+    anew = parser.add_argument(
+        "--anew",
+        type=Path,
+        metavar="DIR",
+        help="accuracy_vs_cost: first make the corpus and train all models, in DIR, which takes "
+        "hours; what is there already is not made again",
+    )
+    complete(anew, DIRECTORY)
     options.add_output(parser, "folder of the study, replaced as a whole", DIRECTORY)
 
 

@@ -22,9 +22,21 @@ def study(arguments: argparse.Namespace) -> int:
     if arguments.name not in names:
         raise InputError(unknown("study", arguments.name, names))
     directory = arguments.output or default_directory("", arguments.name)
-    with files.replaced_folder(directory, files.foreign_to_study) as folder:
-        module = importlib.import_module(f"azsim.studies.{arguments.name}")
-        with progress_bars() as progress:
-            module.run(folder, progress or (lambda stage, done, total: None))
+    module = importlib.import_module(f"azsim.studies.{arguments.name}")
+    run_anew = getattr(module, "run_anew", None)
+    if arguments.anew is not None and run_anew is None:
+        raise InputError(
+            f"study {arguments.name}: --anew is for a study that is made of trained weights; "
+            "this one is made anew without it"
+        )
+    with (
+        files.replaced_folder(directory, files.foreign_to_study) as folder,
+        progress_bars() as progress,
+    ):
+        told = progress or (lambda stage, done, total: None)
+        if arguments.anew is not None and run_anew is not None:
+            run_anew(folder, arguments.anew, told)
+        else:
+            module.run(folder, told)
     print(f"Written to {shown_path(directory)}")
     return 0

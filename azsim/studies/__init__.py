@@ -2,7 +2,8 @@
 
 A study's module starts with its question.  It defines ``run(directory, progress)``, which writes
 the answer anew, and ``sample()``, which computes a few of its figures anew for a test to compare
-with those of ``reports/``.
+with those of ``reports/``.  One that is made of what takes hours, such as trained weights, may also
+define ``run_anew(directory, work, progress)``, which makes that first, in the folder `work`.
 """
 
 from __future__ import annotations

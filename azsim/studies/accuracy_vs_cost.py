@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from azsim.studies._write import Figure
 
-__all__ = ["run", "sample"]
+__all__ = ["run", "run_anew", "sample"]
 
 # What computes is imported where it is used: the list of studies is quick, what they run is not.
 
@@ -42,6 +42,35 @@ def run(directory: Path, progress: Callable[[str, int, int], None] | None = None
     some = rows(weights_directory())
     audio = test_corpus(cores(), progress or (lambda stage, done, total: None))
     study(directory, weights_directory(), audio, some, progress)
+
+
+def run_anew(
+    directory: Path, work: Path, progress: Callable[[str, int, int], None] | None = None
+) -> None:
+    """Make the corpus, train every model, and make the study of them.
+
+    Parameters
+    ----------
+    directory : Path
+        Of the study.
+    work : Path
+        Of corpus and weights; what is there already is not made again.
+    progress : callable, optional
+
+    Raises
+    ------
+    InputError
+        As `run`, or if PyTorch is missing or a training fails.
+    """
+    from azsim.studies._accuracy_vs_cost.anew import make_weights
+    from azsim.studies._accuracy_vs_cost.audio import test_corpus
+    from azsim.studies._accuracy_vs_cost.measure import study
+    from azsim.studies._accuracy_vs_cost.rows import rows
+    from azsim.sweeps.processes import cores
+
+    told = progress or (lambda stage, done, total: None)
+    weights = make_weights(work, told)
+    study(directory, weights, test_corpus(cores(), told), rows(weights), progress)
 
 
 def sample() -> Mapping[str, Figure]:

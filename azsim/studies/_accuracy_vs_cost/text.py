@@ -297,9 +297,8 @@ def _method(figures: _Figures) -> str:
         training.
         """,
         """
-        Everything anew: `azsim corpus -o corpus`, `azsim train all --corpus corpus -o
-        workloads/speech_commands/weights --jobs 2`, `azsim study accuracy_vs_cost`. The study alone
-        takes the weights that are in the tree.
+        Everything anew, corpus and trainings: `azsim study accuracy_vs_cost --anew work`. Without
+        that, the study takes the weights that are in the tree.
         """,
         """
         Every transcript is the chip's, by executing its program on az1 bit for bit; activations of
