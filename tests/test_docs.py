@@ -21,12 +21,12 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
 
 FIRST_COMMAND = (
-    'python3 -m venv .venv && .venv/bin/pip install -q ".[onnx]" && '
-    ".venv/bin/azsim run workloads/vad_silero.yaml"
+    "python3 -m venv .venv && .venv/bin/pip install -q . && "
+    ".venv/bin/azsim run workloads/speech_commands_word.yaml"
 )
 SECOND_COMMAND = '.venv/bin/pip install -q -e ".[test]" && .venv/bin/pytest'
 OUTPUT = re.compile(
-    r"(<!-- output of: azsim run workloads/vad_silero\.yaml -->\n```text\n)(.*?)"
+    r"(<!-- output of: azsim run workloads/speech_commands_word\.yaml -->\n```text\n)(.*?)"
     r"(```\n<!-- end -->)",
     re.DOTALL,
 )
@@ -75,7 +75,11 @@ def test_every_room_is_on_the_map() -> None:
     assert {room for room in rooms if not room.startswith("__")} <= set(shown)
 
 
-@pytest.mark.fetch
+def without_host_times(text: str) -> str:
+    """Output without what the host took, which is another time each time."""
+    return re.sub(r"^(  front end +)\S+ m?s( *)", r"\1...\2", text, flags=re.MULTILINE)
+
+
 def test_the_output_in_the_readme_is_the_runs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -84,15 +88,15 @@ def test_the_output_in_the_readme_is_the_runs(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(ROOT)
-    folder = tmp_path / "vad_silero"
-    assert cli.main(["run", "workloads/vad_silero.yaml", "-o", str(folder)]) == 0
-    printed = capsys.readouterr().out.replace(str(folder), "reports/runs/vad_silero")
+    folder = tmp_path / "speech_commands_word"
+    assert cli.main(["run", "workloads/speech_commands_word.yaml", "-o", str(folder)]) == 0
+    printed = capsys.readouterr().out.replace(str(folder), "reports/runs/speech_commands_word")
     shown = OUTPUT.search(readme())
     assert shown, "README.md shows no output"
     if update_golden:
         README.write_text(OUTPUT.sub(lambda m: m[1] + printed + m[3], readme()), encoding="utf-8")
         return
-    assert shown[2] == printed, (
+    assert without_host_times(shown[2]) == without_host_times(printed), (
         "README.md shows other output; write it anew: pytest tests/test_docs.py --update-golden"
     )
 

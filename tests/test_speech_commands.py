@@ -12,7 +12,12 @@ from azsim.stages.model import load_model
 from azsim.stages.prepare import prepare
 from azsim.stages.recognise import recognise
 
-MOST_WRONG = {"speech_commands_word": 0.1, "speech_commands_char": 0.1}
+MOST_WRONG = {
+    "speech_commands_word": 0.1,
+    "speech_commands_word_w4_s75": 0.15,
+    "speech_commands_char": 0.1,
+    "speech_commands_char_w4_s75": 0.15,
+}
 WORKLOADS = list(MOST_WRONG)
 
 
