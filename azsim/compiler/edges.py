@@ -83,10 +83,13 @@ class Edges:
         items += weights
         return items
 
-    def wake(self, state: Mapping[str, str], frames: int, utterances: int) -> list[Item | Repeat]:
+    def wake(
+        self, state: Mapping[str, str], frames: int, utterances: int
+    ) -> tuple[Item, Item | Repeat]:
         """Load the initial state once more behind the last frame of an utterance.
 
-        A word of the input `WAKE` comes with each frame and says whether it is such a one.
+        A word of the input `WAKE` comes with each frame and says whether it is such a one.  Gives
+        the load of that word, and what comes at the end of the frame.
         """
         self.storages.by_name[WAKE] = Storage(WAKE, "activation", "i32", ELEMENT_BYTES["i32"])
         source = self.storages.add_dram(
@@ -100,7 +103,7 @@ class Edges:
         around, inside = next(self.loop_numbers), next(self.loop_numbers)
         woken = Repeat(inside, 1, (asked, *loads), 1.0)
         # Around it a region in which both ways end with one fence, as those of operators have.
-        return [Item("load", INPUT, flag), Repeat(around, 1, (woken,))]
+        return Item("load", INPUT, flag), Repeat(around, 1, (woken,))
 
     def port_load(
         self, tensor: str, layer: str, advance: Mapping[int, int], frames: int, *, paced: bool

@@ -297,7 +297,8 @@ def order(
         body += [*arriving.get(0, []), *stores.get(0, [])]
     body += edges.carry(state)
     if utterances > 1:
-        body += edges.wake(state, frames, utterances)
+        word, woken = edges.wake(state, frames, utterances)
+        body = [body[0], word, *body[1:], woken]  # the frame begins with its first load
     finish: list[Item | Repeat] = []
     for source, target in state.items():
         shape = lowering.views[target].shape
