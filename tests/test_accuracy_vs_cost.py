@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,18 @@ def said_again(folder: Path, figures: dict[str, Figure]) -> None:
     written = {"README.md": text.readme(figures, examples), **plots(figures)}
     for name, content in written.items():
         assert (folder / name).read_text("utf-8") == content, name
+
+
+@pytest.mark.parametrize(("most", "end"), [(30, 100), (83, 100), (90, 200), (494, 1000)])
+def test_plots_have_room_for_the_worst_model(most: float, end: int) -> None:
+    """Of all words; one that says much that nobody said may have more than all wrong."""
+    data = json.loads((REPORT / "data.json").read_text("utf-8"))
+    figures = {key: Figure(**entry) for key, entry in data["figures"].items()}
+    for key in figures:
+        if key.endswith(f".{TESTS[0]}.wer"):
+            figures[key] = Figure(min(figures[key].value, most), "%")
+    ends = re.findall(r">(100|200|500|1000)</text>", plots(figures)["sqnr.svg"])
+    assert max(map(int, ends)) == end
 
 
 def test_the_report_says_what_its_data_say() -> None:
