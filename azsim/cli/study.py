@@ -23,8 +23,7 @@ def study(arguments: argparse.Namespace) -> int:
         raise InputError(unknown("study", arguments.name, names))
     directory = arguments.output or default_directory("", arguments.name)
     module = importlib.import_module(f"azsim.studies.{arguments.name}")
-    run_anew = getattr(module, "run_anew", None)
-    if arguments.anew is not None and run_anew is None:
+    if arguments.anew is not None and not hasattr(module, "run_anew"):
         raise InputError(
             f"study {arguments.name}: --anew is for a study that is made of trained weights; "
             "this one is made anew without it"
@@ -34,9 +33,9 @@ def study(arguments: argparse.Namespace) -> int:
         progress_bars() as progress,
     ):
         told = progress or (lambda stage, done, total: None)
-        if arguments.anew is not None and run_anew is not None:
-            run_anew(folder, arguments.anew, told)
-        else:
+        if arguments.anew is None:
             module.run(folder, told)
+        else:
+            module.run_anew(folder, arguments.anew, told)
     print(f"Written to {shown_path(directory)}")
     return 0

@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING
 
 from azsim.cli.terminal import progress_bars, shown_path
-from azsim.errors import InputError
 from azsim.resources import default_directory
 
 if TYPE_CHECKING:
@@ -17,13 +16,15 @@ __all__ = ["train"]
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a recogniser by a recipe, or every one of the study."""
-    if arguments.recipe == "all":
-        _check_installed()
-        return _train_all(arguments)
+    from azsim.training.collection import check_installed
     from azsim.training.recipe import load_recipe
 
+    if arguments.recipe == "all":
+        check_installed()
+        return _train_all(arguments)
+
     recipe, folder = load_recipe(arguments.recipe, arguments.set)
-    _check_installed()
+    check_installed()
     from azsim.training.run import train_recipe
 
     output = arguments.output or default_directory("runs", f"training/{recipe.name}")
@@ -52,15 +53,6 @@ def train(arguments: argparse.Namespace) -> int:
         )
     print(f"Written to {shown_path(output)} after {trained.seconds:,.0f} s")
     return 0
-
-
-def _check_installed() -> None:
-    try:
-        import torch  # noqa: F401  # pyright: ignore[reportMissingImports]
-    except ModuleNotFoundError:
-        raise InputError(
-            'training needs PyTorch, which is not installed; pip install "azsim[train]"'
-        ) from None
 
 
 def _train_all(arguments: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 
 from azsim.errors import InputError
 
-__all__ = ["Model", "models", "train_all"]
+__all__ = ["Model", "check_installed", "models", "train_all"]
 
 SEEDS = (0, 1, 2)
 _UNITS = {"word": "words", "char": "characters"}
@@ -112,6 +113,20 @@ def _every() -> Iterator[Model]:
                 learns_from = teacher if recipe.endswith("student") else None
                 found.append(Model(name, recipe, overrides, last, learns_from))
             yield from found
+
+
+def check_installed() -> None:
+    """Check that models can be trained.
+
+    Raises
+    ------
+    InputError
+        If PyTorch is not there.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise InputError(
+            'training needs PyTorch, which is not installed; pip install "azsim[train]"'
+        )
 
 
 def train_all(

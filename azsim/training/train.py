@@ -187,6 +187,7 @@ class _Run:
             frame = flat.weight * (1 - progress / flat.until)
         weights = Weights(frame, recipe.ctc, recipe.teacher.weight if recipe.teacher else 0.0)
         if recipe.dropout:
+            # Of seed and step alone, so that a run that goes on draws the same.
             self.network.drop = dropout(recipe.dropout, 1_000_003 * recipe.seed + self.step)
         found = losses(self.network, batch, weights, self.teacher)
         self.network.drop = None

@@ -391,7 +391,7 @@ def test_what_the_study_is_made_of_is_made_once(tmp_path: Path, monkeypatch: Any
         return ""
 
     monkeypatch.setattr(anew, "make_corpus", make_corpus)
-    monkeypatch.setattr(anew, "check_installed", lambda: None)
+    monkeypatch.setattr(anew.engines, "check_installed", lambda: None)
     monkeypatch.setattr(anew, "check_room", lambda *rest: None)
     monkeypatch.setattr(anew, "cores", lambda: 1)
     monkeypatch.setattr(collection, "_train", train_one)

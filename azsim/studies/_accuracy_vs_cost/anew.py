@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from azsim.errors import InputError
 from azsim.report.files import replaced_folder
+from azsim.speech import engines
 from azsim.speech.corpus import foreign_to_corpus
-from azsim.speech.engines import check_installed
 from azsim.speech.make import check_room, make_corpus
 from azsim.speech.plan import SETS, Settings
 from azsim.sweeps.processes import cores
+from azsim.training import collection
 
 __all__ = ["make_weights"]
 
@@ -28,25 +28,18 @@ def make_weights(work: Path, progress: _Progress) -> Path:
     InputError
         If PyTorch or a synthesizer is missing, there is no room, or a training fails.
     """
-    try:
-        import torch  # noqa: F401  # pyright: ignore[reportMissingImports]
-    except ModuleNotFoundError:
-        raise InputError(
-            'training needs PyTorch, which is not installed; pip install "azsim[train]"'
-        ) from None
-    from azsim.training.collection import models, train_all
-
+    collection.check_installed()
     corpus, weights = work / "corpus", work / "weights"
     if not (corpus / "corpus.json").is_file():
-        check_installed()
+        engines.check_installed()
         check_room(Settings(), corpus.absolute())
         with replaced_folder(corpus, foreign_to_corpus) as folder:
             make_corpus(folder, Settings(), progress, cores(), SETS)
-    names = [model.name for model in models()]
+    names = [model.name for model in collection.models()]
 
     def tell(_: str) -> None:
         there = sum((weights / f"{name}.npz").exists() for name in names)
         progress("training", there, len(names))
 
-    train_all(corpus, weights, jobs=cores(), tell=tell)
+    collection.train_all(corpus, weights, jobs=cores(), tell=tell)
     return weights
