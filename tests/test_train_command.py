@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from azsim.cli import main
+from azsim.training.collection import CONTROLS, models
+from azsim.training.recipe import Compression, load_recipe
 
 
 @pytest.fixture
@@ -39,3 +42,23 @@ def test_overrides_are_checked(tmp_path: Path, capsys: Any) -> None:
     words = ["train", "float", "--corpus", str(tmp_path), "--set", "recipe.steps=none"]
     assert main(words) == 2
     assert "--set recipe.steps=none: $.steps: wrong type" in capsys.readouterr().err
+
+
+def test_every_recipe_with_a_scheme_has_a_control_that_is_like_it_in_all_else() -> None:
+    """Of the same length and speed, so that what differs is the scheme's doing."""
+    every = {model.name: model for model in models() if model.start and "float" in model.start}
+    controls, others = [], {}
+    for model in every.values():
+        recipe, _ = load_recipe(model.recipe, model.overrides)
+        alike = replace(
+            recipe, name="", description="", teacher=None, compression=None, aware=Compression()
+        )
+        if recipe.compression is None:
+            controls.append(alike)
+        else:
+            others[model.name] = alike
+    assert len(controls) == 2 * (len(CONTROLS) + 2)  # all with seed 0, one with the two others
+    assert len(others) > 30
+    without = [name for name, recipe in others.items() if recipe not in controls]
+    assert without == [f"{unit}_{name}_{seed}" for seed in (1, 2) for unit in ("word", "char")
+                       for name in ("w4", "s75", "w4_s75")]  # fmt: skip

@@ -16,19 +16,31 @@ import numpy as np
 
 from azsim.errors import InputError
 
-__all__ = ["Model", "check_installed", "models", "train_all"]
+__all__ = ["CONTROLS", "Model", "check_installed", "models", "train_all"]
 
 SEEDS = (0, 1, 2)
 _UNITS = {"word": "words", "char": "characters"}
 _LAST_STEPS = {"word": 6_000, "char": 8_000}
 _LAST_SETTINGS = "recipe.silence=3", "recipe.dropout=0.2"
 _LAST_RUNS = {"word": 3, "char": 2}  # a step in characters takes twice as long
+CONTROLS: dict[str, tuple[str, ...]] = {
+    "control": (),
+    "control_2400": ("recipe.steps=2400",),
+    "control_4000": ("recipe.steps=4000",),
+    "control_slow": (
+        "recipe.learning_rate=0.0003",
+        "recipe.silence=3",
+        "recipe.dropout=0.2",
+    ),
+}
+"""By name, what makes `control` as long and as fast as the recipes that are measured against it."""
 _RECIPES = (
-    "control",
+    *CONTROLS,
     "w4",
     "w3",
     "w3_regularised",
     "w2",
+    "palette16",
     "palette8",
     "s50",
     "s75",
@@ -111,7 +123,9 @@ def _every() -> Iterator[Model]:
             for recipe in _RECIPES_OF_ALL_SEEDS if seed else _RECIPES:
                 name = f"{unit}_{recipe}{ending}"
                 learns_from = teacher if recipe.endswith("student") else None
-                found.append(Model(name, recipe, overrides, last, learns_from))
+                settings = CONTROLS.get(recipe, ())
+                recipe = "control" if recipe in CONTROLS else recipe
+                found.append(Model(name, recipe, (*overrides, *settings), last, learns_from))
             yield from found
 
 

@@ -18,10 +18,14 @@ _Figures = Mapping[str, Figure]
 NAMES = {
     "w8": "8 bits",
     "control": "8 bits",
+    "control_2400": "8 bits, 2,400 steps",
+    "control_4000": "8 bits, 4,000 steps",
+    "control_slow": "8 bits, slowly",
     "w4": "4 bits",
     "w3": "3 bits",
     "w3_regularised": "3 bits, pulled",
     "w2": "2 bits",
+    "palette16": "4 bits, palette",
     "palette8": "palette of 8",
     "s50": "50 % zeros",
     "s75": "75 % zeros",
@@ -32,6 +36,7 @@ NAMES = {
     "w4_s75_student": "4 bits, 75 %, teacher",
 }
 """Of schemes, in tables and plots."""
+_UNPLOTTED = ("control_2400", "control_4000", "control_slow")  # where `control` is
 COSTS = {
     "bits_per_weight": "stored bits per weight",
     "dram_bytes_per_s": "DRAM bytes per second",
@@ -131,7 +136,8 @@ def _plot(
         if best:
             lines.append(Line("front", tuple((*place(row), "") for row in best), "dashed"))
         for way, label in _WAYS.items():
-            some = [row for row in rows_in(figures, unit) if row.way == way]
+            every = [row for row in rows_in(figures, unit) if row.way == way]
+            some = [row for row in every if row.scheme not in _UNPLOTTED]
             points = tuple((*place(row), _short(row)) for row in some)
             spread = tuple(figures[f"{row.key}.{_SET}.se"].value for row in some)
             lines.append(Line(label, points, "points", "free", spread))
@@ -147,6 +153,7 @@ def _short(row: Row) -> str:
         "control": "control",
         "w3_regularised": "w3r",
         "balanced75": "b75",
+        "palette16": "p16",
         "palette8": "p8",
         "w4_s75": "w4s75",
         "w4_s75_student": "student",

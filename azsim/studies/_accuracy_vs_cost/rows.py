@@ -10,6 +10,7 @@ from pathlib import Path
 from azsim.config import read_document
 from azsim.errors import InputError
 from azsim.resources import workloads_directory
+from azsim.training.collection import CONTROLS
 
 __all__ = [
     "FRAME_S",
@@ -32,13 +33,13 @@ FRAME_S = 0.06
 WHOLE = "w8"
 """The scheme that is nearest to no compression: 8 bits are the most that the chip stores."""
 
-_OTHERS = ("w2", "palette8", "s50", "s75", "s90", "n1m4", "balanced75", "w4_s75")
+_OTHERS = ("palette16", "w2", "palette8", "s50", "s75", "s90", "n1m4", "balanced75", "w4_s75")
 POST = (WHOLE, "w4", "w3", *_OTHERS)
 """Schemes that are applied to the float weights as they are."""
-TRAINED = ("control", "w4", "w3", "w3_regularised", *_OTHERS, "w4_s75_student")
-"""Schemes that the weights were trained for; `control` as long for none."""
+TRAINED = (*CONTROLS, "w4", "w3", "w3_regularised", *_OTHERS, "w4_s75_student")
+"""Schemes that the weights were trained for; controls as long for none."""
 _KEYS_POST: tuple[str, ...] = ()
-_KEYS_TRAINED = ("control", "w4", "w3", "s75", "w4_s75")
+_KEYS_TRAINED = (*CONTROLS, "w4", "w3", "s75", "w4_s75")
 _HEARD_ALL = {("post", WHOLE), *(("trained", name) for name in _KEYS_TRAINED)}
 
 _WHOLE_SECTION = {"default": {"weights": {"bits": 8}, "codec": "bitmap"}}
@@ -103,8 +104,8 @@ def _model(unit: str, recipe: str, seed: int) -> str:
 
 
 def compression_of(scheme: str) -> object:
-    """Return the section ``compression`` of a recipe; for `WHOLE` and the control 8 bits."""
-    if scheme in (WHOLE, "control"):
+    """Return the section ``compression`` of a recipe; for `WHOLE` and controls 8 bits."""
+    if scheme == WHOLE or scheme in CONTROLS:
         return _WHOLE_SECTION
     return read_document(workloads_directory() / "recipes" / f"{scheme}.yaml").data["compression"]
 

@@ -10,6 +10,7 @@ from azsim.studies._accuracy_vs_cost.plots import COSTS, NAMES, front, rows_in
 from azsim.studies._accuracy_vs_cost.rows import TESTS, UNITS, Row
 from azsim.studies._accuracy_vs_cost.targets import mean
 from azsim.studies._write import Figure, table
+from azsim.training.collection import CONTROLS
 
 __all__ = [
     "examples_table",
@@ -26,7 +27,7 @@ _Figures = Mapping[str, Figure]
 
 def row_name(row: Row) -> str:
     """Return what a row is called in sentences."""
-    way = "control" if row.scheme == "control" else row.way
+    way = "control" if row.scheme in CONTROLS else row.way
     return f"{NAMES[row.scheme]} ({'as they are' if way == 'post' else way})"
 
 
@@ -48,7 +49,7 @@ def rows_table(figures: _Figures, unit: str) -> str:
 
 
 def _who(row: Row) -> tuple[str, str]:
-    if row.scheme == "control":
+    if row.scheme in CONTROLS:
         return "control", NAMES[row.scheme]
     return {"post": "as they are", "trained": "trained"}[row.way], NAMES[row.scheme]
 

@@ -45,7 +45,9 @@ def _of_unit(figures: _Figures, unit: str, name: str) -> Iterator[list[str]]:
     for way, scheme, most in (
         ("post", WHOLE, near),
         ("post", "w4", near),
+        ("post", "palette16", near),
         ("trained", "w4", near),
+        ("trained", "palette16", near),
         ("trained", "w3", _THREE_BITS),
         ("trained", "w3_regularised", _THREE_BITS),
     ):
