@@ -40,7 +40,7 @@ def both(
 ) -> tuple[Execution, int]:
     """Execute with and without stretches, compare, and return how many instructions ran in them.
 
-    With stretches twice: the second execution has the first one's translation.
+    With stretches twice, the second execution with the first one's translation; and without trace.
     """
     ran = []
     run = translate.Stretches.run
@@ -54,9 +54,12 @@ def both(
         found = execute(program, image, hardware, taps=taps)
         count = sum(ran)
         again = execute(program, image, hardware, taps=taps)
+        untraced = execute(program, image, hardware, taps=taps, traced=False)
     wanted = one_by_one(program, image, hardware, taps=taps)
     assert_same(found, wanted)
     assert_same(again, wanted)
+    assert_same(dataclasses.replace(untraced, trace=wanted.trace), wanted)
+    assert not len(untraced.trace.sequence) + len(untraced.trace.sites) + len(untraced.trace.masks)
     return found, count
 
 

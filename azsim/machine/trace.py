@@ -165,9 +165,16 @@ _FIRST = np.zeros(1, np.int64)
 
 
 class Recorder:
-    """Collects a trace while a program executes."""
+    """Collects a trace while a program executes.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    keeps : bool
+        Whether anyone will look at the trace; else it is empty, and only `executed` counts.
+    """
+
+    def __init__(self, *, keeps: bool = True) -> None:
+        self.keeps = keeps
         self.sites: list[Site] = []
         self.sequence: list[int] = []
         self._site_number: dict[int, int] = {}
@@ -219,6 +226,12 @@ class Recorder:
         self._add_masks(masks, mask_at)
         self._stretches.append((sequence, payload, tile_of))
         self._before += len(sequence)
+
+    def pass_over(self, count: int) -> None:
+        """Several instructions were executed, and nobody will look at the trace."""
+        self._before += len(self.sequence) + count
+        self.sequence.clear()
+        self._events.clear()
 
     def _close(self) -> None:
         """Turn what was told one by one into a stretch."""
@@ -278,6 +291,8 @@ class Recorder:
 
     def finish(self) -> Trace:
         """Return the trace."""
+        if not self.keeps:
+            return Recorder().finish()
         self._close()
         nothing = np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32)
         columns = zip(nothing, *self._stretches, strict=True)

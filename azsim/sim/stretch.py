@@ -275,10 +275,13 @@ class Stretch:
         )
         if failed >= 0:
             return failed
-        payload = self.payload
-        if len(self.transfers):
-            payload = payload.copy()
-            payload[self.transfers] += offsets[self.slot_of]
-        recorder.stretch(bound.sequence, payload, bound.tile_of, masks.tobytes(), self.mask_at)
+        if recorder.keeps:
+            payload = self.payload
+            if len(self.transfers):
+                payload = payload.copy()
+                payload[self.transfers] += offsets[self.slot_of]
+            recorder.stretch(bound.sequence, payload, bound.tile_of, masks.tobytes(), self.mask_at)
+        else:
+            recorder.pass_over(len(bound.sequence))
         self.leaves.apply(machine)
         return -1

@@ -146,7 +146,8 @@ class Recogniser:
             WAKE: flags,
             **self._model.initial_state,
         }
-        outputs = execute(compiled.program, compiled.image, self._hardware, inputs=inputs).outputs
+        program, image = compiled.program, compiled.image
+        outputs = execute(program, image, self._hardware, inputs=inputs, traced=False).outputs
         frames = tuple(self._num_frames(rows) for rows in batch)
         return symbols_of_parts(
             outputs[self._symbols][:count],
