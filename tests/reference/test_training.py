@@ -272,7 +272,8 @@ def test_what_is_stored_compresses_to_what_was_trained(name: str) -> None:
         if rule.prune_method in ("magnitude", "balanced"):
             assert (matrix == 0).mean() >= rule.sparsity - 1 / matrix.size
         assert len(np.unique(matrix[0])) <= 2**rule.weight_bits
-    if rules["encoder.pre.0.W"].quantizer != "kmeans":  # these keep the weights themselves
+    palettes = "kmeans", "lloyd_max"  # chosen anew, so that these keep the weights themselves
+    if rules["encoder.pre.0.W"].quantizer not in palettes:
         for key, matrix in once.items():
             assert (matrix == arrays[key]).all(), key
 
