@@ -45,7 +45,10 @@ def test_overrides_are_checked(tmp_path: Path, capsys: Any) -> None:
 
 
 def test_every_recipe_with_a_scheme_has_a_control_that_is_like_it_in_all_else() -> None:
-    """Of the same length and speed, so that what differs is the scheme's doing."""
+    """Of the same length and speed, so that what differs is the scheme's doing.
+
+    With the first seed; of the others there is one control, of the most frequent length.
+    """
     every = {model.name: model for model in models() if model.start and "float" in model.start}
     controls, others = [], {}
     for model in every.values():

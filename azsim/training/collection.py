@@ -16,10 +16,19 @@ import numpy as np
 
 from azsim.errors import InputError
 
-__all__ = ["CONTROLS", "Model", "check_installed", "models", "train_all"]
+__all__ = [
+    "CONTROLS",
+    "RECIPES_OF_ALL_SEEDS",
+    "SEEDS",
+    "UNITS",
+    "Model",
+    "check_installed",
+    "models",
+    "train_all",
+]
 
 SEEDS = (0, 1, 2)
-_UNITS = {"word": "words", "char": "characters"}
+UNITS = {"word": "words", "char": "characters"}
 _LAST_STEPS = {"word": 6_000, "char": 8_000}
 _LAST_SETTINGS = "recipe.silence=3", "recipe.dropout=0.2"
 _LAST_RUNS = {"word": 3, "char": 2}  # a step in characters takes twice as long
@@ -50,7 +59,7 @@ _RECIPES = (
     "w4_s75",
     "w4_s75_student",
 )
-_RECIPES_OF_ALL_SEEDS = ("control", "w4", "w3", "s75", "w4_s75")
+RECIPES_OF_ALL_SEEDS = ("control", "w4", "w3", "s75", "w4_s75")
 """Those that are trained with every seed; the others with the first one alone."""
 
 
@@ -101,7 +110,7 @@ def models(pattern: str = "*") -> list[Model]:
 
 def _every() -> Iterator[Model]:
     for seed in SEEDS:
-        for unit, units in _UNITS.items():
+        for unit, units in UNITS.items():
             ending = f"_{seed}" if seed else ""
             overrides = f"recipe.unit={units}", f"recipe.seed={seed}"
             first, second, last = (
@@ -120,7 +129,7 @@ def _every() -> Iterator[Model]:
             found.append(Model(last, mean_of=parts))
             if seed == 0:
                 found.append(Model(teacher, "teacher", overrides))
-            for recipe in _RECIPES_OF_ALL_SEEDS if seed else _RECIPES:
+            for recipe in RECIPES_OF_ALL_SEEDS if seed else _RECIPES:
                 name = f"{unit}_{recipe}{ending}"
                 learns_from = teacher if recipe.endswith("student") else None
                 settings = CONTROLS.get(recipe, ())

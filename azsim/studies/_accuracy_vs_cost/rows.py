@@ -10,7 +10,7 @@ from pathlib import Path
 from azsim.config import read_document
 from azsim.errors import InputError
 from azsim.resources import workloads_directory
-from azsim.training.collection import CONTROLS
+from azsim.training.collection import CONTROLS, RECIPES_OF_ALL_SEEDS, SEEDS, UNITS
 
 __all__ = [
     "FRAME_S",
@@ -26,8 +26,6 @@ __all__ = [
     "weights_directory",
 ]
 
-UNITS = {"word": "words", "char": "characters"}
-SEEDS = (0, 1, 2)
 TESTS = ("unseen_voices", "unseen_engines")
 FRAME_S = 0.06
 WHOLE = "w8"
@@ -38,9 +36,8 @@ POST = (WHOLE, "w4", "w3", *_OTHERS)
 """Schemes that are applied to the float weights as they are."""
 TRAINED = (*CONTROLS, "w4", "w3", "w3_regularised", *_OTHERS, "w4_s75_student")
 """Schemes that the weights were trained for; controls as long for none."""
-_KEYS_POST: tuple[str, ...] = ()
-_KEYS_TRAINED = (*CONTROLS, "w4", "w3", "s75", "w4_s75")
-_HEARD_ALL = {("post", WHOLE), *(("trained", name) for name in _KEYS_TRAINED)}
+_TRAINED_HEARING_ALL = {*CONTROLS, *RECIPES_OF_ALL_SEEDS}
+_HEARD_ALL = {("post", WHOLE), *(("trained", name) for name in _TRAINED_HEARING_ALL)}
 
 _WHOLE_SECTION = {"default": {"weights": {"bits": 8}, "codec": "bitmap"}}
 
@@ -130,7 +127,7 @@ def rows(weights: Path) -> list[Row]:
 
 def _every() -> Iterator[Row]:
     for seed in SEEDS:
-        post, trained = (POST, TRAINED) if seed == 0 else (_KEYS_POST, _KEYS_TRAINED)
+        post, trained = (POST, TRAINED) if seed == 0 else ((), RECIPES_OF_ALL_SEEDS)
         for unit in UNITS:
             yield from _of(unit, "post", post, seed)
             yield from _of(unit, "trained", trained, seed)
