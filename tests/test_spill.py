@@ -139,6 +139,36 @@ def test_a_loop_over_a_state_holds_one_round_of_it(apart: bool) -> None:
     assert found.body[0].body[0].operands["src"].advance == {7: step}  # type: ignore[union-attr]
 
 
+def test_a_loop_loads_what_its_next_round_reads_as_soon_as_it_can() -> None:
+    """Rows of a constant: the first before the loop, the next behind the last use of a row."""
+    row, place = Access("c", 0, 1, 16, 16, 1, {7: 16}), Access("x", 0, 1, 16, 16, 1)
+    reads = Item("vector_unary", "layer", {"dst": place, "src": row, "function": "neg"})
+    works = Item("vector_unary", "layer", {"dst": place, "src": place, "function": "neg"})
+    whole, outside = (Access(name, 0, 1, 128, 128, 1) for name in ("c", "c#dram"))
+    schedule = Schedule(
+        (Item("load", "(startup)", {"dst": whole, "src": outside}),),
+        (Repeat(7, 8, (reads, works)),),
+        (),
+        3,
+        {
+            "c": Storage("c", "activation", "f32", 512, True),
+            "c#dram": Storage("c#dram", "dram", "f32", 512, True),
+            "x": Storage("x", "activation", "f32", 64),
+        },
+    )
+    first, loop = spill(schedule, chip(activation_sram__bytes=256), {}).body
+    assert isinstance(first, Item)
+    assert isinstance(loop, Repeat)
+    inside = Access("c#0", 0, 1, 16, 16, 1)
+    assert first.operands == {"dst": inside, "src": replace(inside, buffer="c#dram", advance={})}
+    assert [item.mnemonic for item in walk(loop.body)] == ["vector_unary", "load", "vector_unary"]
+    following = loop.body[1]
+    assert isinstance(following, Item)
+    assert following.but_last == 7
+    moving = replace(inside, buffer="c#dram", offset=16, advance={7: 16})
+    assert following.operands == {"dst": inside, "src": moving}
+
+
 def test_a_state_that_several_loops_walk_over_comes_and_goes_in_each() -> None:
     schedule = walked(8, 16, apart=True)
     (loop,) = schedule.body

@@ -9,17 +9,18 @@ than a long one.
 What does not stay is cut where the program's windows into it cut it; small pieces that are used one
 after another are one.  Each piece is loaded before its first use in a frame and, if it was written,
 stored behind its last one; where a loop walks over it, each round loads and stores what it works
-on.  A result that is only copied to a state's place is stored from where it was made.  Input and
-output port of such a state are the same bytes of DRAM.  Of a ring, into which rows are scattered,
-these rows are stored and nothing else.  Of an output each piece is stored as soon as it is
-complete.  Large intermediate tensors come and go item by item (`azsim.compiler.scratch`), where all
-else is not enough; so do states and constants with a piece that is larger than the SRAM.  Where
-even that is not enough, they and the constants come and go in each round of a loop.
+on, or, of what is only read, loads what the next round works on.  A result that is only copied to a
+state's place is stored from where it was made.  Input and output port of such a state are the same
+bytes of DRAM.  Of a ring, into which rows are scattered, these rows are stored and nothing else.
+Of an output each piece is stored as soon as it is complete.  Large intermediate tensors come and go
+item by item (`azsim.compiler.scratch`), where all else is not enough; so do states and constants
+with a piece that is larger than the SRAM.  Where even that is not enough, they and the constants
+come and go in each round of a loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from azsim.compiler.allocate import fits
@@ -114,6 +115,13 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
         else:
             high = middle
     return without(movable[low:])
+
+
+def _with_next_round(loop: Repeat, name: str, loads: Iterable[Item]) -> Repeat:
+    """A loop that loads what its next round works on as soon as this one is done with a place."""
+    at = 1 + max(number for number, item in enumerate(loop.body) if name in item.buffers)
+    following = tuple(replace(load, but_last=loop.number) for load in loads)
+    return replace(loop, body=(*loop.body[:at], *following, *loop.body[at:]))
 
 
 class _Rewriting:
@@ -291,7 +299,13 @@ class _Rewriting:
         if step and isinstance(only, Repeat):
             loop = touching[0]
             assert isinstance(loop, Repeat)
-            self._body[first] = replace(loop, body=(*loads, *loop.body, *stores))
+            if loads and not writes_to(touching, name):
+                ahead = transfers("load", *place[:-1])
+                self._before.setdefault(first, []).extend(ahead)
+                following = (moved.port, name, piece.low + step, size, layer, moves)
+                self._body[first] = _with_next_round(loop, name, transfers("load", *following))
+            else:
+                self._body[first] = replace(loop, body=(*loads, *loop.body, *stores))
         else:
             self._before.setdefault(first, []).extend(loads)
             self._behind.setdefault(last, []).extend(stores)
