@@ -488,7 +488,7 @@ def test_a_memory_that_is_no_multiple_of_the_unit_is_used_without_its_rest(size:
     compressed = compress(graph)
     plan = plan_weights(
         lower_graph(compressed), chip(weight_sram__bytes=size),
-        4 * place_parameters(lower_graph(compressed)).values.size, 1,
+        4 * place_parameters(lower_graph(compressed)).values.size, Stream(1, None, False),
     )  # fmt: skip
     assert plan.tiles["w"]
     ran = _check(compressed, chip(weight_sram__bytes=size), frames_for(graph, 1))

@@ -28,6 +28,7 @@ as the plan cuts them:
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
@@ -195,7 +196,7 @@ def engine_bounds(
     def of(layer: str) -> _Work:
         return work.setdefault(layer, _Work())
 
-    plan = plan_weights(lowering, hardware, parameter_bytes, stream.frames)
+    plan = plan_weights(lowering, hardware, parameter_bytes, stream)
     lowering = counted(lowering, passed or {}, stream.frames)
     of(STARTUP).add_bytes(parameter_bytes)
     _add_ports(of, lowering.compressed, stream, state)
@@ -522,7 +523,10 @@ def _least(reads: list[tuple[float, int, int]], room: float) -> list[tuple[float
 def _row_cycles(
     weight_name: str, plan: Plan, compressed: CompressedGraph, hardware: Hardware
 ) -> int:
-    """The array's time for one row of activations, none of them skipped."""
+    """The array's time for one row of activations, none of them skipped; in tiles, or all at once.
+
+    Tiles of fewer rows than there are lanes take longer, and no other plan need have them.
+    """
     weight = compressed.weights[weight_name]
     shape = geometry(hardware.mac, element_width(weight.bits), weight.activation_bits)
     if weight_name in plan.read:
@@ -531,9 +535,11 @@ def _row_cycles(
         parts = [weight.codes[t.n0 : t.n1, t.k0 : t.k1] for t in plan.tiles[weight_name]]
         blocks = [(encode_codes(codec, codes, weight.bits), codes) for codes in parts]
         return sum(block_cycles(block, codes, shape).static_row_cycles for block, codes in blocks)
-    return sum(
-        MatmulCycles(
-            np.ascontiguousarray(weight.codes[tile.n0 : tile.n1, tile.k0 : tile.k1]), shape
-        ).static_row_cycles
-        for tile in plan.tiles[weight_name]
+
+    def cycles(codes: np.ndarray) -> int:
+        return MatmulCycles(np.ascontiguousarray(codes), shape).static_row_cycles
+
+    return min(
+        sum(cycles(weight.codes[t.n0 : t.n1, t.k0 : t.k1]) for t in plan.tiles[weight_name]),
+        sum(cycles(weight.codes[:, low:high]) for low, high in itertools.pairwise(weight.segments)),
     )

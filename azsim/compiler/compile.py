@@ -35,6 +35,7 @@ from azsim.compiler.tile import Plan, cut_tiles
 from azsim.compiler.traffic import WeightTraffic, weight_traffic
 from azsim.compiler.trim import trim
 from azsim.compiler.valid import check_pass
+from azsim.compiler.visits import weight_visits
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
@@ -192,7 +193,8 @@ def compile_graph(
     placed = place_parameters(lowering, parameter_room_bytes(hardware))
     parameters = after("parameters", placed)
     cuts = after("tile", cut_tiles(lowering, hardware, 4 * parameters.values.size))
-    plan = after("residency", choose_residents(cuts, hardware, stream.frames))
+    visits = weight_visits(lowering, hardware)
+    plan = after("residency", choose_residents(cuts, visits, hardware, stream))
     compressed = after("select", select_codecs(folded.compressed, plan, hardware))
     blocks = after("encode", encode_tiles(compressed, plan, hardware))
     accumulators = hardware.mac.accumulators

@@ -10,15 +10,16 @@ among them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from azsim.compiler.residence import BlockSizes, is_read
+from azsim.compiler.samples import Samples, take_samples
 from azsim.compiler.schedule import MAX_EXTENT, rows_and_cols
-from azsim.compiler.stored import estimated_bits, used_codec
+from azsim.compiler.stored import used_codec
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
@@ -31,7 +32,6 @@ __all__ = [
     "Plan",
     "Tile",
     "Use",
-    "Visit",
     "cut_tiles",
     "element_width",
     "packed_bytes",
@@ -43,7 +43,6 @@ _K_STEP = 64
 _ROWS_TARGET = 64
 _LEAST_SLOT_BYTES = 1024  # smaller ones are tried only if nothing else fits
 _MANY_TILES = 2048  # still smaller slots would make more
-_SHOWN_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -83,6 +82,8 @@ class Plan:
         Weights whose blocks lie in weight SRAM as they are.
     held : mapping of str to int
         Names of the tiles that stay during a loop: its number.
+    estimated_cycles : float
+        Of the run, as it was told where not everything stays; else 0.
     """
 
     tiles: Mapping[str, tuple[Tile, ...]]
@@ -92,6 +93,7 @@ class Plan:
     parameter_bytes: int
     read: frozenset[str] = frozenset()
     held: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    estimated_cycles: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -111,12 +113,9 @@ class Use:
         return np.count_nonzero(self.weight.codes) / max(1, self.weight.codes.size)
 
     @functools.cached_property
-    def stream_ratio(self) -> float:
-        """Estimated compressed bytes per byte in SRAM."""
-        if self.sizes is not None:
-            return 1.0
-        width = element_width(self.weight.bits)
-        return estimated_bits(self.weight, self.hardware) / width
+    def samples(self) -> Samples:
+        """Of its blocks, where they do not lie in weight SRAM as they are."""
+        return take_samples(self.weight, self.hardware)
 
 
 @dataclass(frozen=True)
@@ -139,25 +138,6 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Visit:
-    """A product with a weight, in program order.
-
-    Attributes
-    ----------
-    weight : str
-    loop : int
-        Number of the outermost operator's loop around it, -1 for none.
-    times : float
-        How often it comes in a frame, on average where data decides that.  Products in a loop of
-        many rounds are there for each of two rounds, and come half as often as the loop has rounds.
-    """
-
-    weight: str
-    loop: int
-    times: float
-
-
-@dataclass(frozen=True)
 class Cuts:
     """Ways to cut, and what they are ways for.
 
@@ -165,7 +145,6 @@ class Cuts:
     ----------
     uses : mapping of str to Use
         By weight.
-    visits : tuple of Visit
     cuts : tuple of Cut
     room_bytes : int
         Of weight SRAM, without scales and biases.
@@ -174,7 +153,6 @@ class Cuts:
     """
 
     uses: Mapping[str, Use]
-    visits: tuple[Visit, ...]
     cuts: tuple[Cut, ...]
     room_bytes: int
     parameter_bytes: int
@@ -336,23 +314,7 @@ def cut_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -> C
             f"{parameter_bytes} bytes and two slots of the smallest tile {2 * least}; "
             f"at least {reserved + 2 * least} bytes are needed"
         )
-    return Cuts(uses, tuple(_visits(steps)), tuple(found) or (whole,), budget, parameter_bytes)
-
-
-def _visits(steps: Sequence[Step]) -> Iterator[Visit]:
-    times = 1.0
-    for step in steps:
-        if isinstance(step, Matmul):
-            yield Visit(step.weight, -1, times)
-        elif isinstance(step, Leave):
-            times *= step.stays
-        elif isinstance(step, Loop):
-            rounds = min(step.count, _SHOWN_ROUNDS)
-            inside = list(_visits(step.body))
-            for _ in range(rounds):
-                for visit in inside:
-                    share = step.mean_rounds / rounds
-                    yield Visit(visit.weight, step.number, times * visit.times * share)
+    return Cuts(uses, tuple(found) or (whole,), budget, parameter_bytes)
 
 
 def _least_slot(use: Use, accumulators: int, lanes: int) -> int:
