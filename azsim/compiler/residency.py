@@ -40,8 +40,7 @@ from azsim.ops.lowering import Lowering
 __all__ = ["choose_residents", "plan_weights"]
 
 _TRAFFIC_SLACK = 1.02
-_TIME_COUNTS = 2
-"""How many percent of traffic a percent of time outweighs."""
+_TIME_COUNTS = 2  # percents of traffic that a percent of time is worth
 _PREFERENCES = (1e-6, 0.01, 0.1, 0.5)
 _SCREENING_STEPS = 50_000
 _STEPS = 100_000
@@ -86,7 +85,7 @@ def choose_residents(
 
 @dataclass(frozen=True, eq=False)
 class _Choice:
-    """What stays, what that reads from DRAM in the whole run, and how long it takes."""
+    """What stays, what that reads from DRAM in the run or waits for, and how long it takes."""
 
     choice: np.ndarray
     traffic_bytes: float
@@ -139,7 +138,7 @@ class _Costs:
         self.hidden = np.minimum(1.0, product / np.maximum(1.0, load))
 
     def best(self, first_steps: int | None, most_steps: int) -> _Choice:
-        """The choice with the least time of those with nearly the least traffic.
+        """The best of time and traffic among the choices with nearly the least traffic.
 
         The one for traffic alone is searched for in `first_steps`, the others in `most_steps`.
         """
