@@ -39,6 +39,11 @@ def _cycles(choice: list[int], tiles: Tiles, products: Passage, frames: int = 1)
     return estimated_cycles(np.array(choice), tiles, products, frames, False)
 
 
+def _later_frame(choice: list[int], tiles: Tiles, products: Passage) -> float:
+    """Cycles of a frame behind the first."""
+    return _cycles(choice, tiles, products, 2) - _cycles(choice, tiles, products)
+
+
 def test_what_stays_is_loaded_once_and_in_order() -> None:
     products = _products(*((tile, _visit()) for tile in range(3)))
     once = 3 * LOAD + PRODUCT  # the last load, and its product
@@ -46,61 +51,56 @@ def test_what_stays_is_loaded_once_and_in_order() -> None:
     assert _cycles([KEPT] * 3, _tiles(3), products, 11) == once + 10 * 3 * PRODUCT
 
 
-def test_neighbours_that_stay_are_one_product() -> None:
+@pytest.mark.parametrize(
+    ("most_rows", "cycles"),
+    [(0, 3 * PRODUCT), (16, 2 * PRODUCT + JOINED), (24, PRODUCT + 2 * JOINED)],
+)
+def test_neighbours_that_stay_are_one_product(most_rows: int, cycles: float) -> None:
     products = passage([(np.arange(3), _visit())])
-    frames = (_cycles([KEPT] * 3, _tiles(3, rows), products, 2) for rows in (0, 16, 24))
-    later = [cycles - _cycles([KEPT] * 3, _tiles(3), products) for cycles in frames]
-    whole = [
-        _cycles([KEPT] * 3, _tiles(3, rows), products, 2)
-        - _cycles([KEPT] * 3, _tiles(3, rows), products)
-        for rows in (0, 16, 24)
-    ]
-    assert whole == [3 * PRODUCT, 2 * PRODUCT + JOINED, PRODUCT + 2 * JOINED]
-    assert later[0] == whole[0]
+    assert _later_frame([KEPT] * 3, _tiles(3, most_rows), products) == cycles
 
 
-def test_loads_hide_behind_products_two_tiles_ahead() -> None:
-    products = _products(*((tile, _visit()) for tile in range(4)))
-    # The first two are there before the frame; each of the others waits for a slot.
-    found = _cycles([DROPPED] * 4, _tiles(4), products, 3) - _cycles(
-        [DROPPED] * 4, _tiles(4), products, 2
-    )
-    assert found == 4 * LOAD  # DRAM is never idle
-    slow = [(tile, _visit(vector_cycles=500.0)) for tile in range(4)]
-    found = _cycles([DROPPED] * 4, _tiles(4), _products(*slow), 3) - _cycles(
-        [DROPPED] * 4, _tiles(4), _products(*slow), 2
-    )
-    assert found == 4 * (500 + PRODUCT)
+def test_what_streams_is_a_product_of_its_own() -> None:
+    products = passage([(np.arange(3), _visit(vector_cycles=500.0))])
+    assert _later_frame([KEPT, DROPPED, KEPT], _tiles(3, 24), products) == 500 + 3 * PRODUCT
+
+
+@pytest.mark.parametrize(("vector", "cycles"), [(0.0, LOAD), (500.0, 500 + PRODUCT)])
+def test_loads_hide_behind_what_is_done_two_tiles_ahead(vector: float, cycles: float) -> None:
+    """What takes longer, DRAM or the work, is never idle."""
+    products = _products(*((tile, _visit(vector_cycles=vector)) for tile in range(4)))
+    assert _later_frame([DROPPED] * 4, _tiles(4), products) == 4 * cycles
 
 
 def test_no_load_hides_behind_what_is_before_a_fence() -> None:
-    fenced = [
-        (0, _visit(vector_cycles=500.0)),
-        (1, _visit(is_fenced=True, is_in_region=True)),
-    ]
-    found = _cycles([KEPT, DROPPED], _tiles(2), _products(*fenced), 2) - _cycles(
-        [KEPT, DROPPED], _tiles(2), _products(*fenced)
+    products = _products(
+        (0, _visit(vector_cycles=500.0)), (1, _visit(is_fenced=True, is_in_region=True))
     )
-    assert found == 500 + PRODUCT + LOAD + PRODUCT
+    cycles = _later_frame([KEPT, DROPPED], _tiles(2), products)
+    assert cycles == 500 + PRODUCT + LOAD + PRODUCT
 
 
 def test_a_tile_that_a_slot_holds_is_not_loaded_again() -> None:
     rounds = [(0, _visit(loop=1, times=5.0)), (0, _visit(loop=1, times=5.0))]
-    found = _cycles([DROPPED], _tiles(1), _products(*rounds), 2) - _cycles(
-        [DROPPED], _tiles(1), _products(*rounds)
-    )
-    assert found == 10 * PRODUCT
+    products = _products(*rounds)
+    assert _later_frame([DROPPED], _tiles(1), products) == 10 * PRODUCT
     # Held during its loop it is loaded once a frame.
-    held = _cycles([KEPT_IN_PHASE], _tiles(1), _products(*rounds))
-    assert held == LOAD + 10 * PRODUCT
+    assert _cycles([KEPT_IN_PHASE], _tiles(1), products) == LOAD + 10 * PRODUCT
 
 
 def test_a_paced_frame_waits_for_what_is_loaded_before_it() -> None:
-    products = _products(*((tile, _visit()) for tile in range(2)))
-    choice = np.array([DROPPED, KEPT])
-    free = estimated_cycles(choice, _tiles(2), products, 100, False)
-    paced = estimated_cycles(choice, _tiles(2), products, 100, True)
-    assert free <= paced
+    """The next frame's two tiles, loaded behind this one's last products."""
+    products = _products(*((tile, _visit(vector_cycles=200.0)) for tile in range(3)))
+    choice = np.array([DROPPED, DROPPED, DROPPED])
+
+    def later(*, is_paced: bool) -> float:
+        three, two = (
+            estimated_cycles(choice, _tiles(3), products, frames, is_paced) for frames in (3, 2)
+        )
+        return three - two
+
+    assert later(is_paced=False) == 3 * (200 + PRODUCT)
+    assert later(is_paced=True) > later(is_paced=False)
 
 
 @pytest.mark.parametrize("sram_bytes", [524_288, 400_000, 150_000])
