@@ -71,7 +71,7 @@ def _explained(result: RunResult) -> Explanation:
 
 def test_a_pinned_tensor(small: str) -> None:
     """2,048 codes and a header of 32 bytes, read once and not in nine more frames."""
-    explanation = _explained(_run(small))
+    explanation = _explained(_run(small, "az1_lite", "weight_sram.bytes=81920"))
     head = explanation.tensors[1]
     assert head.name == "head"
     assert (head.tiles, head.pinned_tiles, head.uses, head.missing_bytes) == (1, 1, FRAMES, 0)
