@@ -14,6 +14,8 @@ from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
 from azsim.pipeline import compile_workload, run
 
+pytestmark = pytest.mark.kernels
+
 LOAD, PRODUCT, JOINED = 100.0, 30.0, 10.0
 
 
