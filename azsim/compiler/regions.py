@@ -12,7 +12,7 @@ hold them, and its end.  The contract that makes it work:
 - weights that do not stay are loaded inside each part that multiplies by them, as nobody knows what
   a slot holds (`prefetch`); those that the region alone uses may be held while it runs;
 - how often a part runs is estimated by the operator (`Loop.rounds`, `Leave.stays`) where a choice
-  depends on it (`tile`, `residency`, `traffic`), and counted in the run where a bound does
+  depends on it (`visits`, `traffic`), and counted in the run where a bound does
   (`counted`); a path of dependent work counts what surely runs (`certain`).
 """
 

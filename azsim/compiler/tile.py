@@ -10,7 +10,7 @@ among them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -22,8 +22,8 @@ from azsim.compiler.schedule import MAX_EXTENT, rows_and_cols
 from azsim.compiler.stored import used_codec
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
-from azsim.ir import CompressedGraph, CompressedWeight
-from azsim.ops.lowering import Leave, Loop, Lowering, Matmul, Step
+from azsim.ir import CompressedWeight
+from azsim.ops.lowering import Loop, Lowering, Matmul, Step
 
 __all__ = [
     "ALIGN_BYTES",
@@ -98,12 +98,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Use:
-    """A weight matrix, the rows of activations that it meets, and how often in a frame."""
+    """A weight matrix, and the most rows of activations that it meets at once."""
 
     weight: CompressedWeight
     hardware: Hardware
     rows: int
-    times: float
     sizes: BlockSizes | None
     """Sizes of its blocks, where they lie in weight SRAM as they are."""
 
@@ -168,27 +167,27 @@ def packed_bytes(rows: int, cols: int, width: int) -> int:
     return -(-rows * -(-cols * width // 8) // ALIGN_BYTES) * ALIGN_BYTES
 
 
-def _uses(
-    steps: Sequence[Step],
-    compressed: CompressedGraph,
-    hardware: Hardware,
-    times: float,
-    found: dict[str, Use],
-) -> None:
+def _uses(lowering: Lowering, hardware: Hardware) -> dict[str, Use]:
+    """Every weight that is multiplied by, in the order of the first product."""
+    found: dict[str, Use] = {}
+    for step in _products([step for _, step in lowering.steps]):
+        rows, known = step.codes.rows, found.get(step.weight)
+        if known is not None:
+            found[step.weight] = replace(known, rows=max(rows, known.rows))
+            continue
+        weight, sizes = lowering.compressed.weights[step.weight], None
+        if is_read(weight.codec, hardware):
+            sizes = BlockSizes(weight, used_codec(weight.codec, hardware))
+        found[step.weight] = Use(weight, hardware, rows, sizes)
+    return found
+
+
+def _products(steps: Sequence[Step]) -> Iterator[Matmul]:
     for step in steps:
         if isinstance(step, Loop):
-            _uses(step.body, compressed, hardware, times * step.mean_rounds, found)
-        elif isinstance(step, Leave):
-            times *= step.stays
-        elif isinstance(step, Matmul) and step.weight in found:
-            known = found[step.weight]
-            rows = max(step.codes.rows, known.rows)
-            found[step.weight] = replace(known, rows=rows, times=known.times + times)
+            yield from _products(step.body)
         elif isinstance(step, Matmul):
-            weight, sizes = compressed.weights[step.weight], None
-            if is_read(weight.codec, hardware):
-                sizes = BlockSizes(weight, used_codec(weight.codec, hardware))
-            found[step.weight] = Use(weight, hardware, step.codes.rows, times, sizes)
+            yield step
 
 
 def _cut(
@@ -276,9 +275,7 @@ def cut_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -> C
     CompileError
         If even two of the smallest tiles do not fit weight SRAM.
     """
-    uses: dict[str, Use] = {}
-    steps = [step for _, step in lowering.steps]
-    _uses(steps, lowering.compressed, hardware, 1, uses)
+    uses = _uses(lowering, hardware)
     mac, capacity = hardware.mac, hardware.weight_sram.bytes
     # Storages begin at whole units, so that a last broken one is of no use.
     reserved = -(-parameter_bytes // ALIGN_BYTES) * ALIGN_BYTES
