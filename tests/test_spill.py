@@ -19,6 +19,7 @@ from azsim.ops.lowering import Access
 from azsim.sim.checks import check_program
 from compiled import Ran, chip, execute_graph
 from graphs import compress, type_of
+from plain_schedule import run_schedule
 
 HIDDEN, LAYERS, FRAMES = 64, 4, 5
 STATE = {f"{kind}{layer}": f"{kind}n{layer}" for layer in range(LAYERS) for kind in "hc"}
@@ -123,67 +124,111 @@ def walked(groups: int, width: int, *, apart: bool) -> Schedule:
     )
 
 
-@pytest.mark.parametrize("apart", [True, False])
-def test_a_loop_over_a_state_holds_one_round_of_it(apart: bool) -> None:
-    schedule = walked(8, 16, apart=apart)
-    hardware = chip(activation_sram__bytes=256)
+def _loaded(done: list[Item]) -> int:
+    """Elements that loads brought."""
+    shapes = [item.operands["dst"].shape for item in done if item.mnemonic == "load"]  # type: ignore[union-attr]
+    return sum(rows * cols for rows, cols in shapes)
+
+
+def _on_chip(schedule: Schedule) -> int:
+    """Bytes of all places in activation SRAM, those of a slot once."""
+    found = {
+        name if storage.slot is None else f"slot {storage.slot}": storage.size_bytes
+        for name, storage in schedule.storages.items()
+        if storage.space == "activation"
+    }
+    return sum(found.values())
+
+
+@pytest.mark.parametrize(("groups", "places"), [(8, 2), (7, 1), (2, 1)])
+def test_a_loop_over_a_state_holds_one_round_of_it_or_two(groups: int, places: int) -> None:
+    """Two where rounds come in pairs: an odd number of them does not, nor do two alone."""
+    schedule = walked(groups, 16, apart=True)
+    hardware = chip(activation_sram__bytes=128 if groups > 2 else 64)
     assert not fits(schedule, hardware)
     found = spill(schedule, hardware, {"s": "t"})
-    (size,) = (s.size_bytes for s in found.storages.values() if s.space == "activation")
-    mnemonics = [item.mnemonic for item in walk(found.body)]
-    assert mnemonics == ["load", "vector_unary", "store"]
-    assert size == 4 * 16  # a row
-    assert isinstance(found.body[0], Repeat)
-    assert len(found.body) == 1
-    step = 16 if apart else 15
-    assert found.body[0].body[0].operands["src"].advance == {7: step}  # type: ignore[union-attr]
+    assert _on_chip(found) == places * 4 * 16
+    state = np.arange(16 * groups)
+    done = run_schedule(found, {"input s": state})
+    assert state.tolist() == [-n for n in range(16 * groups)]  # three frames
+    assert _loaded(done) == 3 * 16 * groups  # nothing is loaded in vain
 
 
-def test_a_loop_loads_what_its_next_round_reads_as_soon_as_it_can() -> None:
-    """Rows of a constant: the first before the loop, the next behind the last use of a row."""
+def test_rounds_that_overlap_hold_what_they_share() -> None:
+    schedule = walked(8, 16, apart=False)
+    found = spill(schedule, chip(activation_sram__bytes=256), {"s": "t"})
+    assert _on_chip(found) == 4 * 16
+    loop = found.body[0]
+    assert isinstance(loop, Repeat)
+    assert [item.mnemonic for item in walk(loop.body)] == ["load", "vector_unary", "store"]
+
+
+def constant_walk(groups: int) -> Schedule:
+    """A schedule in which a loop reads a constant, a row each round, and adds rows up in "x"."""
     row, place = Access("c", 0, 1, 16, 16, 1, {7: 16}), Access("x", 0, 1, 16, 16, 1)
-    reads = Item("vector_unary", "layer", {"dst": place, "src": row, "function": "neg"})
+    reads = Item(
+        "vector_binary", "layer", {"dst": place, "src": place, "src2": row, "function": "add"}
+    )
     works = Item("vector_unary", "layer", {"dst": place, "src": place, "function": "neg"})
-    whole, outside = (Access(name, 0, 1, 128, 128, 1) for name in ("c", "c#dram"))
-    schedule = Schedule(
-        (Item("load", "(startup)", {"dst": whole, "src": outside}),),
-        (Repeat(7, 8, (reads, works)),),
-        (),
+    whole, outside = (Access(name, 0, 1, 16 * groups, 0, 1) for name in ("c", "c#dram"))
+    out = Access("output y", 0, 1, 16, 16, 1)
+    return Schedule(
+        (
+            Item("load", "(startup)", {"dst": whole, "src": outside}),
+            Item("load", "(startup)", {"dst": place, "src": replace(out, buffer="input x")}),
+        ),
+        (Repeat(7, groups, (reads, works)),),
+        (Item("store", "(output)", {"dst": out, "src": place}),),
         3,
         {
-            "c": Storage("c", "activation", "f32", 512, True),
-            "c#dram": Storage("c#dram", "dram", "f32", 512, True),
-            "x": Storage("x", "activation", "f32", 64),
+            "c": Storage("c", "activation", "f32", 64 * groups, True),
+            "c#dram": Storage("c#dram", "dram", "f32", 64 * groups, True),
+            "x": Storage("x", "activation", "f32", 64, True),
+            "input x": Storage("input x", "dram", "f32", 64, True),
+            "output y": Storage("output y", "dram", "f32", 64, True),
         },
     )
-    first, loop = spill(schedule, chip(activation_sram__bytes=256), {}).body
-    assert isinstance(first, Item)
-    assert isinstance(loop, Repeat)
-    inside = Access("c#0", 0, 1, 16, 16, 1)
-    assert first.operands == {"dst": inside, "src": replace(inside, buffer="c#dram", advance={})}
-    assert [item.mnemonic for item in walk(loop.body)] == ["vector_unary", "load", "vector_unary"]
-    following = loop.body[1]
-    assert isinstance(following, Item)
-    assert following.but_last == 7
-    moving = replace(inside, buffer="c#dram", offset=16, advance={7: 16})
-    assert following.operands == {"dst": inside, "src": moving}
+
+
+@pytest.mark.parametrize("groups", [7, 8])
+def test_a_loop_loads_what_later_rounds_read_as_soon_as_it_can(groups: int) -> None:
+    """Behind the last use of a place: of the round after next where two take turns."""
+    schedule = constant_walk(groups)
+    found = spill(schedule, chip(activation_sram__bytes=256), {})
+    (loop,) = (item for item in found.body if isinstance(item, Repeat))
+    turn = ["vector_binary", "load", "vector_unary"]
+    assert [item.mnemonic for item in walk(loop.body)] == turn * (1 if groups % 2 else 2)
+    assert [item.but_last for item in walk(loop.body)][1] == (7 if groups % 2 else None)
+    behind = [item for item in found.body if isinstance(item, Item)]
+    assert [item.but_last for item in behind if item.mnemonic == "load"] == [0] * (2 - groups % 2)
+    results = []
+    for one in (schedule, found):
+        dram = {
+            "c#dram": np.arange(16 * groups),
+            "input x": np.arange(16),
+            "output y": np.zeros(16),
+        }
+        done = run_schedule(one, dram)
+        results.append(dram["output y"].tolist())
+    assert results[0] == results[1]
+    assert _loaded(done) == 16 + 3 * 16 * groups
 
 
 def test_a_state_that_several_loops_walk_over_comes_and_goes_in_each() -> None:
     schedule = walked(8, 16, apart=True)
     (loop,) = schedule.body
     assert isinstance(loop, Repeat)
-    found = spill(
-        replace(schedule, body=(loop, replace(loop, number=8, body=_advancing(loop.body, 8)))),
-        chip(activation_sram__bytes=256),
-        {"s": "t"},
-    )
+    again = replace(loop, number=8, body=_advancing(loop.body, 8))
+    schedule = replace(schedule, body=(loop, again))
+    found = spill(schedule, chip(activation_sram__bytes=256), {"s": "t"})
     assert found.spilled == {"s": "t"}
-    assert [item.mnemonic for item in walk(found.body)] == ["load", "vector_unary", "store"] * 2
-    assert {s.size_bytes for s in found.storages.values() if s.space == "activation"} == {4 * 16}
+    assert _on_chip(found) <= 256
     assert found.storages["input s"].is_shared
-    assert not found.startup
     assert not found.finish
+    state = np.arange(128)
+    done = run_schedule(found, {"input s": state})
+    assert state.tolist() == list(range(128))
+    assert _loaded(done) == 3 * 2 * 128
 
 
 def _advancing(items: tuple[Item | Repeat, ...], loop: int) -> tuple[Item, ...]:

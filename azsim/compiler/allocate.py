@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,9 +134,9 @@ def fits(schedule: Schedule, hardware: Hardware) -> bool:
         for name, storage in schedule.storages.items()
         if name in live and storage.space == "activation"
     ]
-    if least_bytes(activations, live) > room_bytes:
+    pieces = list(_pieces(activations, live))
+    if _least(pieces) > room_bytes:
         return False
-    pieces = [_Piece(s.name, _aligned(s.size_bytes), *live[s.name]) for s in activations]
     return _best(pieces, room_bytes, _FEW_TRIES)[1] <= room_bytes
 
 
@@ -145,13 +145,14 @@ def _allocated(schedule: Schedule, hardware: Hardware, held: Mapping[str, int]) 
     used = [storage for name, storage in schedule.storages.items() if name in live]
     addresses: dict[str, int] = {}
     peak: dict[str, int] = {"dram": 0, "weight": 0, "activation": 0}
-    slot_bytes = max((s.size_bytes for s in used if s.slot is not None), default=0)
+    slotted = [s for s in used if s.slot is not None and s.space == "weight"]
+    slot_bytes = max((s.size_bytes for s in slotted), default=0)
 
     for storage in used:
         if storage.space == "dram" or (storage.space == "weight" and storage.persistent):
             addresses[storage.name] = peak[storage.space]
             peak[storage.space] += _aligned(storage.size_bytes)
-    for storage in used:
+    for storage in slotted:
         if storage.slot is not None:
             addresses[storage.name] = peak["weight"] + storage.slot * _aligned(slot_bytes)
     if slot_bytes:
@@ -179,9 +180,9 @@ def _allocated(schedule: Schedule, hardware: Hardware, held: Mapping[str, int]) 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A storage that looks for a place: its bytes, and the items from first to last use."""
+    """What looks for a place: storages, their bytes, and the items from first to last use."""
 
-    name: str
+    names: tuple[str, ...]
     size: int
     first: int
     last: int
@@ -192,13 +193,34 @@ class _Piece:
         return self.last - self.first + 1
 
 
+def _pieces(storages: Sequence[Storage], live: Mapping[str, tuple[int, int]]) -> Iterator[_Piece]:
+    """What looks for a place: storages, and slots as long as any storage in them lives."""
+    slots: dict[int, list[_Piece]] = {}
+    for storage in storages:
+        piece = _Piece((storage.name,), _aligned(storage.size_bytes), *live[storage.name])
+        if storage.slot is None:
+            yield piece
+        else:
+            slots.setdefault(storage.slot, []).append(piece)
+    for pieces in slots.values():
+        yield _Piece(
+            tuple(name for piece in pieces for name in piece.names),
+            max(piece.size for piece in pieces),
+            min(piece.first for piece in pieces),
+            max(piece.last for piece in pieces),
+        )
+
+
 def least_bytes(storages: Sequence[Storage], live: Mapping[str, tuple[int, int]]) -> int:
     """Most bytes that live at one time: no placement needs fewer."""
+    return _least(list(_pieces(storages, live)))
+
+
+def _least(pieces: Sequence[_Piece]) -> int:
     changes: dict[int, int] = {}
-    for storage in storages:
-        first, last = live[storage.name]
-        changes[first] = changes.get(first, 0) + _aligned(storage.size_bytes)
-        changes[last + 1] = changes.get(last + 1, 0) - _aligned(storage.size_bytes)
+    for piece in pieces:
+        changes[piece.first] = changes.get(piece.first, 0) + piece.size
+        changes[piece.last + 1] = changes.get(piece.last + 1, 0) - piece.size
     return max(itertools.accumulate(changes[at] for at in sorted(changes)), default=0)
 
 
@@ -209,12 +231,8 @@ def _place(
     base: int = 0,
 ) -> int:
     """Place storages from `base` on; returns the bytes that they take together."""
-    pieces = [
-        _Piece(storage.name, _aligned(storage.size_bytes), *live[storage.name])
-        for storage in storages
-    ]
-    least = least_bytes(storages, live)
-    found, peak = _best(pieces, least)
+    pieces = list(_pieces(storages, live))
+    found, peak = _best(pieces, _least(pieces))
     addresses |= {name: base + low for name, low in found.items()}
     return peak
 
@@ -226,10 +244,10 @@ def _best(
     numbers = range(len(pieces))
     fit = FirstFit([p.size for p in pieces], [p.first for p in pieces], [p.last for p in pieces])
     orders = [
-        sorted(numbers, key=lambda n: (-pieces[n].size, pieces[n].name)),
-        sorted(numbers, key=lambda n: (-pieces[n].size * pieces[n].length, pieces[n].name)),
-        sorted(numbers, key=lambda n: (-pieces[n].length, -pieces[n].size, pieces[n].name)),
-        sorted(numbers, key=lambda n: (pieces[n].first, -pieces[n].size, pieces[n].name)),
+        sorted(numbers, key=lambda n: (-pieces[n].size, pieces[n].names)),
+        sorted(numbers, key=lambda n: (-pieces[n].size * pieces[n].length, pieces[n].names)),
+        sorted(numbers, key=lambda n: (-pieces[n].length, -pieces[n].size, pieces[n].names)),
+        sorted(numbers, key=lambda n: (pieces[n].first, -pieces[n].size, pieces[n].names)),
     ]
     best: tuple[np.ndarray, int, np.ndarray] | None = None
     for order in (np.array(order, np.int64) for order in orders):
@@ -254,5 +272,7 @@ def _best(
         )
         middle = beside[len(beside) // 2]
         order = np.insert(np.delete(order, at), middle if at > middle else 0, top)
-    addresses = {piece.name: int(low) for piece, low in zip(pieces, best[0], strict=True)}
+    addresses = {
+        name: int(low) for piece, low in zip(pieces, best[0], strict=True) for name in piece.names
+    }
     return addresses, best[1]

@@ -15,7 +15,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from azsim.compiler.loading import decoder_cycles, load_cycles
-from azsim.compiler.schedule import BLOCK_SUFFIX, Item, Storage, accesses, is_weight_product
+from azsim.compiler.schedule import (
+    BLOCK_SUFFIX,
+    Item,
+    Repeat,
+    Schedule,
+    Storage,
+    accesses,
+    is_weight_product,
+)
 from azsim.compiler.tile import Plan, Tile, element_width
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
@@ -26,7 +34,7 @@ from azsim.machine.trace import Site
 from azsim.machine.view import ELEMENT_BITS, View
 from azsim.ops.lowering import Access
 
-__all__ = ["Estimator", "engine_of", "view_of"]
+__all__ = ["Estimator", "engine_of", "frame_cycles", "transfer_cycles", "view_of"]
 
 _ACTIVE_SHARE = 0.5  # of activations behind a relu; others are zero less often
 
@@ -83,20 +91,7 @@ class Estimator:
             return self._by_number(item, storages)
         if item.mnemonic in ("load", "store", "weight_load"):
             return self._transfer(item, storages, roughly=roughly)
-        site = Site(
-            index=0,
-            mnemonic=item.mnemonic,
-            engine=engine_of(item),
-            function=str(item.operands.get("function", "none")),
-            static="static" in item.operands and item.operands["static"] == 1,
-            paced=0,
-            accumulate=0,
-            waits={},
-            views={
-                name: view_of(access, storages[access.buffer]) for name, access in accesses(item)
-            },
-        )
-        return instructions()[item.mnemonic].cycles(site, self._hardware)
+        return _own_cycles(item, storages, self._hardware)
 
     def is_decoded_slowly(self, item: Item) -> bool:
         """Whether a load's decoder takes longer than its bytes do, so that DRAM has time left."""
@@ -105,7 +100,7 @@ class Estimator:
         source = item.operands["src"]
         assert isinstance(source, Access)
         name = source.buffer.removesuffix(BLOCK_SUFFIX)
-        return self._of_load(name)[1] > self._dram_cycles(source.rows * source.cols)
+        return self._of_load(name)[1] > _dram_cycles(self._hardware, source.rows * source.cols)
 
     def _tile_of(self, access: Access) -> Tile:
         """Tile that a window into weight SRAM shows, in a slot or not."""
@@ -168,13 +163,11 @@ class Estimator:
         return self._densities[weight]
 
     def _transfer(self, item: Item, storages: Mapping[str, Storage], *, roughly: bool) -> int:
-        window = item.operands["dst" if item.mnemonic == "store" else "src"]
-        assert isinstance(window, Access)
-        bits = ELEMENT_BITS[storages[window.buffer].dtype]
         if item.mnemonic == "weight_load" and not roughly:
+            window = item.operands["src"]
+            assert isinstance(window, Access)
             return self._of_load(window.buffer.removesuffix(BLOCK_SUFFIX))[0]
-        latency = self._hardware.dram.latency_ns * 1e-9 * self._hardware.clock_hz
-        return self._dram_cycles(window.rows * window.cols * bits // 8) + math.ceil(latency)
+        return transfer_cycles(item, storages, self._hardware)
 
     def _by_number(self, item: Item, storages: Mapping[str, Storage]) -> int:
         """Cycles of rows from or to a table in DRAM, each of which lies somewhere else."""
@@ -183,16 +176,7 @@ class Estimator:
         assert isinstance(window, Access)
         row_bytes = window.cols * ELEMENT_BITS[storages[window.buffer].dtype] // 8
         waits = (dram.latency_ns + window.rows * dram.row_miss_ns) * 1e-9 * self._hardware.clock_hz
-        return window.rows * self._dram_cycles(row_bytes) + math.ceil(waits)
-
-    def _dram_cycles(self, num_bytes: int) -> int:
-        """Cycles of bytes that lie together, from the first burst on."""
-        dram = self._hardware.dram
-        num_bytes = max(dram.burst_bytes, num_bytes)
-        seconds = (
-            num_bytes / dram.bytes_per_s + num_bytes / dram.row_bytes * dram.row_miss_ns * 1e-9
-        )
-        return math.ceil(seconds * self._hardware.clock_hz)
+        return window.rows * _dram_cycles(self._hardware, row_bytes) + math.ceil(waits)
 
     def _of_load(self, name: str) -> tuple[int, int]:
         """Cycles of a block's load when nothing else uses DRAM, and of its decoder alone."""
@@ -200,7 +184,7 @@ class Estimator:
             tile, block = self._tiles[name], self._blocks[name]
             if tile.weight in self._plan.read:
                 latency = self._hardware.dram.latency_ns * 1e-9 * self._hardware.clock_hz
-                self._loads[name] = self._dram_cycles(len(block)) + math.ceil(latency), 0
+                self._loads[name] = _dram_cycles(self._hardware, len(block)) + math.ceil(latency), 0
             else:
                 shape = tile.n1 - tile.n0, tile.k1 - tile.k0
                 bits = element_width(self._compressed.weights[tile.weight].bits)
@@ -209,6 +193,93 @@ class Estimator:
                     decoder_cycles(block, shape, bits, self._hardware),
                 )
         return self._loads[name]
+
+
+def _own_cycles(item: Item, storages: Mapping[str, Storage], hardware: Hardware) -> int:
+    """Cycles of an item by its instruction's own timing rule."""
+    site = Site(
+        index=0,
+        mnemonic=item.mnemonic,
+        engine=engine_of(item),
+        function=str(item.operands.get("function", "none")),
+        static="static" in item.operands and item.operands["static"] == 1,
+        paced=0,
+        accumulate=0,
+        waits={},
+        views={name: view_of(access, storages[access.buffer]) for name, access in accesses(item)},
+    )
+    return instructions()[item.mnemonic].cycles(site, hardware)
+
+
+def transfer_cycles(item: Item, storages: Mapping[str, Storage], hardware: Hardware) -> int:
+    """Cycles of a load or store, of bytes that lie together."""
+    window = item.operands["dst" if item.mnemonic == "store" else "src"]
+    assert isinstance(window, Access)
+    bits = ELEMENT_BITS[storages[window.buffer].dtype]
+    latency = hardware.dram.latency_ns * 1e-9 * hardware.clock_hz
+    return _dram_cycles(hardware, window.rows * window.cols * bits // 8) + math.ceil(latency)
+
+
+def _dram_cycles(hardware: Hardware, num_bytes: int) -> int:
+    """Cycles of bytes that lie together, from the first burst on."""
+    dram = hardware.dram
+    num_bytes = max(dram.burst_bytes, num_bytes)
+    seconds = num_bytes / dram.bytes_per_s + num_bytes / dram.row_bytes * dram.row_miss_ns * 1e-9
+    return math.ceil(seconds * hardware.clock_hz)
+
+
+def frame_cycles(schedule: Schedule, hardware: Hardware) -> float:
+    """Cycles of a frame's vector work and of its loads and stores, for comparing schedules.
+
+    Transfers go on beside the vector engine, but what a loop loads or stores in a place waits until
+    its round is done with that place, and work on it waits for the transfer.  Products are left
+    out, as they are the same in all schedules.
+    """
+    total = transfers = 0.0
+    for item in schedule.body:
+        vector, moved = _work(item, schedule.storages, hardware)
+        transfers += moved
+        if isinstance(item, Repeat):
+            total += item.mean_rounds * _round_cycles(item, schedule.storages, hardware)
+        else:
+            total += vector
+    return max(total, transfers)
+
+
+def _round_cycles(loop: Repeat, storages: Mapping[str, Storage], hardware: Hardware) -> float:
+    """Cycles of a round: of its vector work, of its transfers, or of one place's use and refill."""
+    work = [_work(item, storages, hardware) for item in loop.body]
+    transfers: dict[str, float] = {}
+    users: dict[str, list[int]] = {}
+    for number, (item, (_, moved)) in enumerate(zip(loop.body, work, strict=True)):
+        for buffer in item.buffers:
+            if moved:
+                transfers[buffer] = transfers.get(buffer, 0) + moved
+            else:
+                users.setdefault(buffer, []).append(number)
+    places = [
+        moved + sum(vector for vector, _ in work[users[name][0] : users[name][-1] + 1])
+        for name, moved in transfers.items()
+        if name in users
+    ]
+    vector, moved = (sum(cycles) for cycles in zip(*work, strict=True))
+    return max(vector, moved, *places)
+
+
+def _work(
+    item: Item | Repeat, storages: Mapping[str, Storage], hardware: Hardware
+) -> tuple[float, float]:
+    """Cycles of the vector engine, and of loads and stores."""
+    if isinstance(item, Repeat):
+        vector = moved = 0.0
+        for inner in item.body:
+            rounds = item.mean_rounds - (isinstance(inner, Item) and inner.but_last is not None)
+            own_vector, own_moved = _work(inner, storages, hardware)
+            vector, moved = vector + rounds * own_vector, moved + rounds * own_moved
+        return vector, moved
+    if item.mnemonic in ("load", "store"):
+        return 0.0, transfer_cycles(item, storages, hardware)
+    return (_own_cycles(item, storages, hardware) if engine_of(item) == "vector" else 0.0), 0.0
 
 
 @functools.cache

@@ -192,9 +192,9 @@ class Expansion:
         return self.storages[buffer] if buffer in self.storages else self._known[buffer]
 
     def _place(self, buffer: str) -> str:
-        """What stands for a buffer: tiles that share a slot are one."""
-        slot = self._storage(buffer).slot
-        return buffer if slot is None else f"(slot {slot})"
+        """What stands for a buffer: those that share a slot are one."""
+        storage = self._storage(buffer)
+        return buffer if storage.slot is None else f"({storage.space} slot {storage.slot})"
 
     def _window(self, access: Access) -> np.ndarray:
         """Writers of a window's elements, in place (of the whole buffer outside the SRAM)."""

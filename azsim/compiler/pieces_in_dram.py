@@ -23,6 +23,7 @@ __all__ = [
     "in_place",
     "joined",
     "moves_with",
+    "parts_of_round",
     "pieces_of",
     "row_stores",
     "step_of_loop",
@@ -157,6 +158,39 @@ def step_of_loop(item: Item | Repeat, buffer: str) -> int:
     extents = [extent for inner in item.body for extent in window_extents(inner, buffer, {})]
     span = max(high for _, high in extents) - min(low for low, _ in extents)
     return step if 0 < span <= step else 0
+
+
+def parts_of_round(loop: Repeat, buffer: str, piece: Piece) -> list[Piece]:
+    """What a round works on of a piece that its loop walks over, with the items of the body.
+
+    Where its two halves work on different parts, as rounds in pairs do, there are two, else one.
+    """
+    found = [
+        part
+        for half in (loop.body[: len(loop.body) // 2], loop.body[len(loop.body) // 2 :])
+        if (part := _shown(half, buffer, piece)) is not None
+    ]
+    at = len(loop.body) // 2
+    if len(found) == 2 and found[0].high <= found[1].low and found[1].items:
+        first, second = found
+        return [first, replace(second, items=[at + number for number in second.items])]
+    whole = _shown(loop.body, buffer, piece)
+    return [] if whole is None else [whole]
+
+
+def _shown(items: _Items, buffer: str, piece: Piece) -> Piece | None:
+    """What items use of a piece, in the first round of the loop around them."""
+    users: list[int] = []
+    extents: list[tuple[int, int]] = []
+    for number, item in enumerate(items):
+        shown = [span for span in window_extents(item, buffer, {}) if span[0] >= piece.low]
+        shown = [span for span in shown if span[0] < piece.high]
+        if shown:
+            users.append(number)
+            extents += shown
+    if not users:
+        return None
+    return Piece(min(low for low, _ in extents), max(high for _, high in extents), users)
 
 
 def in_place(

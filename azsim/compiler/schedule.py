@@ -59,7 +59,8 @@ class Storage:
     persistent : bool
         Lives from the program's start to its end.
     slot : int or None
-        Streaming slot (0 or 1) of weight SRAM that the buffer shares with others.
+        Streaming slot that the buffer shares with others: 0 or 1 in weight SRAM, any number in
+        activation SRAM.
     is_shared : bool
         In DRAM, and loaded as well as stored in a frame.
     round_of : int or None

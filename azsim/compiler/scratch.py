@@ -230,7 +230,7 @@ class _Moved:
         self, unit: Item | Repeat, later: Sequence[tuple[int, int]], loops: Mapping[int, int]
     ) -> list[Item | Repeat]:
         """One item, or a loop: around it, or in each of its rounds."""
-        if isinstance(unit, Repeat) and self._is_cut_by_round(unit):
+        if isinstance(unit, Repeat) and self._is_cut_by_round(unit, loops):
             inside = {**loops, unit.number: unit.count}
             return [replace(unit, body=tuple(self.sequence(unit.body, later, inside)))]
         layer = next(walk((unit,))).layer
@@ -241,11 +241,11 @@ class _Moved:
             return [replace(unit, body=tuple(self._around(unit.body, layer, later, inside)))]
         return self._around((unit,), layer, later, loops)
 
-    def _is_cut_by_round(self, loop: Repeat) -> bool:
+    def _is_cut_by_round(self, loop: Repeat, loops: Mapping[int, int]) -> bool:
         """Whether each item of a loop's body is to have places of its own."""
         if not self._scratch.in_rounds:
             return False
-        places = places_of(loop.body, self._scratch.name, {loop.number})
+        places = places_of(loop.body, self._scratch.name, {*loops, loop.number})
         size = sum(place.outside.rows * place.outside.cols for place in places or ())
         return places is None or size * self._scratch.element_bytes > self._scratch.most_bytes
 

@@ -20,10 +20,12 @@ come and go in each round of a loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from azsim.compiler.allocate import fits
+from azsim.compiler.estimate import frame_cycles
 from azsim.compiler.movable import (
     LARGE_SHARE,
     Constant,
@@ -40,6 +42,7 @@ from azsim.compiler.pieces_in_dram import (
     in_place,
     joined,
     moves_with,
+    parts_of_round,
     pieces_of,
     row_stores,
     step_of_loop,
@@ -48,7 +51,9 @@ from azsim.compiler.pieces_in_dram import (
     with_name,
     writes_to,
 )
+from azsim.compiler.rounds import finer, in_pairs, loop_numbers, with_last_apart
 from azsim.compiler.schedule import (
+    FRAME_LOOP,
     Item,
     Repeat,
     Schedule,
@@ -66,6 +71,8 @@ __all__ = ["spill"]
 
 _Items = tuple[Item | Repeat, ...]
 
+_FINER = (1, 2, 4)
+"""In how many each round of a loop over what comes from DRAM may be cut."""
 _JOINED_SHARE = 16
 """Pieces that are used in a row come together up to this part of activation SRAM."""
 
@@ -87,6 +94,52 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     """
     if fits(schedule, hardware):
         return schedule
+    return min(
+        _spilled_ways(schedule, hardware, state),
+        key=lambda found: frame_cycles(found, hardware),
+    )
+
+
+def _spilled_ways(
+    schedule: Schedule, hardware: Hardware, state: Mapping[str, str]
+) -> Iterator[Schedule]:
+    """Schedules that fit: with loops as they are, and with rounds that take turns with places."""
+    found, moved = _spilled(schedule, hardware, state)
+    yield found
+    for parts in _FINER:
+        changed = _taking_turns(schedule, moved, parts)
+        if changed is not schedule:
+            found, _ = _spilled(changed, hardware, state)
+            if fits(found, hardware):
+                yield found
+
+
+def _taking_turns(schedule: Schedule, moved: Sequence[Movable], parts: int) -> Schedule:
+    """A schedule with each loop over what moved in finer rounds, two of them in a body."""
+    storages = dict(schedule.storages)
+    users = users_of((*schedule.startup, *schedule.body, *schedule.finish))
+    before = len(schedule.startup)
+    fresh = itertools.count(1 + _highest_loop(schedule.body))
+    body = list(schedule.body)
+    for number, loop in enumerate(body):
+        if not isinstance(loop, Repeat) or loop.is_region:
+            continue
+        if not any(step_of_loop(loop, one.buffer) for one in moved):
+            continue
+        outside = {name for name in loop.buffers if users[name] != [before + number]}
+        cut = finer(loop, parts, storages, outside)
+        if cut is not None and (pairs := in_pairs(cut[0], fresh)) is not None:
+            body[number] = pairs
+            storages |= cut[1]
+    if body == list(schedule.body):
+        return schedule
+    return replace(schedule, body=tuple(body), storages=storages)
+
+
+def _spilled(
+    schedule: Schedule, hardware: Hardware, state: Mapping[str, str]
+) -> tuple[Schedule, list[Movable]]:
+    """A schedule that fits if any does, and what does not stay."""
     found = [State.of(schedule, source, target) for source, target in state.items()]
     movable = [*(one for one in found if one is not None), *constants(schedule)]
     movable += outputs(schedule, {one.buffer for one in movable})
@@ -106,22 +159,53 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
             movable = [one for one in movable if one not in scratch]
             movable += large_scratch(schedule, taken, room_bytes, in_rounds=True)
     movable.sort(key=lambda one: one.traffic_per_byte(schedule), reverse=True)
-    # The first `low` fit, the first `high` do not.
-    low, high = 0, len(movable)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(without(movable[middle:]), hardware):
-            low = middle
-        else:
-            high = middle
-    return without(movable[low:])
+    gone: list[Movable] = []
+    left = movable
+    while left:
+        # The first `low` of what is left fit, the first `high` do not.
+        low, high = 0, len(left) + 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            if fits(without([*gone, *left[middle:]]), hardware):
+                low = middle
+            else:
+                high = middle
+        size_bytes = _size_bytes(left[low], schedule) if low < len(left) else 0
+        too_large = [one for one in left[low:] if _size_bytes(one, schedule) >= size_bytes]
+        gone += too_large
+        left = [one for one in left[low:] if one not in too_large]
+    return without(gone), gone
 
 
-def _with_next_round(loop: Repeat, name: str, loads: Iterable[Item]) -> Repeat:
-    """A loop that loads what its next round works on as soon as this one is done with a place."""
-    at = 1 + max(number for number, item in enumerate(loop.body) if name in item.buffers)
-    following = tuple(replace(load, but_last=loop.number) for load in loads)
-    return replace(loop, body=(*loop.body[:at], *following, *loop.body[at:]))
+def _size_bytes(moved: Movable, schedule: Schedule) -> int:
+    return schedule.storages[moved.buffer].size_bytes
+
+
+def _moves(moved: Movable) -> Mapping[int, int]:
+    """Elements by which loops move a place in DRAM."""
+    if not isinstance(moved, Output):
+        return {}
+    target = moved.store.operands["dst"]
+    assert isinstance(target, Access)
+    return target.advance
+
+
+def _highest_loop(items: Iterable[Item | Repeat | None]) -> int:
+    loops = [item for item in items if isinstance(item, Repeat)]
+    return max((number for loop in loops for number in loop_numbers(loop)), default=0)
+
+
+@dataclass
+class _Slot:
+    """Bytes in which pieces of several loops take turns, and what each loop loads there first."""
+
+    size_bytes: int
+    turn: int
+    """0 or 1: of the first or the second round of two."""
+    first_loads: dict[int, list[Item]] = field(default_factory=dict)
+    """By the loop's number in the body."""
+    names: dict[int, str] = field(default_factory=dict)
+    """What each loop calls the place."""
 
 
 class _Rewriting:
@@ -147,10 +231,12 @@ class _Rewriting:
         """Items of the start and the end, by identity."""
         self._spilled = dict(schedule.spilled)
         self._before: dict[int, list[Item]] = {}
-        self._behind: dict[int, list[Item]] = {}
+        self._behind: dict[int, list[Item | Repeat]] = {}
         self._early: dict[int, str] = {}
         """Numbers of stores of what will be a state, which need not wait for the frame's end."""
         self._scratch: list[Scratch] = []
+        self._slots: list[_Slot] = []
+        self._startup: list[Item] = []
         self._num_parts = 0
         self._touching = users_of(schedule.body)
 
@@ -183,12 +269,12 @@ class _Rewriting:
         if not isinstance(moved, Output) and self._comes_by_item(moved, storage, body, pieces):
             return
         for count, piece in enumerate(pieces):
-            name = f"{moved.buffer}#{count}"
-            size = self._piece(moved, piece, name)
-            size_bytes = size * ELEMENT_BYTES[storage.dtype]
-            self._storages[name] = Storage(
-                name, "activation", storage.dtype, size_bytes, round_of=self._round_of
-            )
+            name, only = f"{moved.buffer}#{count}", self._at(piece.items[0])
+            step = step_of_loop(only, moved.buffer) if len(piece.items) == 1 else 0
+            if step and isinstance(only, Repeat):
+                self._walked(moved, piece, name, only, step)
+            else:
+                self._piece(moved, piece, name)
 
     def _move_in_loops(self, moved: Constant) -> None:
         """Let each part of a region load what it uses, and each round of a loop if it has to."""
@@ -267,56 +353,132 @@ class _Rewriting:
         assert item is not None
         return item
 
-    def _piece(self, moved: Movable, piece: Piece, name: str) -> int:
-        """Transfer one piece where it is used; returns how many of its elements are there."""
+    def _place(self, moved: Movable, name: str, num_elements: int, slot: int | None = None) -> None:
+        """Add the storage of a piece."""
+        dtype = self._dtype(moved)
+        size_bytes = num_elements * ELEMENT_BYTES[dtype]
+        self._storages[name] = Storage(
+            name, "activation", dtype, size_bytes, slot=slot, round_of=self._round_of
+        )
+
+    def _slot(self, loop: int, size_bytes: int, turn: int) -> int | None:
+        """A slot of that size that no piece of the loop has yet."""
+        if self._round_of is not None:
+            return None
+        for number, slot in enumerate(self._slots):
+            is_like = (slot.size_bytes, slot.turn) == (size_bytes, turn)
+            if is_like and loop not in slot.first_loads:
+                return number
+        self._slots.append(_Slot(size_bytes, turn))
+        return len(self._slots) - 1
+
+    def _dtype(self, moved: Movable) -> str:
+        return self._old.storages[moved.buffer].dtype
+
+    def _piece(self, moved: Movable, piece: Piece, name: str) -> None:
+        """Transfer one piece where it is used."""
         first, last = piece.items[0], piece.items[-1]
-        only = self._at(first)
-        step = step_of_loop(only, moved.buffer) if len(piece.items) == 1 else 0
-        size = piece.high - piece.low
-        layer = next(walk((only,))).layer
-        moves: dict[int, int] = {}
-        if isinstance(moved, Output):
-            target = moved.store.operands["dst"]
-            assert isinstance(target, Access)
-            moves |= target.advance
-        if step and isinstance(only, Repeat):
-            size -= (only.count - 1) * step
-            moves[only.number] = step
-            loops = {only.number: only.count}
-            inner = in_place(only.body, moved.buffer, name, piece, loops, only.number)
-            self._body[first] = replace(only, body=inner)
-        else:
-            for number in piece.items:
-                (self._body[number],) = in_place((self._at(number),), moved.buffer, name, piece, {})
+        for number in piece.items:
+            (self._body[number],) = in_place((self._at(number),), moved.buffer, name, piece, {})
         touching = tuple(self._at(number) for number in piece.items)
-        place = moved.port, name, piece.low, size, layer, moves
-        loads = [] if isinstance(moved, Output) else list(transfers("load", *place))
+        layer = next(walk(touching)).layer
+        size = piece.high - piece.low
+        self._place(moved, name, size)
+        place = moved.port, name, piece.low, size, layer, _moves(moved)
+        if not isinstance(moved, Output):
+            self._before.setdefault(first, []).extend(transfers("load", *place))
         by_row = row_stores(touching, name, moved.port, piece.low)
         for number, store in by_row.items():
             self._behind.setdefault(piece.items[number], []).append(store)
-        is_stored = writes_to(touching, name) and not by_row
-        stores = list(transfers("store", *place)) if is_stored else []
-        if step and isinstance(only, Repeat):
-            loop = touching[0]
-            assert isinstance(loop, Repeat)
-            if loads and not writes_to(touching, name):
-                ahead = transfers("load", *place[:-1])
-                self._before.setdefault(first, []).extend(ahead)
-                following = (moved.port, name, piece.low + step, size, layer, moves)
-                self._body[first] = _with_next_round(loop, name, transfers("load", *following))
+        if writes_to(touching, name) and not by_row:
+            self._behind.setdefault(last, []).extend(transfers("store", *place))
+
+    def _walked(self, moved: Movable, piece: Piece, name: str, loop: Repeat, step: int) -> None:
+        """Let each round of a loop over a piece store what it made, and load for the next one."""
+        (number,) = piece.items
+        layer = next(walk((loop,))).layer
+        body = loop.body
+        behind: dict[int, list[Item]] = {}
+        parts = parts_of_round(loop, moved.buffer, piece)
+        for count, part in enumerate(parts):
+            own = name if len(parts) == 1 else f"{name}#{count}"
+            body = in_place(body, moved.buffer, own, part, {}, loop.number)
+            size = part.high - part.low
+            slot = self._slot(number, size * ELEMENT_BYTES[self._dtype(moved)], count)
+            self._place(moved, own, size, slot)
+            moves = {**_moves(moved), loop.number: step}
+            last = behind.setdefault(part.items[-1], [])
+            first: list[Item] = []
+            if writes_to(body, own):
+                last += transfers("store", moved.port, own, part.low, size, layer, moves)
+            if not isinstance(moved, Output):
+                first += transfers("load", moved.port, own, part.low, size, layer)
+                following = moved.port, own, part.low + step, size, layer, moves
+                last += [
+                    replace(load, but_last=loop.number) for load in transfers("load", *following)
+                ]
+            if slot is None:
+                self._before.setdefault(number, []).extend(first)
             else:
-                self._body[first] = replace(loop, body=(*loads, *loop.body, *stores))
-        else:
-            self._before.setdefault(first, []).extend(loads)
-            self._behind.setdefault(last, []).extend(stores)
-        return size
+                self._slots[slot].first_loads[number] = first
+                self._slots[slot].names[number] = own
+        self._body[number] = replace(
+            loop,
+            body=tuple(
+                entry for at, item in enumerate(body) for entry in (item, *behind.get(at, ()))
+            ),
+        )
+
+    def _cells(self) -> list[list[Item | Repeat]]:
+        """What each item of the body has become.
+
+        The last round of a loop in pairs stands apart, so that behind the last use of a slot the
+        next loop's first load can stand; what the frame's first loop begins with is loaded behind
+        the frame's last one.
+        """
+        fresh = itertools.count(1 + _highest_loop(self._body))
+        apart: dict[int, list[list[Item | Repeat]]] = {}
+        for number in {number for slot in self._slots if slot.turn for number in slot.first_loads}:
+            loop = self._at(number)
+            assert isinstance(loop, Repeat)
+            apart[number] = [[item] for item in with_last_apart(loop, fresh)]
+        for slot in sorted(self._slots, key=lambda slot: slot.turn):
+            first, *others = numbers = sorted(slot.first_loads)
+            for number, following in zip(numbers, others, strict=False):
+                loads = slot.first_loads[following]
+                places = apart.get(number, [])
+                at = max(
+                    (
+                        at
+                        for at, (item, *_) in enumerate(places)
+                        if slot.names[number] in item.buffers
+                    ),
+                    default=None,
+                )
+                if at is None:
+                    self._before.setdefault(following, []).extend(loads)
+                else:
+                    places[at] += loads
+            if self._old.frames == 1:
+                self._before.setdefault(first, []).extend(slot.first_loads[first])
+            elif loads := slot.first_loads[first]:
+                self._startup += loads
+                again = [replace(load, but_last=FRAME_LOOP) for load in loads]
+                self._behind.setdefault(numbers[-1], []).extend(again)
+                name = slot.names[first]
+                self._storages[name] = replace(self._storages[name], persistent=True)
+        return [
+            [
+                *self._before.get(number, ()),
+                *itertools.chain(*apart.get(number, [] if item is None else [[item]])),
+                *self._behind.get(number, ()),
+            ]
+            for number, item in enumerate(self._body)
+        ]
 
     def schedule(self) -> Schedule:
         """Put everything together."""
-        cells = [
-            [*self._before.get(number, ()), *filter(None, [item]), *self._behind.get(number, ())]
-            for number, item in enumerate(self._body)
-        ]
+        cells = self._cells()
         for number, state in self._early.items():
             if len(cells[number]) == 1:
                 self._put_early(cells, number, state)
@@ -335,7 +497,10 @@ class _Rewriting:
             storages.setdefault(scratch.port, port)
         return replace(
             self._old,
-            startup=tuple(item for item in self._old.startup if id(item) not in self._gone),
+            startup=(
+                *(item for item in self._old.startup if id(item) not in self._gone),
+                *self._startup,
+            ),
             body=tuple(item for cell in cells for item in cell),
             finish=tuple(item for item in self._old.finish if id(item) not in self._gone),
             storages=storages,

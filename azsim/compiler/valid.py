@@ -247,7 +247,7 @@ def _blocks(blocks: Mapping[str, bytes], earlier: _Earlier, hardware: Hardware) 
 
 def _schedule(schedule: Schedule, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
     table = instruction_set().instructions
-    held: dict[int, str] = {}
+    held: dict[tuple[str, int | None], str] = {}
     for item in walk(schedule.startup + schedule.body + schedule.finish):
         if item.mnemonic not in table:
             yield f"layer {item.layer}: no instruction {item.mnemonic}"
@@ -258,14 +258,16 @@ def _schedule(schedule: Schedule, earlier: _Earlier, hardware: Hardware) -> Iter
             storage = schedule.storages.get(access.buffer)
             if storage is None:
                 yield f"layer {item.layer}: {item.mnemonic} uses {access.buffer}, which is nowhere"
-            elif item.but_last is not None:
+                continue
+            if item.but_last is not None:
                 continue  # for the next round; this walk sees the last one
-            elif storage.slot is not None and item.mnemonic == "weight_load":
-                held[storage.slot] = access.buffer
-            elif storage.slot is not None and held.get(storage.slot) != access.buffer:
+            slot = storage.space, storage.slot
+            if storage.slot is not None and item.mnemonic in ("load", "weight_load"):
+                held[slot] = access.buffer
+            elif storage.slot is not None and held.get(slot) != access.buffer:
                 yield (
                     f"layer {item.layer}: {item.mnemonic} reads {name} {access.buffer} in slot "
-                    f"{storage.slot}, which holds {held.get(storage.slot, 'nothing')}"
+                    f"{storage.slot}, which holds {held.get(slot, 'nothing')}"
                 )
 
 
