@@ -477,7 +477,7 @@ def _bounds(
         hardware,
         prepared.stream,
         prepared.state,
-        4 * place_parameters(lowering, parameter_room_bytes(planned)).values.size,
+        4 * place_parameters(lowering, parameter_room_bytes(lowering, planned)).values.size,
         array_cycles,
         frames_are_apart=prepared.stream.paced and statistics.deadline_misses == 0,
         passed=passed,

@@ -413,7 +413,7 @@ def test_no_bound_is_above_the_run(name: str) -> None:
         timing = replay(trace, program, hardware)
         compressed = ran.compiled.compressed
         lowering = necessary_steps(compressed, hardware)
-        room = parameter_room_bytes(hardware)
+        room = parameter_room_bytes(lowering, hardware)
         bounds, layers = engine_bounds(
             lowering,
             hardware,

@@ -190,7 +190,7 @@ def compile_graph(
     lowering = after("fuse", fuse(lowering, hardware))
     lowering = after("narrow", narrow(lowering))
     lowering = after("trim", trim(lowering))
-    placed = place_parameters(lowering, parameter_room_bytes(hardware))
+    placed = place_parameters(lowering, parameter_room_bytes(lowering, hardware))
     parameters = after("parameters", placed)
     cuts = after("tile", cut_tiles(lowering, hardware, 4 * parameters.values.size))
     visits = weight_visits(lowering, hardware)

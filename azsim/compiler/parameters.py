@@ -1,9 +1,10 @@
 """Parameters: the float32 constants that live in weight SRAM, gathered into one piece.
 
 Contract: takes lowered steps, gives one array with the scales of weights and the bias rows that
-products add, each once, and where each begins.  They take at most half of weight SRAM, the smallest
-first; the others are constants like any, in activation SRAM or where `azsim.compiler.spill` puts
-them.
+products add, each once, and where each begins.  They take at most half of weight SRAM, and less
+where weights have no room beside them but activation SRAM has some to spare: a byte there is worth
+nothing, here it lets a byte of a weight stay.  The smallest come first; the others are constants
+like any, in activation SRAM or where `azsim.compiler.spill` puts them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from azsim.compiler.schedule import rows_and_cols
+from azsim.compiler.tile import element_width, packed_bytes
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedWeight
 from azsim.ops.lowering import Loop, Lowering, Matmul, Step
+from azsim.ops.steps import ELEMENT_BYTES
 
 __all__ = [
     "PARAMETERS",
@@ -32,6 +35,8 @@ __all__ = [
 
 PARAMETERS = "(parameters)"
 """Name of the buffer that holds them."""
+_LOST_BYTES = 256
+"""Of weight SRAM for a weight: its tiles begin at whole units."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +66,43 @@ def matmuls(steps: Iterable[Step]) -> Iterator[Matmul]:
             yield step
 
 
-def parameter_room_bytes(hardware: Hardware) -> int:
-    """Most bytes of weight SRAM that parameters take."""
-    return hardware.weight_sram.bytes // 2
+def parameter_room_bytes(lowering: Lowering, hardware: Hardware) -> int:
+    """Most bytes of weight SRAM that parameters take.
+
+    What activation SRAM surely has to spare is what all of its buffers together leave, as if none
+    took another's place.
+    """
+    most = hardware.weight_sram.bytes // 2
+    weights = {step.weight for step in matmuls(step for _, step in lowering.steps)}
+    held = sum(_held_bytes(lowering.compressed.weights[name]) for name in weights)
+    parameters = 4 * sum(array.size for kind in _arrays(lowering) for array in kind.values())
+    short = held + parameters + _LOST_BYTES * len(weights) - hardware.weight_sram.bytes
+    taken = sum(
+        buffer.num_elements * ELEMENT_BYTES[buffer.dtype]
+        for buffer in lowering.buffers.values()
+        if buffer.space == "activation"
+    )
+    moved = min(short, hardware.activation_sram.bytes - taken)
+    return most if moved <= 0 else min(most, max(0, parameters - moved))
+
+
+def _held_bytes(weight: CompressedWeight) -> int:
+    """Bytes of a dense matrix in weight SRAM."""
+    return packed_bytes(*weight.codes.shape, element_width(weight.bits))
+
+
+def _arrays(lowering: Lowering) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Scales by weight name, bias rows by buffer name."""
+    scales: dict[str, np.ndarray] = {}
+    biases: dict[str, np.ndarray] = {}
+    for step in matmuls(step for _, step in lowering.steps):
+        scales[step.weight] = scales_of(lowering.compressed.weights[step.weight])
+        if step.bias is not None:
+            constant = lowering.buffers[step.bias.buffer].constant
+            if constant is None:
+                raise CompileError(f"{step.weight}: the bias is not a constant")
+            biases.setdefault(step.bias.buffer, constant)
+    return scales, biases
 
 
 def place_parameters(lowering: Lowering, room_bytes: int | None = None) -> Parameters:
@@ -75,16 +114,7 @@ def place_parameters(lowering: Lowering, room_bytes: int | None = None) -> Param
     room_bytes : int, optional
         Most that they take; no limit unless told.
     """
-    scales: dict[str, np.ndarray] = {}
-    biases: dict[str, np.ndarray] = {}
-    for step in matmuls(step for _, step in lowering.steps):
-        weight = lowering.compressed.weights[step.weight]
-        scales[step.weight] = scales_of(weight)
-        if step.bias is not None:
-            constant = lowering.buffers[step.bias.buffer].constant
-            if constant is None:
-                raise CompileError(f"{step.weight}: the bias is not a constant")
-            biases.setdefault(step.bias.buffer, constant)
+    scales, biases = _arrays(lowering)
     staying = _smallest({**scales, **biases}, room_bytes)
     pieces: list[np.ndarray] = []
     offset_of: dict[str, int] = {}

@@ -183,7 +183,7 @@ def _bounds(
             hardware,
             replace(stream, frames=frames),
             prepared.state,
-            4 * place_parameters(lowering, parameter_room_bytes(hardware)).values.size,
+            4 * place_parameters(lowering, parameter_room_bytes(lowering, hardware)).values.size,
             {name: cycles * share for name, cycles in measured.items()},
             frames_are_apart=apart,
             passed={loop: one.of_share(share) for loop, one in passed.items()},
