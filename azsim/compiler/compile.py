@@ -34,6 +34,7 @@ from azsim.compiler.synchronize import synchronize
 from azsim.compiler.tile import Plan, cut_tiles
 from azsim.compiler.traffic import WeightTraffic, weight_traffic
 from azsim.compiler.trim import trim
+from azsim.compiler.unroll import unroll
 from azsim.compiler.valid import check_pass
 from azsim.compiler.visits import weight_visits
 from azsim.errors import CompileError
@@ -60,6 +61,7 @@ PASSES = (
     "order",
     "spill",
     "prefetch",
+    "unroll",
     "overlap",
     "allocate",
     "emit",
@@ -210,6 +212,7 @@ def compile_graph(
             f"several utterances need their state in activation SRAM, found in DRAM: {names}"
         )
     schedule = after("prefetch", prefetch(schedule))
+    schedule = after("unroll", unroll(schedule))
     estimator = Estimator(compressed, plan, blocks, hardware)
     schedule, allocation = _fitting(schedule, estimator, hardware)
     after("overlap", schedule)

@@ -15,7 +15,7 @@ from azsim.compiler.schedule import Item, Repeat, Storage, accesses, is_written,
 from azsim.ops.lowering import Access
 from azsim.ops.steps import ELEMENT_BYTES
 
-__all__ = ["finer", "in_pairs", "loop_numbers", "with_last_apart"]
+__all__ = ["finer", "in_pairs", "loop_numbers", "with_last_apart", "written_out"]
 
 _BY_ROW = ("vector_unary", "vector_binary", "vector_reduce")
 """What makes a row of its result out of the same row of each operand."""
@@ -49,6 +49,14 @@ def with_last_apart(loop: Repeat, fresh: Iterator[int]) -> tuple[Item | Repeat, 
     others = replace(loop, count=loop.count - 1, body=tuple(map(_always, loop.body)))
     first = (others,) if others.count > 1 else _round(others, 0, 0, fresh)
     return (*first, *_round(last, loop.count - 1, 0, fresh))
+
+
+def written_out(loop: Repeat, fresh: Iterator[int]) -> tuple[Item | Repeat, ...]:
+    """Every round of a loop, one behind the other."""
+    first, *others = with_last_apart(loop, fresh) if loop.count > 1 else _round(loop, 0, 0, fresh)
+    if not isinstance(first, Repeat) or first.number != loop.number:
+        return (first, *others)
+    return (*written_out(first, fresh), *others)
 
 
 def _is_left_out(item: Item | Repeat) -> bool:

@@ -360,6 +360,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "order": _schedule,
         "spill": _schedule,
         "prefetch": _schedule,
+        "unroll": _schedule,
         "overlap": _schedule,
         "allocate": _allocation,
         "synchronize": _program,
