@@ -44,6 +44,7 @@ __all__ = ["overlap"]
 _MAX_SEARCHED = 400  # items; longer programs are put in order as they are, by rough estimates
 _MAX_WORK = 20_000  # pieces that a search may put in order, those of all tries together
 _SUM_STEP = 32  # a multiple of any array's window, in whole bytes
+_FEW_ROWS = 4  # of a product, each of which may stand for a step of its own
 _LEAST_GAIN = 2  # cycles that a cut has to save
 
 
@@ -125,11 +126,19 @@ class _Tried:
         return max(start + self.cycles[number] for number, start in self.starts.items())
 
     def waits(self, unit: int, *, after: bool) -> bool:
-        """Whether the array stands still before a unit's first piece, or after its last one."""
+        """Whether the array stands still before a unit's first piece, or after its last one.
+
+        Or after the one that follows that, as what waits may need the first of them as well.
+        """
         array = [number for number in self.starts if self.pieces[number].engine == "mac"]
         mine = [at for at, number in enumerate(array) if self.pieces[number].unit == unit]
-        at = mine[-1] + 1 if after else mine[0]
-        if at == len(array):
+        if not after:
+            return self._stands_still(array, mine[0])
+        return any(self._stands_still(array, mine[-1] + ahead) for ahead in (1, 2))
+
+    def _stands_still(self, array: Sequence[int], at: int) -> bool:
+        """Whether the array waits before one of its pieces, or has done the last one."""
+        if at >= len(array):
             return True
         free = 0 if at == 0 else self.starts[array[at - 1]] + self.cycles[array[at - 1]]
         return self.starts[array[at]] >= free + _LEAST_GAIN
@@ -174,6 +183,9 @@ class _Stretch:
         self._quantizers = _quantizers(self.units)
         self._is_long = is_long
         self.storages = storages
+        self._begins_of: dict[str, set[int]] = {}
+        for _, access in itertools.chain.from_iterable(map(accesses, items)):
+            self._begins_of.setdefault(access.buffer, set()).add(access.offset)
 
     def best(
         self, estimator: Estimator, hardware: Hardware, work: int
@@ -185,16 +197,17 @@ class _Stretch:
         cuts: dict[int, Cut] = {}
         best = self._tried(cuts, estimator)
         products = [] if self._is_long else list(filter(self._is_cuttable, range(len(self.units))))
-        for _, unit, of_end in itertools.product(range(2), products, (False, True)):
-            if work < 0 or not best.waits(unit, after=of_end):
+        for _, unit, kind in itertools.product(range(2), products, ("rows", "begin", "end")):
+            if work < 0 or (kind != "rows" and not best.waits(unit, after=kind == "end")):
                 continue
             known = cuts.get(unit, Cut())
-            options = self._ends(unit, hardware) if of_end else self._begins(unit)
-            for changes in options:
+            for changes in self._changes(unit, kind, hardware):
                 cut = replace(known, **changes)
-                work -= len(best.pieces)
-                if work < 0 or ((cut.outputs or cut.tail) and cut.tail < cut.head):
+                if cut == known or ((cut.outputs or cut.tail) and cut.tail < cut.head):
                     continue
+                work -= len(best.pieces)
+                if work < 0:
+                    break
                 found = self._tried(cuts | {unit: cut}, estimator)
                 if found.end <= best.end - _LEAST_GAIN:
                     cuts, best = cuts | {unit: cut}, found
@@ -228,6 +241,19 @@ class _Stretch:
         unit = self.units[number]
         return len(unit) == 2 and is_weight_product(unit[0], self.storages)
 
+    def _changes(self, number: int, kind: str, hardware: Hardware) -> Iterator[dict[str, object]]:
+        """What may be changed of a product's cut."""
+        if kind == "begin":
+            return self._begins(number)
+        return self._ends(number, hardware) if kind == "end" else self._rows(number)
+
+    def _rows(self, number: int) -> Iterator[dict[str, object]]:
+        """Changes of a cut that let other work of the array come between rows, if they are few."""
+        target = self.units[number][1].operands["dst"]
+        assert isinstance(target, Access)
+        if 1 < target.rows <= _FEW_ROWS:
+            yield {"head": 1, "tail": 1}
+
     def _begins(self, number: int) -> Iterator[dict[str, object]]:
         """Changes of a cut that let a product begin earlier."""
         target = self.units[number][1].operands["dst"]
@@ -254,10 +280,19 @@ class _Stretch:
         quarters = tuple(quarter * cols // 4 for quarter in (1, 2, 3))
         if passes and quarters[0] >= lanes and all(quarter % lanes == 0 for quarter in quarters):
             by_output += [quarters, tuple(passes)]
+        if not is_block:
+            by_output.append(self._read_apart(target))
         for outputs in dict.fromkeys(by_output):
             yield {"outputs": outputs}
             if rows > 2:
                 yield {"outputs": outputs, "tail": rows - 1}
+
+    def _read_apart(self, target: Access) -> tuple[int, ...]:
+        """Outputs of a product of one row at which what others read of them begins."""
+        if target.rows > 1 or target.col_stride != 1 or target.advance:
+            return ()
+        begins = {first - target.offset for first in self._begins_of[target.buffer]}
+        return tuple(sorted(begin for begin in begins if 0 < begin < target.cols))
 
     def _is_block(self, product: Item) -> bool:
         """Whether the array reads a compressed block as it is, always the whole of it."""
