@@ -20,12 +20,13 @@ from __future__ import annotations
 import bisect
 import collections
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from azsim.compiler.estimate import Estimator, engine_of
 from azsim.compiler.expansion import Expansion
 from azsim.compiler.list_schedule import Piece, list_schedule, program_order
+from azsim.compiler.parameters import PARAMETERS
 from azsim.compiler.pieces import Cut
 from azsim.compiler.schedule import (
     Item,
@@ -73,9 +74,26 @@ def overlap(
             schedule.body, schedule, before, estimator, hardware, by_layer
         )
         return replace(schedule, body=body, storages=storages, held=held)
-    whole = schedule.startup + schedule.body + schedule.finish
-    body, storages, held = _overlapped(whole, schedule, 0, estimator, hardware, by_layer)
+    # Drains of one product need the same scales: no chain of single items tells how many wait.
+    drained = [i.layer for i in walk(schedule.body) if i.mnemonic == "mac_drain"]
+    is_cut = len(set(drained)) < len(drained)
+    first = tuple(item for item in schedule.startup if is_cut and PARAMETERS in item.buffers)
+    rest = tuple(item for item in schedule.startup if item not in first)
+    whole = rest + schedule.body + schedule.finish
+    body, storages, held = _overlapped(whole, schedule, len(first), estimator, hardware, by_layer)
+    body = (*first, *_weights_behind_loads(body))
     return replace(schedule, startup=(), body=body, finish=(), storages=storages, held=held)
+
+
+def _weights_behind_loads(items: Iterable[Item | Repeat]) -> Iterator[Item | Repeat]:
+    """Weights that wait for the load before them, which in a single frame waits for nothing."""
+    channel = None
+    for item in items:
+        if isinstance(item, Item) and item.mnemonic in ("load", "store", "weight_load"):
+            if item.mnemonic == "weight_load" and channel == "load":
+                item = replace(item, operands={**item.operands, "wait_load": 1})
+            channel = item.mnemonic
+        yield item
 
 
 def _overlapped(

@@ -37,6 +37,8 @@ PARAMETERS = "(parameters)"
 """Name of the buffer that holds them."""
 _LOST_BYTES = 256
 """Of weight SRAM for a weight: its tiles begin at whole units."""
+_WORTH_MOVING_BYTES = 1024
+"""Each array that moves is a transfer of its own at the start."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def parameter_room_bytes(lowering: Lowering, hardware: Hardware) -> int:
         if buffer.space == "activation"
     )
     moved = min(short, hardware.activation_sram.bytes - taken)
-    return most if moved <= 0 else min(most, max(0, parameters - moved))
+    return most if moved < _WORTH_MOVING_BYTES else min(most, max(0, parameters - moved))
 
 
 def _held_bytes(weight: CompressedWeight) -> int:

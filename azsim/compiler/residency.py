@@ -45,6 +45,8 @@ _PREFERENCES = (1e-6, 0.01, 0.1, 0.5)
 _SCREENING_STEPS = 50_000
 _STEPS = 100_000
 _NUM_HALVINGS = 24
+_PASSES = (8, 4, 2, 1)  # of all lanes of the array over a tile's rows
+_WORTH_CUTTING = 0.03  # of a frame's cycles that finer tiles have to save
 
 
 def plan_weights(
@@ -69,6 +71,8 @@ def choose_residents(
         How often the graph runs, and whether each frame waits for its input.
     """
     if not cuts.cuts[0].slot_bytes:
+        if stream.frames == 1:
+            return _passing(cuts, visits, hardware)
         everything = frozenset(t.name for tiles in cuts.cuts[0].tiles.values() for t in tiles)
         return _plan(cuts, cuts.cuts[0], everything, {}, hardware)
     screened = [_Costs(cuts, cut, visits, hardware, stream) for cut in cuts.cuts]
@@ -81,6 +85,51 @@ def choose_residents(
     held = {name: loop for name, way, loop in kept if way == KEPT_IN_PHASE}
     plan = _plan(cuts, costs.cut, pinned, held, hardware)
     return replace(plan, estimated_cycles=best.cycles)
+
+
+def _passing(cuts: Cuts, visits: Sequence[Visit], hardware: Hardware) -> Plan:
+    """Everything stays and is used for one frame: in tiles that let products begin early."""
+    (whole,) = cuts.cuts
+    read = frozenset(name for name, use in cuts.uses.items() if use.sizes is not None)
+
+    def at_most(num_passes: int) -> Cut:
+        rows = num_passes * hardware.mac.lanes
+        tiles = {
+            name: parts if name in read else tuple(t for part in parts for t in _split(part, rows))
+            for name, parts in whole.tiles.items()
+        }
+        return replace(whole, tiles=tiles)
+
+    best, least = whole, _passing_cycles(whole, cuts, visits, hardware)
+    for num_passes in _PASSES:
+        cut = at_most(num_passes)
+        cycles = _passing_cycles(cut, cuts, visits, hardware)
+        if cycles < least * (1 - _WORTH_CUTTING):
+            best, least = cut, cycles
+    pinned = frozenset(tile.name for tiles in best.tiles.values() for tile in tiles)
+    return Plan(best.tiles, best.m_tile, pinned, 0, cuts.parameter_bytes, read, {})
+
+
+def _split(tile: Tile, rows: int) -> Iterator[Tile]:
+    """A tile in tiles of at most so many rows."""
+    for n0 in range(tile.n0, tile.n1, rows):
+        yield replace(tile, n0=n0, n1=min(n0 + rows, tile.n1))
+
+
+def _passing_cycles(cut: Cut, cuts: Cuts, visits: Sequence[Visit], hardware: Hardware) -> float:
+    """About how long a frame takes whose products wait for their tiles, each loaded once."""
+    loaded = done = 0.0
+    seen: set[str] = set()
+    for visit in visits:
+        known = tiles_of(cut, visit.weight, cuts.uses[visit.weight], hardware)
+        done += visit.vector_cycles
+        for load, product in zip(known.load_cycles, known.product_cycles, strict=True):
+            if visit.weight not in seen:
+                loaded += load
+                done = max(done, loaded)
+            done += visit.times * product
+        seen.add(visit.weight)
+    return done
 
 
 @dataclass(frozen=True, eq=False)
