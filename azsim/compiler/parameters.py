@@ -84,8 +84,8 @@ def parameter_room_bytes(lowering: Lowering, hardware: Hardware) -> int:
         for buffer in lowering.buffers.values()
         if buffer.space == "activation"
     )
-    moved = min(short, hardware.activation_sram.bytes - taken)
-    return most if moved < _WORTH_MOVING_BYTES else min(most, max(0, parameters - moved))
+    moved = min(short, parameters, hardware.activation_sram.bytes - taken)
+    return most if moved < _WORTH_MOVING_BYTES else min(most, parameters - moved)
 
 
 def _held_bytes(weight: CompressedWeight) -> int:
