@@ -205,7 +205,7 @@ def test_rows_that_come_from_dram_one_by_one_have_scales_of_their_own(bits: int)
         d_model=8, layers=2, heads=8, kv_heads=2, head_size=10, window=1, feed_forward=9,
         max_positions=64,
     )  # fmt: skip
-    x, narrow = tokens(12, 8), chip(activation_sram__bytes=4096)
+    x, narrow = tokens(12, 8), chip(activation_sram__bytes=3584)
     ran = run_on(p, 3, x, narrow, bits)
     assert any(name.endswith("joined#dram") for name in ran.compiled.schedule.storages)
     found = ran.execution.outputs["y"]

@@ -39,10 +39,10 @@ from graphs import compress
 MODELS = 200
 CHIPS = {
     "all stays": AZ1,
-    "some streams": chip(weight_sram__bytes=4096),
+    "some streams": chip(weight_sram__bytes=3776),
     "a loop holds some": chip(weight_sram__bytes=4600, mac__lanes=16),
     "all streams": chip(weight_sram__bytes=1664, mac__lanes=8),
-    "skips both": chip(mac__zero_skip="both", mac__dataflow="outer", weight_sram__bytes=4096),
+    "skips both": chip(mac__zero_skip="both", mac__dataflow="outer", weight_sram__bytes=3776),
 }
 
 

@@ -134,7 +134,7 @@ def _loops(steps: int, hidden: int) -> str:
     return json.dumps(document)
 
 
-@pytest.mark.parametrize(("weight_bytes", "fits"), [(90_112, True), (77_824, False)])
+@pytest.mark.parametrize(("weight_bytes", "fits"), [(90_112, True), (61_440, False)])
 def test_a_tensor_that_stays_during_its_loop(small: str, weight_bytes: int, fits: bool) -> None:
     """Two recurrent matrices of 64 KiB: each has the memory for itself during its loop."""
     Path("loops.yaml").write_text(_loops(20, 128))

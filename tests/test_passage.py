@@ -105,7 +105,7 @@ def test_a_paced_frame_waits_for_what_is_loaded_before_it() -> None:
     assert later(is_paced=True) > later(is_paced=False)
 
 
-@pytest.mark.parametrize("sram_bytes", [524_288, 400_000, 150_000])
+@pytest.mark.parametrize("sram_bytes", [500_000, 400_000, 150_000])
 @pytest.mark.parametrize("unit", ["word", "char"])
 def test_the_estimate_is_near_the_clock(unit: str, sram_bytes: int) -> None:
     """Of what the compiler chooses; it only compares choices, so a quarter is good enough."""

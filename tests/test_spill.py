@@ -360,7 +360,8 @@ def test_scales_and_biases_beyond_half_of_weight_sram_come_when_they_are_used() 
         for name in sizes:
             assert ran.execution.outputs[name].tobytes() == expected[name].tobytes()
         storages = ran.compiled.schedule.storages
-        assert storages["(parameters)"].size_bytes == 4 * 2 * 100  # scales and bias of the small
+        if activation_bytes < 65_536:  # else none stays in weight SRAM
+            assert storages["(parameters)"].size_bytes == 4 * 2 * 100  # of the small one
         in_pieces = "w_large#scales" not in storages and "b_large" not in storages
         assert in_pieces == (activation_bytes < 65_536)
         verdicts = check_program(ran.compiled.program, small)

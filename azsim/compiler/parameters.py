@@ -75,14 +75,17 @@ def parameter_room_bytes(lowering: Lowering, hardware: Hardware) -> int:
     took another's place.
     """
     most = hardware.weight_sram.bytes // 2
+    if hardware.decoder.at == "read":
+        return most  # blocks stay, and what they take is known only with their tiles
     weights = {step.weight for step in matmuls(step for _, step in lowering.steps)}
     held = sum(_held_bytes(lowering.compressed.weights[name]) for name in weights)
-    parameters = 4 * sum(array.size for kind in _arrays(lowering) for array in kind.values())
+    scales, biases = _arrays(lowering)
+    parameters = 4 * sum(array.size for array in (*scales.values(), *biases.values()))
     short = held + parameters + _LOST_BYTES * len(weights) - hardware.weight_sram.bytes
     taken = sum(
         buffer.num_elements * ELEMENT_BYTES[buffer.dtype]
         for buffer in lowering.buffers.values()
-        if buffer.space == "activation"
+        if buffer.space == "activation" and buffer.name not in biases
     )
     moved = min(short, parameters, hardware.activation_sram.bytes - taken)
     return most if moved < _WORTH_MOVING_BYTES else min(most, parameters - moved)

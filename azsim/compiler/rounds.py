@@ -8,6 +8,7 @@ rounds (`finer`) need smaller places, and more instructions.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
@@ -45,18 +46,20 @@ def with_last_apart(loop: Repeat, fresh: Iterator[int]) -> tuple[Item | Repeat, 
 
     So that a wait in the other rounds counts on what the last one leaves out.
     """
+    if loop.count <= 2:
+        return written_out(loop, fresh)
     last = replace(loop, body=tuple(item for item in loop.body if not _is_left_out(item)))
     others = replace(loop, count=loop.count - 1, body=tuple(map(_always, loop.body)))
-    first = (others,) if others.count > 1 else _round(others, 0, 0, fresh)
-    return (*first, *_round(last, loop.count - 1, 0, fresh))
+    return (others, *_round(last, loop.count - 1, 0, fresh))
 
 
 def written_out(loop: Repeat, fresh: Iterator[int]) -> tuple[Item | Repeat, ...]:
     """Every round of a loop, one behind the other."""
-    first, *others = with_last_apart(loop, fresh) if loop.count > 1 else _round(loop, 0, 0, fresh)
-    if not isinstance(first, Repeat) or first.number != loop.number:
-        return (first, *others)
-    return (*written_out(first, fresh), *others)
+    body = tuple(map(_always, loop.body))
+    others = replace(loop, body=body)
+    last = replace(loop, body=tuple(item for item in loop.body if not _is_left_out(item)))
+    rounds = [_round(others, number, 0, fresh) for number in range(loop.count - 1)]
+    return (*itertools.chain(*rounds), *_round(last, loop.count - 1, 0, fresh))
 
 
 def _is_left_out(item: Item | Repeat) -> bool:
