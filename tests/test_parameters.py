@@ -90,4 +90,5 @@ def test_a_recogniser_that_fits_so_reads_every_weight_once() -> None:
     weights = compile_workload(workload, hardware).weights
     blocks = sum(weight.encoded_bytes for weight in weights)
     read = run(workload, hardware, timeline=False).summary["weight_read_bytes"]
+    assert isinstance(read, int)
     assert blocks <= read <= blocks + 64 * sum(weight.tiles for weight in weights)

@@ -93,7 +93,8 @@ def parameter_room_bytes(lowering: Lowering, hardware: Hardware) -> int:
 
 def _held_bytes(weight: CompressedWeight) -> int:
     """Bytes of a dense matrix in weight SRAM."""
-    return packed_bytes(*weight.codes.shape, element_width(weight.bits))
+    outputs, inputs = weight.codes.shape
+    return packed_bytes(outputs, inputs, element_width(weight.bits))
 
 
 def _arrays(lowering: Lowering) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
