@@ -18,8 +18,6 @@ from azsim.compiler.loading import decoder_cycles, load_cycles
 from azsim.compiler.schedule import (
     BLOCK_SUFFIX,
     Item,
-    Repeat,
-    Schedule,
     Storage,
     accesses,
     is_weight_product,
@@ -34,7 +32,7 @@ from azsim.machine.trace import Site
 from azsim.machine.view import ELEMENT_BITS, View
 from azsim.ops.lowering import Access
 
-__all__ = ["Estimator", "engine_of", "frame_cycles", "transfer_cycles", "view_of"]
+__all__ = ["Estimator", "engine_of", "instruction_cycles", "transfer_cycles", "view_of"]
 
 _ACTIVE_SHARE = 0.5  # of activations behind a relu; others are zero less often
 
@@ -91,7 +89,7 @@ class Estimator:
             return self._by_number(item, storages)
         if item.mnemonic in ("load", "store", "weight_load"):
             return self._transfer(item, storages, roughly=roughly)
-        return _own_cycles(item, storages, self._hardware)
+        return instruction_cycles(item, storages, self._hardware)
 
     def is_decoded_slowly(self, item: Item) -> bool:
         """Whether a load's decoder takes longer than its bytes do, so that DRAM has time left."""
@@ -195,7 +193,7 @@ class Estimator:
         return self._loads[name]
 
 
-def _own_cycles(item: Item, storages: Mapping[str, Storage], hardware: Hardware) -> int:
+def instruction_cycles(item: Item, storages: Mapping[str, Storage], hardware: Hardware) -> int:
     """Cycles of an item by its instruction's own timing rule."""
     site = Site(
         index=0,
@@ -226,60 +224,6 @@ def _dram_cycles(hardware: Hardware, num_bytes: int) -> int:
     num_bytes = max(dram.burst_bytes, num_bytes)
     seconds = num_bytes / dram.bytes_per_s + num_bytes / dram.row_bytes * dram.row_miss_ns * 1e-9
     return math.ceil(seconds * hardware.clock_hz)
-
-
-def frame_cycles(schedule: Schedule, hardware: Hardware) -> float:
-    """Cycles of a frame's vector work and of its loads and stores, for comparing schedules.
-
-    Transfers go on beside the vector engine, but what a loop loads or stores in a place waits until
-    its round is done with that place, and work on it waits for the transfer.  Products are left
-    out, as they are the same in all schedules.
-    """
-    total = transfers = 0.0
-    for item in schedule.body:
-        vector, moved = _work(item, schedule.storages, hardware)
-        transfers += moved
-        if isinstance(item, Repeat):
-            total += item.mean_rounds * _round_cycles(item, schedule.storages, hardware)
-        else:
-            total += vector
-    return max(total, transfers)
-
-
-def _round_cycles(loop: Repeat, storages: Mapping[str, Storage], hardware: Hardware) -> float:
-    """Cycles of a round: of its vector work, of its transfers, or of one place's use and refill."""
-    work = [_work(item, storages, hardware) for item in loop.body]
-    transfers: dict[str, float] = {}
-    users: dict[str, list[int]] = {}
-    for number, (item, (_, moved)) in enumerate(zip(loop.body, work, strict=True)):
-        for buffer in item.buffers:
-            if moved:
-                transfers[buffer] = transfers.get(buffer, 0) + moved
-            else:
-                users.setdefault(buffer, []).append(number)
-    places = [
-        moved + sum(vector for vector, _ in work[users[name][0] : users[name][-1] + 1])
-        for name, moved in transfers.items()
-        if name in users
-    ]
-    vector, moved = (sum(cycles) for cycles in zip(*work, strict=True))
-    return max(vector, moved, *places)
-
-
-def _work(
-    item: Item | Repeat, storages: Mapping[str, Storage], hardware: Hardware
-) -> tuple[float, float]:
-    """Cycles of the vector engine, and of loads and stores."""
-    if isinstance(item, Repeat):
-        vector = moved = 0.0
-        for inner in item.body:
-            rounds = item.mean_rounds - (isinstance(inner, Item) and inner.but_last is not None)
-            own_vector, own_moved = _work(inner, storages, hardware)
-            vector, moved = vector + rounds * own_vector, moved + rounds * own_moved
-        return vector, moved
-    if item.mnemonic in ("load", "store"):
-        return 0.0, transfer_cycles(item, storages, hardware)
-    return (_own_cycles(item, storages, hardware) if engine_of(item) == "vector" else 0.0), 0.0
 
 
 @functools.cache

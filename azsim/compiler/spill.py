@@ -25,7 +25,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from azsim.compiler.allocate import fits
-from azsim.compiler.estimate import frame_cycles
+from azsim.compiler.frame_cycles import frame_cycles
 from azsim.compiler.movable import (
     LARGE_SHARE,
     Constant,
@@ -73,6 +73,8 @@ _Items = tuple[Item | Repeat, ...]
 
 _FINER = (1, 2, 4)
 """In how many each round of a loop over what comes from DRAM may be cut."""
+_WORTH_TURNS = 0.98
+"""Part of a frame's cycles that is left where rounds in pairs are worth their instructions."""
 _JOINED_SHARE = 16
 """Pieces that are used in a row come together up to this part of activation SRAM."""
 
@@ -94,10 +96,10 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     """
     if fits(schedule, hardware):
         return schedule
-    return min(
-        _spilled_ways(schedule, hardware, state),
-        key=lambda found: frame_cycles(found, hardware),
-    )
+    plain, *others = _spilled_ways(schedule, hardware, state)
+    best = min([plain, *others], key=lambda found: frame_cycles(found, hardware))
+    is_worth = frame_cycles(best, hardware) <= _WORTH_TURNS * frame_cycles(plain, hardware)
+    return best if is_worth else plain
 
 
 def _spilled_ways(
@@ -394,7 +396,10 @@ class _Rewriting:
             self._behind.setdefault(last, []).extend(transfers("store", *place))
 
     def _walked(self, moved: Movable, piece: Piece, name: str, loop: Repeat, step: int) -> None:
-        """Let each round of a loop over a piece store what it made, and load for the next one."""
+        """Let each round of a loop over a piece load it and store what it made.
+
+        What is only read is loaded in the round before, as is what two places take turns for.
+        """
         (number,) = piece.items
         layer = next(walk((loop,))).layer
         body = loop.body
@@ -404,9 +409,17 @@ class _Rewriting:
             own = name if len(parts) == 1 else f"{name}#{count}"
             body = in_place(body, moved.buffer, own, part, {}, loop.number)
             size = part.high - part.low
+            moves = {**_moves(moved), loop.number: step}
+            if len(parts) == 1 and writes_to(body, own):
+                self._place(moved, own, size)
+                place = moved.port, own, part.low, size, layer, moves
+                loads = [] if isinstance(moved, Output) else transfers("load", *place)
+                self._body[number] = replace(
+                    loop, body=(*loads, *body, *transfers("store", *place))
+                )
+                return
             slot = self._slot(number, size * ELEMENT_BYTES[self._dtype(moved)], count)
             self._place(moved, own, size, slot)
-            moves = {**_moves(moved), loop.number: step}
             last = behind.setdefault(part.items[-1], [])
             first: list[Item] = []
             if writes_to(body, own):

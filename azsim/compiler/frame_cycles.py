@@ -1,0 +1,105 @@
+"""What a frame takes by where its tensors live: an estimate for `azsim.compiler.spill`.
+
+Transfers go on beside the vector engine, but what a loop loads or stores in a place waits until its
+round is done with that place, and work on it waits for the transfer.  Streamed weights come over
+the same DRAM.  The array's work is left out, as it is the same wherever tensors live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from azsim.compiler.estimate import engine_of, instruction_cycles, transfer_cycles
+from azsim.compiler.schedule import Item, Repeat, Schedule, Storage
+from azsim.hardware.description import Hardware
+from azsim.ops.lowering import Access
+
+__all__ = ["frame_cycles"]
+
+_ROUNDS = 4
+"""After which a loop's rounds take as long as one another."""
+
+
+def frame_cycles(schedule: Schedule, hardware: Hardware) -> float:
+    """Cycles of a frame, for comparing schedules whose weights' loads are not placed yet."""
+    estimate = _Estimate(schedule.storages, schedule.loads, hardware)
+    vector = sum(
+        item.mean_rounds * estimate.of_round(item)
+        if isinstance(item, Repeat)
+        else estimate.vector([item])
+        for item in schedule.body
+    )
+    return max(vector, estimate.transfers(schedule.body) + estimate.weights(schedule.body))
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """Cycles of items, all rounds of loops together."""
+
+    storages: Mapping[str, Storage]
+    loads: Mapping[str, Item]
+    hardware: Hardware
+
+    def vector(self, items: Iterable[Item | Repeat]) -> float:
+        """Cycles of the vector engine."""
+        return sum(
+            item.mean_rounds * self.vector(item.body)
+            if isinstance(item, Repeat)
+            else instruction_cycles(item, self.storages, self.hardware)
+            for item in items
+            if isinstance(item, Repeat) or engine_of(item) == "vector"
+        )
+
+    def transfers(self, items: Iterable[Item | Repeat], rounds: float = 1.0) -> float:
+        """Cycles of loads and stores; the last of a loop's rounds may leave some out."""
+        total = 0.0
+        for item in items:
+            if isinstance(item, Repeat):
+                total += rounds * self.transfers(item.body, item.mean_rounds)
+            elif item.mnemonic in ("load", "store"):
+                times = rounds - 1 if item.but_last else rounds
+                total += times * transfer_cycles(item, self.storages, self.hardware)
+        return total
+
+    def weights(self, items: Iterable[Item | Repeat]) -> float:
+        """Cycles of the loads of streamed tiles, one for each product."""
+        total = 0.0
+        for item in items:
+            if isinstance(item, Repeat):
+                total += item.mean_rounds * self.weights(item.body)
+                continue
+            window = item.operands.get("src2")
+            if isinstance(window, Access) and window.buffer in self.loads:
+                load = self.loads[window.buffer]
+                total += transfer_cycles(load, self.storages, self.hardware)
+        return total
+
+    def of_round(self, loop: Repeat) -> float:
+        """Cycles of a round among others: vector work and transfers, each in order.
+
+        A transfer waits for the last use of its place, and the next use for the transfer.
+        """
+        vector_end = transfers_end = before = 0.0
+        used: dict[str, float] = {}
+        there: dict[str, float] = {}
+        cycles = [
+            (self.vector([item]), self.transfers([item], 1.0 + _is_left_out(item)), item.buffers)
+            for item in loop.body
+        ]
+        for _ in range(_ROUNDS):
+            before = max(vector_end, transfers_end)
+            for vector, moved, buffers in cycles:
+                if moved:
+                    begin = max([transfers_end, *(used.get(name, 0.0) for name in buffers)])
+                    transfers_end = begin + moved
+                    there |= dict.fromkeys(buffers, transfers_end)
+                else:
+                    begin = max([vector_end, *(there.get(name, 0.0) for name in buffers)])
+                    vector_end = begin + vector
+                    used |= dict.fromkeys(buffers, vector_end)
+        return max(vector_end, transfers_end) - before
+
+
+def _is_left_out(item: Item | Repeat) -> bool:
+    return isinstance(item, Item) and item.but_last is not None
