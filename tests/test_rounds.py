@@ -246,7 +246,8 @@ def test_no_bit_depends_on_how_a_scan_comes_from_dram(activation_bytes: int, ste
     for source, target in state.items():
         assert ran.execution.outputs[target].tobytes() == final[source].tobytes(), target
     slots = {s.slot for s in ran.compiled.schedule.storages.values() if s.space == "activation"}
-    assert len(slots - {None}) >= 2
+    turns = 2 if steps > 1 else 1  # with one step a round is done with a place soon
+    assert len(slots - {None}) >= turns
     assert ran.compiled.allocation.peak_bytes["activation"] <= activation_bytes
     verdicts = check_program(ran.compiled.program, hardware)
     assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from azsim.frontend.workload import load_workload
+from azsim.hardware import load_hardware
 from azsim.pipeline import export_arrays, run
 from azsim.stages.host_transducer import greedy
 from azsim.stages.model import load_model
