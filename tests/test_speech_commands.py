@@ -53,7 +53,7 @@ def test_what_is_rarely_used_is_streamed() -> None:
     often, rarely = (
         run(
             load_workload("speech_commands_word", [f"model.symbols_per_frame={mean}"]),
-            load_hardware("az1", ["weight_sram.bytes=400000"]),
+            load_hardware("az1", ["weight_sram.bytes=500000"]),
             timeline=False,
         )
         for mean in (1.0, 0.2)
