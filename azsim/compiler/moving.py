@@ -88,6 +88,7 @@ class Rewriting:
         *,
         in_rounds: bool = False,
         round_of: int | None = None,
+        is_part: bool = False,
     ) -> None:
         self._old = schedule
         self._room_bytes = room_bytes
@@ -95,6 +96,8 @@ class Rewriting:
         """Whether constants come inside the rounds of loops."""
         self._round_of = round_of
         """Loop whose body the items are."""
+        self._is_part = is_part
+        """Whether the items are a part of the frame's body, and not all of it."""
         self._storages = dict(schedule.storages)
         self._body: list[Item | Repeat | None] = list(schedule.body)
         self._gone: set[int] = set()
@@ -183,6 +186,7 @@ class Rewriting:
             self._room_bytes,
             in_rounds=self._in_rounds,
             round_of=round_of,
+            is_part=True,
         )
         inner.move(replace(moved, buffer=name))
         found = inner.schedule()
@@ -232,8 +236,8 @@ class Rewriting:
         )
 
     def _slot(self, loop: int, size_bytes: int, turn: int) -> int | None:
-        """A slot of that size that no piece of the loop has yet."""
-        if self._round_of is not None:
+        """A slot of that size that no piece of the loop has yet; a part of a body has none."""
+        if self._is_part:
             return None
         for number, slot in enumerate(self._slots):
             is_like = (slot.size_bytes, slot.turn) == (size_bytes, turn)
