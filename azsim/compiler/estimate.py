@@ -15,13 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from azsim.compiler.loading import decoder_cycles, load_cycles
-from azsim.compiler.schedule import (
-    BLOCK_SUFFIX,
-    Item,
-    Storage,
-    accesses,
-    is_weight_product,
-)
+from azsim.compiler.schedule import BLOCK_SUFFIX, Item, Storage, accesses, is_weight_product
 from azsim.compiler.tile import Plan, Tile, element_width
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph

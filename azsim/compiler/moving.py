@@ -18,7 +18,7 @@ last one of the frame before.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from azsim.compiler.movable import LARGE_SHARE, Constant, Movable, Output, Spread, State
@@ -36,7 +36,7 @@ from azsim.compiler.pieces_in_dram import (
     with_name,
     writes_to,
 )
-from azsim.compiler.rounds import loop_numbers, with_last_apart
+from azsim.compiler.rounds import fresh_numbers, with_last_apart
 from azsim.compiler.schedule import (
     FRAME_LOOP,
     Item,
@@ -51,18 +51,12 @@ from azsim.compiler.scratch import Scratch, in_dram
 from azsim.ops.lowering import Access
 from azsim.ops.steps import ELEMENT_BYTES
 
-__all__ = ["Rewriting", "highest_loop"]
+__all__ = ["Rewriting"]
 
 _Items = tuple[Item | Repeat, ...]
 
 _JOINED_SHARE = 16
 """Pieces that are used in a row come together up to this part of activation SRAM."""
-
-
-def highest_loop(items: Iterable[Item | Repeat | None]) -> int:
-    """Return the highest number of any loop."""
-    loops = [item for item in items if isinstance(item, Repeat)]
-    return max((number for loop in loops for number in loop_numbers(loop)), default=0)
 
 
 @dataclass
@@ -321,7 +315,7 @@ class Rewriting:
         next loop's first load can stand; what the frame's first loop begins with is loaded behind
         the frame's last one.
         """
-        fresh = itertools.count(1 + highest_loop(self._body))
+        fresh = fresh_numbers(self._body)
         apart: dict[int, list[list[Item | Repeat]]] = {}
         for number in {number for slot in self._slots if slot.turn for number in slot.first_loads}:
             loop = self._at(number)

@@ -10,24 +10,23 @@ like any, in activation SRAM or where `azsim.compiler.spill` puts them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from azsim.compiler.schedule import rows_and_cols
-from azsim.compiler.tile import element_width, packed_bytes
+from azsim.compiler.tile import element_width, matmuls, packed_bytes
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedWeight
-from azsim.ops.lowering import Loop, Lowering, Matmul, Step
+from azsim.ops.lowering import Lowering
 from azsim.ops.steps import ELEMENT_BYTES
 
 __all__ = [
     "PARAMETERS",
     "Parameters",
     "has_one_scale",
-    "matmuls",
     "parameter_room_bytes",
     "place_parameters",
     "scales_of",
@@ -57,15 +56,6 @@ class Parameters:
     values: np.ndarray
     offset_of: Mapping[str, int]
     scale_count: int
-
-
-def matmuls(steps: Iterable[Step]) -> Iterator[Matmul]:
-    """Every matrix product, also inside loops."""
-    for step in steps:
-        if isinstance(step, Loop):
-            yield from matmuls(step.body)
-        elif isinstance(step, Matmul):
-            yield step
 
 
 def parameter_room_bytes(lowering: Lowering, hardware: Hardware) -> int:

@@ -16,18 +16,24 @@ from azsim.compiler.schedule import Item, Repeat, Storage, accesses, is_written,
 from azsim.ops.lowering import Access
 from azsim.ops.steps import ELEMENT_BYTES
 
-__all__ = ["finer", "in_pairs", "loop_numbers", "with_last_apart", "written_out"]
+__all__ = ["finer", "fresh_numbers", "in_pairs", "with_last_apart", "written_out"]
 
 _BY_ROW = ("vector_unary", "vector_binary", "vector_reduce")
 """What makes a row of its result out of the same row of each operand."""
 
 
-def loop_numbers(loop: Repeat) -> Iterator[int]:
+def fresh_numbers(items: Iterable[Item | Repeat | None]) -> Iterator[int]:
+    """Numbers that no loop among items has."""
+    loops = (item for item in items if isinstance(item, Repeat))
+    return itertools.count(1 + max((n for loop in loops for n in _numbers(loop)), default=0))
+
+
+def _numbers(loop: Repeat) -> Iterator[int]:
     """Numbers of a loop and of those in it."""
     yield loop.number
     for item in loop.body:
         if isinstance(item, Repeat):
-            yield from loop_numbers(item)
+            yield from _numbers(item)
 
 
 def in_pairs(loop: Repeat, fresh: Iterator[int]) -> Repeat | None:
@@ -78,7 +84,7 @@ def _round(
         _with_windows(item, lambda access: _placed(access, loop, number, times))
         for item in loop.body
     )
-    number_of = {inner: next(fresh) for inner in loop_numbers(loop) if inner != loop.number}
+    number_of = {inner: next(fresh) for inner in _numbers(loop) if inner != loop.number}
     return tuple(_renumbered(item, number_of) for item in items)
 
 

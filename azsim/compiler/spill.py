@@ -14,16 +14,15 @@ two in a body (`azsim.compiler.rounds`), where an estimate of the frame
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from azsim.compiler.allocate import fits
 from azsim.compiler.frame_cycles import frame_cycles
 from azsim.compiler.movable import Movable, State, constants, large_scratch, outputs
-from azsim.compiler.moving import Rewriting, highest_loop
+from azsim.compiler.moving import Rewriting
 from azsim.compiler.pieces_in_dram import step_of_loop
-from azsim.compiler.rounds import finer, in_pairs
+from azsim.compiler.rounds import finer, fresh_numbers, in_pairs
 from azsim.compiler.schedule import Repeat, Schedule, users_of
 from azsim.hardware.description import Hardware
 
@@ -77,7 +76,7 @@ def _taking_turns(schedule: Schedule, moved: Sequence[Movable], parts: int) -> S
     storages = dict(schedule.storages)
     users = users_of((*schedule.startup, *schedule.body, *schedule.finish))
     before = len(schedule.startup)
-    fresh = itertools.count(1 + highest_loop(schedule.body))
+    fresh = fresh_numbers(schedule.body)
     body = list(schedule.body)
     for number, loop in enumerate(body):
         if not isinstance(loop, Repeat) or loop.is_region:

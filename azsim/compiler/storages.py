@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from azsim.compiler.parameters import PARAMETERS, Parameters, matmuls, scales_of
+from azsim.compiler.parameters import PARAMETERS, Parameters, scales_of
 from azsim.compiler.schedule import BLOCK_SUFFIX, Item, Storage, contiguous, rows_and_cols
-from azsim.compiler.tile import ALIGN_BYTES, Plan, Tile, element_width, packed_bytes
+from azsim.compiler.tile import ALIGN_BYTES, Plan, Tile, element_width, matmuls, packed_bytes
 from azsim.ops.lowering import Access, Lowering, TensorView
 from azsim.ops.steps import ELEMENT_BYTES
 

@@ -10,7 +10,7 @@ among them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -34,6 +34,7 @@ __all__ = [
     "Use",
     "cut_tiles",
     "element_width",
+    "matmuls",
     "packed_bytes",
     "tile_bytes",
 ]
@@ -170,7 +171,7 @@ def packed_bytes(rows: int, cols: int, width: int) -> int:
 def _uses(lowering: Lowering, hardware: Hardware) -> dict[str, Use]:
     """Every weight that is multiplied by, in the order of the first product."""
     found: dict[str, Use] = {}
-    for step in _products([step for _, step in lowering.steps]):
+    for step in matmuls(step for _, step in lowering.steps):
         rows, known = step.codes.rows, found.get(step.weight)
         if known is not None:
             found[step.weight] = replace(known, rows=max(rows, known.rows))
@@ -182,10 +183,11 @@ def _uses(lowering: Lowering, hardware: Hardware) -> dict[str, Use]:
     return found
 
 
-def _products(steps: Sequence[Step]) -> Iterator[Matmul]:
+def matmuls(steps: Iterable[Step]) -> Iterator[Matmul]:
+    """Every matrix product, also inside loops."""
     for step in steps:
         if isinstance(step, Loop):
-            yield from _products(step.body)
+            yield from matmuls(step.body)
         elif isinstance(step, Matmul):
             yield step
 

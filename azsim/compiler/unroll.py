@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from azsim.compiler.rounds import loop_numbers, written_out
+from azsim.compiler.rounds import fresh_numbers, written_out
 from azsim.compiler.schedule import Item, Repeat, Schedule
 
 __all__ = ["unroll"]
@@ -21,8 +21,7 @@ _MOST_ITEMS = 64
 
 def unroll(schedule: Schedule) -> Schedule:
     """Write out the loops of a schedule's body that have few items."""
-    loops = [item for item in schedule.body if isinstance(item, Repeat)]
-    fresh = itertools.count(1 + max((n for loop in loops for n in loop_numbers(loop)), default=0))
+    fresh = fresh_numbers(schedule.body)
     body = (
         written_out(item, fresh) if isinstance(item, Repeat) and _is_short(item) else (item,)
         for item in schedule.body

@@ -19,9 +19,9 @@ import numpy as np
 from azsim.arith import code_limit
 from azsim.compiler.allocate import Allocation
 from azsim.compiler.fold import Folded
-from azsim.compiler.parameters import Parameters, matmuls
+from azsim.compiler.parameters import Parameters
 from azsim.compiler.schedule import Schedule, accesses, walk
-from azsim.compiler.tile import Plan
+from azsim.compiler.tile import Plan, matmuls
 from azsim.compiler.windows import all_windows
 from azsim.compression.scheme import AUTO
 from azsim.errors import CompileError
