@@ -8,6 +8,7 @@ life: the largest first, or in another of several orders if that needs less, dow
 that live at one time.  A buffer that is used in a loop lives for the whole loop, but for one that a
 single part of a region (`azsim.compiler.regions`) writes and reads, and for one of a round
 (`Storage.round_of`).  Tiles that a loop holds are placed likewise, behind what stays and the slots.
+Of DRAM there is enough: `azsim.compiler.dram_layout` looks after its rows.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from azsim.compiler.dram_layout import dram_addresses
+from azsim.compiler.estimate import Estimator
 from azsim.compiler.first_fit import FirstFit
 from azsim.compiler.schedule import (
     Item,
@@ -110,10 +113,13 @@ def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple
     return live
 
 
-def allocate(schedule: Schedule, hardware: Hardware) -> Allocation:
+def allocate(
+    schedule: Schedule, hardware: Hardware, estimator: Estimator | None = None
+) -> Allocation:
     """Place every storage that the schedule touches.
 
-    Storages that are held keep their place if there is room for all.
+    Storages that are held keep their place if there is room for all.  With an estimator, those in
+    DRAM keep out of the way of those that move at the same time.
 
     Raises
     ------
@@ -121,9 +127,9 @@ def allocate(schedule: Schedule, hardware: Hardware) -> Allocation:
         If activation SRAM is too small; says how much is needed.
     """
     try:
-        return _allocated(schedule, hardware, schedule.held)
+        return _allocated(schedule, hardware, estimator, schedule.held)
     except CompileError:
-        return _allocated(schedule, hardware, {})
+        return _allocated(schedule, hardware, estimator, {})
 
 
 def fits(schedule: Schedule, hardware: Hardware) -> bool:
@@ -140,7 +146,12 @@ def fits(schedule: Schedule, hardware: Hardware) -> bool:
     return _best(pieces, room_bytes, _FEW_TRIES)[1] <= room_bytes
 
 
-def _allocated(schedule: Schedule, hardware: Hardware, held: Mapping[str, int]) -> Allocation:
+def _allocated(
+    schedule: Schedule,
+    hardware: Hardware,
+    estimator: Estimator | None,
+    held: Mapping[str, int],
+) -> Allocation:
     live = _live_ranges(schedule, held)
     used = [storage for name, storage in schedule.storages.items() if name in live]
     addresses: dict[str, int] = {}
@@ -149,9 +160,9 @@ def _allocated(schedule: Schedule, hardware: Hardware, held: Mapping[str, int]) 
     slot_bytes = max((s.size_bytes for s in slotted), default=0)
 
     for storage in used:
-        if storage.space == "dram" or (storage.space == "weight" and storage.persistent):
-            addresses[storage.name] = peak[storage.space]
-            peak[storage.space] += _aligned(storage.size_bytes)
+        if storage.space == "weight" and storage.persistent:
+            addresses[storage.name] = peak["weight"]
+            peak["weight"] += _aligned(storage.size_bytes)
     for storage in slotted:
         if storage.slot is not None:
             addresses[storage.name] = peak["weight"] + storage.slot * _aligned(slot_bytes)
@@ -175,7 +186,8 @@ def _allocated(schedule: Schedule, hardware: Hardware, held: Mapping[str, int]) 
             f"{peak['activation']} bytes are needed; the largest tensor is '{name}' "
             f"with {largest.size_bytes} bytes"
         )
-    return Allocation(addresses, live, peak)
+    in_dram, peak["dram"] = dram_addresses(schedule, used, addresses, hardware, estimator)
+    return Allocation(addresses | in_dram, live, peak)
 
 
 @dataclass(frozen=True)

@@ -251,8 +251,8 @@ def _fitting(
     for by_layer in (False, True):
         with contextlib.suppress(CompileError):
             found = overlap(schedule, estimator, hardware, by_layer=by_layer)
-            return found, allocate(found, hardware)
-    return schedule, allocate(schedule, hardware)
+            return found, allocate(found, hardware, estimator)
+    return schedule, allocate(schedule, hardware, estimator)
 
 
 def _program(

@@ -1,0 +1,259 @@
+"""Channels: which transfers of a frame share DRAM, by a model of the engines.
+
+Every engine carries out its items in program order, each after those with which it shares a buffer,
+and no more than a queue ahead of the other engines.  A load also waits for what was in its place
+before.  Transfers share DRAM evenly.  Rounds of loops are played one by one, so that windows which
+advance are where they will be.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from azsim.compiler.estimate import Estimator, engine_of
+from azsim.compiler.schedule import Item, Repeat, Schedule, extent, is_written, walk
+from azsim.hardware.description import Hardware
+from azsim.ops.lowering import Access
+from azsim.ops.steps import ELEMENT_BYTES
+
+__all__ = ["Meeting", "meetings"]
+
+_CHANNELS = ("weight", "load", "store")
+_MOST_ITEMS = 30_000
+"""Of a frame; loops of a longer one are played for a few rounds."""
+_FEW_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Two channels that move at the same time.
+
+    Attributes
+    ----------
+    storage, other : str
+        In DRAM, what each of them moves a part of.
+    span, other_span : tuple of float
+        Bytes in the storage: from one to another.
+    bursts : float
+        Of each channel meanwhile.
+    """
+
+    storage: str
+    other: str
+    span: tuple[float, float]
+    other_span: tuple[float, float]
+    bursts: float
+
+    def turned(self) -> Meeting:
+        """The same, as the other one sees it."""
+        return Meeting(self.other, self.storage, self.other_span, self.span, self.bursts)
+
+
+@dataclass(frozen=True)
+class _Played:
+    """An item in some rounds of the loops around it."""
+
+    item: Item
+    rounds: Mapping[int, int]
+
+
+def meetings(
+    schedule: Schedule, on_chip: Mapping[str, int], estimator: Estimator, hardware: Hardware
+) -> list[Meeting]:
+    """Transfers that share DRAM: in a frame behind another, or in all of a single one.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    on_chip : mapping of str to int
+        Addresses of storages in SRAM.
+    estimator : Estimator
+    hardware : Hardware
+    """
+    is_stream = schedule.frames > 1
+    items = schedule.body if is_stream else schedule.startup + schedule.body + schedule.finish
+    if len({engine_of(item) for item in walk(items)} & set(_CHANNELS)) < 2:
+        return []
+    most = math.inf if sum(map(_count, items)) <= _MOST_ITEMS else _FEW_ROUNDS
+    frame = list(_in_rounds(items, {}, most))
+    model = _Model(frame * 2 if is_stream else frame, schedule, on_chip, estimator, hardware)
+    return model.run(len(frame) if is_stream else 0)
+
+
+def _count(item: Item | Repeat) -> float:
+    return item.mean_rounds * sum(map(_count, item.body)) if isinstance(item, Repeat) else 1
+
+
+def _in_rounds(
+    items: Sequence[Item | Repeat], rounds: Mapping[int, int], most: float
+) -> Iterator[_Played]:
+    """Items as they are carried out."""
+    for item in items:
+        if isinstance(item, Item):
+            yield _Played(item, rounds)
+            continue
+        for number in range(int(min(math.ceil(item.mean_rounds), most))):
+            is_last = number + 1 == item.count
+            inside = [
+                inner
+                for inner in item.body
+                if not (is_last and isinstance(inner, Item) and inner.but_last == item.number)
+            ]
+            yield from _in_rounds(inside, {**rounds, item.number: number}, most)
+
+
+@dataclass
+class _Transfer:
+    """One that goes on."""
+
+    number: int
+    cycles: float
+    done: float = 0.0
+
+
+class _Model:
+    """Engines that carry out items."""
+
+    def __init__(
+        self,
+        played: Sequence[_Played],
+        schedule: Schedule,
+        on_chip: Mapping[str, int],
+        estimator: Estimator,
+        hardware: Hardware,
+    ) -> None:
+        self._played = played
+        self._storages = schedule.storages
+        self._estimator = estimator
+        self._queue_entries = hardware.sequencer.queue_entries
+        self._burst_cycles = (
+            hardware.dram.burst_bytes / hardware.dram.bytes_per_s * hardware.clock_hz
+        )
+        self._spans = {
+            name: (storage.space, on_chip[name], on_chip[name] + storage.size_bytes)
+            for name, storage in schedule.storages.items()
+            if name in on_chip
+        }
+        self._in_place: dict[str, list[str]] = {}
+        self._cycles: dict[int, float] = {}  # by an item's identity
+
+    def run(self, first: int) -> list[Meeting]:
+        """Meetings in which an item from the first one on is."""
+        queues: dict[str, deque[int]] = {}
+        for number, played in enumerate(self._played):
+            queues.setdefault(engine_of(played.item), deque()).append(number)
+        waits = list(self._waits())
+        is_over = [False] * len(self._played)
+        moving: dict[str, _Transfer] = {}
+        working: dict[str, tuple[float, int]] = {}
+        found: list[Meeting] = []
+        now = 0.0
+        while True:
+            for engine, queue in queues.items():
+                if not queue or engine in moving or engine in working:
+                    continue
+                if all(map(is_over.__getitem__, waits[queue[0]])):
+                    number = queue.popleft()
+                    cycles = self._cycles_of(self._played[number].item)
+                    if engine in _CHANNELS:
+                        moving[engine] = _Transfer(number, cycles)
+                    else:
+                        working[engine] = now + cycles, number
+            if not moving and not working:
+                return found
+            ends = [(t.cycles - t.done) * len(moving) for t in moving.values()]
+            step = min(*ends, *(end - now for end, _ in working.values()), math.inf)
+            now += step
+            for one, other in itertools.combinations(moving.values(), 2):
+                if step > 0 and max(one.number, other.number) >= first:
+                    found.append(self._meeting(one, other, step / len(moving)))
+            share = step / len(moving) if moving else 0.0
+            for engine, transfer in list(moving.items()):
+                transfer.done += share
+                if transfer.done > transfer.cycles - 1e-6:
+                    is_over[transfer.number] = True
+                    del moving[engine]
+            for engine, (end, number) in list(working.items()):
+                if end <= now:
+                    is_over[number] = True
+                    del working[engine]
+
+    def _cycles_of(self, item: Item) -> float:
+        if id(item) not in self._cycles:
+            decides = item.leave is not None  # the sequencer, which takes no time in this model
+            cycles = 1 if decides else self._estimator.cycles(item, self._storages, roughly=True)
+            self._cycles[id(item)] = float(max(1, cycles))
+        return self._cycles[id(item)]
+
+    def _meeting(self, one: _Transfer, other: _Transfer, cycles: float) -> Meeting:
+        """Two transfers, each of which does some of its cycles."""
+        (storage, span), (other_storage, other_span) = (
+            self._moved(transfer, cycles) for transfer in (one, other)
+        )
+        return Meeting(storage, other_storage, span, other_span, cycles / self._burst_cycles)
+
+    def _moved(self, transfer: _Transfer, cycles: float) -> tuple[str, tuple[float, float]]:
+        """Storage in DRAM and bytes of it that a transfer moves in some cycles."""
+        played = self._played[transfer.number]
+        window = played.item.operands["dst" if engine_of(played.item) == "store" else "src"]
+        assert isinstance(window, Access)
+        ahead = sum(played.rounds.get(loop, 0) * step for loop, step in window.advance.items())
+        low, high = extent(replace(window, offset=window.offset + ahead, advance={}), {})
+        size = ELEMENT_BYTES[self._storages[window.buffer].dtype]
+        begin, end = (
+            size * (low + (high - low) * done / transfer.cycles)
+            for done in (transfer.done, transfer.done + cycles)
+        )
+        return window.buffer, (begin, end)
+
+    def _waits(self) -> Iterator[set[int]]:
+        """Numbers of the items that have to be over before each one begins."""
+        done: dict[str, list[int]] = {}
+        wrote: dict[Hashable, int] = {}
+        read_since: dict[Hashable, list[int]] = {}
+        touched: dict[str, int] = {}
+        for number, (item, engine) in enumerate((p.item, engine_of(p.item)) for p in self._played):
+            before = {
+                mine[-1 - self._queue_entries]
+                for mine in done.values()
+                if len(mine) > self._queue_entries
+            }
+            for other, mine in done.items():
+                if item.leave is not None or item.operands.get(f"wait_{other}"):
+                    before.add(mine[-1])
+            for name, access in item.windows:
+                place = self._place(access.buffer)
+                before |= {wrote[place]} if place in wrote else set()
+                if is_written(item, name):
+                    before |= set(read_since.get(place, ()))
+                    if engine == "load":
+                        before |= {touched[n] for n in self._same_bytes(access.buffer, touched)}
+            yield before
+            for name, access in item.windows:
+                place = self._place(access.buffer)
+                touched[access.buffer] = number
+                if is_written(item, name):
+                    wrote[place], read_since[place] = number, []
+                else:
+                    read_since.setdefault(place, []).append(number)
+            done.setdefault(engine, []).append(number)
+
+    def _place(self, buffer: str) -> Hashable:
+        """What a buffer takes turns in, or itself."""
+        storage = self._storages[buffer]
+        return buffer if storage.slot is None else (storage.space, storage.slot)
+
+    def _same_bytes(self, buffer: str, touched: Mapping[str, int]) -> Iterator[str]:
+        """Buffers that were touched and were given some of the same bytes."""
+        if buffer not in self._in_place:
+            space, low, high = self._spans[buffer]
+            self._in_place[buffer] = [
+                name
+                for name, (other, first, last) in self._spans.items()
+                if other == space and first < high and low < last
+            ]
+        return (name for name in self._in_place[buffer] if name in touched)
