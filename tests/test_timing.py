@@ -15,12 +15,14 @@ from azsim.compiler.bounds import EngineBounds, engine_bounds
 from azsim.compiler.compile import necessary_steps
 from azsim.compiler.parameters import place_parameters
 from azsim.errors import AzsimError
+from azsim.frontend.workload import load_workload
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.program import Program, Stream
 from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
 from azsim.machine.view import View
+from azsim.pipeline import run
 from azsim.sim.statistics import Statistics, measure
 from azsim.sim.timing import Timing, replay
 from azsim.stages.record import array_cycles
@@ -428,3 +430,18 @@ def test_the_worst_anomaly_of_several_requesters(
     record_property("worst_anomaly_percent", 100 * worst)
     sys.stdout.write(f"worst anomaly: {100 * worst:.3f} % fewer cycles ({where})\n")
     assert worst < 0.05
+
+
+def test_refreshes_of_a_stream_are_in_its_bound_but_for_one_a_wait() -> None:
+    found = {}
+    workload = load_workload("speech_rnnt_small", ["input.random.frames=8"])
+    for refresh_ns in (0.0, 90.0, 1950.0):
+        hardware = replace(AZ1, dram=replace(AZ1.dram, refresh_ns=refresh_ns))
+        ran = run(workload, hardware, checked=False)
+        assert ran.bounds is not None
+        assert ran.statistics.idle_cycles > 0
+        assert ran.statistics.cycles >= ran.bounds.by_engine["dram"]
+        found[refresh_ns] = ran.bounds.by_engine["dram"]
+    # Every 3,900 ns; the stream, of 4 pairs of frames, has 5 stretches of some 20 refreshes each.
+    assert found[90.0] / found[0.0] == pytest.approx(3900 / (3900 - 90), rel=0.005)
+    assert found[1950.0] / found[0.0] == pytest.approx(2, rel=0.06)

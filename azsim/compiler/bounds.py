@@ -6,9 +6,9 @@ as the plan cuts them:
 - DRAM: inputs, outputs, constants and scales once; compressed tiles once if they can stay on the
   chip, else each time that another weight was used in between; of constants and state what is
   beyond the size of activation SRAM, in each frame (`azsim.compiler.carried`).  Rows are opened:
-  each of them once, and what is read again opens all but those that banks may still hold.  Where
-  nothing waits for input, refreshes too.  What can stay of weights is bounded by filling weight
-  SRAM with the tiles that save the most per byte, the last one in part.
+  each of them once, and what is read again opens all but those that banks may still hold.
+  Refreshes, but for one in each stretch between two waits for input.  What can stay of weights is
+  bounded by filling weight SRAM with the tiles that save the most per byte, the last one in part.
 - decoder: the clock's own time for the loads of those same blocks, one after another and each as if
   the chip did nothing else: its bytes, its lanes, its writes, whichever takes longest when; or its
   time on the bus with the rows that it surely opens, where that is longer.
@@ -107,11 +107,14 @@ class _Work:
             self.passes = max(self.passes, times)
 
     def bounds(
-        self, hardware: Hardware, path: int, chain: int, *, without_pause: bool = False
+        self, hardware: Hardware, path: int, chain: int, *, stretches: int | None = None
     ) -> EngineBounds:
-        """Work over peak rates; `without_pause` tells that nothing waits for input meanwhile."""
+        """Work over peak rates; in so many stretches at most, between which input is waited for.
+
+        Without a number of stretches refreshes do not count.
+        """
         return EngineBounds(
-            math.floor(_dram_cycles(self, hardware, without_pause=without_pause)),
+            math.floor(_dram_cycles(self, hardware, stretches)),
             math.floor(self.decoder_cycles),
             math.floor(self.mac_cycles),
             math.floor(self.vector_cycles),
@@ -135,17 +138,24 @@ _ROWS_HELD = 2
 lies in two blocks."""
 
 
-def _dram_cycles(work: _Work, hardware: Hardware, *, without_pause: bool) -> float:
-    """Least cycles of DRAM for bytes; refreshes count where no pause can take them."""
+def _dram_cycles(work: _Work, hardware: Hardware, stretches: int | None) -> float:
+    """Least cycles of DRAM for bytes; refreshes count where no pause can take them.
+
+    No burst goes before a refresh that is due.  So a stretch whose last burst begins at `t` has at
+    least `t / every - 1` refreshes before that; summed up over all stretches::
+
+        cycles >= work + takes * ((cycles - stretches * last burst) / every - stretches)
+    """
     dram, clock_hz = hardware.dram, hardware.clock_hz
     again = (work.dram_bytes - work.distinct_bytes) // dram.row_bytes
     again -= (work.passes - 1) * _ROWS_HELD * dram.banks
     rows = work.distinct_bytes // dram.row_bytes + max(0, again)
     cycles = work.dram_bytes * clock_hz / dram.bytes_per_s + rows * _row_miss_cycles(hardware)
-    if without_pause and dram.refresh_interval_ns:
+    if stretches is not None and dram.refresh_interval_ns:
         every, takes = (ns * 1e-9 * clock_hz for ns in (dram.refresh_interval_ns, dram.refresh_ns))
-        # A time T has at least T / every - 1 refreshes.
-        cycles = max(cycles, (cycles - takes) / (1 - takes / every))
+        last = dram.burst_bytes * clock_hz / dram.bytes_per_s + _row_miss_cycles(hardware)
+        less = stretches * takes * (1 + last / every)
+        cycles = max(cycles, (cycles - less) / (1 - takes / every))
     return cycles
 
 
@@ -224,10 +234,10 @@ def engine_bounds(
     longest = chain = critical_path(lowering, hardware, stream, state)
     if frames_are_apart or stream.frames == 1:
         frame = frame_path(lowering, hardware, state, array_cycles)
-        fill = of(STARTUP).bounds(hardware, 0, 0, without_pause=True).dram_cycles
+        fill = of(STARTUP).bounds(hardware, 0, 0, stretches=1).dram_cycles
         longest = max(longest, max(fill, frame) + (stream.frames - 1) * frame)
-    without_pause = not stream.paced
-    return whole.bounds(hardware, longest, chain, without_pause=without_pause), {
+    stretches = 1 + (stream.frames if stream.paced else 0)
+    return whole.bounds(hardware, longest, chain, stretches=stretches), {
         layer: part.bounds(hardware, paths.get(layer, 0), paths.get(layer, 0))
         for layer, part in work.items()
         if part != _Work()

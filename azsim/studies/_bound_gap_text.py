@@ -212,9 +212,9 @@ _BOUND_TEXTS = (
     """
         `bound_cycles`: the largest of four bounds, one for each engine, on the work that is
         necessary: DRAM (inputs, outputs and constants once, weights once if they can stay in
-        weight SRAM, else once per use; rows opened, and refreshes where nothing waits for a
-        frame), decoder (each load as if it were alone on the chip: its decoder with all rows open,
-        or the bus with those that it opens), MAC array (its time with inputs ready, and the
+        weight SRAM, else once per use; rows opened, and refreshes but for one between two waits
+        for a frame), decoder (each load as if it were alone on the chip: its decoder with all rows
+        open, or the bus with those that it opens), MAC array (its time with inputs ready, and the
         drains, each through its pipeline once a product), vector engine (every step as one
         instruction does it). Engines do not wait for one another in it.
     """,
