@@ -364,6 +364,13 @@ def test_a_peak_over_more_than_what_is_quantized_is_not_taken() -> None:
     assert _expanded(items, a=4, x=4, codes=4, scale=1) == items
 
 
+def test_a_peak_of_what_moves_with_a_loop_is_not_taken() -> None:
+    """A row of many is written, and in some round of the loop it is another than the first."""
+    moving = replace(_row("a", 4), advance={7: 4})
+    items = [_unary(moving, _row("x", 4)), _quantize(_row("a", 4))]
+    assert _expanded(items, a=16, x=4, codes=4, scale=1) == items
+
+
 @pytest.mark.parametrize("is_overwritten", [False, True])
 def test_a_copy_needs_a_peak_where_its_source_was_written_again(is_overwritten: bool) -> None:
     again = [_unary(_row("a", 2, 2), _row("y", 2))] if is_overwritten else []

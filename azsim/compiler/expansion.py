@@ -157,6 +157,7 @@ class Expansion:
             if (
                 writer.mnemonic not in _PEAK_WRITERS
                 or target.rows * target.cols != count
+                or target.advance  # and nobody knows where it is
                 or "peak" in writer.operands
             ):
                 return item

@@ -1,7 +1,8 @@
 """Overlap: the order of a frame's work in which the engines wait least for one another.
 
 Contract: takes a schedule, gives one with the same work in which every item still comes after
-those that it depends on.  Loops stay where they are; what stands between two of them is
+those that it depends on.  Loops stay where they are, and so does what may leave one
+(`azsim.compiler.regions`); what stands between two of them, also inside a region, is
 
 - cut into pieces where that shortens the frame: the first rows of a product begin when their
   codes are there, its last outputs are small so that what depends on all of them waits little,
@@ -21,7 +22,7 @@ import bisect
 import collections
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from azsim.compiler.estimate import Estimator, engine_of
 from azsim.compiler.expansion import Expansion
@@ -105,28 +106,63 @@ def _overlapped(
     by_layer: bool,
 ) -> tuple[tuple[Item | Repeat, ...], dict[str, Storage], dict[str, int]]:
     """Items in order, all storages, and until which item of the program each is held."""
-    storages = dict(schedule.storages)
-    result: list[Item | Repeat] = []
-    held: dict[str, int] = {}
-    work = _MAX_WORK
     is_long = sum(1 for _ in walk(items)) > _MAX_SEARCHED
-    for layer, group in itertools.groupby(items, lambda item: _stretch_of(item, by_layer)):
-        ordered = list(group)
-        if layer is not None:
-            stretch = _Stretch([i for i in ordered if isinstance(i, Item)], storages, is_long)
-            ordered, until, work = stretch.best(estimator, hardware, work)
+    overlapped = _Overlap(dict(schedule.storages), before, estimator, hardware, by_layer, is_long)
+    ordered = tuple(overlapped.items(items))
+    return ordered, overlapped.storages, overlapped.held
+
+
+@dataclass
+class _Overlap:
+    """Stretches of a program that are put in order one after another.
+
+    Attributes
+    ----------
+    storages : dict of str to Storage
+        Gets those of the peaks.
+    before : int
+        Items of the program in front of the next stretch.
+    held : dict of str to int
+        Until which item of the program each storage is held.
+    work : int
+        What is left of the work that searches may be.
+    """
+
+    storages: dict[str, Storage]
+    before: int
+    estimator: Estimator
+    hardware: Hardware
+    by_layer: bool
+    is_long: bool
+    held: dict[str, int] = field(default_factory=dict)
+    work: int = _MAX_WORK
+
+    def items(self, items: Iterable[Item | Repeat]) -> Iterator[Item | Repeat]:
+        """Items of stretches in order; loops, and what may leave one, stay between them."""
+        for layer, group in itertools.groupby(items, self._stretch_of):
+            if layer is None:
+                yield from map(self._between, group)
+                continue
+            single = [item for item in group if isinstance(item, Item)]
+            stretch = _Stretch(single, self.storages, self.is_long)
+            ordered, until, self.work = stretch.best(self.estimator, self.hardware, self.work)
             for name, at in until.items():
-                held[name] = before + at
-        result += ordered
-        before += sum(1 for _ in walk(tuple(ordered)))
-    return tuple(result), storages, held
+                self.held[name] = self.before + at
+            self.before += len(ordered)
+            yield from ordered
 
+    def _stretch_of(self, item: Item | Repeat) -> str | None:
+        """Name of the stretch that an item belongs to; None between stretches."""
+        if isinstance(item, Repeat) or item.leave is not None:
+            return None
+        return item.layer if self.by_layer else ""
 
-def _stretch_of(item: Item | Repeat, by_layer: bool) -> str | None:
-    """Name of the stretch that an item belongs to; None for a loop."""
-    if isinstance(item, Repeat):
-        return None
-    return item.layer if by_layer else ""
+    def _between(self, item: Item | Repeat) -> Item | Repeat:
+        """A loop or an item that may leave one; the parts of a region are stretches."""
+        if isinstance(item, Repeat) and item.is_region:
+            return replace(item, body=tuple(self.items(item.body)))
+        self.before += sum(1 for _ in walk((item,)))
+        return item
 
 
 @dataclass(frozen=True)
