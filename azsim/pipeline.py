@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import Compiled, Observe, compile_graph, necessary_steps
 from azsim.compiler.parameters import parameter_room_bytes, place_parameters
-from azsim.compiler.regions import Passed, passed_leaves
+from azsim.compiler.regions import Decision, Passed, decisions_of_frames, passed_leaves
 from azsim.errors import CodecError, CompileError, ConfigError, MachineError
 from azsim.frontend.workload import Workload, load_workload
 from azsim.hardware import load_hardware
@@ -273,6 +273,7 @@ def run(
                 statistics,
                 record.array_cycles(execution.trace, timing, compiled, chip),
                 passed_leaves(compiled.leaves, compiled.program, execution.trace),
+                decisions_of_frames(compiled.leaves, compiled.program, execution.trace),
             )
     with stage("check outputs"):
         outputs = named_outputs(execution, prepared)
@@ -470,6 +471,7 @@ def _bounds(
     statistics: Statistics,
     array_cycles: Mapping[str, float],
     passed: Mapping[int, Passed],
+    decided: Sequence[tuple[Decision, ...]],
 ) -> tuple[Bounds, dict[str, Bounds]]:
     lowering = necessary_steps(compiled.compressed, planned)
     bounds, layers = engine_bounds(
@@ -481,5 +483,6 @@ def _bounds(
         array_cycles,
         frames_are_apart=prepared.stream.paced and statistics.deadline_misses == 0,
         passed=passed,
+        decided=decided,
     )
     return Bounds(**asdict(bounds)), {name: Bounds(**asdict(part)) for name, part in layers.items()}

@@ -11,8 +11,16 @@ import pytest
 
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import compile_graph, necessary_steps
+from azsim.compiler.frame_path import frame_path
 from azsim.compiler.parameters import parameter_room_bytes, place_parameters
-from azsim.compiler.regions import Passed, counted, passed_leaves, uncertain_weights
+from azsim.compiler.regions import (
+    Passed,
+    counted,
+    decisions_of_frames,
+    executed_steps,
+    passed_leaves,
+    uncertain_weights,
+)
 from azsim.compiler.valid import check_pass
 from azsim.errors import CompileError, UnsupportedError
 from azsim.evaluate import evaluate, evaluate_stream
@@ -23,7 +31,7 @@ from azsim.isa.program import Instruction, Program, Stream
 from azsim.machine.trace import Trace
 from azsim.ops._subgraph import captured
 from azsim.ops.build import build_graph, lower_graph
-from azsim.ops.lowering import Access, Copy, Fill, Leave, Loop
+from azsim.ops.lowering import Access, Copy, Fill, Leave, Loop, Matmul
 from azsim.report.passes import pass_tables
 from azsim.sim.checks import check_program
 from azsim.sim.exact import replay_exact
@@ -221,6 +229,29 @@ def test_the_run_tells_what_data_decided() -> None:
         Passed(2, 1, 1),  # chunks, of which the first one begins the stream
         Passed(host.evaluations, emitted, spoken),
     ]
+
+
+def test_what_ran_is_known_frame_by_frame() -> None:
+    model = transducer(2, frames=3, limit=3, blank_bias=0.5)
+    frames = _frames(model, 4, 5)
+    ran, host = _run(model, frames), _host(model, frames["f"].reshape(12, -1))
+    program, trace = ran.compiled.program, ran.execution.trace
+    decided = decisions_of_frames(ran.compiled.leaves, program, trace)
+    assert len(decided) == 4
+    lowering = necessary_steps(ran.compiled.compressed, AZ1)
+    steps = [step for _, step in lowering.steps]
+    products: Counter[str] = Counter()
+    path_of: list[tuple[int, int]] = []
+    for chunk, decisions in enumerate(decided):
+        executed = [step for step, _ in executed_steps(steps, decisions)]
+        products += Counter(step.weight for step in executed if isinstance(step, Matmul))
+        symbols = sum(map(len, host.symbols[3 * chunk : 3 * chunk + 3]))
+        path = frame_path(lowering, AZ1, STATE, lambda _: 1.0, decisions)
+        path_of += [(symbols, path)] if chunk else []  # the first one begins the stream
+        assert path >= frame_path(lowering, AZ1, STATE, lambda _: 1.0)
+    assert products == {name: _products(program, trace, name) for name in products}
+    assert len({symbols for symbols, _ in path_of}) > 1
+    assert [path for _, path in sorted(path_of)] == sorted(path for _, path in path_of)
 
 
 def _without(program: Program, index: int) -> Program:
@@ -422,11 +453,22 @@ def test_no_bound_is_above_the_run(name: str) -> None:
             4 * place_parameters(lowering, room).values.size,
             array_cycles(trace, timing, ran.compiled, hardware),
             passed=passed_leaves(ran.compiled.leaves, program, trace),
+            decided=decisions_of_frames(ran.compiled.leaves, program, trace),
         )
         assert max(asdict(bounds).values()) <= timing.cycles
         macs = measure(trace, timing, program, hardware).engine_busy_cycles
         assert layers["decode"].mac_cycles <= macs["mac"]
         assert layers["decode"].mac_cycles > 0
+
+
+def test_what_needs_no_symbol_is_done_while_its_embedding_comes() -> None:
+    program = _run(transducer(1), _frames(transducer(1), 2, 0)).compiled.program
+    mnemonics = [entry.mnemonic for entry in program.instructions]
+    gather = mnemonics.index("load_gather")
+    part = mnemonics[gather : mnemonics.index("fence", gather)]
+    product, quantizations = part.index("mac_matmul"), part.count("vector_quantize")
+    # The state's product, behind its codes; those of the embedding are made behind both.
+    assert part[:product].count("vector_quantize") == 1 < quantizations
 
 
 def test_the_program_is_text_and_back() -> None:

@@ -18,7 +18,7 @@ as the plan cuts them:
 - vector engine: its own time for every step, as if one instruction did it
   (`azsim.compiler.step_cycles`).
 - critical path: the longest chain of dependent work with one of each engine
-  (`azsim.compiler.critical_path.frame_path`).  Where every frame is over before the next one
+  (`azsim.compiler.frame_path`).  Where every frame is over before the next one
   arrives, frames cannot overlap: weight SRAM has to be filled, or the first frame worked at,
   whichever takes longer, and then each other frame takes its own path.
 - chain: the longest chain of dependent steps with any number of each engine, and every step at its
@@ -39,14 +39,14 @@ from azsim.compiler.carried import carried
 from azsim.compiler.critical_path import (
     critical_path,
     flat_steps,
-    frame_path,
     layer_paths,
     transfer_cycles,
 )
 from azsim.compiler.edges import INPUT, OUTPUT, STARTUP, STATE
 from azsim.compiler.encode import encode_tiles
+from azsim.compiler.frame_path import frame_path
 from azsim.compiler.loading import load_cycles
-from azsim.compiler.regions import Passed, certain, counted, uncertain_weights
+from azsim.compiler.regions import Decision, Passed, certain, counted, uncertain_weights
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.residency import plan_weights
 from azsim.compiler.step_cycles import product_cycles, vector_cycles
@@ -173,6 +173,7 @@ def engine_bounds(
     *,
     frames_are_apart: bool = False,
     passed: Mapping[int, Passed] | None = None,
+    decided: Sequence[tuple[Decision, ...]] = (),
 ) -> tuple[EngineBounds, dict[str, EngineBounds]]:
     """Bounds of a run of `stream.frames` frames.
 
@@ -192,6 +193,8 @@ def engine_bounds(
         Whether every frame was over before the next one arrived.
     passed : mapping of int to Passed, optional
         What data decided in the run, see `azsim.compiler.regions`.
+    decided : sequence of tuple of Decision
+        The same frame by frame.
 
     Returns
     -------
@@ -227,18 +230,22 @@ def engine_bounds(
                 own = product_cycles(step, array_cycles(step), hardware)
                 of(layer).mac_cycles += own * times
     whole = _whole(work.values())
-    paths = layer_paths(lowering, hardware, stream.frames)
+    of_layers = layer_paths(lowering, hardware, stream.frames)
     once = transfer_cycles(hardware)
-    paths |= {STARTUP: once, STATE: once}
-    paths |= dict.fromkeys((INPUT, OUTPUT), once * stream.frames)
+    of_layers |= {STARTUP: once, STATE: once}
+    of_layers |= dict.fromkeys((INPUT, OUTPUT), once * stream.frames)
     longest = chain = critical_path(lowering, hardware, stream, state)
     if frames_are_apart or stream.frames == 1:
-        frame = frame_path(lowering, hardware, state, array_cycles)
+        first, *others = decided or [None] * stream.frames
+        paths = {
+            one: frame_path(lowering, hardware, state, array_cycles, one)
+            for one in {first, *others}
+        }
         fill = of(STARTUP).bounds(hardware, 0, 0, stretches=1).dram_cycles
-        longest = max(longest, max(fill, frame) + (stream.frames - 1) * frame)
+        longest = max(longest, max(fill, paths[first]) + sum(map(paths.__getitem__, others)))
     stretches = 1 + (stream.frames if stream.paced else 0)
     return whole.bounds(hardware, longest, chain, stretches=stretches), {
-        layer: part.bounds(hardware, paths.get(layer, 0), paths.get(layer, 0))
+        layer: part.bounds(hardware, of_layers.get(layer, 0), of_layers.get(layer, 0))
         for layer, part in work.items()
         if part != _Work()
     }

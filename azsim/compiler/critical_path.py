@@ -1,24 +1,19 @@
-"""Longest chains of dependent work, with one of each engine and with any number of them.
+"""Longest chain of dependent work with any number of engines.
 
-`critical_path` is the chain with any number of engines: every step is cut to its smallest tile, one
-group of lanes through the pipeline, one window sequence of one output.
-
-`frame_path` is what one frame takes at least with one of each engine, in whatever order its work is
-done: a step that needs all of another's results (a dynamic scale needs the largest of them) waits
-until one engine has done all of that work.  It is what a compiler can be held to.
+Every step is cut to its smallest tile: one group of lanes through the pipeline, one window sequence
+of one output.  With one of each engine the chain is longer: `azsim.compiler.frame_path`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from azsim.arith import TABLE_FUNCTIONS
 from azsim.compiler.regions import certain
-from azsim.compiler.step_cycles import product_cycles, vector_cycles
 from azsim.compiler.tile import element_width
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
@@ -38,21 +33,23 @@ from azsim.ops.lowering import (
     Step,
     Unary,
     Vector,
-    chip_dtype,
 )
-from azsim.ops.steps import ELEMENT_BYTES, moved_windows, reads, windows, writes
+from azsim.ops.steps import moved_windows, reads, windows, writes
 
 __all__ = [
+    "MAX_CHAIN_STEPS",
     "critical_path",
     "flat_steps",
-    "frame_path",
     "group_cycles",
     "layer_paths",
+    "least_cycles",
+    "placed",
     "step_elements",
     "transfer_cycles",
+    "unrolled",
 ]
 
-_MAX_CHAIN_STEPS = 200_000
+MAX_CHAIN_STEPS = 200_000
 
 
 def flat_steps(steps: Sequence[Step], times: float) -> Iterator[tuple[Step, float]]:
@@ -128,7 +125,7 @@ def _segments(weight: CompressedWeight) -> Iterator[tuple[int, int]]:
     return zip(weight.segments, weight.segments[1:], strict=False)
 
 
-def _least_cycles(step: Step, compressed: CompressedGraph, hardware: Hardware) -> int:
+def least_cycles(step: Step, compressed: CompressedGraph, hardware: Hardware) -> int:
     """Latency of a step cut to its smallest legal tile."""
     vector, mac = hardware.vector, hardware.mac
     match step:
@@ -165,17 +162,19 @@ def _extent(access: Access) -> tuple[int, int]:
     return min(corners), max(corners) + 1
 
 
-def _unrolled(steps: Sequence[Step], at: Mapping[int, int]) -> Iterator[Step]:
+def unrolled(steps: Sequence[Step], at: Mapping[int, int]) -> Iterator[Step]:
     """Every step that surely runs, in all rounds of loops."""
     for step in certain(steps):
         if isinstance(step, Loop):
             for iteration in range(step.count):
-                yield from _unrolled(step.body, {**at, step.number: iteration})
+                yield from unrolled(step.body, {**at, step.number: iteration})
         else:
-            yield _placed(step, at)
+            yield placed(step, at)
 
 
-def _placed(step: Step, at: Mapping[int, int]) -> Step:
+def placed(step: Step, at: Mapping[int, int]) -> Step:
+    """Step in some rounds of the loops around it, by number; its windows advance no more."""
+
     def place(access: Access) -> Access:
         moved = sum(step * at.get(loop, 0) for loop, step in access.advance.items())
         return replace(access, offset=access.offset + moved, advance={})
@@ -208,14 +207,6 @@ class _Chain:
             (at for first, last, at in parts if first < high and low < last), default=-math.inf
         )
 
-    def least(self, access: Access) -> float:
-        """When the first of what a window shows is ready."""
-        low, high = _extent(access)
-        parts = self._ready.get(access.buffer, [])
-        return min(
-            (at for first, last, at in parts if first < high and low < last), default=-math.inf
-        )
-
 
 def transfer_cycles(hardware: Hardware) -> int:
     """Cycles of the shortest transfer: a burst after its latency."""
@@ -223,138 +214,6 @@ def transfer_cycles(hardware: Hardware) -> int:
     return math.floor(
         (dram.latency_ns / 1e9 + dram.burst_bytes / dram.bytes_per_s) * hardware.clock_hz
     )
-
-
-@dataclass(frozen=True)
-class _When:
-    """Earliest cycles of a step's work: its first result, and all of them."""
-
-    first: float
-    last: float
-
-
-class _Frame:
-    """One frame with one of each engine: what each step can have done at the earliest.
-
-    A step begins with the first of what it reads, and cannot end before its engine has done all of
-    its work, nor before the last of what it reads has gone through.  A dynamic scale is known when
-    all that it serves is there.
-
-    Parameters
-    ----------
-    lowering : Lowering
-    hardware : Hardware
-    array_cycles : callable
-        ``array_cycles(step)``: the array's own time for a product, without its drain.
-    """
-
-    def __init__(
-        self,
-        lowering: Lowering,
-        hardware: Hardware,
-        array_cycles: Callable[[Matmul | Product], float],
-    ) -> None:
-        self._lowering = lowering
-        self._hardware = hardware
-        self._array_cycles = array_cycles
-        self._first, self._last = _Chain(), _Chain()
-        self._begins: dict[str, list[tuple[float, float]]] = {"mac": [], "vector": []}
-
-    def write(self, access: Access, when: _When) -> None:
-        """Something is written."""
-        self._first.write(access, when.first)
-        self._last.write(access, when.last)
-
-    def run(self, steps: Iterable[Step]) -> None:
-        """Take steps in order."""
-        for step in steps:
-            read, written = list(reads(step)), list(writes(step))
-            begin = max((max(0.0, self._first.least(access)) for access in read), default=0.0)
-            ready = max((max(0.0, self._last.read(access)) for access in read), default=0.0)
-            when = self._step(step, begin, ready)
-            for access in written:
-                self.write(access, when)
-
-    def end(self, accesses: Iterable[Access]) -> float:
-        """When windows are complete and engines have done all that began."""
-        longest = max((max(0.0, self._last.read(access)) for access in accesses), default=0.0)
-        for begins in self._begins.values():
-            left = 0.0
-            for begin, work in sorted(begins, reverse=True):
-                left += work
-                longest = max(longest, begin + left)
-        return longest
-
-    def _step(self, step: Step, begin: float, ready: float) -> _When:
-        vector, mac = self._hardware.vector, self._hardware.mac
-        if isinstance(step, Vector) and step.mnemonic == "load_gather":
-            once = transfer_cycles(self._hardware)
-            return _When(ready + once, ready + once)
-        if isinstance(step, Matmul | Product):
-            work = product_cycles(step, self._array_cycles(step), self._hardware)
-            self._begins["mac"].append((begin, work))
-            least = _least_cycles(step, self._lowering.compressed, self._hardware)
-            return _When(begin + least, max(ready + 2 * mac.pipeline_cycles + 2, begin + work))
-        assert not isinstance(step, Loop | Leave)
-        if isinstance(step, Quantize) and not step.static:
-            # A scale of its own needs its row; one that all share needs all, the last to come last.
-            has_own = step.scale.rows > 1
-            shared = step.dst.cols if has_own else 1
-            search = vector.pipeline_cycles + -(-shared // vector.lanes)
-            begin = (begin if has_own else ready) + search
-            ready += vector.pipeline_cycles + 1
-        each = group_cycles(step, self._hardware)
-        work = vector_cycles(step, self._lowering, self._hardware)
-        self._begins["vector"].append((begin, work))
-        through = vector.pipeline_cycles + each
-        return _When(begin + through, max(ready + through, begin + work))
-
-
-def frame_path(
-    lowering: Lowering,
-    hardware: Hardware,
-    state: Mapping[str, str],
-    array_cycles: Callable[[Matmul | Product], float],
-) -> int:
-    """Least cycles of a frame from its arrival to its last result, whatever the order of its work.
-
-    Weights and state are there.  0 above 200,000 steps.
-    """
-    total = sum(times for _, times in flat_steps([step for _, step in lowering.steps], 1))
-    if total > _MAX_CHAIN_STEPS:
-        return 0
-    graph, dram = lowering.compressed.graph, hardware.dram
-    frame = _Frame(lowering, hardware, array_cycles)
-    inputs = [name for name in graph.inputs if name not in state and name in lowering.views]
-    sizes = {
-        name: kind.num_elements * ELEMENT_BYTES[chip_dtype(kind.dtype)]
-        for name, kind in graph.inputs.items()
-        if name in inputs
-    }
-    once = transfer_cycles(hardware)
-    rest = max(0, sum(sizes.values()) - dram.burst_bytes) / dram.bytes_per_s * hardware.clock_hz
-    # Frames lie one after another: of the rows that hold one, only the first was touched before.
-    rows = -(-sum(sizes.values()) // dram.row_bytes)
-    rest += max(0, rows - 1) * math.floor(dram.row_miss_ns * 1e-9 * hardware.clock_hz)
-    for name in inputs:
-        # Alone, an input could come first; the last one to come ends the transfer of all.
-        is_only = len(inputs) == 1
-        own = max(0, sizes[name] - dram.burst_bytes) / dram.bytes_per_s * hardware.clock_hz
-        frame.write(_whole(lowering, name), _When(once, once + (rest if is_only else own)))
-    frame.run(_unrolled([step for _, step in lowering.steps], {}))
-    results = [name for name in graph.outputs if name not in state.values()]
-    stored = frame.end([_whole(lowering, name) for name in results])
-    carried = frame.end([_whole(lowering, name) for name in state.values()])
-    return math.floor(max(stored + once if results else 0.0, carried))
-
-
-def _whole(lowering: Lowering, name: str) -> Access:
-    """Window from a tensor's first element to its last."""
-    view = lowering.views[name]
-    spans = [(length - 1) * step for length, step in zip(view.shape, view.strides, strict=True)]
-    low = sum(span for span in spans if span < 0)
-    size = 1 + sum(abs(span) for span in spans)
-    return Access(view.buffer, view.offset + low, 1, size, 0, 1)
 
 
 def layer_paths(lowering: Lowering, hardware: Hardware, frames: int) -> dict[str, int]:
@@ -368,11 +227,11 @@ def layer_paths(lowering: Lowering, hardware: Hardware, frames: int) -> dict[str
     paths = {}
     for layer, own in steps.items():
         chain, longest = _Chain(), 0.0
-        if sum(times for _, times in flat_steps(own, 1)) <= _MAX_CHAIN_STEPS:
-            for step in _unrolled(own, {}):
+        if sum(times for _, times in flat_steps(own, 1)) <= MAX_CHAIN_STEPS:
+            for step in unrolled(own, {}):
                 read, written = list(reads(step)), list(writes(step))
                 begin = max([0.0, *(chain.read(access) for access in read)])
-                end = begin + _least_cycles(step, lowering.compressed, hardware)
+                end = begin + least_cycles(step, lowering.compressed, hardware)
                 longest = max(longest, end)
                 for access in written:
                     chain.write(access, end)
@@ -385,9 +244,9 @@ def critical_path(
 ) -> int:
     """Longest chain of a run, from the first load to the last store; 0 above 200,000 steps."""
     total = sum(times for _, times in flat_steps([step for _, step in lowering.steps], 1))
-    if total > _MAX_CHAIN_STEPS:
+    if total > MAX_CHAIN_STEPS:
         return 0
-    steps = list(_unrolled([step for _, step in lowering.steps], {}))
+    steps = list(unrolled([step for _, step in lowering.steps], {}))
     views, graph = lowering.views, lowering.compressed.graph
 
     def longest(sources: Sequence[str]) -> _Chain:
@@ -401,7 +260,7 @@ def critical_path(
             begin = max((chain.read(access) for access in read), default=-math.inf)
             if begin > -math.inf:
                 for access in written:
-                    chain.write(access, begin + _least_cycles(step, lowering.compressed, hardware))
+                    chain.write(access, begin + least_cycles(step, lowering.compressed, hardware))
         return chain
 
     def arrival(chain: _Chain, names: Sequence[str]) -> float:

@@ -12,14 +12,15 @@ hold them, and its end.  The contract that makes it work:
 - weights that do not stay are loaded inside each part that multiplies by them, as nobody knows what
   a slot holds (`prefetch`); those that the region alone uses may be held while it runs;
 - how often a part runs is estimated by the operator (`Loop.rounds`, `Leave.stays`) where a choice
-  depends on it (`visits`, `traffic`), and counted in the run where a bound does
-  (`counted`); a path of dependent work counts what surely runs (`certain`).
+  depends on it (`visits`, `traffic`), and counted in the run where a bound does (`counted`); a path
+  of dependent work has what ran in a frame (`decisions_of_frames`, `executed_steps`), or what
+  surely runs (`certain`).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,7 +30,19 @@ from azsim.machine.trace import Trace
 from azsim.ops.lowering import Leave, Loop, Lowering, Matmul, Step
 from azsim.ops.steps import is_region
 
-__all__ = ["Passed", "certain", "counted", "passed_leaves", "uncertain_weights"]
+__all__ = [
+    "Decision",
+    "Passed",
+    "certain",
+    "counted",
+    "decisions_of_frames",
+    "executed_steps",
+    "passed_leaves",
+    "uncertain_weights",
+]
+
+Decision = tuple[int, bool]
+"""Number of a loop that may be left, and whether it went on."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +79,7 @@ def passed_leaves(leaves: Mapping[int, int], program: Program, trace: Trace) -> 
     """
     if not leaves:
         return {}
-    executed = np.array([site.index for site in trace.sites])[np.asarray(trace.sequence)]
-    begins = np.array([bool(entry.operands.get("paced")) for entry in program.instructions])
-    frame = np.cumsum(begins[executed])
+    executed, frame = _executed(program, trace)
 
     def passed(branch: int) -> Passed:
         behind = executed == branch + 1
@@ -76,6 +87,31 @@ def passed_leaves(leaves: Mapping[int, int], program: Program, trace: Trace) -> 
         return Passed(reached, went_on, len(np.unique(frame[behind])))
 
     return {loop: passed(branch) for loop, branch in leaves.items()}
+
+
+def decisions_of_frames(
+    leaves: Mapping[int, int], program: Program, trace: Trace
+) -> tuple[tuple[Decision, ...], ...]:
+    """A run's decisions, frame by frame, in their order.
+
+    Parameters are those of `passed_leaves`; without leaves there is nothing.
+    """
+    if not leaves:
+        return ()
+    loop_of = {branch: loop for loop, branch in leaves.items()}
+    executed, frame = _executed(program, trace)
+    found: list[list[Decision]] = [[] for _ in range(int(frame[-1]))]
+    for at in np.flatnonzero(np.isin(executed, list(loop_of))).tolist():
+        branch = int(executed[at])
+        found[frame[at] - 1].append((loop_of[branch], bool(executed[at + 1] == branch + 1)))
+    return tuple(map(tuple, found))
+
+
+def _executed(program: Program, trace: Trace) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the instructions of a run in order, and the frame, from 1 on, of each."""
+    executed = np.array([site.index for site in trace.sites])[np.asarray(trace.sequence)]
+    begins = np.array([bool(entry.operands.get("paced")) for entry in program.instructions])
+    return executed, np.cumsum(begins[executed])
 
 
 def counted(lowering: Lowering, passed: Mapping[int, Passed], frames: int) -> Lowering:
@@ -136,3 +172,45 @@ def certain(steps: Iterable[Step]) -> tuple[Step, ...]:
             step = replace(step, count=count, body=certain(step.body), rounds=None)
         found.append(step)
     return tuple(found)
+
+
+def executed_steps(
+    steps: Iterable[Step], decided: Iterable[Decision]
+) -> Iterator[tuple[Step, Mapping[int, int]]]:
+    """Steps that ran in a frame, one after another, with the rounds of the loops around them.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+        Of a frame.
+    decided : iterable of Decision
+        Of that frame.
+    """
+    steps = tuple(steps)
+    loops = {step.number for step in _loops(steps)}
+    yield from _ran(steps, {}, (went_on for loop, went_on in decided if loop in loops))
+
+
+def _loops(steps: Iterable[Step]) -> Iterator[Loop]:
+    for step in steps:
+        if isinstance(step, Loop):
+            yield step
+            yield from _loops(step.body)
+
+
+def _ran(
+    steps: Iterable[Step], rounds: Mapping[int, int], went_on: Iterator[bool]
+) -> Generator[tuple[Step, Mapping[int, int]], None, bool]:
+    """What ran of steps; returns whether the loop around them was not left."""
+    for step in steps:
+        if isinstance(step, Leave):
+            if not next(went_on):
+                return False
+        elif isinstance(step, Loop):
+            for number in range(step.count):
+                stays = yield from _ran(step.body, {**rounds, step.number: number}, went_on)
+                if not stays:
+                    break
+        else:
+            yield step, rounds
+    return True

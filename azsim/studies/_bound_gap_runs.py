@@ -167,7 +167,7 @@ def _bounds(
     from azsim.compiler.compile import necessary_steps
     from azsim.compiler.edges import STARTUP
     from azsim.compiler.parameters import parameter_room_bytes, place_parameters
-    from azsim.compiler.regions import passed_leaves
+    from azsim.compiler.regions import decisions_of_frames, passed_leaves
     from azsim.stages.record import array_cycles
 
     lowering = necessary_steps(compiled.compressed, hardware)
@@ -175,6 +175,7 @@ def _bounds(
     stream = prepared.stream
     apart = stream.paced and statistics.deadline_misses == 0
     passed = passed_leaves(compiled.leaves, compiled.program, trace)
+    decided = decisions_of_frames(compiled.leaves, compiled.program, trace)
 
     def bounds(frames: int) -> tuple[EngineBounds, dict[str, EngineBounds]]:
         share = frames / stream.frames
@@ -187,6 +188,7 @@ def _bounds(
             {name: cycles * share for name, cycles in measured.items()},
             frames_are_apart=apart,
             passed={loop: one.of_share(share) for loop, one in passed.items()},
+            decided=decided[:frames],
         )
 
     whole, layers = bounds(stream.frames)

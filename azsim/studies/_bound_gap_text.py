@@ -221,11 +221,12 @@ _BOUND_TEXTS = (
     """
         `critical_path_cycles`: the longest chain of dependent work. For a single frame, and for
         frames that are over before the next arrives, it is computed with one of each engine: a
-        step begins with the first of what it reads, cannot end before its engine has done all of
-        its work, and a dynamic scale is known only when all that it serves is there. Frames come
-        one after another, and the first one may be computed while weight SRAM is filled. So it is
-        not the chain with any number of engines, which is `chain_cycles` and far shorter, and
-        it holds the array's work as well.
+        step begins with the first of what it reads, and cannot end before its engine has done all
+        of its work and the shortest way from that to the step is gone; a dynamic scale is known
+        only when all that it serves is there. Of what data decides, a frame has what ran in it.
+        Frames come one after another, and the first one may be computed while weight SRAM is
+        filled. So it is not the chain with any number of engines, which is `chain_cycles` and far
+        shorter, and it holds the array's work as well.
     """,
     """
         Neither is a sum of what competes: DRAM that loads, inputs and outputs share is in none of

@@ -1,0 +1,337 @@
+"""Least cycles of a frame with one of each engine, in whatever order its work is done.
+
+What a step can have done at the earliest follows from three rules:
+
+- A step begins with the first of what it reads.  A dynamic scale is known when all that it serves
+  is there.
+- Its last result comes no sooner than the last of what it reads has gone through.
+- An engine does one thing at a time.  If a step needs all of the work of others, and one engine
+  does that from some cycle on, then their cycles add up, and after the last of them comes at least
+  the shortest way from any of them to the step.
+
+Which elements a step needs is followed through every buffer, element by element.  Of another step
+it needs all of the work only if it needs all of the elements, directly or by others: of a product's
+outputs those that are read last may be computed last.
+
+It is what a compiler can be held to.  A step costs as much as one instruction that does it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from azsim.compiler.critical_path import (
+    MAX_CHAIN_STEPS,
+    flat_steps,
+    group_cycles,
+    least_cycles,
+    placed,
+    transfer_cycles,
+    unrolled,
+)
+from azsim.compiler.regions import Decision, executed_steps
+from azsim.compiler.step_cycles import product_cycles, vector_cycles
+from azsim.hardware.description import Hardware
+from azsim.ops.lowering import (
+    Access,
+    Leave,
+    Loop,
+    Lowering,
+    Matmul,
+    Product,
+    Quantize,
+    Step,
+    Vector,
+    chip_dtype,
+)
+from azsim.ops.steps import ELEMENT_BYTES, reads, writes
+
+__all__ = ["frame_path"]
+
+
+@dataclass(frozen=True)
+class _Node:
+    """What a step can have done at the earliest, and what that takes.
+
+    Attributes
+    ----------
+    engine : str or None
+        None for what comes from outside.
+    begin, first, last : float
+        Cycle in which it begins, in which its first result is there, and all of them.
+    work : float
+        Of its engine.
+    num_elements : int
+        That it writes.
+    needs : dict of int to float
+        Other nodes of which it needs all, and the shortest way from any of their results to one of
+        its own.
+    parts : dict of int to (ndarray of bool, float)
+        Products of which it needs some elements, by their place in the buffer, and likewise.
+    """
+
+    engine: str | None
+    begin: float
+    first: float
+    last: float
+    work: float = 0.0
+    num_elements: int = 0
+    needs: Mapping[int, float] = field(default_factory=dict)
+    parts: Mapping[int, tuple[np.ndarray, float]] = field(default_factory=dict)
+
+
+@dataclass
+class _Needed:
+    """What a step needs, up to what it reads."""
+
+    needs: dict[int, float] = field(default_factory=dict)
+    parts: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)
+
+    def all_of(self, number: int, node: _Node, way: float = 0.0) -> None:
+        """Add a node, and what that needs."""
+        for other, further in ((number, 0.0), *node.needs.items()):
+            self.needs[other] = min(way + further, self.needs.get(other, math.inf))
+        for other, (mask, further) in node.parts.items():
+            self.some_of(other, mask, way + further)
+
+    def some_of(self, number: int, mask: np.ndarray, way: float = 0.0) -> None:
+        """Add some elements of a product."""
+        known, shortest = self.parts.get(number, (False, math.inf))
+        self.parts[number] = mask | known, min(way, shortest)
+
+
+class _Frame:
+    """One frame with one of each engine.
+
+    Parameters
+    ----------
+    lowering : Lowering
+    hardware : Hardware
+    array_cycles : callable
+        ``array_cycles(step)``: the array's own time for a product, without its drain.
+    """
+
+    def __init__(
+        self,
+        lowering: Lowering,
+        hardware: Hardware,
+        array_cycles: Callable[[Matmul | Product], float],
+    ) -> None:
+        self._lowering = lowering
+        self._hardware = hardware
+        self._array_cycles = array_cycles
+        self._nodes: list[_Node] = []
+        self._writers: dict[str, np.ndarray] = {}
+        """By buffer, the node that wrote each element; -1 for none."""
+
+    def write(self, access: Access, node: _Node) -> None:
+        """Something is written."""
+        self._nodes.append(node)
+        self._window(access)[...] = len(self._nodes) - 1
+
+    def run(self, steps: Iterable[Step]) -> None:
+        """Take steps in order."""
+        for step in steps:
+            begin, ready, needed = self._read(list(reads(step)))
+            ready = max(ready, self._after(needed.needs))
+            node = self._node(step, begin, ready, needed)
+            written = sorted(writes(step), key=lambda access: -access.rows * access.cols)
+            for number, access in enumerate(written):  # its work counts once
+                work = 0.0 if number else node.work
+                self.write(access, replace(node, work=work, num_elements=access.rows * access.cols))
+
+    def end(self, accesses: Iterable[Access]) -> float:
+        """When windows are complete and engines have done all that began."""
+        _, ready, needed = self._read(list(accesses))
+        every = dict.fromkeys(range(len(self._nodes)), 0.0)
+        return max(ready, self._after(needed.needs), self._after(every))
+
+    def _window(self, access: Access) -> np.ndarray:
+        """Writers of a window's elements."""
+        if access.buffer not in self._writers:
+            size = self._lowering.buffers[access.buffer].num_elements
+            self._writers[access.buffer] = np.full(size, -1, np.int32)
+        writers = self._writers[access.buffer]
+        # What is shown several times is one element.
+        rows, cols = (
+            1 if step == 0 else length
+            for length, step in zip(
+                access.shape, (access.row_stride, access.col_stride), strict=True
+            )
+        )
+        steps = (writers.itemsize * access.row_stride, writers.itemsize * access.col_stride)
+        at = writers.itemsize * access.offset
+        return np.ndarray((rows, cols), writers.dtype, writers, at, steps)
+
+    def _read(self, accesses: Sequence[Access]) -> tuple[float, float, _Needed]:
+        """When the first of windows is there, and all of it, and what that needs."""
+        begin = ready = 0.0
+        needed = _Needed()
+        for access in accesses:
+            writers = self._window(access)
+            numbers, counts = np.unique(writers, return_counts=True)
+            known = [(n, c) for n, c in zip(numbers.tolist(), counts.tolist(), strict=True)]
+            firsts = [self._nodes[number].first if number >= 0 else 0.0 for number, _ in known]
+            begin = max(begin, min(firsts))
+            for number, count in known:
+                if number < 0:
+                    continue
+                node = self._nodes[number]
+                if count == node.num_elements:
+                    ready = max(ready, node.last)
+                    needed.all_of(number, node)
+                    continue
+                ready = max(ready, node.first)
+                if node.engine == "mac":
+                    mask = np.zeros(self._writers[access.buffer].size, bool)
+                    self._of(mask, access)[...] = writers == number
+                    needed.some_of(number, mask)
+        for number, (mask, way) in list(needed.parts.items()):
+            if np.count_nonzero(mask) == self._nodes[number].num_elements:
+                del needed.parts[number]
+                needed.all_of(number, self._nodes[number], way)
+        return begin, ready, needed
+
+    @staticmethod
+    def _of(mask: np.ndarray, access: Access) -> np.ndarray:
+        """Elements of a mask that a window shows."""
+        rows, cols = (
+            1 if step == 0 else length
+            for length, step in zip(
+                access.shape, (access.row_stride, access.col_stride), strict=True
+            )
+        )
+        return np.ndarray(
+            (rows, cols), bool, mask, access.offset, (access.row_stride, access.col_stride)
+        )
+
+    def _after(self, needs: Mapping[int, float]) -> float:
+        """When engines have done all work of nodes, and the shortest way from the last is gone."""
+        found = 0.0
+        for engine in ("mac", "vector"):
+            mine = [(self._nodes[n], way) for n, way in needs.items()]
+            mine = [(node, way) for node, way in mine if node.engine == engine]
+            work, shortest = 0.0, math.inf
+            for node, way in sorted(mine, key=lambda entry: -entry[0].begin):
+                work += node.work
+                shortest = min(shortest, way)
+                found = max(found, node.begin + work + shortest)
+        return found
+
+    def _node(self, step: Step, begin: float, ready: float, needed: _Needed) -> _Node:
+        """Node of a step."""
+        vector, mac = self._hardware.vector, self._hardware.mac
+        if isinstance(step, Vector) and step.mnemonic == "load_gather":
+            once = transfer_cycles(self._hardware)
+            dram, size = self._hardware.dram, step.dst.rows * step.dst.cols
+            size *= ELEMENT_BYTES[self._lowering.buffers[step.dst.buffer].dtype]
+            rest = max(0, size - dram.burst_bytes) / dram.bytes_per_s * self._hardware.clock_hz
+            return _Node("load", ready, ready + once, ready + once + rest)
+        if isinstance(step, Matmul | Product):
+            work = product_cycles(step, self._array_cycles(step), self._hardware)
+            least = least_cycles(step, self._lowering.compressed, self._hardware)
+            through, first = 2.0 * mac.pipeline_cycles + 2, begin + least
+            engine = "mac"
+        else:
+            assert not isinstance(step, Loop | Leave)
+            engine = "vector"
+            each = group_cycles(step, self._hardware)
+            work = float(vector_cycles(step, self._lowering, self._hardware))
+            through = float(vector.pipeline_cycles + each)
+            if isinstance(step, Quantize) and not step.static:
+                # A scale of its own needs its row; one that all share needs all, the last to come
+                # last.
+                has_own = step.scale.rows > 1
+                shared = step.dst.cols if has_own else 1
+                search = vector.pipeline_cycles + -(-shared // vector.lanes)
+                begin = (begin if has_own else ready) + search
+                ready += vector.pipeline_cycles + 1
+                if not has_own:
+                    needed = _Needed()  # all that is behind is in its begin
+            first = begin + through
+        number = len(self._nodes)
+        own = _Node(engine, begin, first, max(ready + through, begin + work), work)
+        needs = {other: way + through for other, way in needed.needs.items()}
+        parts = {other: (mask, way + through) for other, (mask, way) in needed.parts.items()}
+        self._nodes.append(own)
+        last = max(own.last, self._after({**needs, number: 0.0}))
+        self._nodes.pop()
+        return replace(own, last=last, needs=needs, parts=parts)
+
+
+def frame_path(
+    lowering: Lowering,
+    hardware: Hardware,
+    state: Mapping[str, str],
+    array_cycles: Callable[[Matmul | Product], float],
+    decided: Sequence[Decision] | None = None,
+) -> int:
+    """Least cycles of a frame from its arrival to its last result, whatever the order of its work.
+
+    Weights and state are there.  Of what data decides, the work that ran counts, and without
+    decisions what surely runs.  0 above 200,000 steps.
+
+    Parameters
+    ----------
+    lowering : Lowering
+    hardware : Hardware
+    state : mapping of str to str
+        Carried tensors, graph input to graph output.
+    array_cycles : callable
+        The array's own time for a product.
+    decided : sequence of Decision, optional
+        Of the frame.
+    """
+    steps = [step for _, step in lowering.steps]
+    if sum(times for _, times in flat_steps(steps, 1)) > MAX_CHAIN_STEPS:
+        return 0
+    graph = lowering.compressed.graph
+    frame = _Frame(lowering, hardware, array_cycles)
+    for access, node in _arriving(lowering, hardware, state):
+        frame.write(access, node)
+    if decided is None:
+        frame.run(unrolled(steps, {}))
+    else:
+        frame.run(placed(step, rounds) for step, rounds in executed_steps(steps, decided))
+    results = [name for name in graph.outputs if name not in state.values()]
+    stored = frame.end([_whole(lowering, name) for name in results])
+    carried = frame.end([_whole(lowering, name) for name in state.values()])
+    once = transfer_cycles(hardware)
+    return math.floor(max(stored + once if results else 0.0, carried))
+
+
+def _arriving(
+    lowering: Lowering, hardware: Hardware, state: Mapping[str, str]
+) -> Iterator[tuple[Access, _Node]]:
+    """Inputs of a frame, and when they are there."""
+    graph, dram = lowering.compressed.graph, hardware.dram
+    inputs = [name for name in graph.inputs if name not in state and name in lowering.views]
+    sizes = {
+        name: kind.num_elements * ELEMENT_BYTES[chip_dtype(kind.dtype)]
+        for name, kind in graph.inputs.items()
+        if name in inputs
+    }
+    once = transfer_cycles(hardware)
+    rest = max(0, sum(sizes.values()) - dram.burst_bytes) / dram.bytes_per_s * hardware.clock_hz
+    # Frames lie one after another: of the rows that hold one, only the first was touched before.
+    rows = -(-sum(sizes.values()) // dram.row_bytes)
+    rest += max(0, rows - 1) * math.floor(dram.row_miss_ns * 1e-9 * hardware.clock_hz)
+    for name in inputs:
+        # Alone, an input could come first; the last one to come ends the transfer of all.
+        own = max(0, sizes[name] - dram.burst_bytes) / dram.bytes_per_s * hardware.clock_hz
+        last = once + (rest if len(inputs) == 1 else own)
+        access = _whole(lowering, name)
+        yield access, _Node(None, 0.0, once, last, num_elements=access.rows * access.cols)
+
+
+def _whole(lowering: Lowering, name: str) -> Access:
+    """Window from a tensor's first element to its last."""
+    view = lowering.views[name]
+    spans = [(length - 1) * step for length, step in zip(view.shape, view.strides, strict=True)]
+    low = sum(span for span in spans if span < 0)
+    size = 1 + sum(abs(span) for span in spans)
+    return Access(view.buffer, view.offset + low, 1, size, 0, 1)
