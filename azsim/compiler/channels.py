@@ -1,4 +1,4 @@
-"""Channels: which transfers of a frame share DRAM, by a model of the engines.
+"""Channels: which transfers of a frame meet in DRAM, by a model of the engines.
 
 Every engine carries out its items in program order, each after those with which it shares a buffer,
 and no more than a queue ahead of the other engines.  A load also waits for what was in its place
@@ -30,7 +30,7 @@ _FEW_ROUNDS = 4
 
 @dataclass(frozen=True)
 class Meeting:
-    """Two channels that move at the same time.
+    """Two transfers that go on at the same time, or one behind another.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Meeting:
     span, other_span : tuple of float
         Bytes in the storage: from one to another.
     bursts : float
-        Of each channel meanwhile.
+        Of each of them meanwhile; 1 for one behind another, the last burst and the first one.
     """
 
     storage: str
@@ -64,7 +64,7 @@ class _Played:
 def meetings(
     schedule: Schedule, on_chip: Mapping[str, int], estimator: Estimator, hardware: Hardware
 ) -> list[Meeting]:
-    """Transfers that share DRAM: in a frame behind another, or in all of a single one.
+    """Transfers that meet: in a frame behind another, or in all of a single one.
 
     Parameters
     ----------
@@ -148,6 +148,7 @@ class _Model:
             queues.setdefault(engine_of(played.item), deque()).append(number)
         waits = list(self._waits())
         is_over = [False] * len(self._played)
+        before: _Transfer | None = None
         moving: dict[str, _Transfer] = {}
         working: dict[str, tuple[float, int]] = {}
         found: list[Meeting] = []
@@ -160,7 +161,10 @@ class _Model:
                     number = queue.popleft()
                     cycles = self._cycles_of(self._played[number].item)
                     if engine in _CHANNELS:
-                        moving[engine] = _Transfer(number, cycles)
+                        moving[engine] = transfer = _Transfer(number, cycles)
+                        if before is not None and number >= first:
+                            found.append(self._succession(before, transfer))
+                        before = transfer
                     else:
                         working[engine] = now + cycles, number
             if not moving and not working:
@@ -195,6 +199,12 @@ class _Model:
             self._moved(transfer, cycles) for transfer in (one, other)
         )
         return Meeting(storage, other_storage, span, other_span, cycles / self._burst_cycles)
+
+    def _succession(self, one: _Transfer, other: _Transfer) -> Meeting:
+        """One transfer behind another: the last burst of that, and the first one of this."""
+        storage, (_, end) = self._moved(_Transfer(one.number, one.cycles), one.cycles)
+        other_storage, (begin, _) = self._moved(_Transfer(other.number, other.cycles), 0.0)
+        return Meeting(storage, other_storage, (end - 1, end - 1), (begin, begin), 1.0)
 
     def _moved(self, transfer: _Transfer, cycles: float) -> tuple[str, tuple[float, float]]:
         """Storage in DRAM and bytes of it that a transfer moves in some cycles."""

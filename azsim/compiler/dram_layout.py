@@ -6,9 +6,9 @@ Contract: takes a schedule, gives an address for every storage in DRAM; no two s
   that a row that one of them ends in is still open for the next one.
 - What else has a row or more begins with a row, as it comes and goes in pieces.
 - Two channels that move at the same time take DRAM in turns, burst by burst: where both are in the
-  same bank, each closes the other's row, every time.  So a frame is played through a model of the
-  engines (`azsim.compiler.channels`), and what meets a transfer of another channel begins in the
-  bank in which it is least in its way.
+  same bank, each closes the other's row, every time; and a transfer behind another does so once.
+  So a frame is played through a model of the engines (`azsim.compiler.channels`), and what meets
+  another transfer begins in the bank in which it is least in its way.
 """
 
 from __future__ import annotations
@@ -77,8 +77,10 @@ def dram_addresses(
     movable: list[str] = []
     end = 0
     for storage in in_dram:
-        room = storage.size_bytes
-        if not _is_block(storage.name) and storage.name in met:
+        room, mine = storage.size_bytes, met.get(storage.name, [])
+        # What is smaller shares rows with its neighbours, unless it moves beside another channel.
+        is_apart = mine and (room >= row_bytes or any(meeting.bursts > 1 for meeting in mine))
+        if is_apart and not _is_block(storage.name):
             end = _rounded_up(end, all_banks_bytes)
             room += all_banks_bytes  # wherever it will begin
             movable.append(storage.name)
