@@ -232,7 +232,7 @@ def test_the_run_tells_what_data_decided() -> None:
 
 
 def test_what_ran_is_known_frame_by_frame() -> None:
-    model = transducer(2, frames=3, limit=3, blank_bias=0.5)
+    model = transducer(0, frames=3, limit=3, blank_bias=0.0)
     frames = _frames(model, 4, 5)
     ran, host = _run(model, frames), _host(model, frames["f"].reshape(12, -1))
     program, trace = ran.compiled.program, ran.execution.trace

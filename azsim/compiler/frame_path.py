@@ -2,8 +2,9 @@
 
 What a step can have done at the earliest follows from three rules:
 
-- A step begins with the first of what it reads.  A dynamic scale is known when all that it serves
-  is there.
+- A step begins with the first of what it reads, a product with the first code that is no padding:
+  that padding is multiplied by itself before, with a piece of the sum for it, is left out.  A
+  dynamic scale is known when all that it serves is there.
 - Its last result comes no sooner than the last of what it reads has gone through.
 - An engine does one thing at a time.  If a step needs all of the work of others, and one engine
   does that from some cycle on, then their cycles add up, and after the last of them comes at least
@@ -38,6 +39,9 @@ from azsim.compiler.step_cycles import product_cycles, vector_cycles
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import (
     Access,
+    Binary,
+    Copy,
+    Fill,
     Leave,
     Loop,
     Lowering,
@@ -45,6 +49,7 @@ from azsim.ops.lowering import (
     Product,
     Quantize,
     Step,
+    Unary,
     Vector,
     chip_dtype,
 )
@@ -67,6 +72,10 @@ class _Node:
         Of its engine.
     num_elements : int
         That it writes.
+    by_element : float
+        Cycles that each element takes at least, groups of lanes being full; 0 if unknown.
+    is_padding : bool
+        Whether it writes a number that is known before the frame.
     needs : dict of int to float
         Other nodes of which it needs all, and the shortest way from any of their results to one of
         its own.
@@ -80,6 +89,8 @@ class _Node:
     last: float
     work: float = 0.0
     num_elements: int = 0
+    by_element: float = 0.0
+    is_padding: bool = False
     needs: Mapping[int, float] = field(default_factory=dict)
     parts: Mapping[int, tuple[np.ndarray, float]] = field(default_factory=dict)
 
@@ -139,10 +150,11 @@ class _Frame:
             begin, ready, needed = self._read(list(reads(step)))
             ready = max(ready, self._after(needed.needs))
             node = self._node(step, begin, ready, needed)
-            written = sorted(writes(step), key=lambda access: -access.rows * access.cols)
-            for number, access in enumerate(written):  # its work counts once
-                work = 0.0 if number else node.work
-                self.write(access, replace(node, work=work, num_elements=access.rows * access.cols))
+            main, *others = sorted(writes(step), key=lambda access: -access.rows * access.cols)
+            self.write(main, replace(node, num_elements=main.rows * main.cols))
+            for access in others:  # a scale is known before the codes
+                beside = _Node(node.engine, node.begin, node.begin, node.begin)
+                self.write(access, replace(beside, num_elements=access.rows * access.cols))
 
     def end(self, accesses: Iterable[Access]) -> float:
         """When windows are complete and engines have done all that began."""
@@ -155,25 +167,20 @@ class _Frame:
         if access.buffer not in self._writers:
             size = self._lowering.buffers[access.buffer].num_elements
             self._writers[access.buffer] = np.full(size, -1, np.int32)
-        writers = self._writers[access.buffer]
-        # What is shown several times is one element.
-        rows, cols = (
-            1 if step == 0 else length
-            for length, step in zip(
-                access.shape, (access.row_stride, access.col_stride), strict=True
-            )
-        )
-        steps = (writers.itemsize * access.row_stride, writers.itemsize * access.col_stride)
-        at = writers.itemsize * access.offset
-        return np.ndarray((rows, cols), writers.dtype, writers, at, steps)
+        return _shown(self._writers[access.buffer], access)
 
     def _read(self, accesses: Sequence[Access]) -> tuple[float, float, _Needed]:
         """When the first of windows is there, and all of it, and what that needs."""
         begin = ready = 0.0
         needed = _Needed()
         for access in accesses:
-            writers = self._window(access)
-            numbers, counts = np.unique(writers, return_counts=True)
+            window = self._window(access)
+            writers = self._writers[access.buffer]
+            mask = np.zeros(writers.size, bool)
+            _shown(mask, access)[...] = True
+            # Rows of a window may share elements.
+            once = writers[mask] if _shows_twice(access) else window
+            numbers, counts = np.unique(once, return_counts=True)
             known = [(n, c) for n, c in zip(numbers.tolist(), counts.tolist(), strict=True)]
             firsts = [self._nodes[number].first if number >= 0 else 0.0 for number, _ in known]
             begin = max(begin, min(firsts))
@@ -185,29 +192,15 @@ class _Frame:
                     ready = max(ready, node.last)
                     needed.all_of(number, node)
                     continue
-                ready = max(ready, node.first)
+                further = (count - self._hardware.vector.lanes) * node.by_element
+                ready = max(ready, node.first + max(0.0, further))
                 if node.engine == "mac":
-                    mask = np.zeros(self._writers[access.buffer].size, bool)
-                    self._of(mask, access)[...] = writers == number
-                    needed.some_of(number, mask)
+                    needed.some_of(number, mask & (writers == number))
         for number, (mask, way) in list(needed.parts.items()):
             if np.count_nonzero(mask) == self._nodes[number].num_elements:
                 del needed.parts[number]
                 needed.all_of(number, self._nodes[number], way)
         return begin, ready, needed
-
-    @staticmethod
-    def _of(mask: np.ndarray, access: Access) -> np.ndarray:
-        """Elements of a mask that a window shows."""
-        rows, cols = (
-            1 if step == 0 else length
-            for length, step in zip(
-                access.shape, (access.row_stride, access.col_stride), strict=True
-            )
-        )
-        return np.ndarray(
-            (rows, cols), bool, mask, access.offset, (access.row_stride, access.col_stride)
-        )
 
     def _after(self, needs: Mapping[int, float]) -> float:
         """When engines have done all work of nodes, and the shortest way from the last is gone."""
@@ -225,6 +218,7 @@ class _Frame:
     def _node(self, step: Step, begin: float, ready: float, needed: _Needed) -> _Node:
         """Node of a step."""
         vector, mac = self._hardware.vector, self._hardware.mac
+        by_element = 0.0
         if isinstance(step, Vector) and step.mnemonic == "load_gather":
             once = transfer_cycles(self._hardware)
             dram, size = self._hardware.dram, step.dst.rows * step.dst.cols
@@ -232,6 +226,7 @@ class _Frame:
             rest = max(0, size - dram.burst_bytes) / dram.bytes_per_s * self._hardware.clock_hz
             return _Node("load", ready, ready + once, ready + once + rest)
         if isinstance(step, Matmul | Product):
+            begin = max(begin, self._first_code(step.codes))
             work = product_cycles(step, self._array_cycles(step), self._hardware)
             least = least_cycles(step, self._lowering.compressed, self._hardware)
             through, first = 2.0 * mac.pipeline_cycles + 2, begin + least
@@ -242,6 +237,8 @@ class _Frame:
             each = group_cycles(step, self._hardware)
             work = float(vector_cycles(step, self._lowering, self._hardware))
             through = float(vector.pipeline_cycles + each)
+            if isinstance(step, Unary | Binary | Copy | Fill | Quantize):
+                by_element = each / vector.lanes
             if isinstance(step, Quantize) and not step.static:
                 # A scale of its own needs its row; one that all share needs all, the last to come
                 # last.
@@ -260,7 +257,37 @@ class _Frame:
         self._nodes.append(own)
         last = max(own.last, self._after({**needs, number: 0.0}))
         self._nodes.pop()
-        return replace(own, last=last, needs=needs, parts=parts)
+        return replace(
+            own,
+            last=last,
+            by_element=by_element,
+            is_padding=isinstance(step, Fill),
+            needs=needs,
+            parts=parts,
+        )
+
+    def _first_code(self, access: Access) -> float:
+        """When the first code that is no padding is there."""
+        numbers = np.unique(self._window(access)).tolist()
+        nodes = [self._nodes[number] for number in numbers if number >= 0]
+        return min((node.first for node in nodes if not node.is_padding), default=0.0)
+
+
+def _shown(array: np.ndarray, access: Access) -> np.ndarray:
+    """View of what a window shows of an array with an entry for each element, each one once."""
+    strides = access.row_stride, access.col_stride
+    shape = [length if step else 1 for length, step in zip(access.shape, strides, strict=True)]
+    size = array.itemsize
+    return np.ndarray(
+        shape, array.dtype, array, size * access.offset, [size * step for step in strides]
+    )
+
+
+def _shows_twice(access: Access) -> bool:
+    """Whether rows of a window may have elements in common."""
+    return access.rows > 1 and 0 < abs(access.row_stride) <= (access.cols - 1) * abs(
+        access.col_stride
+    )
 
 
 def frame_path(

@@ -223,7 +223,8 @@ _BOUND_TEXTS = (
         frames that are over before the next arrives, it is computed with one of each engine: a
         step begins with the first of what it reads, and cannot end before its engine has done all
         of its work and the shortest way from that to the step is gone; a dynamic scale is known
-        only when all that it serves is there. Of what data decides, a frame has what ran in it.
+        only when all that it serves is there, and a product begins with the first code that is no
+        padding. Of what data decides, a frame has what ran in it.
         Frames come one after another, and the first one may be computed while weight SRAM is
         filled. So it is not the chain with any number of engines, which is `chain_cycles` and far
         shorter, and it holds the array's work as well.
