@@ -101,7 +101,7 @@ def decisions_of_frames(
     loop_of = {branch: loop for loop, branch in leaves.items()}
     executed, frame = _executed(program, trace)
     found: list[list[Decision]] = [[] for _ in range(int(frame[-1]))]
-    for at in np.flatnonzero(np.isin(executed, list(loop_of))).tolist():
+    for at in np.flatnonzero(np.isin(executed, list(loop_of)) & (frame > 0)).tolist():
         branch = int(executed[at])
         found[frame[at] - 1].append((loop_of[branch], bool(executed[at + 1] == branch + 1)))
     return tuple(map(tuple, found))
