@@ -32,7 +32,7 @@ from azsim.compiler.schedule import (
     of_rounds,
     only_in_a_part,
 )
-from azsim.compiler.tile import ALIGN_BYTES
+from azsim.compiler.tile import aligned
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 
@@ -61,10 +61,6 @@ class Allocation:
     addresses: Mapping[str, int]
     live: Mapping[str, tuple[int, int]]
     peak_bytes: Mapping[str, int]
-
-
-def _aligned(size: int, align: int = ALIGN_BYTES) -> int:
-    return -(-size // align) * align
 
 
 def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple[int, int]]:
@@ -162,12 +158,12 @@ def _allocated(
     for storage in used:
         if storage.space == "weight" and storage.persistent:
             addresses[storage.name] = peak["weight"]
-            peak["weight"] += _aligned(storage.size_bytes)
+            peak["weight"] += aligned(storage.size_bytes)
     for storage in slotted:
         if storage.slot is not None:
-            addresses[storage.name] = peak["weight"] + storage.slot * _aligned(slot_bytes)
+            addresses[storage.name] = peak["weight"] + storage.slot * aligned(slot_bytes)
     if slot_bytes:
-        peak["weight"] += 2 * _aligned(slot_bytes)
+        peak["weight"] += 2 * aligned(slot_bytes)
     of_loops = [s for s in used if s.space == "weight" and s.slot is None and not s.persistent]
     peak["weight"] += _place(of_loops, live, addresses, peak["weight"])
     if peak["weight"] > hardware.weight_sram.bytes:
@@ -209,7 +205,7 @@ def _pieces(storages: Sequence[Storage], live: Mapping[str, tuple[int, int]]) ->
     """What looks for a place: storages, and slots as long as any storage in them lives."""
     slots: dict[int, list[_Piece]] = {}
     for storage in storages:
-        piece = _Piece((storage.name,), _aligned(storage.size_bytes), *live[storage.name])
+        piece = _Piece((storage.name,), aligned(storage.size_bytes), *live[storage.name])
         if storage.slot is None:
             yield piece
         else:

@@ -20,7 +20,7 @@ import numpy as np
 from azsim.compiler.channels import Meeting, meetings
 from azsim.compiler.estimate import Estimator
 from azsim.compiler.schedule import BLOCK_SUFFIX, Schedule, Storage, accesses, walk
-from azsim.compiler.tile import ALIGN_BYTES
+from azsim.compiler.tile import aligned
 from azsim.hardware.description import Hardware
 
 __all__ = ["dram_addresses"]
@@ -65,8 +65,10 @@ def dram_addresses(
             first.setdefault(access.buffer, at)
     in_dram = sorted(
         (storage for storage in used if storage.space == "dram"),
-        key=lambda storage: (not _is_block(storage.name), first[storage.name]),
+        key=lambda storage: first[storage.name],
     )
+    blocks = [storage for storage in in_dram if storage.name.endswith(BLOCK_SUFFIX)]
+    others = [storage for storage in in_dram if not storage.name.endswith(BLOCK_SUFFIX)]
     met: dict[str, list[Meeting]] = {}
     for meeting in meetings(schedule, on_chip, estimator, hardware) if estimator else ():
         met.setdefault(meeting.storage, []).append(meeting)
@@ -76,28 +78,22 @@ def dram_addresses(
     addresses: dict[str, int] = {}
     movable: list[str] = []
     end = 0
-    for storage in in_dram:
+    for storage in blocks:
+        addresses[storage.name] = end
+        end += aligned(storage.size_bytes)
+    for storage in others:
         room, mine = storage.size_bytes, met.get(storage.name, [])
         # What is smaller shares rows with its neighbours, unless it moves beside another channel.
-        is_apart = mine and (room >= row_bytes or any(meeting.bursts > 1 for meeting in mine))
-        if is_apart and not _is_block(storage.name):
-            end = _rounded_up(end, all_banks_bytes)
+        if mine and (room >= row_bytes or any(meeting.bursts > 1 for meeting in mine)):
+            end = aligned(end, all_banks_bytes)
             room += all_banks_bytes  # wherever it will begin
             movable.append(storage.name)
-        elif not _is_block(storage.name) and storage.size_bytes >= row_bytes:
-            end = _rounded_up(end, row_bytes)
+        elif room >= row_bytes:
+            end = aligned(end, row_bytes)
         addresses[storage.name] = end
-        end += _rounded_up(room, ALIGN_BYTES)
+        end += aligned(room)
     _choose_banks(addresses, movable, met, hardware)
     return addresses, end
-
-
-def _is_block(name: str) -> bool:
-    return name.endswith(BLOCK_SUFFIX)
-
-
-def _rounded_up(size: int, unit: int) -> int:
-    return -(-size // unit) * unit
 
 
 def _choose_banks(

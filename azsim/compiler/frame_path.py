@@ -142,7 +142,7 @@ class _Frame:
     def write(self, access: Access, node: _Node) -> None:
         """Something is written."""
         self._nodes.append(node)
-        self._window(access)[...] = len(self._nodes) - 1
+        _shown(self._writers_of(access.buffer), access)[...] = len(self._nodes) - 1
 
     def run(self, steps: Iterable[Step]) -> None:
         """Take steps in order."""
@@ -162,26 +162,22 @@ class _Frame:
         every = dict.fromkeys(range(len(self._nodes)), 0.0)
         return max(ready, self._after(needed.needs), self._after(every))
 
-    def _window(self, access: Access) -> np.ndarray:
-        """Writers of a window's elements."""
-        if access.buffer not in self._writers:
-            size = self._lowering.buffers[access.buffer].num_elements
-            self._writers[access.buffer] = np.full(size, -1, np.int32)
-        return _shown(self._writers[access.buffer], access)
+    def _writers_of(self, buffer: str) -> np.ndarray:
+        if buffer not in self._writers:
+            size = self._lowering.buffers[buffer].num_elements
+            self._writers[buffer] = np.full(size, -1, np.int32)
+        return self._writers[buffer]
 
     def _read(self, accesses: Sequence[Access]) -> tuple[float, float, _Needed]:
         """When the first of windows is there, and all of it, and what that needs."""
         begin = ready = 0.0
         needed = _Needed()
         for access in accesses:
-            window = self._window(access)
-            writers = self._writers[access.buffer]
-            mask = np.zeros(writers.size, bool)
+            writers = self._writers_of(access.buffer)
+            mask = np.zeros(writers.size, bool)  # rows of a window may have elements in common
             _shown(mask, access)[...] = True
-            # Rows of a window may share elements.
-            once = writers[mask] if _shows_twice(access) else window
-            numbers, counts = np.unique(once, return_counts=True)
-            known = [(n, c) for n, c in zip(numbers.tolist(), counts.tolist(), strict=True)]
+            numbers, counts = np.unique(writers[mask], return_counts=True)
+            known = list(zip(numbers.tolist(), counts.tolist(), strict=True))
             firsts = [self._nodes[number].first if number >= 0 else 0.0 for number, _ in known]
             begin = max(begin, min(firsts))
             for number, count in known:
@@ -268,26 +264,16 @@ class _Frame:
 
     def _first_code(self, access: Access) -> float:
         """When the first code that is no padding is there."""
-        numbers = np.unique(self._window(access)).tolist()
+        numbers = np.unique(_shown(self._writers_of(access.buffer), access)).tolist()
         nodes = [self._nodes[number] for number in numbers if number >= 0]
         return min((node.first for node in nodes if not node.is_padding), default=0.0)
 
 
 def _shown(array: np.ndarray, access: Access) -> np.ndarray:
-    """View of what a window shows of an array with an entry for each element, each one once."""
-    strides = access.row_stride, access.col_stride
-    shape = [length if step else 1 for length, step in zip(access.shape, strides, strict=True)]
+    """What a window shows of an array with an entry for each element of its buffer."""
     size = array.itemsize
-    return np.ndarray(
-        shape, array.dtype, array, size * access.offset, [size * step for step in strides]
-    )
-
-
-def _shows_twice(access: Access) -> bool:
-    """Whether rows of a window may have elements in common."""
-    return access.rows > 1 and 0 < abs(access.row_stride) <= (access.cols - 1) * abs(
-        access.col_stride
-    )
+    strides = (size * access.row_stride, size * access.col_stride)
+    return np.ndarray(access.shape, array.dtype, array, size * access.offset, strides)
 
 
 def frame_path(

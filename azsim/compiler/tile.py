@@ -32,6 +32,7 @@ __all__ = [
     "Plan",
     "Tile",
     "Use",
+    "aligned",
     "cut_tiles",
     "element_width",
     "matmuls",
@@ -161,6 +162,11 @@ class Cuts:
 def element_width(bits: int) -> int:
     """Bits that a code takes in weight SRAM: 2, 4 or 8."""
     return 2 if bits == 2 else 4 if bits <= 4 else 8
+
+
+def aligned(size_bytes: int, unit_bytes: int = ALIGN_BYTES) -> int:
+    """Bytes rounded up to whole units."""
+    return -(-size_bytes // unit_bytes) * unit_bytes
 
 
 def packed_bytes(rows: int, cols: int, width: int) -> int:

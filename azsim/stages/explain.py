@@ -15,7 +15,7 @@ from dataclasses import replace
 from azsim.compiler.compile import Compiled
 from azsim.compiler.schedule import Item, Repeat, Schedule, accesses, is_weight_product
 from azsim.compiler.storages import block_name
-from azsim.compiler.tile import ALIGN_BYTES, Tile
+from azsim.compiler.tile import Tile, aligned
 from azsim.errors import AzsimError
 from azsim.hardware.description import Hardware
 from azsim.hardware.plan import is_structural, value_of, with_value
@@ -171,14 +171,10 @@ def _layer(
 # -------------------------------------------------------------------------------- weights
 
 
-def _aligned(size: int) -> int:
-    return -(-size // ALIGN_BYTES) * ALIGN_BYTES
-
-
 def _sizes(compiled: Compiled) -> dict[str, int]:
     """Bytes of each tile in weight SRAM, by its name."""
     return {
-        storage.name.partition("@")[0]: _aligned(storage.size_bytes)
+        storage.name.partition("@")[0]: aligned(storage.size_bytes)
         for storage in compiled.schedule.storages.values()
         if storage.space == "weight"
     }
@@ -187,7 +183,7 @@ def _sizes(compiled: Compiled) -> dict[str, int]:
 def _room(compiled: Compiled, hardware: Hardware) -> WeightRoom:
     plan, sizes = compiled.plan, _sizes(compiled)
     used = compiled.allocation.peak_bytes["weight"]
-    parameters = _aligned(plan.parameter_bytes)
+    parameters = aligned(plan.parameter_bytes)
     held = Counter[int]()
     for name, loop in plan.held.items():
         held[loop] += sizes[name]
