@@ -346,9 +346,9 @@ def test_codecs_with_lanes_get_those_of_the_chip() -> None:
     for name, lanes in (("csc", 256), ("lane_tans", 64)):
         assert codec_most_lanes(name) == (4096 if name == "csc" else lanes)
         codes = compressed_of(sparse_codes(300, 64, 0.2))
-        ran = run_and_compare(with_codec(codes, name), wide)
-        tiles = ran.compiled.plan.tiles["w"]
-        assert (tiles[0].n0, tiles[-1].n1) == (0, 300)
+        ran = run_and_compare(with_codec(codes, name), wide, frames=8)
+        (block,) = ran.compiled.plan.tiles["w"]
+        assert block.n1 == 300
     of_chip, of_few = (
         execute_graph(with_codec(codes, "csc", **parameters), wide, frames_for(codes.graph, 1))
         for parameters in ({}, {"lanes": 4})
