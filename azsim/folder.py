@@ -7,7 +7,7 @@ import functools
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -39,8 +39,22 @@ def folder_names(package: str) -> tuple[str, ...]:
 
 
 def read_folder(package: str) -> Mapping[str, ModuleSource]:
-    """Read the text of a package's public modules, by sorted name; imports none of them."""
-    return {path.stem: _source(path) for path in _modules(package)}
+    """Text of a package's public modules, by sorted name; imports none, reads one when asked."""
+    return _Sources({path.stem: path for path in _modules(package)})
+
+
+class _Sources(Mapping[str, ModuleSource]):
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, name: str) -> ModuleSource:
+        return _source(self._paths[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
 def _modules(package: str) -> list[Path]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import types
@@ -94,24 +95,39 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_is_quick() -> None:
-    seconds = []
-    for _ in range(5):  # the fastest, and processor time, as other work may run beside
-        begin = _children_seconds()
-        done = subprocess.run(
-            [sys.executable, "-m", "azsim", "--help"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        seconds.append(_children_seconds() - begin)
-        assert "inspect" in done.stdout
-    assert min(seconds) < 0.2
+    taken, printed = _times_a_start("-m", "azsim", "--help", enough=2)
+    assert "inspect" in printed
+    assert taken < 2
+
+
+def _times_a_start(*arguments: str, enough: float) -> tuple[float, str]:
+    """Processor time of Python with arguments over that of starting it with rich, and its output.
+
+    The fastest of both in up to 20 rounds, as machines differ and other work may run beside.
+    """
+    start = taken = float("inf")
+    printed = ""
+    for number in range(20):
+        start = min(start, _seconds("-c", "import argparse, inspect, rich.console, rich.table")[0])
+        seconds, printed = _seconds(*arguments)
+        taken = min(taken, seconds)
+        if number >= 2 and taken < enough * start:
+            break
+    return taken / start, printed
+
+
+def _seconds(*arguments: str) -> tuple[float, str]:
+    """Processor time of Python with arguments, and its output."""
+    begin = _children_seconds()
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return _children_seconds() - begin, done.stdout
 
 
 def _children_seconds() -> float:
-    used = os.times()
-    return used.children_user + used.children_system
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -677,15 +693,9 @@ def test_lists_are_quick_and_load_no_kernel(kind: str) -> None:
         f"assert main(['list', '{kind}']) == 0\n"
         "print(sorted({'numpy', 'numba', 'onnx'} & set(sys.modules)))\n"
     )
-    seconds = []
-    for _ in range(3):  # the fastest, and processor time, as other work may run beside
-        begin = _children_seconds()
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        seconds.append(_children_seconds() - begin)
-        assert done.stdout.splitlines()[-1] == "[]"
-    assert min(seconds) < 0.3
+    taken, printed = _times_a_start("-c", code, enough=3.5)
+    assert printed.splitlines()[-1] == "[]"
+    assert taken < 3.5
 
 
 def test_lists_say_what_the_entries_say() -> None:

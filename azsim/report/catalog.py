@@ -170,8 +170,9 @@ def _passes() -> Listing:
     files = read_folder("azsim.compiler")
     rows = []
     for number, name in enumerate(files["compile"].names["PASSES"], 1):
-        meaning = _first_sentence(files[name].document)
-        paragraphs = (" ".join(text.split()) for text in files[name].document.split("\n\n"))
+        document = files[name].document
+        meaning = _first_sentence(document)
+        paragraphs = (" ".join(text.split()) for text in document.split("\n\n"))
         contract = next((text for text in paragraphs if text.startswith(_CONTRACT)), "")
         meaning = meaning.removeprefix(f"{name.capitalize()}: ")
         rows.append((number, name, meaning, contract.removeprefix(_CONTRACT)))
