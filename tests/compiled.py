@@ -62,11 +62,16 @@ def execute_graph(
     initial: Mapping[str, np.ndarray] | None = None,
     *,
     taps: bool = False,
+    period_s: float | None = None,
 ) -> Ran:
-    """Compile for as many frames as there are and execute."""
+    """Compile for as many frames as there are and execute; with a period they arrive one by one."""
     count = max((len(array) for array in frames.values()), default=1)
     compiled = compile_graph(
-        compressed, hardware, Stream(count, None, False), state or {}, compressed.graph.name
+        compressed,
+        hardware,
+        Stream(count, period_s, period_s is not None),
+        state or {},
+        compressed.graph.name,
     )
     inputs = {**frames, **(initial or {})}
     image = write_inputs(compiled.program, compiled.image, inputs)

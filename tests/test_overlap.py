@@ -110,10 +110,13 @@ def convolutions(seed: int, *, two_inputs: bool = True) -> Graph:
 
 
 def same_bits(
-    compressed: CompressedGraph, hardware: Hardware, frames: Mapping[str, np.ndarray]
+    compressed: CompressedGraph,
+    hardware: Hardware,
+    frames: Mapping[str, np.ndarray],
+    period_s: float | None = None,
 ) -> Ran:
     """Compile, execute, compare with the evaluator; no race."""
-    ran = execute_graph(compressed, hardware, frames)
+    ran = execute_graph(compressed, hardware, frames, period_s=period_s)
     wanted, _ = evaluate_stream(compressed.graph, dict(frames), {}, {}, compressed)
     for name, found in ran.execution.outputs.items():
         assert found.tobytes() == wanted[name].tobytes(), name
@@ -411,7 +414,9 @@ def piece_lists(draw: st.DrawFn) -> tuple[list[Piece], list[list[int]]]:
 
 
 @given(found=piece_lists())
-@pytest.mark.parametrize("schedule", [list_schedule, program_order])
+@pytest.mark.parametrize(
+    "schedule", [list_schedule, functools.partial(list_schedule, ahead=2), program_order]
+)
 def test_a_schedule_of_pieces_can_be_carried_out(
     schedule: Callable[[list[Piece], list[list[int]]], dict[int, int]],
     found: tuple[list[Piece], list[list[int]]],
@@ -434,6 +439,33 @@ def test_a_schedule_of_pieces_can_be_carried_out(
     for numbers in together:
         for before, after in itertools.pairwise(numbers):
             assert ends[before] <= starts[after]
+
+
+@given(found=piece_lists(), ahead=st.integers(1, 6), of_unit=st.integers(1, 3))
+def test_no_piece_is_further_ahead_than_allowed(
+    found: tuple[list[Piece], list[list[int]]], ahead: int, of_unit: int
+) -> None:
+    pieces, cycles = found
+    pieces = [replace(piece, unit=number // of_unit) for number, piece in enumerate(pieces)]
+    left = [piece.unit for piece in pieces]
+    for number in list_schedule(pieces, cycles, ahead):
+        assert pieces[number].unit < min(left) + ahead
+        left.remove(pieces[number].unit)
+    everything = list_schedule(pieces, cycles, len(pieces))
+    assert everything == list_schedule(pieces, cycles)
+
+
+def test_as_many_steps_overlap_as_there_is_room_for() -> None:
+    """Just enough for one after another, for some at a time, for more, for all."""
+    rooms_bytes = (3_328, 3_584, 4_096, 4_608)
+    workload = azsim.load_workload("attention_window_small", ["input.random.frames=6"])
+    runs = [
+        azsim.run(workload, load_hardware("az1", [f"activation_sram.bytes={room}"]), verify=True)
+        for room in rooms_bytes
+    ]
+    assert all(run.summary["bit_exact"] for run in runs)
+    cycles = [run.statistics.cycles for run in runs]
+    assert cycles == sorted(set(cycles), reverse=True)
 
 
 def test_what_is_on_the_longest_way_goes_first() -> None:
@@ -471,7 +503,9 @@ def test_an_order_is_never_longer_than_the_programs(
 ) -> None:
     """Whatever the priorities make of it: here, nothing good."""
 
-    def late(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> dict[int, int]:
+    def late(
+        pieces: Sequence[Piece], cycles: Sequence[Sequence[int]], _: int | None
+    ) -> dict[int, int]:
         return {number: 10**6 + at for number, at in program_order(pieces, cycles).items()}
 
     monkeypatch.setattr(overlap_module, "list_schedule", late)
@@ -522,12 +556,11 @@ def _late_input() -> Graph:
 def test_no_input_of_a_frame_is_loaded_before_the_frame_is_there(name: str) -> None:
     graph = _late_input()
     frames = frames_for(graph, 4)
-    ran = same_bits(with_codec_of(CHIPS[name], compress(graph)), CHIPS[name], frames)
+    ran = same_bits(with_codec_of(CHIPS[name], compress(graph)), CHIPS[name], frames, 1e-5)
     first = ran.compiled.schedule.body[0]
     assert isinstance(first, Item)
     assert first.operands["paced"] == 1
-    program = replace(ran.compiled.program, stream=Stream(4, 1e-5, True))
-    timing = replay(ran.execution.trace, program, CHIPS[name])
+    timing = replay(ran.execution.trace, ran.compiled.program, CHIPS[name])
     sites = ran.execution.trace.sites
     loads = [n for n, site in enumerate(timing.site) if sites[site].mnemonic == "load"]
     arrivals = timing.arrival[timing.arrival > 0]

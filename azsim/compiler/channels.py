@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from azsim.compiler.estimate import Estimator, engine_of
@@ -20,9 +20,10 @@ from azsim.hardware.description import Hardware
 from azsim.ops.lowering import Access
 from azsim.ops.steps import ELEMENT_BYTES
 
-__all__ = ["Meeting", "meetings"]
+__all__ = ["Meeting", "meetings", "round_cycles"]
 
 _CHANNELS = ("weight", "load", "store")
+_WRITERS = ("weight", "load", "mac", "vector")  # into SRAM
 _MOST_ITEMS = 30_000
 """Of a frame; loops of a longer one are played for a few rounds."""
 _FEW_ROUNDS = 4
@@ -74,14 +75,44 @@ def meetings(
     estimator : Estimator
     hardware : Hardware
     """
-    is_stream = schedule.frames > 1
+    is_stream = schedule.rounds > 1
     items = schedule.body if is_stream else schedule.startup + schedule.body + schedule.finish
     if len({engine_of(item) for item in walk(items)} & set(_CHANNELS)) < 2:
         return []
-    most = math.inf if sum(map(_count, items)) <= _MOST_ITEMS else _FEW_ROUNDS
-    frame = list(_in_rounds(items, {}, most))
+    frame = _played(items)
     model = _Model(frame * 2 if is_stream else frame, schedule, on_chip, estimator, hardware)
     return model.run(len(frame) if is_stream else 0)
+
+
+def round_cycles(
+    schedule: Schedule, on_chip: Mapping[str, int], estimator: Estimator, hardware: Hardware
+) -> float:
+    """Cycles of a round of the frame loop behind another, or of all of a single one.
+
+    A loop of many items is played a few rounds long: for comparing orders of the same work, and
+    places in which work waits for other work.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    on_chip : mapping of str to int
+        Addresses of storages in SRAM.
+    estimator : Estimator
+    hardware : Hardware
+    """
+    is_stream = schedule.rounds > 1
+    items = schedule.body if is_stream else schedule.startup + schedule.body + schedule.finish
+    frame = _played(items)
+    model = _Model(
+        frame * 2 if is_stream else frame, schedule, on_chip, estimator, hardware, waits=_WRITERS
+    )
+    model.run(0)
+    return max(model.ends, default=0.0) - max(model.ends[: len(frame)] if is_stream else [0.0])
+
+
+def _played(items: Sequence[Item | Repeat]) -> list[_Played]:
+    most = math.inf if sum(map(_count, items)) <= _MOST_ITEMS else _FEW_ROUNDS
+    return list(_in_rounds(items, {}, most))
 
 
 def _count(item: Item | Repeat) -> float:
@@ -125,8 +156,11 @@ class _Model:
         on_chip: Mapping[str, int],
         estimator: Estimator,
         hardware: Hardware,
+        waits: Collection[str] = ("load",),
     ) -> None:
+        self.ends = [0.0] * len(played)
         self._played = played
+        self._wait_for_place = waits
         self._storages = schedule.storages
         self._estimator = estimator
         self._queue_entries = hardware.sequencer.queue_entries
@@ -180,10 +214,12 @@ class _Model:
                 transfer.done += share
                 if transfer.done > transfer.cycles - 1e-6:
                     is_over[transfer.number] = True
+                    self.ends[transfer.number] = now
                     del moving[engine]
             for engine, (end, number) in list(working.items()):
                 if end <= now:
                     is_over[number] = True
+                    self.ends[number] = now
                     del working[engine]
 
     def _cycles_of(self, item: Item) -> float:
@@ -240,7 +276,7 @@ class _Model:
                 before |= {wrote[place]} if place in wrote else set()
                 if is_written(item, name):
                     before |= set(read_since.get(place, ()))
-                    if engine == "load":
+                    if engine in self._wait_for_place:
                         before |= {touched[n] for n in self._same_bytes(access.buffer, touched)}
             yield before
             for name, access in item.windows:

@@ -7,12 +7,14 @@ contract; `azsim.compiler.valid` checks what it promises, and `observe` sees wha
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from azsim.collector import no_collection
 from azsim.compiler.allocate import Allocation, allocate
+from azsim.compiler.channels import round_cycles
 from azsim.compiler.emit import Emitted, emit
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.estimate import Estimator
@@ -72,6 +74,9 @@ PASSES = (
 
 Observe = Callable[[str, object], None]
 """Called after each pass with its name and its value, which is not to be changed."""
+
+_AHEAD = (256, 128, 64, 48, 32, 24, 16, 8)
+"""Steps that may be under way at a time where not all of them can, most first."""
 
 _Value = TypeVar("_Value")
 
@@ -247,12 +252,26 @@ def necessary_steps(compressed: CompressedGraph, hardware: Hardware) -> Lowering
 def _fitting(
     schedule: Schedule, estimator: Estimator, hardware: Hardware
 ) -> tuple[Schedule, Allocation]:
-    """Overlap what activation SRAM has room for: everything, each layer by itself, nothing."""
-    for by_layer in (False, True):
-        with contextlib.suppress(CompileError):
-            found = overlap(schedule, estimator, hardware, by_layer=by_layer)
-            return found, allocate(found, hardware, estimator)
-    return schedule, allocate(schedule, hardware, estimator)
+    """Overlap everything, or as many steps as is best in the room of activation SRAM."""
+    with contextlib.suppress(CompileError):
+        ordered = overlap(schedule, estimator, hardware)
+        return ordered, allocate(ordered, hardware, estimator)
+    best = schedule, allocate(schedule, hardware, estimator)
+    least = round_cycles(schedule, best[1].addresses, estimator, hardware)
+    before = math.inf
+    for ahead in _AHEAD:
+        try:
+            ordered = overlap(schedule, estimator, hardware, ahead=ahead)
+            placed = allocate(ordered, hardware, estimator)
+        except CompileError:
+            continue
+        found = round_cycles(ordered, placed.addresses, estimator, hardware)
+        if found < least:
+            best, least = (ordered, placed), found
+        if found >= before:
+            break  # with fewer steps engines wait more
+        before = found
+    return best
 
 
 def _program(

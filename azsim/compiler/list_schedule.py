@@ -7,8 +7,9 @@ keep it busy; queues between the sequencer and the engines are not in the model.
 
 from __future__ import annotations
 
+import collections
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from azsim.compiler.schedule import Item
@@ -46,7 +47,9 @@ class Piece:
         self.before[number] = min(item, self.before.get(number, item))
 
 
-def list_schedule(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> dict[int, int]:
+def list_schedule(
+    pieces: Sequence[Piece], cycles: Sequence[Sequence[int]], ahead: int | None = None
+) -> dict[int, int]:
     """When each piece begins, in that order, with engines that do one piece at a time.
 
     Of the pieces that can begin at the earliest moment, the one with the longest way to the end
@@ -57,6 +60,8 @@ def list_schedule(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> d
     pieces : sequence of Piece
     cycles : sequence of sequence of int
         Of each piece's items.
+    ahead : int, optional
+        Units, from the first that has not begun as a whole, of which pieces may begin.
     """
     takes = [sum(items) for items in cycles]
     after: list[list[tuple[int, int]]] = [[] for _ in pieces]  # piece, cycles that it can do before
@@ -71,9 +76,15 @@ def list_schedule(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> d
         way[number] += max([0, *(way[other] - lead for other, lead in after[number])])
     ready_at = [0] * len(pieces)
     queues = {piece.engine: _Queue() for piece in pieces}
+    gate = _Gate(pieces, ahead)
+
+    def offer(number: int) -> None:
+        if gate.is_open(number):
+            queues[pieces[number].engine].add(ready_at[number], -way[number], number)
+
     for number, count in enumerate(missing):
         if not count:
-            queues[pieces[number].engine].add(0, -way[number], number)
+            offer(number)
     starts: dict[int, int] = {}
     dram_is_free = 0
     while len(starts) < len(pieces):
@@ -91,7 +102,10 @@ def list_schedule(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> d
             ready_at[other] = max(ready_at[other], at, at + takes[number] - lead)
             missing[other] -= 1
             if not missing[other]:
-                queues[pieces[other].engine].add(ready_at[other], -way[other], other)
+                offer(other)
+        for other in gate.opened_by(number):
+            ready_at[other] = max(ready_at[other], at)
+            offer(other)
     return starts
 
 
@@ -119,6 +133,33 @@ def _leads(piece: Piece, cycles: Sequence[int], takes: Sequence[int]) -> dict[in
     """Cycles that a piece can do before each of those that it depends on is over."""
     leads = {} if piece.behind is None else {piece.behind: takes[piece.behind]}
     return leads | {other: sum(cycles[:item]) for other, item in piece.before.items()}
+
+
+class _Gate:
+    """Lets only pieces begin whose unit is not too far ahead of the first that has not begun."""
+
+    def __init__(self, pieces: Sequence[Piece], ahead: int | None) -> None:
+        self._units = [piece.unit for piece in pieces]
+        self._ahead = 1 + max(self._units, default=0) if ahead is None else ahead
+        self._left = collections.Counter(self._units)
+        self._first = min(self._units, default=0)
+        self._waiting: list[tuple[int, int]] = []  # unit, number
+
+    def is_open(self, number: int) -> bool:
+        """Whether a piece may begin; if not, `opened_by` gives it when it may."""
+        unit = self._units[number]
+        if unit < self._first + self._ahead:
+            return True
+        heapq.heappush(self._waiting, (unit, number))
+        return False
+
+    def opened_by(self, number: int) -> Iterator[int]:
+        """Pieces that may begin now that another one has begun."""
+        self._left[self._units[number]] -= 1
+        while self._first <= self._units[-1] and not self._left[self._first]:
+            self._first += 1
+        while self._waiting and self._waiting[0][0] < self._first + self._ahead:
+            yield heapq.heappop(self._waiting)[1]
 
 
 class _Queue:

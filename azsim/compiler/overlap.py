@@ -51,17 +51,18 @@ _LEAST_GAIN = 2  # cycles that a cut has to save
 
 
 def overlap(
-    schedule: Schedule, estimator: Estimator, hardware: Hardware, *, by_layer: bool = False
+    schedule: Schedule, estimator: Estimator, hardware: Hardware, *, ahead: int | None = None
 ) -> Schedule:
-    """Cut and reorder the body of the frame loop; with a single frame, all that there is.
+    """Cut and reorder the body of the frame loop; with a single round, all that there is.
 
     Parameters
     ----------
     schedule : Schedule
     estimator : Estimator
     hardware : Hardware
-    by_layer : bool
-        Let no item leave its layer, so that less is alive at a time.
+    ahead : int, optional
+        How many steps of the program may be under way at a time, so that less is alive; a product
+        with its drain is one, and so is any other item.
 
     Returns
     -------
@@ -69,10 +70,10 @@ def overlap(
         With the storages of peaks, and with `held`: what another storage in the same place would
         make wait.
     """
-    if schedule.frames > 1:
+    if schedule.rounds > 1:
         before = sum(1 for _ in walk(schedule.startup))
         body, storages, held = _overlapped(
-            schedule.body, schedule, before, estimator, hardware, by_layer
+            schedule.body, schedule, before, estimator, hardware, ahead
         )
         return replace(schedule, body=body, storages=storages, held=held)
     # Drains of one product need the same scales: no chain of single items tells how many wait.
@@ -81,7 +82,7 @@ def overlap(
     first = tuple(item for item in schedule.startup if is_cut and PARAMETERS in item.buffers)
     rest = tuple(item for item in schedule.startup if item not in first)
     whole = rest + schedule.body + schedule.finish
-    body, storages, held = _overlapped(whole, schedule, len(first), estimator, hardware, by_layer)
+    body, storages, held = _overlapped(whole, schedule, len(first), estimator, hardware, ahead)
     body = (*first, *_weights_behind_loads(body))
     return replace(schedule, startup=(), body=body, finish=(), storages=storages, held=held)
 
@@ -103,11 +104,11 @@ def _overlapped(
     before: int,
     estimator: Estimator,
     hardware: Hardware,
-    by_layer: bool,
+    ahead: int | None,
 ) -> tuple[tuple[Item | Repeat, ...], dict[str, Storage], dict[str, int]]:
     """Items in order, all storages, and until which item of the program each is held."""
     is_long = sum(1 for _ in walk(items)) > _MAX_SEARCHED
-    overlapped = _Overlap(dict(schedule.storages), before, estimator, hardware, by_layer, is_long)
+    overlapped = _Overlap(dict(schedule.storages), before, estimator, hardware, ahead, is_long)
     ordered = tuple(overlapped.items(items))
     return ordered, overlapped.storages, overlapped.held
 
@@ -132,30 +133,24 @@ class _Overlap:
     before: int
     estimator: Estimator
     hardware: Hardware
-    by_layer: bool
+    ahead: int | None
     is_long: bool
     held: dict[str, int] = field(default_factory=dict)
     work: int = _MAX_WORK
 
     def items(self, items: Iterable[Item | Repeat]) -> Iterator[Item | Repeat]:
         """Items of stretches in order; loops, and what may leave one, stay between them."""
-        for layer, group in itertools.groupby(items, self._stretch_of):
-            if layer is None:
+        for is_stretch, group in itertools.groupby(items, _is_of_stretch):
+            if not is_stretch:
                 yield from map(self._between, group)
                 continue
             single = [item for item in group if isinstance(item, Item)]
-            stretch = _Stretch(single, self.storages, self.is_long)
+            stretch = _Stretch(single, self.storages, self.is_long, self.ahead)
             ordered, until, self.work = stretch.best(self.estimator, self.hardware, self.work)
             for name, at in until.items():
                 self.held[name] = self.before + at
             self.before += len(ordered)
             yield from ordered
-
-    def _stretch_of(self, item: Item | Repeat) -> str | None:
-        """Name of the stretch that an item belongs to; None between stretches."""
-        if isinstance(item, Repeat) or item.leave is not None:
-            return None
-        return item.layer if self.by_layer else ""
 
     def _between(self, item: Item | Repeat) -> Item | Repeat:
         """A loop or an item that may leave one; the parts of a region are stretches."""
@@ -232,10 +227,17 @@ class _Tried:
 class _Stretch:
     """Items without a loop among them."""
 
-    def __init__(self, items: Sequence[Item], storages: dict[str, Storage], is_long: bool) -> None:
+    def __init__(
+        self,
+        items: Sequence[Item],
+        storages: dict[str, Storage],
+        is_long: bool,
+        ahead: int | None,
+    ) -> None:
         self.units, self._is_fixed = _units(items)
         self._quantizers = _quantizers(self.units)
         self._is_long = is_long
+        self._ahead = ahead
         self.storages = storages
         self._begins_of: dict[str, set[int]] = {}
         for _, access in itertools.chain.from_iterable(map(accesses, items)):
@@ -284,9 +286,12 @@ class _Stretch:
         ]
         takes = list(map(sum, cycles))
         found = _Tried(
-            expansion.pieces, expansion.storages, takes, list_schedule(expansion.pieces, cycles)
+            expansion.pieces,
+            expansion.storages,
+            takes,
+            list_schedule(expansion.pieces, cycles, self._ahead),
         )
-        if cuts:
+        if cuts or self._ahead is not None:
             return found
         as_it_was = replace(found, starts=program_order(expansion.pieces, cycles))
         return as_it_was if as_it_was.end < found.end else found
@@ -362,6 +367,11 @@ class _Stretch:
             return [0]
         cuts = {source.cols * share // 6 // _SUM_STEP * _SUM_STEP for share in (2, 3, 4)}
         return sorted({0} | cuts)
+
+
+def _is_of_stretch(item: Item | Repeat) -> bool:
+    """Whether an item may change places with its neighbours."""
+    return isinstance(item, Item) and item.leave is None
 
 
 def _units(items: Sequence[Item]) -> tuple[list[tuple[Item, ...]], bool]:

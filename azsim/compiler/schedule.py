@@ -26,6 +26,7 @@ __all__ = [
     "extent",
     "is_weight_product",
     "is_written",
+    "of_frame",
     "of_rounds",
     "only_in_a_part",
     "part",
@@ -84,6 +85,7 @@ class Item:
 
     `but_last` is the number of the loop right around it in whose last round it is left out.
     With `leave` it is a ``scalar_read``, and its number may end the loop right around it.
+    `frame` counts the frames that a round of the frame loop computes, see `Schedule.per_round`.
     """
 
     mnemonic: str
@@ -91,6 +93,7 @@ class Item:
     operands: Mapping[str, Access | int | float | str] = field(default_factory=dict)
     but_last: int | None = None
     leave: Leave | None = None
+    frame: int = 0
 
     @functools.cached_property
     def buffers(self) -> frozenset[str]:
@@ -133,7 +136,8 @@ class Repeat:
 class Schedule:
     """The whole program before addresses: once, for each frame, once.
 
-    `frames` is the number of times that `body` runs.  `loads` has, by name, the item that loads
+    `body` runs `rounds` times and computes `per_round` of the `frames` each time; a frame that is
+    left over is computed in `finish`.  `loads` has, by name, the item that loads
     each tile that does not stay, until `azsim.compiler.prefetch` has put it where it is needed.
     `held` tells until which item (in program order, loop bodies once) a storage is in use although
     no later one touches it: engines work at the same time.  `spilled` has
@@ -148,6 +152,17 @@ class Schedule:
     loads: Mapping[str, Item] = field(default_factory=dict)
     held: Mapping[str, int] = field(default_factory=dict)
     spilled: Mapping[str, str] = field(default_factory=dict)
+    per_round: int = 1
+
+    @property
+    def rounds(self) -> int:
+        """How often `body` runs."""
+        return self.frames // self.per_round
+
+
+def of_frame(buffer: str, frame: int) -> str:
+    """Name of what takes a buffer's part in a further frame of a round."""
+    return f"{buffer}~{frame}" if frame else buffer
 
 
 def parts_of(region: Repeat) -> Iterator[tuple[Item | Repeat, ...]]:
