@@ -68,7 +68,7 @@ def run_schedule(schedule: Schedule, dram: Mapping[str, np.ndarray]) -> list[Ite
             held = fresh if storage.slot is None else slots.setdefault(storage.slot, fresh)
             arrays[name] = held
     done: list[Item] = []
-    frames = Repeat(FRAME_LOOP, schedule.frames, schedule.body)
+    frames = Repeat(FRAME_LOOP, schedule.rounds, schedule.body)
     for item, at in executed((*schedule.startup, frames, *schedule.finish), {}, {}):
         work_on(arrays, item, at)
         done.append(item)

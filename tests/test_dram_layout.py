@@ -90,7 +90,7 @@ def test_transfers_meet_where_they_were_foreseen() -> None:
     burst_cycles = hardware.dram.burst_bytes / hardware.dram.bytes_per_s * hardware.clock_hz
     for meeting in meetings(schedule, addresses, estimator, hardware):
         both = frozenset((meeting.storage, meeting.other))
-        foreseen[both] += 2 * meeting.bursts * burst_cycles * schedule.frames
+        foreseen[both] += 2 * meeting.bursts * burst_cycles * schedule.rounds
     found = _found(compiled, flat, timing, hardware)
     common = sum(min(cycles, foreseen[both]) for both, cycles in found.items())
     assert common > 0.75 * sum(found.values())

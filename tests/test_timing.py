@@ -279,7 +279,8 @@ def test_streams_with_state(variant: str, paced: bool) -> None:
     initial = {name: np.zeros(graph.inputs[name].shape, F) for name in MIXED_STATE}
     compressed = pruned(compress(graph), 0.5)
     frames = frames_for(graph, 6, 0, list(MIXED_STATE))
-    ran = execute_graph(compressed, hardware, frames, MIXED_STATE, initial)
+    pace = 1e-6 if paced else None
+    ran = execute_graph(compressed, hardware, frames, MIXED_STATE, initial, period_s=pace)
     for period_s in (1e-6, 5e-6, 1e-4):
         stream = Stream(6, period_s, paced)
         timing, statistics = _check(compressed, ran, hardware, MIXED_STATE, stream)

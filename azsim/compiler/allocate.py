@@ -38,7 +38,7 @@ from azsim.hardware.description import Hardware
 
 __all__ = ["Allocation", "allocate", "fits", "least_bytes"]
 
-_PIECE = re.compile(r"([#@]\d+)+$")
+_PIECE = re.compile(r"([#@~]\d+)+$")
 """What names of places that hold a piece of a tensor end with."""
 _MOST_TRIES = 64
 _FEW_TRIES = 4

@@ -7,6 +7,7 @@ contract; `azsim.compiler.valid` checks what it promises, and `observe` sees wha
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from azsim.compiler.overlap import overlap
 from azsim.compiler.parameters import parameter_room_bytes, place_parameters
 from azsim.compiler.prefetch import prefetch
 from azsim.compiler.residency import choose_residents
-from azsim.compiler.schedule import Schedule, check_windows
+from azsim.compiler.schedule import Schedule, check_windows, of_frame
 from azsim.compiler.select import select_codecs
 from azsim.compiler.spill import spill
 from azsim.compiler.stored import used_codec
@@ -217,7 +218,7 @@ def compile_graph(
             f"several utterances need their state in activation SRAM, found in DRAM: {names}"
         )
     schedule = after("prefetch", prefetch(schedule))
-    schedule = after("unroll", unroll(schedule))
+    schedule = after("unroll", unroll(schedule, hardware, is_paced=stream.paced))
     estimator = Estimator(compressed, plan, blocks, hardware)
     schedule, allocation = _fitting(schedule, estimator, hardware)
     after("overlap", schedule)
@@ -325,7 +326,7 @@ def _program(
 
 def _taps(
     lowering: Lowering,
-    last_write: Mapping[str, int],
+    last_write: Mapping[tuple[str, int], int],
     allocation: Allocation,
     state: Mapping[str, str],
 ) -> tuple[Tap, ...]:
@@ -334,23 +335,27 @@ def _taps(
     inputs = lowering.compressed.graph.inputs
     written = {access.buffer for _, step in lowering.steps for access in writes(step)}
     carried = {lowering.views[name].buffer for name in state}  # holds the next frame's at the end
-    for tensor, view in lowering.views.items():
-        index = last_write.get(view.buffer)
+    frames = range(1 + max((frame for _, frame in last_write), default=0))
+    for (tensor, view), frame in itertools.product(lowering.views.items(), frames):
+        # A further frame of a round may work in a buffer of its own.
+        names = dict.fromkeys((of_frame(view.buffer, frame), view.buffer))
+        name = next((name for name in names if (name, frame) in last_write), None)
         buffer = lowering.buffers[view.buffer]
         is_constant = buffer.constant is not None
-        if index is None or view.buffer in carried or is_constant or tensor in lowering.fused:
+        if name is None or view.buffer in carried or is_constant or tensor in lowering.fused:
             continue
         if tensor in inputs and view.buffer in written:
             continue  # written over in place
         size = ELEMENT_BYTES[buffer.dtype]
         taps.append(
             Tap(
-                index,
+                last_write[name, frame],
                 tensor,
-                allocation.addresses[view.buffer] + size * view.offset,
+                allocation.addresses[name] + size * view.offset,
                 view.shape,
                 tuple(size * step for step in view.strides),
                 buffer.dtype,
+                frame,
             )
         )
     return tuple(sorted(taps, key=lambda tap: tap.index))

@@ -61,8 +61,8 @@ class Emitted:
     layer_of : tuple of int
     region_of_view : dict of int to str
     regions : tuple of Region
-    last_write : dict of str to int
-        Instruction after which a buffer is not written any more (in a frame).
+    last_write : dict of (str, int) to int
+        Instruction after which a frame of a round writes a buffer no more.
     leaves : dict of int to int
         By number of a loop that data may end, the branch that ends it.
     """
@@ -72,7 +72,7 @@ class Emitted:
     layer_of: tuple[int, ...]
     region_of_view: dict[int, str]
     regions: tuple[Region, ...]
-    last_write: dict[str, int]
+    last_write: dict[tuple[str, int], int]
     leaves: dict[int, int]
 
 
@@ -117,7 +117,7 @@ class _Emitter:
     layers: dict[str, int] = field(default_factory=dict)
     region_of_view: dict[int, str] = field(default_factory=dict)
     spans: dict[str, _Span] = field(default_factory=dict)
-    last_write: dict[str, int] = field(default_factory=dict)
+    last_write: dict[tuple[str, int], int] = field(default_factory=dict)
     registers: dict[_Register, int] = field(default_factory=dict)
     wanted: dict[int, _Register] = field(default_factory=dict)
     """What was found for a window, by its identity; the schedule keeps windows alive."""
@@ -244,7 +244,7 @@ class _Emitter:
                 operands[name] = self.registers[self.register(operand)]
                 self._touch(operand.buffer, index)
                 if is_written(item, name):
-                    self.last_write[operand.buffer] = index
+                    self.last_write[operand.buffer, item.frame] = index
             else:
                 operands[name] = operand
         if item.leave is not None:
@@ -337,9 +337,9 @@ class _Emitter:
                     continue  # nothing before the loop touched it
                 self._touch(access.buffer, start)
                 self._touch(access.buffer, end)
-                if access.buffer in self.last_write:
-                    found = max(self.last_write[access.buffer], last_write)
-                    self.last_write[access.buffer] = found
+                written = access.buffer, item.frame
+                if written in self.last_write:
+                    self.last_write[written] = max(self.last_write[written], last_write)
 
     def last_of_every_round(self, end: int) -> int:
         """Index of the last instruction of a loop's body that an engine always executes."""
@@ -414,9 +414,9 @@ def emit(schedule: Schedule, allocation: Allocation) -> Emitted:
         hoisted = {register: None for register in body if dict(register.advance).get(FRAME_LOOP)}
     emitter.set_views(hoisted, every)
     free = every[len(hoisted) :]
-    is_loop = schedule.frames > 1
+    is_loop = schedule.rounds > 1
     if is_loop:
-        emitter.begin_loop(schedule.frames, schedule.body)
+        emitter.begin_loop(schedule.rounds, schedule.body)
     emitter.items(schedule.body, hoisted, free)
     if is_loop:
         emitter.end_loop(schedule.body, emitter.moving(schedule.body, FRAME_LOOP))

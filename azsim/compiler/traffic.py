@@ -53,16 +53,16 @@ def weight_traffic(schedule: Schedule, allocation: Allocation, hardware: Hardwar
             useful += size * times
         return bursts * burst_bytes, useful
 
-    frames = schedule.frames
+    rounds = schedule.rounds
     startup = counted(list(_loads(schedule.startup, 1)))
-    frame = counted(list(_loads(schedule.body, 1)))
+    body = counted(list(_loads(schedule.body, 1)))
     last = counted([entry for entry in _loads(schedule.body, 1) if entry[0].but_last != FRAME_LOOP])
     finish = counted(list(_loads(schedule.finish, 1)))
     total, useful = (
-        first + per_frame * (frames - 1) + at_last + after
-        for first, per_frame, at_last, after in zip(startup, frame, last, finish, strict=True)
+        first + per_round * (rounds - 1) + at_last + after
+        for first, per_round, at_last, after in zip(startup, body, last, finish, strict=True)
     )
-    return WeightTraffic(*map(round, (startup[0], frame[0], total, useful)))
+    return WeightTraffic(*map(round, (startup[0], body[0] / schedule.per_round, total, useful)))
 
 
 def _loads(

@@ -86,7 +86,7 @@ DIRECTIVES = {
     ".tap": Directive(
         True,
         {"index": read_integer, "addr": read_integer, "shape": read_shape, "strides": read_strides},
-        {"dtype": _port_dtype},
+        {"dtype": _port_dtype, "frame": read_count},
     ),
 }
 

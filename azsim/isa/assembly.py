@@ -216,6 +216,7 @@ def _header(program: Program) -> Iterator[str]:
         yield (
             f".tap {quoted(tap.tensor)} index={tap.index} addr={tap.addr:#x} "
             f"shape={_shape_text(tap.shape)} strides={_shape_text(tap.strides_bytes)}{_dtype(tap)}"
+            f"{f' frame={tap.frame}' if tap.frame else ''}"
         )
     yield ""
 

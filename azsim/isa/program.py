@@ -125,6 +125,8 @@ class Tap:
         Shape of the tensor.
     strides_bytes : tuple of int
     dtype : str
+    frame : int
+        Of the frames that begin with one paced load, as which it is seen.
     """
 
     index: int
@@ -133,6 +135,7 @@ class Tap:
     shape: tuple[int, ...]
     strides_bytes: tuple[int, ...]
     dtype: str = "f32"
+    frame: int = 0
 
 
 @dataclass(frozen=True)

@@ -265,7 +265,8 @@ def _schedule(title: str, value: Schedule) -> list[Listing]:
         for part, items in parts.items()
         for layer, engine, depth, text in _item_lines(items, 0)
     ]
-    note = f"frame: {counted(value.frames, 'time')}"
+    of = "" if value.per_round == 1 else f", {value.per_round} frames each"
+    note = f"frame: {counted(value.rounds, 'time')}{of}"
     return [listing(f"{title}: items", ("when", "layer", "engine", "item"), rows, note)]
 
 

@@ -96,7 +96,14 @@ class _Taps:
         self.indices: Collection[int] = self._by_index.keys()
         for tap in program.taps:
             self._by_index.setdefault(tap.index, []).append(tap)
-        self.seen: dict[str, list[np.ndarray]] = {tap.tensor: [] for tap in program.taps}
+        self._seen: dict[str, dict[tuple[int, int], np.ndarray]] = {
+            tap.tensor: {} for tap in program.taps
+        }
+
+    @property
+    def seen(self) -> dict[str, list[np.ndarray]]:
+        """By tensor, an entry a frame."""
+        return {tensor: [seen[at] for at in sorted(seen)] for tensor, seen in self._seen.items()}
 
     def keep(self, machine: Machine, index: int, frame: int) -> None:
         """Copy what is complete after an instruction."""
@@ -104,11 +111,9 @@ class _Taps:
             memory = machine.memory["activation"].data
             dtype = NUMPY_TYPES[tap.dtype]
             array = np.ndarray(tap.shape, dtype, memory, tap.addr, tap.strides_bytes).copy()
-            kept = self.seen[tap.tensor]
-            if len(kept) == frame and frame:
-                kept[-1] = array  # a loop writes it several times; the last one counts
-            else:
-                kept.append(array)
+            seen = self._seen[tap.tensor]
+            # A loop may write it several times in a frame; the last one counts.
+            seen[frame, tap.frame if frame else len(seen)] = array
 
 
 def _shown(op: Operation, machine: Machine, sites: Sites) -> dict[str, Moved]:

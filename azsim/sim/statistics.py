@@ -323,7 +323,13 @@ def _chunk_latency(
 
 
 def _frame_latency(latency: np.ndarray, stream: Stream, chunks: Chunks) -> np.ndarray:
-    """Seconds from each frame's own arrival: that of its chunk, and what it waited for the rest."""
+    """Seconds from each frame's own arrival: that of its chunk, and what it waited for the rest.
+
+    Where chunks begin together, the last one's end is that of all; what is left over comes last.
+    """
+    together = np.full(latency.size, stream.frames // latency.size)
+    together[-1] += stream.frames - together.sum()
+    latency = np.repeat(latency, together)
     period_s = stream.period_s if stream.paced and stream.period_s is not None else 0.0
     later = np.arange(chunks.chunk_frames)[::-1]  # frames of the chunk that come after it
     rest = later * (period_s / chunks.chunk_frames)

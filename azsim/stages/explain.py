@@ -262,7 +262,7 @@ def _loads(schedule: Schedule) -> Counter[str]:
                 found[name] = found.get(name, 0) + times - left_out
 
     visit(schedule.startup, 1, 1)
-    visit(schedule.body, schedule.frames, schedule.frames)
+    visit(schedule.body, schedule.rounds, schedule.rounds)
     visit(schedule.finish, 1, 1)
     return Counter({name: round(times) for name, times in found.items()})
 
@@ -291,7 +291,7 @@ def _uses(schedule: Schedule) -> Counter[str]:
         return runs
 
     frame = visit(schedule.body)
-    times = schedule.frames if len(frame) > 1 else 1
+    times = schedule.rounds if len(frame) > 1 else 1
     found: dict[str, float] = {}
     for tile, count in frame:
         found[tile] = found.get(tile, 0) + count * times
