@@ -23,7 +23,8 @@ from azsim.machine.engines.clock import ENGINES
 from azsim.machine.trace import Trace
 from azsim.machine.view import View
 from azsim.pipeline import run
-from azsim.sim.statistics import Statistics, measure
+from azsim.sim import statistics as statistics_module
+from azsim.sim.statistics import Chunks, Statistics, measure
 from azsim.sim.timing import Timing, replay
 from azsim.stages.record import array_cycles
 from compiled import (
@@ -446,3 +447,12 @@ def test_refreshes_of_a_stream_are_in_its_bound_but_for_one_a_wait() -> None:
     # Every 3,900 ns; the stream, of 4 pairs of frames, has 5 stretches of some 20 refreshes each.
     assert found[90.0] / found[0.0] == pytest.approx(3900 / (3900 - 90), rel=0.005)
     assert found[1950.0] / found[0.0] == pytest.approx(2, rel=0.06)
+
+
+def test_frames_that_begin_together_end_together() -> None:
+    latency = np.array([3.0, 5.0])
+    for frames, wanted in ((2, [3, 5]), (4, [3, 3, 5, 5]), (5, [3, 3, 5, 5, 5])):
+        found = statistics_module._frame_latency(
+            latency, Stream(frames, None, False), Chunks(frames)
+        )
+        assert found.tolist() == wanted

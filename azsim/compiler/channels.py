@@ -1,9 +1,9 @@
-"""Channels: which transfers of a frame meet in DRAM, by a model of the engines.
+"""Channels: which transfers of a frame meet in DRAM, and what it takes, by a model of the engines.
 
 Every engine carries out its items in program order, each after those with which it shares a buffer,
-and no more than a queue ahead of the other engines.  A load also waits for what was in its place
-before.  Transfers share DRAM evenly.  Rounds of loops are played one by one, so that windows which
-advance are where they will be.
+and no more than a queue ahead of the other engines.  What fills a place, a load in any case, also
+waits for what was there before.  Transfers share DRAM evenly.  Rounds of loops are played one by
+one, so that windows which advance are where they will be.
 """
 
 from __future__ import annotations

@@ -10,6 +10,9 @@ those that it depends on.  Loops stay where they are, and so does what may leave
 - put in the order in which a model of the engines starts it: whatever can start first, of several
   what has the longest way to the frame's end.
 
+Where activation SRAM has no room for all of that, only so many steps are under way at a time: one
+begins when the others before it have, but for a few.
+
 The model knows engines and dependences, not queues; cycles come from `azsim.compiler.estimate`, so
 that another chip gets another order.  Transfers of two channels at once would take DRAM from each
 other, and open each other's rows anew where they share a bank, so that loads and stores wait for
