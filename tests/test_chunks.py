@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pytest
 
 import azsim
 from azsim.errors import ConfigError
-from azsim.isa.program import Stream
 from azsim.report import tables, text
 from azsim.report.files import run_document
 from azsim.sim.result import RunResult
@@ -105,8 +103,8 @@ def test_latencies_frame_by_frame(period_s: float) -> None:
     graph = mixed_graph()
     frames = frames_for(graph, 5, 0, list(MIXED_STATE))
     initial = {name: np.zeros(graph.inputs[name].shape, np.float32) for name in MIXED_STATE}
-    done = execute_graph(compress(graph), AZ1, frames, MIXED_STATE, initial)
-    program = replace(done.compiled.program, stream=Stream(5, period_s, True))
+    done = execute_graph(compress(graph), AZ1, frames, MIXED_STATE, initial, period_s=period_s)
+    program = done.compiled.program
     trace = done.execution.trace
     timing = replay(trace, program, AZ1)
     alone = measure(trace, timing, program, AZ1)

@@ -124,7 +124,8 @@ def test_a_table_stays_in_dram_and_its_rows_are_fetched() -> None:
     used = ran.compiled.program.regions
     assert sum(region.size_bytes for region in used if region.space == "activation") < 4096
     mnemonics = [instruction.mnemonic for instruction in ran.compiled.program.instructions]
-    assert mnemonics.count("load_gather") == 1
+    schedule = ran.compiled.schedule
+    assert mnemonics.count("load_gather") == schedule.per_round + schedule.frames % 2
 
 
 @pytest.mark.kernels

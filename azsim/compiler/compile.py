@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -76,7 +75,7 @@ PASSES = (
 Observe = Callable[[str, object], None]
 """Called after each pass with its name and its value, which is not to be changed."""
 
-_AHEAD = (256, 128, 64, 48, 32, 24, 16, 8)
+_AHEAD = (256, 128, 64, 48, 32, 24, 16, 8, 4, 2, 1)
 """Steps that may be under way at a time where not all of them can, most first."""
 
 _Value = TypeVar("_Value")
@@ -257,22 +256,22 @@ def _fitting(
     with contextlib.suppress(CompileError):
         ordered = overlap(schedule, estimator, hardware)
         return ordered, allocate(ordered, hardware, estimator)
-    best = schedule, allocate(schedule, hardware, estimator)
-    least = round_cycles(schedule, best[1].addresses, estimator, hardware)
-    before = math.inf
+    found: list[tuple[float, Schedule, Allocation]] = []
+
+    def look_at(ordered: Schedule) -> None:
+        placed = allocate(ordered, hardware, estimator)
+        cycles = round_cycles(ordered, placed.addresses, estimator, hardware)
+        found.append((cycles, ordered, placed))
+
     for ahead in _AHEAD:
-        try:
-            ordered = overlap(schedule, estimator, hardware, ahead=ahead)
-            placed = allocate(ordered, hardware, estimator)
-        except CompileError:
-            continue
-        found = round_cycles(ordered, placed.addresses, estimator, hardware)
-        if found < least:
-            best, least = (ordered, placed), found
-        if found >= before:
-            break  # with fewer steps engines wait more
-        before = found
-    return best
+        with contextlib.suppress(CompileError):
+            look_at(overlap(schedule, estimator, hardware, ahead=ahead))
+            if len(found) > 1 and found[-1][0] >= found[-2][0]:
+                break  # with fewer steps engines wait more
+    with contextlib.suppress(CompileError) if found else contextlib.nullcontext():
+        look_at(schedule)
+    _, ordered, placed = min(found, key=lambda entry: entry[0])
+    return ordered, placed
 
 
 def _program(

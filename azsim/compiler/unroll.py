@@ -58,7 +58,8 @@ def unroll(schedule: Schedule, hardware: Hardware, *, is_paced: bool) -> Schedul
     )
     schedule = replace(schedule, body=body)
     items = [item for item in body if isinstance(item, Item) and item.leave is None]
-    if is_paced or schedule.frames == 1 or not len(items) == len(body) <= _MOST_PAIRED:
+    is_straight = len(items) == len(body) <= _MOST_PAIRED
+    if is_paced or schedule.frames == 1 or not is_straight or _loads_again(schedule):
         return schedule
     paired = _in_pairs(schedule, items)
     return paired if fits(paired, hardware) else schedule
@@ -67,6 +68,15 @@ def unroll(schedule: Schedule, hardware: Hardware, *, is_paced: bool) -> Schedul
 def _is_short(loop: Repeat) -> bool:
     is_plain = all(isinstance(item, Item) for item in loop.body) and not loop.is_region
     return is_plain and loop.rounds is None and loop.count * len(loop.body) <= _MOST_ITEMS
+
+
+def _loads_again(schedule: Schedule) -> bool:
+    """Whether weights that a frame holds for a while make place for others of the same frame."""
+    used = (schedule.storages[name] for name in _touched(walk(schedule.body)))
+    return any(
+        storage.space == "weight" and not storage.persistent and storage.slot is None
+        for storage in used
+    )
 
 
 def _in_pairs(schedule: Schedule, items: Sequence[Item]) -> Schedule:
@@ -89,11 +99,20 @@ def _in_pairs(schedule: Schedule, items: Sequence[Item]) -> Schedule:
     }
     return replace(
         schedule,
+        startup=schedule.startup if is_loop else tuple(map(_without_waits, schedule.startup)),
         body=tuple(body),
         finish=(*rest, *schedule.finish),
         storages={**schedule.storages, **copies},
         per_round=2,
     )
+
+
+def _without_waits(item: Item | Repeat) -> Item | Repeat:
+    """What comes before a single round is put in order together with it."""
+    if isinstance(item, Repeat):
+        return item
+    operands = {name: value for name, value in item.operands.items() if name[:5] != "wait_"}
+    return replace(item, operands=operands)
 
 
 def _local(schedule: Schedule) -> set[str]:

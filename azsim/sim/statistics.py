@@ -167,7 +167,7 @@ def measure(
     period = program.stream.period_s
     chunks = chunks or Chunks(program.stream.frames)
     frame_period = None if period is None else period / chunks.chunk_frames
-    latency = _chunk_latency(frames, timing, hardware)
+    latency = _chunk_latency(frames, timing, program.stream, hardware)
     weight_reads = int(traffic[_WEIGHT])
     weight_macs = kept(derived, "weight_macs", None, 1, lambda: _weight_macs(trace, timing))
     busy, stalls = _engines(trace, timing, hardware, cycles)
@@ -310,26 +310,25 @@ def _frames(
 
 
 def _chunk_latency(
-    frames: list[tuple[int, int]], timing: Timing, hardware: Hardware
+    frames: list[tuple[int, int]], timing: Timing, stream: Stream, hardware: Hardware
 ) -> np.ndarray | None:
-    """Seconds from a chunk's arrival (or the start of its load) to its last retirement."""
+    """Seconds from a chunk's arrival (or the start of its load) to its last retirement.
+
+    Those of two that begin together are alike; one that is left over is with the last two.
+    """
     if not frames:
         return None
     # Loads of weights that nothing in the frame waits for are the next one's.
     weight = timing.engine == _WEIGHT
     ends = np.array([timing.end[a:b][~weight[a:b]].max() for a, b in frames])
     begins = np.array([timing.arrival[a] or timing.start[a] for a, _ in frames])
-    return (ends - begins) / hardware.clock_hz
+    together = np.full(len(frames), stream.frames // len(frames))
+    together[-1] += stream.frames - together.sum()
+    return np.repeat((ends - begins) / hardware.clock_hz, together)
 
 
 def _frame_latency(latency: np.ndarray, stream: Stream, chunks: Chunks) -> np.ndarray:
-    """Seconds from each frame's own arrival: that of its chunk, and what it waited for the rest.
-
-    Where chunks begin together, the last one's end is that of all; what is left over comes last.
-    """
-    together = np.full(latency.size, stream.frames // latency.size)
-    together[-1] += stream.frames - together.sum()
-    latency = np.repeat(latency, together)
+    """Seconds from each frame's own arrival: that of its chunk, and what it waited for the rest."""
     period_s = stream.period_s if stream.paced and stream.period_s is not None else 0.0
     later = np.arange(chunks.chunk_frames)[::-1]  # frames of the chunk that come after it
     rest = later * (period_s / chunks.chunk_frames)
