@@ -20,7 +20,7 @@ from azsim.hardware.description import Hardware
 from azsim.ops.lowering import Access
 from azsim.ops.steps import ELEMENT_BYTES
 
-__all__ = ["Meeting", "meetings", "round_cycles"]
+__all__ = ["Meeting", "meetings", "run_cycles"]
 
 _CHANNELS = ("weight", "load", "store")
 _WRITERS = ("weight", "load", "mac", "vector")  # into SRAM
@@ -84,10 +84,10 @@ def meetings(
     return model.run(len(frame) if is_stream else 0)
 
 
-def round_cycles(
+def run_cycles(
     schedule: Schedule, on_chip: Mapping[str, int], estimator: Estimator, hardware: Hardware
 ) -> float:
-    """Cycles of a round of the frame loop behind another, or of all of a single one.
+    """Cycles of a run: of its begin and end, and of as many rounds as there are.
 
     A loop of many items is played a few rounds long: for comparing orders of the same work, and
     places in which work waits for other work.
@@ -100,14 +100,16 @@ def round_cycles(
     estimator : Estimator
     hardware : Hardware
     """
-    is_stream = schedule.rounds > 1
-    items = schedule.body if is_stream else schedule.startup + schedule.body + schedule.finish
-    frame = _played(items)
-    model = _Model(
-        frame * 2 if is_stream else frame, schedule, on_chip, estimator, hardware, waits=_WRITERS
-    )
-    model.run(0)
-    return max(model.ends, default=0.0) - max(model.ends[: len(frame)] if is_stream else [0.0])
+    is_loop = schedule.rounds > 1
+    first = _played((*schedule.startup, *schedule.body))
+    second = _played(schedule.body) if is_loop else []
+    played = [*first, *second, *_played(schedule.finish)]
+    model = _Model(played, schedule, on_chip, estimator, hardware, waits=_WRITERS)
+    model.run(len(played))
+    if not is_loop:
+        return max(model.ends)
+    ends = max(model.ends[: len(first)]), max(model.ends[: len(first) + len(second)])
+    return max(model.ends) + (schedule.rounds - 2) * (ends[1] - ends[0])
 
 
 def _played(items: Sequence[Item | Repeat]) -> list[_Played]:

@@ -7,6 +7,7 @@ contract; `azsim.compiler.valid` checks what it promises, and `observe` sees wha
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import TypeVar
 
 from azsim.collector import no_collection
 from azsim.compiler.allocate import Allocation, allocate
-from azsim.compiler.channels import round_cycles
+from azsim.compiler.channels import run_cycles
 from azsim.compiler.emit import Emitted, emit
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.estimate import Estimator
@@ -25,10 +26,11 @@ from azsim.compiler.lower import lower
 from azsim.compiler.narrow import narrow
 from azsim.compiler.order import order
 from azsim.compiler.overlap import overlap
+from azsim.compiler.pair import pair
 from azsim.compiler.parameters import parameter_room_bytes, place_parameters
 from azsim.compiler.prefetch import prefetch
 from azsim.compiler.residency import choose_residents
-from azsim.compiler.schedule import Schedule, check_windows, of_frame
+from azsim.compiler.schedule import Schedule, check_windows
 from azsim.compiler.select import select_codecs
 from azsim.compiler.spill import spill
 from azsim.compiler.stored import used_codec
@@ -64,6 +66,7 @@ PASSES = (
     "spill",
     "prefetch",
     "unroll",
+    "pair",
     "overlap",
     "allocate",
     "emit",
@@ -77,6 +80,9 @@ Observe = Callable[[str, object], None]
 
 _AHEAD = (256, 128, 64, 48, 32, 24, 16, 8, 4, 2, 1)
 """Steps that may be under way at a time where not all of them can, most first."""
+
+_WORTH_PAIRS = 0.98
+"""Part of a run's cycles that is left where two frames a round are worth their latency."""
 
 _Value = TypeVar("_Value")
 
@@ -217,15 +223,21 @@ def compile_graph(
             f"several utterances need their state in activation SRAM, found in DRAM: {names}"
         )
     schedule = after("prefetch", prefetch(schedule))
-    schedule = after("unroll", unroll(schedule, hardware, is_paced=stream.paced))
+    schedule = after("unroll", unroll(schedule))
     estimator = Estimator(compressed, plan, blocks, hardware)
-    schedule, allocation = _fitting(schedule, estimator, hardware)
-    after("overlap", schedule)
-    after("allocate", allocation)
+    fitted = _fitting(schedule, estimator, hardware)
+    if not stream.paced and (paired := pair(schedule, hardware)) is not schedule:
+        with contextlib.suppress(CompileError):
+            of_two = _fitting(paired, estimator, hardware)
+            if of_two.cycles <= _WORTH_PAIRS * fitted.cycles:
+                schedule, fitted = paired, of_two
+    after("pair", schedule)
+    schedule = after("overlap", fitted.schedule)
+    allocation = after("allocate", fitted.allocation)
     emitted = after("emit", emit(schedule, allocation))
     program = after(
         "synchronize",
-        synchronize(_program(name, lowering, emitted, allocation, stream, state, schedule.spilled)),
+        synchronize(_program(name, lowering, emitted, allocation, stream, state, schedule)),
     )
     # What runs is what the words say.
     program = replace(program, instructions=decode_words(encode_program(program)))
@@ -249,29 +261,45 @@ def necessary_steps(compressed: CompressedGraph, hardware: Hardware) -> Lowering
     return trim(narrow(fuse(lower(compressed), hardware)))
 
 
-def _fitting(
-    schedule: Schedule, estimator: Estimator, hardware: Hardware
-) -> tuple[Schedule, Allocation]:
+@dataclass(frozen=True)
+class _Fitted:
+    """A schedule in an order, and its places."""
+
+    schedule: Schedule
+    allocation: Allocation
+    estimator: Estimator
+    hardware: Hardware
+
+    @functools.cached_property
+    def cycles(self) -> float:
+        """What the run takes, by a model of the engines."""
+        addresses = self.allocation.addresses
+        return run_cycles(self.schedule, addresses, self.estimator, self.hardware)
+
+
+def _fitting(schedule: Schedule, estimator: Estimator, hardware: Hardware) -> _Fitted:
     """Overlap everything, or as many steps as is best in the room of activation SRAM."""
+
+    def fitted(ordered: Schedule) -> _Fitted:
+        return _Fitted(ordered, allocate(ordered, hardware, estimator), estimator, hardware)
+
     with contextlib.suppress(CompileError):
-        ordered = overlap(schedule, estimator, hardware)
-        return ordered, allocate(ordered, hardware, estimator)
-    found: list[tuple[float, Schedule, Allocation]] = []
-
-    def look_at(ordered: Schedule) -> None:
-        placed = allocate(ordered, hardware, estimator)
-        cycles = round_cycles(ordered, placed.addresses, estimator, hardware)
-        found.append((cycles, ordered, placed))
-
-    for ahead in _AHEAD:
+        return fitted(overlap(schedule, estimator, hardware))
+    found: dict[int, _Fitted] = {}
+    for ahead in (ahead for ahead in _AHEAD if ahead < len(schedule.body)):
         with contextlib.suppress(CompileError):
-            look_at(overlap(schedule, estimator, hardware, ahead=ahead))
-            if len(found) > 1 and found[-1][0] >= found[-2][0]:
+            ordered = overlap(schedule, estimator, hardware, ahead=ahead, searches=False)
+            found[ahead] = one = fitted(ordered)
+            if one.cycles > min(other.cycles for other in found.values()):
                 break  # with fewer steps engines wait more
+    every = list(found.values())
+    if found:
+        ahead = min(found, key=lambda ahead: found[ahead].cycles)
+        with contextlib.suppress(CompileError):
+            every.append(fitted(overlap(schedule, estimator, hardware, ahead=ahead)))
     with contextlib.suppress(CompileError) if found else contextlib.nullcontext():
-        look_at(schedule)
-    _, ordered, placed = min(found, key=lambda entry: entry[0])
-    return ordered, placed
+        every.append(fitted(schedule))
+    return min(every, key=lambda one: one.cycles)
 
 
 def _program(
@@ -281,11 +309,11 @@ def _program(
     allocation: Allocation,
     stream: Stream,
     state: Mapping[str, str],
-    spilled: Mapping[str, str],
+    schedule: Schedule,
 ) -> Program:
     """Instructions with their regions, ports and taps; no waits yet."""
     graph = lowering.compressed.graph
-    in_dram = {target: f"input {source}" for source, target in spilled.items()}
+    in_dram = {target: f"input {source}" for source, target in schedule.spilled.items()}
     inputs = [
         Port(
             tensor,
@@ -307,7 +335,7 @@ def _program(
         layer_of=emitted.layer_of,
         region_of_view=emitted.region_of_view,
         regions=emitted.regions,
-        taps=_taps(lowering, emitted.last_write, allocation, state),
+        taps=_taps(lowering, emitted.last_write, schedule.copies, allocation, state),
         inputs=tuple(inputs),
         outputs=tuple(
             Port(
@@ -319,13 +347,14 @@ def _program(
             )
             for tensor in graph.outputs
         ),
-        stream=stream,
+        stream=replace(stream, together=schedule.per_round),
     )
 
 
 def _taps(
     lowering: Lowering,
     last_write: Mapping[tuple[str, int], int],
+    copies: Mapping[tuple[str, int], str],
     allocation: Allocation,
     state: Mapping[str, str],
 ) -> tuple[Tap, ...]:
@@ -337,11 +366,12 @@ def _taps(
     frames = range(1 + max((frame for _, frame in last_write), default=0))
     for (tensor, view), frame in itertools.product(lowering.views.items(), frames):
         # A further frame of a round may work in a buffer of its own.
-        names = dict.fromkeys((of_frame(view.buffer, frame), view.buffer))
-        name = next((name for name in names if (name, frame) in last_write), None)
+        name = copies.get((view.buffer, frame), view.buffer)
         buffer = lowering.buffers[view.buffer]
         is_constant = buffer.constant is not None
-        if name is None or view.buffer in carried or is_constant or tensor in lowering.fused:
+        if (name, frame) not in last_write or view.buffer in carried or is_constant:
+            continue
+        if tensor in lowering.fused:
             continue
         if tensor in inputs and view.buffer in written:
             continue  # written over in place

@@ -136,7 +136,10 @@ def _leads(piece: Piece, cycles: Sequence[int], takes: Sequence[int]) -> dict[in
 
 
 class _Gate:
-    """Lets only pieces begin whose unit is not too far ahead of the first that has not begun."""
+    """Lets only pieces begin whose unit is not too far ahead of the first that has not begun.
+
+    Pieces come in the order of their units.
+    """
 
     def __init__(self, pieces: Sequence[Piece], ahead: int | None) -> None:
         self._units = [piece.unit for piece in pieces]

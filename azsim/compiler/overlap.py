@@ -54,7 +54,12 @@ _LEAST_GAIN = 2  # cycles that a cut has to save
 
 
 def overlap(
-    schedule: Schedule, estimator: Estimator, hardware: Hardware, *, ahead: int | None = None
+    schedule: Schedule,
+    estimator: Estimator,
+    hardware: Hardware,
+    *,
+    ahead: int | None = None,
+    searches: bool = True,
 ) -> Schedule:
     """Cut and reorder the body of the frame loop; with a single round, all that there is.
 
@@ -66,6 +71,8 @@ def overlap(
     ahead : int, optional
         How many steps of the program may be under way at a time, so that less is alive; a product
         with its drain is one, and so is any other item.
+    searches : bool
+        Whether to look for cuts, which takes most of the time.
 
     Returns
     -------
@@ -76,7 +83,7 @@ def overlap(
     if schedule.rounds > 1:
         before = sum(1 for _ in walk(schedule.startup))
         body, storages, held = _overlapped(
-            schedule.body, schedule, before, estimator, hardware, ahead
+            schedule.body, schedule, before, estimator, hardware, ahead, searches
         )
         return replace(schedule, body=body, storages=storages, held=held)
     # Drains of one product need the same scales: no chain of single items tells how many wait.
@@ -85,13 +92,15 @@ def overlap(
     first = tuple(item for item in schedule.startup if is_cut and PARAMETERS in item.buffers)
     rest = tuple(item for item in schedule.startup if item not in first)
     whole = rest + schedule.body + schedule.finish
-    body, storages, held = _overlapped(whole, schedule, len(first), estimator, hardware, ahead)
+    body, storages, held = _overlapped(
+        whole, schedule, len(first), estimator, hardware, ahead, searches
+    )
     body = (*first, *_weights_behind_loads(body))
     return replace(schedule, startup=(), body=body, finish=(), storages=storages, held=held)
 
 
 def _weights_behind_loads(items: Iterable[Item | Repeat]) -> Iterator[Item | Repeat]:
-    """Weights that wait for the load before them, which in a single frame waits for nothing."""
+    """Weights that wait for the load before them, which in a single round waits for nothing."""
     channel = None
     for item in items:
         if isinstance(item, Item) and item.mnemonic in ("load", "store", "weight_load"):
@@ -108,10 +117,12 @@ def _overlapped(
     estimator: Estimator,
     hardware: Hardware,
     ahead: int | None,
+    searches: bool,
 ) -> tuple[tuple[Item | Repeat, ...], dict[str, Storage], dict[str, int]]:
     """Items in order, all storages, and until which item of the program each is held."""
     is_long = sum(1 for _ in walk(items)) > _MAX_SEARCHED
     overlapped = _Overlap(dict(schedule.storages), before, estimator, hardware, ahead, is_long)
+    overlapped.work = _MAX_WORK if searches else 0
     ordered = tuple(overlapped.items(items))
     return ordered, overlapped.storages, overlapped.held
 

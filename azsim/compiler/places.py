@@ -198,7 +198,7 @@ def placed(item: Item | Repeat, place: Place, inside: Access) -> Item | Repeat:
         return replace(access, buffer=inside.buffer, offset=offset, advance=advance)
 
     windows = {name: window(access) for name, access in accesses(item)}
-    return Item(item.mnemonic, item.layer, {**item.operands, **windows}, item.but_last, item.leave)
+    return replace(item, operands={**item.operands, **windows})
 
 
 def is_kept(item: Item, name: str) -> bool:

@@ -26,7 +26,6 @@ __all__ = [
     "extent",
     "is_weight_product",
     "is_written",
-    "of_frame",
     "of_rounds",
     "only_in_a_part",
     "part",
@@ -85,7 +84,8 @@ class Item:
 
     `but_last` is the number of the loop right around it in whose last round it is left out.
     With `leave` it is a ``scalar_read``, and its number may end the loop right around it.
-    `frame` counts the frames that a round of the frame loop computes, see `Schedule.per_round`.
+    `frame` is the frame of a round that it works for, from 0; a frame that is left over behind the
+    rounds comes after those, see `Schedule.per_round`.
     """
 
     mnemonic: str
@@ -134,11 +134,12 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The whole program before addresses: once, for each frame, once.
+    """The whole program before addresses: once, for each round of the frame loop, once.
 
     `body` runs `rounds` times and computes `per_round` of the `frames` each time; a frame that is
-    left over is computed in `finish`.  `loads` has, by name, the item that loads
-    each tile that does not stay, until `azsim.compiler.prefetch` has put it where it is needed.
+    left over is computed in `finish`.  `copies` names what takes a buffer's part in a further frame
+    of a round.  `loads` has, by name, the item that loads each tile that does not stay, until
+    `azsim.compiler.prefetch` has put it where it is needed.
     `held` tells until which item (in program order, loop bodies once) a storage is in use although
     no later one touches it: engines work at the same time.  `spilled` has
     the states that live in DRAM, graph input to graph output.
@@ -153,16 +154,12 @@ class Schedule:
     held: Mapping[str, int] = field(default_factory=dict)
     spilled: Mapping[str, str] = field(default_factory=dict)
     per_round: int = 1
+    copies: Mapping[tuple[str, int], str] = field(default_factory=dict)
 
     @property
     def rounds(self) -> int:
         """How often `body` runs."""
         return self.frames // self.per_round
-
-
-def of_frame(buffer: str, frame: int) -> str:
-    """Name of what takes a buffer's part in a further frame of a round."""
-    return f"{buffer}~{frame}" if frame else buffer
 
 
 def parts_of(region: Repeat) -> Iterator[tuple[Item | Repeat, ...]]:

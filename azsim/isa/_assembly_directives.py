@@ -57,7 +57,9 @@ DIRECTIVES = {
     ".program": Directive(True),
     ".constant": Directive(True, {"value": read_integer}),
     ".stream": Directive(
-        False, {"frames": read_positive, "period_s": read_period, "paced": read_switch}
+        False,
+        {"frames": read_positive, "period_s": read_period, "paced": read_switch},
+        {"together": read_positive},
     ),
     ".input": _PORT,
     ".output": _PORT,

@@ -197,7 +197,8 @@ def _header(program: Program) -> Iterator[str]:
     stream = program.stream
     period = "none" if stream.period_s is None else repr(float(stream.period_s))
     yield f".program {quoted(program.name)}"
-    yield f".stream frames={stream.frames} period_s={period} paced={int(stream.paced)}"
+    together = f" together={stream.together}" if stream.together > 1 else ""
+    yield f".stream frames={stream.frames} period_s={period} paced={int(stream.paced)}{together}"
     for directive, ports in ((".input", program.inputs), (".output", program.outputs)):
         for port in ports:
             yield (

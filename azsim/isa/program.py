@@ -126,7 +126,7 @@ class Tap:
     strides_bytes : tuple of int
     dtype : str
     frame : int
-        Of the frames that begin with one paced load, as which it is seen.
+        Of which of the frames that begin with one paced load, from 0.
     """
 
     index: int
@@ -149,11 +149,14 @@ class Stream:
         Time between frames; None where the input has no rate.
     paced : bool
         A frame is there only after ``(index + 1) * period_s``.
+    together : int
+        Frames that begin with one paced load; what is left over begins with the last one.
     """
 
     frames: int
     period_s: float | None
     paced: bool
+    together: int = 1
 
 
 @dataclass(frozen=True)

@@ -265,8 +265,12 @@ def _schedule(title: str, value: Schedule) -> list[Listing]:
         for part, items in parts.items()
         for layer, engine, depth, text in _item_lines(items, 0)
     ]
-    of = "" if value.per_round == 1 else f", {value.per_round} frames each"
-    note = f"frame: {counted(value.rounds, 'time')}{of}"
+    note = f"frame: {counted(value.rounds, 'time')}"
+    if value.per_round > 1:
+        rows = [(*row[:3], row[3].replace(" each frame", " each round")) for row in rows]
+        note += f", {value.per_round} frames each"
+    if value.frames % value.per_round:
+        note += ", and one that is left over"
     return [listing(f"{title}: items", ("when", "layer", "engine", "item"), rows, note)]
 
 

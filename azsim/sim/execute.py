@@ -112,7 +112,8 @@ class _Taps:
             dtype = NUMPY_TYPES[tap.dtype]
             array = np.ndarray(tap.shape, dtype, memory, tap.addr, tap.strides_bytes).copy()
             seen = self._seen[tap.tensor]
-            # A loop may write it several times in a frame; the last one counts.
+            # A loop may write it several times in a frame, and the last one counts; without a paced
+            # load there is nothing to tell frames by, and all count.
             seen[frame, tap.frame if frame else len(seen)] = array
 
 
@@ -161,7 +162,7 @@ def execute(
     traced : bool
         Whether to keep the trace; else it is empty, and a fifth of the time is saved.
     progress : callable, optional
-        Called with the number of frames begun.
+        Called with the number of frames that the paced loads so far stand for.
 
     Raises
     ------
@@ -222,7 +223,7 @@ def execute(
                 frame += 1
                 frame_begin = recorder.executed
                 if progress is not None:
-                    progress(frame)
+                    progress(min(frame * program.stream.together, program.stream.frames))
             if watch is not None:
                 watch.keep(machine, index, frame)
             index += 1

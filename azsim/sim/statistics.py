@@ -314,7 +314,7 @@ def _chunk_latency(
 ) -> np.ndarray | None:
     """Seconds from a chunk's arrival (or the start of its load) to its last retirement.
 
-    Those of two that begin together are alike; one that is left over is with the last two.
+    Those of chunks that begin together are alike.
     """
     if not frames:
         return None
@@ -322,9 +322,12 @@ def _chunk_latency(
     weight = timing.engine == _WEIGHT
     ends = np.array([timing.end[a:b][~weight[a:b]].max() for a, b in frames])
     begins = np.array([timing.arrival[a] or timing.start[a] for a, _ in frames])
-    together = np.full(len(frames), stream.frames // len(frames))
+    latency = (ends - begins) / hardware.clock_hz
+    if stream.together == 1:
+        return latency
+    together = np.full(latency.size, stream.together)
     together[-1] += stream.frames - together.sum()
-    return np.repeat((ends - begins) / hardware.clock_hz, together)
+    return np.repeat(latency, together)
 
 
 def _frame_latency(latency: np.ndarray, stream: Stream, chunks: Chunks) -> np.ndarray:

@@ -270,15 +270,15 @@ def _loads(schedule: Schedule) -> Counter[str]:
 def _uses(schedule: Schedule) -> Counter[str]:
     """How often each tile comes round; products one after another with one tile are one use."""
 
-    def visit(items: Iterable[Item | Repeat]) -> list[tuple[str, float]]:
+    def visit(items: Iterable[Item | Repeat], frame: int) -> list[tuple[str, float]]:
         runs: list[tuple[str, float]] = []
         share = 1.0
         for item in items:
             if isinstance(item, Repeat):
-                more = visit(item.body)
+                more = visit(item.body, frame)
                 times = item.mean_rounds if len(more) > 1 else 1
                 more = [(tile, count * times) for tile, count in more]
-            elif is_weight_product(item, schedule.storages):
+            elif is_weight_product(item, schedule.storages) and item.frame == frame:
                 windows = dict(accesses(item))
                 more = [(windows["src2"].buffer.partition("@")[0], 1)]
             else:
@@ -290,11 +290,15 @@ def _uses(schedule: Schedule) -> Counter[str]:
             runs += more
         return runs
 
-    frame = visit(schedule.body)
-    times = schedule.rounds if len(frame) > 1 else 1
+    items = (*schedule.body, *schedule.finish)
+    frames = [visit(items, frame) for frame in range(schedule.per_round)]
+    left_over = visit(items, schedule.per_round)  # once, as what is behind the rounds
+    if sum(map(len, frames)) == schedule.per_round:
+        return Counter(tile for tile, _ in frames[0])  # which stays
     found: dict[str, float] = {}
-    for tile, count in frame:
-        found[tile] = found.get(tile, 0) + count * times
+    for times, uses in (*((schedule.rounds, uses) for uses in frames), (1, left_over)):
+        for tile, count in uses:
+            found[tile] = found.get(tile, 0) + count * times
     return Counter({tile: round(count) for tile, count in found.items()})
 
 

@@ -1,0 +1,188 @@
+"""Two frames in a round of the frame loop."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import azsim
+from azsim.compiler import compile as compile_module
+from azsim.compiler.pair import pair
+from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Schedule, Storage, walk
+from azsim.evaluate import evaluate_stream
+from azsim.hardware import load_hardware
+from azsim.ops.lowering import Access
+from compiled import AZ1, chip, execute_graph, frames_for, graph_of, node
+from graphs import compress
+from plain_schedule import run_schedule
+
+
+def stream(frames: int) -> Schedule:
+    """Frames that come from DRAM, are multiplied by what the one before left, and go there.
+
+    What a frame computes stays in ``x``; its weight comes anew before each one but the first.
+    """
+    whole = {name: Access(name, 0, 1, 4, 4, 1) for name in ("x", "y", "state", "w")}
+    given = Access("input", 0, 1, 4, 4, 1, {FRAME_LOOP: 4})
+    result = Access("output", 0, 1, 4, 4, 1, {FRAME_LOOP: 4})
+    weight = Access("weight", 0, 1, 4, 4, 1)
+    again = Item("load", "w", {"dst": whole["w"], "src": weight})
+    body = (
+        Item("load", "in", {"dst": whole["x"], "src": given, "paced": 1}),
+        Item("vector_unary", "y", {"dst": whole["y"], "src": whole["x"], "function": "neg"}),
+        Item(
+            "vector_binary",
+            "h",
+            {
+                "dst": whole["state"],
+                "src": whole["state"],
+                "src2": whole["y"],
+                "function": "add",
+            },
+        ),
+        Item(
+            "vector_binary",
+            "o",
+            {"dst": whole["y"], "src": whole["state"], "src2": whole["w"], "function": "mul"},
+        ),
+        replace(again, but_last=FRAME_LOOP if frames > 1 else None),
+        Item("store", "out", {"dst": result, "src": whole["y"]}),
+    )
+    body = tuple(item for item in body if frames > 1 or item.layer != "w")
+    first = Item("load", "", {"dst": whole["state"], "src": Access("before", 0, 1, 4, 4, 1)})
+    after = Item("store", "", {"dst": Access("after", 0, 1, 4, 4, 1), "src": whole["state"]})
+    storages = {name: Storage(name, "activation", "i32", 16, name == "state") for name in whole}
+    storages["w"] = replace(storages["w"], persistent=True)
+    outside = {"input": 16 * frames, "output": 16 * frames, "weight": 16, "before": 16, "after": 16}
+    storages |= {name: Storage(name, "dram", "i32", size) for name, size in outside.items()}
+    return Schedule((again, first), body, (after,), frames, storages)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 8])
+def test_frames_in_pairs_do_the_same(frames: int) -> None:
+    rng = np.random.default_rng(frames)
+    given = stream(frames)
+    found = pair(given, AZ1)
+    dram = {
+        name: rng.integers(1, 100, storage.size_bytes // 4)
+        for name, storage in given.storages.items()
+        if storage.space == "dram"
+    }
+    ours, wanted = ({name: array.copy() for name, array in dram.items()} for _ in range(2))
+    run, plain = run_schedule(found, ours), run_schedule(given, wanted)
+    for name, array in wanted.items():
+        assert ours[name].tolist() == array.tolist()
+    assert [item.layer for item in run] == [item.layer for item in plain]
+    assert (found.rounds, found.per_round) == ((frames // 2, 2) if frames > 1 else (1, 1))
+    assert sum(item.operands.get("paced") == 1 for item in run) == found.rounds
+    seen = [item.frame for item in run if item.layer == "y"]
+    assert seen == [0, 1] * (frames // 2) + (
+        [2] if frames % 2 and frames > 1 else [0] * (frames % 2)
+    )
+
+
+def test_the_second_frame_has_buffers_of_its_own_but_for_what_outlives_a_frame() -> None:
+    found = pair(stream(5), AZ1)
+    touched = {name for item in walk(found.body) for name in item.buffers}
+    assert touched == {"x", "y", "x~1", "y~1", "state", "w", "input", "output", "weight"}
+    assert {name for item in found.finish for name in item.buffers} == {
+        "x~2", "y~2", "state", "w", "input", "output", "after",
+    }  # fmt: skip
+    assert found.storages["x~1"] == replace(found.storages["x"], name="x~1")
+
+
+def test_a_copy_has_a_name_that_nothing_else_has() -> None:
+    given = stream(4)
+    taken = {**given.storages, "x~1": Storage("x~1", "dram", "i32", 16)}
+    found = pair(replace(given, storages=taken), AZ1)
+    assert found.copies == {("x", 1): "x~1~", ("y", 1): "y~1"}
+    assert found.storages["x~1"] == taken["x~1"]
+
+
+def test_a_tensor_may_have_the_name_of_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile_module, "_WORTH_PAIRS", math.inf)
+    nodes = [
+        node("Tanh", ["z"], "a"),
+        node("Sigmoid", ["x"], "a~1"),
+        node("Tanh", ["x"], "c"),
+        node("Add", ["a~1", "c"], "d"),
+        node("Mul", ["d", "a"], "y"),
+    ]
+    graph = graph_of({"x": (1, 64), "z": (1, 1)}, {}, nodes, ["y"])
+    frames = frames_for(graph, 6)
+    ran = execute_graph(compress(graph), AZ1, frames)
+    wanted, _ = evaluate_stream(graph, frames, {}, {}, compress(graph))
+    assert ran.compiled.schedule.per_round == 2
+    assert ran.execution.outputs["y"].tobytes() == wanted["y"].tobytes()
+
+
+def test_frames_stay_apart_where_something_repeats_or_weights_come_again() -> None:
+    given = stream(6)
+    loop = Repeat(7, 65, given.body[1:2])
+    looped = replace(given, body=(*given.body, loop))
+    assert pair(looped, AZ1) == looped
+    long = replace(given, body=given.body * 101)
+    assert pair(long, AZ1) == long
+    held = replace(given.storages["w"], space="weight", persistent=False)
+    again = replace(given, storages={**given.storages, "w": held})
+    assert pair(again, AZ1) == again
+    assert pair(given, chip(activation_sram__bytes=64)) == given
+
+
+@pytest.mark.parametrize("period_s", [None, 1e-4])
+def test_frames_that_arrive_are_computed_one_by_one(period_s: float | None) -> None:
+    graph = graph_of({"x": (1, 64)}, {}, [node("Tanh", ["x"], "t"), node("Neg", ["t"], "y")], "y")
+    ran = execute_graph(compress(graph), AZ1, frames_for(graph, 8), period_s=period_s)
+    together = 2 if period_s is None else 1
+    assert ran.compiled.program.stream.together == ran.compiled.schedule.per_round == together
+
+
+@pytest.mark.parametrize("room_bytes", [3_328, 3_584, 131_072])
+@pytest.mark.parametrize("frames", [2, 5, 16])
+def test_two_frames_share_a_round_only_where_that_is_shorter(
+    frames: int, room_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = azsim.load_workload("attention_window_small", [f"input.random.frames={frames}"])
+    hardware = load_hardware("az1", [f"activation_sram.bytes={room_bytes}"])
+    chosen = azsim.run(workload, hardware)
+    monkeypatch.setattr(compile_module, "pair", lambda schedule, _: schedule)
+    apart = azsim.run(workload, hardware)
+    assert chosen.statistics.cycles <= apart.statistics.cycles
+
+
+def test_a_program_does_not_depend_on_the_process() -> None:
+    code = (
+        "import azsim, hashlib\n"
+        "from azsim.pipeline import compile_workload\n"
+        "from azsim.hardware import load_hardware\n"
+        "from azsim.isa import assembly\n"
+        "workload = azsim.load_workload('attention_window_small', ['input.random.frames=9'])\n"
+        "program = compile_workload(workload, load_hardware('az1')).program\n"
+        "assert program.stream.together == 2\n"
+        "print(hashlib.sha256(assembly.format(program).encode()).hexdigest())\n"
+    )
+    texts = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(texts) == 1
+
+
+def test_progress_counts_frames() -> None:
+    workload = azsim.load_workload("attention_window_small", ["input.random.frames=7"])
+    seen: list[tuple[str, int, int]] = []
+    azsim.run(workload, load_hardware("az1"), progress=lambda *done: seen.append(done))
+    assert ("execute", 6, 7) in seen
+    assert max(done for stage, done, _ in seen if stage == "execute") <= 7
