@@ -282,7 +282,7 @@ def test_streams_with_state(variant: str, paced: bool) -> None:
     pace = 1e-6 if paced else None
     ran = execute_graph(compressed, hardware, frames, MIXED_STATE, initial, period_s=pace)
     for period_s in (1e-6, 5e-6, 1e-4):
-        stream = Stream(6, period_s, paced)
+        stream = replace(ran.compiled.program.stream, period_s=period_s)
         timing, statistics = _check(compressed, ran, hardware, MIXED_STATE, stream)
         latency = statistics.frame_latency_s
         assert latency is not None

@@ -119,6 +119,9 @@ def _time_rows(result: RunResult) -> list[_Row]:
     if stats.frame_latency_s is not None:
         frame = {name: duration(seconds) for name, seconds in stats.frame_latency_s.items()}
         others = ", ".join(f"{name} {frame[name]}" for name in ("p95", "p99", "max"))
+        if stats.chunks_together > 1:
+            what = "frames" if stats.chunk_frames == 1 else "chunks"
+            others += f"; that of {stats.chunks_together} {what} computed together"
         rows.append(("frame latency", f"p50 {frame['p50']}", others))
     if stats.chunk_latency_s is not None and stats.chunk_frames > 1:
         worst = duration(stats.chunk_latency_s["max"])

@@ -332,6 +332,7 @@ class RunResult:
             "latency_s": stats.latency_s,
             "frames": stats.frames,
             "chunk_frames": stats.chunk_frames,
+            "chunks_together": stats.chunks_together,
             "frame_latency_s": dict(stats.frame_latency_s) if stats.frame_latency_s else None,
             "chunk_latency_s": dict(stats.chunk_latency_s) if stats.chunk_latency_s else None,
             "real_time_factor": stats.real_time_factor,

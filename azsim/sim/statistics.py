@@ -72,7 +72,7 @@ class LayerStatistics:
 
 @dataclass(frozen=True)
 class Chunks:
-    """How the frames of a stream lie in chunks; the program runs once a chunk.
+    """How the frames of a stream lie in chunks, each of which is a frame of the program.
 
     Attributes
     ----------
@@ -126,6 +126,7 @@ class Statistics:
     weight_reuse: float | None = None
     frames: int = 1
     chunk_frames: int = 1
+    chunks_together: int = 1
     chunk_latency_s: Mapping[str, float] | None = None
 
 
@@ -181,6 +182,7 @@ def measure(
         latency_s=timing.end_cycles / hardware.clock_hz,
         frames=chunks.frames,
         chunk_frames=chunks.chunk_frames,
+        chunks_together=program.stream.together,
         frame_latency_s=None
         if latency is None
         else _distribution(_frame_latency(latency, program.stream, chunks)),
