@@ -14,6 +14,7 @@ import numpy as np
 
 from azsim.arith import TABLE_FUNCTIONS
 from azsim.compiler.regions import certain
+from azsim.compiler.step_cycles import scale_cycles
 from azsim.compiler.tile import element_width
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, CompressedWeight
@@ -66,7 +67,8 @@ def flat_steps(steps: Sequence[Step], times: float) -> Iterator[tuple[Step, floa
 def group_cycles(step: Step, hardware: Hardware) -> int:
     """Cycles that the vector engine needs for a group of a step's elements; 0 for a product.
 
-    The search for a dynamic scale is not counted: those who write what is quantized may do it.
+    The search for a dynamic scale is not counted: those who write what is quantized may do it,
+    see `azsim.compiler.step_cycles.scale_cycles`.
     """
     vector = hardware.vector
     match step:
@@ -133,11 +135,9 @@ def least_cycles(step: Step, compressed: CompressedGraph, hardware: Hardware) ->
             return transfer_cycles(hardware)
         case Unary() | Binary() | Copy() | Fill() | Vector():
             return vector.pipeline_cycles + group_cycles(step, hardware)
-        case Quantize(dst, _, scale, static):
-            # The largest element is known only after all that share a scale were seen.
-            shared = dst.rows * dst.cols // scale.rows
-            search = 0 if static else vector.pipeline_cycles + -(-shared // vector.lanes)
-            return search + vector.pipeline_cycles + group_cycles(step, hardware)
+        case Quantize():
+            found = scale_cycles(step, hardware)
+            return found + vector.pipeline_cycles + group_cycles(step, hardware)
         case Matmul():
             weight = compressed.weights[step.weight]
             shape = geometry(mac, element_width(weight.bits), weight.activation_bits)

@@ -35,7 +35,7 @@ from azsim.compiler.critical_path import (
     unrolled,
 )
 from azsim.compiler.regions import Decision, executed_steps
-from azsim.compiler.step_cycles import product_cycles, vector_cycles
+from azsim.compiler.step_cycles import product_cycles, scale_cycles, vector_cycles
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import (
     Access,
@@ -153,7 +153,8 @@ class _Frame:
             main, *others = sorted(writes(step), key=lambda access: -access.rows * access.cols)
             self.write(main, replace(node, num_elements=main.rows * main.cols))
             for access in others:  # a scale is known before the codes
-                beside = _Node(node.engine, node.begin, node.begin, node.begin)
+                at = node.begin + scale_cycles(step, self._hardware)
+                beside = _Node(node.engine, node.begin, at, at)
                 self.write(access, replace(beside, num_elements=access.rows * access.cols))
 
     def end(self, accesses: Iterable[Access]) -> float:
@@ -236,15 +237,9 @@ class _Frame:
             if isinstance(step, Unary | Binary | Copy | Fill | Quantize):
                 by_element = each / vector.lanes
             if isinstance(step, Quantize) and not step.static:
-                # A scale of its own needs its row; one that all share needs all, the last to come
-                # last.
-                has_own = step.scale.rows > 1
-                shared = step.dst.cols if has_own else 1
-                search = vector.pipeline_cycles + -(-shared // vector.lanes)
-                begin = (begin if has_own else ready) + search
-                ready += vector.pipeline_cycles + 1
-                if not has_own:
-                    needed = _Needed()  # all that is behind is in its begin
+                through += scale_cycles(step, self._hardware)
+                if step.scale.rows == 1:  # all share it, the last to come too
+                    begin, needed = ready, _Needed()  # all that is behind is in its begin
             first = begin + through
         number = len(self._nodes)
         own = _Node(engine, begin, first, max(ready + through, begin + work), work)

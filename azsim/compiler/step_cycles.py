@@ -31,7 +31,7 @@ from azsim.ops.lowering import (
 )
 from azsim.ops.steps import windows
 
-__all__ = ["product_cycles", "vector_cycles"]
+__all__ = ["product_cycles", "scale_cycles", "vector_cycles"]
 
 _MNEMONICS = {
     Copy: "vector_copy",
@@ -45,7 +45,7 @@ _MNEMONICS = {
 def vector_cycles(step: Step, lowering: Lowering, hardware: Hardware) -> int:
     """Cycles of the vector engine for a step by its instruction's own timing rule; 0 for others.
 
-    The search for a dynamic scale is not counted: those who write what is quantized may do it.
+    A dynamic scale is made of one peak: those who write what is quantized may have found it.
     """
     if isinstance(step, Loop | Leave | Matmul | Product):
         return 0
@@ -56,21 +56,32 @@ def vector_cycles(step: Step, lowering: Lowering, hardware: Hardware) -> int:
     operands: Mapping[str, Access | int | float | str] = (
         step.operands if isinstance(step, Vector) else {"function": getattr(step, "function", "")}
     )
+    shown = windows(step)
+    is_dynamic = isinstance(step, Quantize) and not step.static
+    if is_dynamic:
+        shown["peak"] = shown["scale"]
     site = Site(
         index=0,
         mnemonic=mnemonic,
         engine="vector",
         function=str(operands.get("function") or operands.get("norm") or "none"),
-        static=True,
+        static=not is_dynamic,
         paced=0,
         accumulate=0,
         waits={},
         views={
             name: view_of(window, _storage(lowering.buffers[window.buffer].dtype))
-            for name, window in windows(step).items()
+            for name, window in shown.items()
         },
     )
     return instructions()[mnemonic].cycles(site, hardware)
+
+
+def scale_cycles(step: Step, hardware: Hardware) -> int:
+    """Cycles from the last peak to the first dynamic scale; 0 where none is found."""
+    if isinstance(step, Quantize) and not step.static:
+        return hardware.vector.pipeline_cycles + 1
+    return 0
 
 
 def _storage(dtype: str) -> Storage:
