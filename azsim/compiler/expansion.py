@@ -34,7 +34,10 @@ from azsim.ops.lowering import Access
 __all__ = ["Expansion"]
 
 _CHANNELS = ("weight", "load", "store")
-_PEAK_WRITERS = ("load", "mac_drain", "vector_unary", "vector_copy")
+_PEAK_WRITERS = (
+    *("load", "load_gather", "mac_drain"),
+    *("vector_binary", "vector_copy", "vector_norm", "vector_unary"),
+)
 
 
 class Expansion:

@@ -25,7 +25,7 @@ from azsim.isa.program import DramImage, Port, Program, Region, Stream, Tap
 
 __all__ = ["load_program", "save_program"]
 
-_VERSION = 1
+_VERSION = 2
 _ARRAYS = {"words": ("<u8", 2), "dram": ("|u1", 1), "meta": ("|u1", 1)}
 
 

@@ -10,9 +10,11 @@ from azsim.machine.instructions._shapes import (
     apart,
     column_of_rows,
     distinct,
+    peak_ranges,
     require,
     row_numbers,
     types,
+    write_peak,
 )
 from azsim.machine.operation import Operation
 from azsim.machine.state import Machine
@@ -23,7 +25,7 @@ __all__ = ["execute", "footprint"]
 
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
-    """``dst[r] = src[indices[r]]``."""
+    """``dst[r] = src[indices[r]]``; with a peak, ``peak = max |dst|``."""
     source, target = machine.view(op.src, op.index), machine.view(op.dst, op.index)
     table = machine.table(op.src, op.index)
     numbers = row_numbers(machine, op, len(table))
@@ -34,10 +36,11 @@ def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
     machine.array(op.dst, op.index)[...] = table[numbers]
     machine.forget(target.space, *target.extent())
     recorder.gather(addresses)
+    write_peak(machine, op)
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
-    """Read indices and any row of src in DRAM, write dst in SRAM."""
+    """Read indices and any row of src in DRAM, write dst in SRAM, and the peak of it."""
     dst, src, indices = view(op.dst), view(op.src), view(op.indices)
     require(src.space == "dram", op, f"src lies in {src.space}, not in dram")
     require(dst.space != "dram", op, "dst lies in dram")
@@ -49,4 +52,5 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     column_of_rows(op, dst, indices=indices)
     distinct(op, dst)
     apart(op, dst, indices=indices)
-    return src.reads(), indices.reads(), dst.writes()
+    peak = peak_ranges(op, view, dst, indices=indices)
+    return src.reads(), indices.reads(), dst.writes(), *peak

@@ -14,10 +14,12 @@ from azsim.machine.instructions._shapes import (
     in_activation_sram,
     on_chip,
     passes_cycles,
+    peak_ranges,
     require,
     row_groups,
     same_shape,
     types,
+    write_peak,
 )
 from azsim.machine.operation import Operation
 from azsim.machine.state import Machine
@@ -28,7 +30,7 @@ __all__ = ["cycles", "execute", "footprint"]
 
 
 def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
-    """``dst[r] = norm(src[r]) * scale + bias``."""
+    """``dst[r] = norm(src[r]) * scale + bias``; with a peak, ``peak = max |dst|``."""
     scale = machine.array(op.scale, op.index)[0]
     bias = machine.array(op.bias, op.index)[0] if op.use_bias else scale
     arith.norm_kernel(
@@ -40,10 +42,11 @@ def execute(machine: Machine, op: Operation, recorder: Recorder) -> None:
         np.float32(op.value),
         machine.array(op.dst, op.index),
     )
+    write_peak(machine, op)
 
 
 def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
-    """Read src, scale and bias, write dst."""
+    """Read src, scale and bias, write dst, and the peak of it."""
     dst, src = view(op.dst), view(op.src)
     rows = {"scale": view(op.scale)} | ({"bias": view(op.bias)} if op.use_bias else {})
     in_activation_sram(op, dst)
@@ -58,7 +61,8 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     )
     apart_or_same(op, dst, src=src)
     apart(op, dst, **rows)
-    return src.reads(), *(row.reads() for row in rows.values()), dst.writes()
+    peak = peak_ranges(op, view, dst, src=src, **rows)
+    return src.reads(), *(row.reads() for row in rows.values()), dst.writes(), *peak
 
 
 def cycles(site: Site, hardware: Hardware) -> int:
