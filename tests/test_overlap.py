@@ -442,6 +442,19 @@ def test_a_schedule_of_pieces_can_be_carried_out(
             assert ends[before] <= starts[after]
 
 
+def test_an_order_from_the_end_backwards_knows_what_else_engines_do() -> None:
+    """By its way alone the longer load goes first; but what follows the other one takes longer,
+    as the vector engine does it piece by piece."""
+    items = [Item("vector_fill", "")]
+    pieces = [Piece(items, number, "load", True) for number in range(2)]
+    pieces += [Piece(items, number, "vector", False, {1: 0}) for number in range(2, 6)]
+    pieces.append(Piece(items, 6, "mac", False, {0: 0}))
+    cycles = [[40], [20], [20], [20], [20], [20], [10]]
+    starts = list_schedule(pieces, cycles)
+    assert starts[1] == 0
+    assert max(at + cycles[number][0] for number, at in starts.items()) == 100
+
+
 @given(found=piece_lists(), ahead=st.integers(1, 6), of_unit=st.integers(1, 3))
 def test_no_piece_is_further_ahead_than_allowed(
     found: tuple[list[Piece], list[list[int]]], ahead: int, of_unit: int

@@ -48,6 +48,37 @@ def test_vector_unary_keeps_its_peak(function: str) -> None:
     assert peak_of(line.replace("dst=v2", "dst=v1")) == wanted
 
 
+@pytest.mark.parametrize("function", ["add", "sub", "mul", "div", "max", "min"])
+def test_vector_binary_keeps_its_peak(function: str) -> None:
+    turned = view(6, "activation", "f32", 0, 4, 6, row_stride=1, col_stride=4)
+    line = f"vector_binary dst=v2 src=v1 src2=v6 function={function}"
+    out = computed(*LOADED, turned, line, rows=4, cols=6)
+    assert len(np.unique(out)) > 5
+    assert peak_of(turned, f"{line} peak=v3 use_peak=1") == np.abs(out).max()
+
+
+@pytest.mark.parametrize("bias", ["", " bias=v7 use_bias=1"])
+@pytest.mark.parametrize("norm", ["layer_norm", "rms_norm"])
+def test_vector_norm_keeps_its_peak(norm: str, bias: str) -> None:
+    rows = [view(6, "activation", "f32", 0, 1, 6), view(7, "activation", "f32", 24, 1, 6)]
+    line = f"vector_norm dst=v2 src=v1 scale=v6 norm={norm} value=1e-5{bias}"
+    out = computed(*LOADED, *rows, line, rows=4, cols=6)
+    assert len(np.unique(out)) > 5
+    assert peak_of(*rows, f"{line} peak=v3 use_peak=1") == np.abs(out).max()
+
+
+def test_load_gather_keeps_the_peak_of_the_rows_it_fetched() -> None:
+    number = [
+        view(7, "activation", "i32", 0x700),
+        view(8, "activation", "f32", 0x720),
+        "vector_fill dst=v8 value=2.5",
+        "vector_convert dst=v7 src=v8",
+        view(2, "activation", "f32", 0x400, 1, 6),
+    ]
+    line = "load_gather wait_vector=1 dst=v2 src=v0 indices=v7 peak=v3 use_peak=1"
+    assert peak_of(*number, line) == np.abs(X[2]).max()
+
+
 def test_vector_copy_keeps_the_peak_of_what_it_wrote() -> None:
     some = view(1, "activation", "f32", 8, 4, 2, row_stride=6)
     there = view(2, "activation", "f32", 0x400, 4, 2, row_stride=3)
@@ -122,6 +153,15 @@ WRONG = [
      "vector_copy dst=v2 src=v1 peak=v3 use_peak=1", "dst and peak overlap"),
     ([view(3, "activation", "f32", 4)],
      "vector_copy dst=v2 src=v1 peak=v3 use_peak=1", "src and peak overlap"),
+    ([view(6, "activation", "f32", 0x600, 1, 1, row_stride=0), view(2, "activation", "f32", 0x400),
+      view(1, "activation", "f32", 0)],
+     "vector_binary dst=v2 src=v1 src2=v6 function=mul peak=v3 use_peak=1",
+     "src2 and peak overlap"),
+    ([view(6, "activation", "f32", 0x600, 1, 6)],
+     "vector_norm dst=v2 src=v1 scale=v6 norm=rms_norm peak=v3 use_peak=1",
+     "scale and peak overlap"),
+    ([view(2, "activation", "f32", 0x400, 1, 6), view(3, "activation", "i32", 0x600)],
+     "load_gather dst=v2 src=v0 indices=v3 peak=v3 use_peak=1", "peak has to be f32, is i32"),
     ([view(2, "activation", "i8", 0x700, 4, 6)],
      "vector_copy dst=v2 src=v5 peak=v3 use_peak=1", "peak is of f32, dst is i8"),
     ([], QUANTIZE + " static=1", "a static scale is not made of peaks"),
@@ -198,6 +238,7 @@ def test_a_peak_saves_the_search_and_costs_nothing() -> None:
         ("vector_quantize {} dst=v5 src=v1 scale=v11 peak=v3 use_peak=1", "reads"),
         ("vector_copy {} dst=v2 src=v1 peak=v3 use_peak=1", "writes"),
         ("vector_unary {} dst=v2 src=v1 peak=v3 use_peak=1 function=abs", "writes"),
+        ("vector_binary {} dst=v2 src=v1 src2=v1 peak=v3 use_peak=1 function=add", "writes"),
     ],
 )
 def test_a_race_for_a_peak_is_found(line: str, touches: str) -> None:

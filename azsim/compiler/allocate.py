@@ -13,6 +13,7 @@ Of DRAM there is enough: `azsim.compiler.dram_layout` looks after its rows.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ from azsim.compiler.schedule import (
     accesses,
     of_rounds,
     only_in_a_part,
+    walk,
 )
 from azsim.compiler.tile import aligned
 from azsim.errors import CompileError
@@ -40,6 +42,8 @@ __all__ = ["Allocation", "allocate", "fits", "least_bytes"]
 
 _PIECE = re.compile(r"([#@~]\d+)+$")
 """What names of places that hold a piece of a tensor end with."""
+_FIRST_ITEMS = 4
+"""Of a round, which can come while the round before ends."""
 _MOST_TRIES = 64
 _FEW_TRIES = 4
 
@@ -110,22 +114,40 @@ def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple
 
 
 def allocate(
-    schedule: Schedule, hardware: Hardware, estimator: Estimator | None = None
+    schedule: Schedule,
+    hardware: Hardware,
+    estimator: Estimator | None = None,
+    *,
+    around: bool = False,
 ) -> Allocation:
     """Place every storage that the schedule touches.
 
     Storages that are held keep their place if there is room for all.  With an estimator, those in
-    DRAM keep out of the way of those that move at the same time.
+    DRAM keep out of the way of those that move at the same time.  With `around`, if there is room
+    for that too, what a round of the frame loop begins with has a place of its own, so that it can
+    come while the round before ends.
 
     Raises
     ------
     CompileError
         If activation SRAM is too small; says how much is needed.
     """
-    try:
+    if around:
+        with contextlib.suppress(CompileError):
+            held = {**schedule.held, **_begins_of_rounds(schedule)}
+            return _allocated(schedule, hardware, estimator, held)
+    with contextlib.suppress(CompileError):
         return _allocated(schedule, hardware, estimator, schedule.held)
-    except CompileError:
-        return _allocated(schedule, hardware, estimator, {})
+    return _allocated(schedule, hardware, estimator, {})
+
+
+def _begins_of_rounds(schedule: Schedule) -> dict[str, int]:
+    """Storages in activation SRAM that a round's first items touch, and the last item of one."""
+    items = list(walk(schedule.body))
+    end = sum(1 for _ in walk(schedule.startup)) + len(items) - 1
+    first = items[:_FIRST_ITEMS] if schedule.rounds > 1 else []
+    names = set[str]().union(*(item.buffers for item in first))
+    return {name: end for name in names if schedule.storages[name].space == "activation"}
 
 
 def fits(schedule: Schedule, hardware: Hardware) -> bool:

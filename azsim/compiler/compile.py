@@ -280,11 +280,12 @@ class _Fitted:
 def _fitting(schedule: Schedule, estimator: Estimator, hardware: Hardware) -> _Fitted:
     """Overlap everything, or as many steps as is best in the room of activation SRAM."""
 
-    def fitted(ordered: Schedule) -> _Fitted:
-        return _Fitted(ordered, allocate(ordered, hardware, estimator), estimator, hardware)
+    def fitted(ordered: Schedule, *, around: bool = False) -> _Fitted:
+        allocation = allocate(ordered, hardware, estimator, around=around)
+        return _Fitted(ordered, allocation, estimator, hardware)
 
     with contextlib.suppress(CompileError):
-        return fitted(overlap(schedule, estimator, hardware))
+        return fitted(overlap(schedule, estimator, hardware), around=True)
     found: dict[int, _Fitted] = {}
     for ahead in (ahead for ahead in _AHEAD if ahead < len(schedule.body)):
         with contextlib.suppress(CompileError):
