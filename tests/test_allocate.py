@@ -17,7 +17,8 @@ from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
 from azsim.ops.lowering import Access
 from azsim.pipeline import compile_workload
-from compiled import AZ1
+from compiled import AZ1, execute_graph, frames_for, graph_of, node
+from graphs import compress
 
 _Lives = list[tuple[int, int, int]]  # bytes, first and last use
 
@@ -55,6 +56,22 @@ def test_what_lives_together_lies_apart(drawn: _Lives) -> None:
 def test_the_fewest_bytes_are_the_most_that_live_at_one_time() -> None:
     lives = [(64, 0, 4), (128, 2, 3), (64, 4, 9), (1, 9, 9)]
     assert _placed(lives)[1:] == (192, 192)
+
+
+@pytest.mark.parametrize("period_s", [None, 1e-4])
+def test_what_a_round_begins_with_has_a_place_of_its_own(period_s: float | None) -> None:
+    """So that it comes while the round before ends; where a frame is awaited, it cannot."""
+    names = [*"xabcdefg", "y"]
+    nodes = [node("Tanh", [one], two) for one, two in itertools.pairwise(names)]
+    graph = graph_of({"x": (1, 64)}, {}, nodes, ("y",))
+    compiled = execute_graph(compress(graph), AZ1, frames_for(graph, 4), period_s=period_s).compiled
+    places = {
+        name: at
+        for name, at in compiled.allocation.addresses.items()
+        if compiled.schedule.storages[name].space == "activation"
+    }
+    shared = [name for name, at in places.items() if name != "x" and at == places["x"]]
+    assert bool(shared) is (period_s is not None)
 
 
 def test_another_order_is_taken_where_the_largest_first_is_worse() -> None:

@@ -70,15 +70,14 @@ def test_what_is_read_by_the_longest_chain_may_be_computed_first() -> None:
     assert _least([product, *_chain(_row("a"), _row("b"), 4)], _row("b")) == array + 4 * through
 
 
-def test_a_dynamic_scale_takes_a_pass_over_one_peak() -> None:
-    """Whoever writes what is quantized may have found the largest magnitude; but it is read."""
+def test_a_dynamic_scale_takes_time_and_not_the_engine() -> None:
+    """Whoever writes what is quantized may have found the largest magnitude, and one instruction
+    may make the scales of many steps; but none is there before a pass over its peak."""
     static = Quantize(_row("codes"), _row("b"), _row("scale", 0, 1), static=True)
     dynamic = replace(static, static=False)
-    more = AZ1.vector.pipeline_cycles + 1
-    of_one = [vector_cycles(step, _lowering(), AZ1) for step in (static, dynamic)]
-    assert of_one[1] == of_one[0] + more
-    assert _least([dynamic], _row("codes")) == _least([static], _row("codes")) + more
-    assert _least([dynamic], _row("scale", 0, 1)) >= more
+    assert vector_cycles(dynamic, _lowering(), AZ1) == vector_cycles(static, _lowering(), AZ1)
+    alone = _least([static], _row("codes"))
+    assert _least([dynamic], _row("codes")) == alone + AZ1.vector.pipeline_cycles + 1
 
 
 def test_work_of_an_engine_adds_up_along_a_chain() -> None:

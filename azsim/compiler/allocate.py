@@ -132,10 +132,9 @@ def allocate(
     CompileError
         If activation SRAM is too small; says how much is needed.
     """
-    if around:
+    if around and (begins := _begins_of_rounds(schedule)):
         with contextlib.suppress(CompileError):
-            held = {**schedule.held, **_begins_of_rounds(schedule)}
-            return _allocated(schedule, hardware, estimator, held)
+            return _allocated(schedule, hardware, estimator, {**schedule.held, **begins})
     with contextlib.suppress(CompileError):
         return _allocated(schedule, hardware, estimator, schedule.held)
     return _allocated(schedule, hardware, estimator, {})

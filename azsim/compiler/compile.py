@@ -30,7 +30,7 @@ from azsim.compiler.pair import pair
 from azsim.compiler.parameters import parameter_room_bytes, place_parameters
 from azsim.compiler.prefetch import prefetch
 from azsim.compiler.residency import choose_residents
-from azsim.compiler.schedule import Schedule, check_windows
+from azsim.compiler.schedule import Schedule, check_windows, walk
 from azsim.compiler.select import select_codecs
 from azsim.compiler.spill import spill
 from azsim.compiler.stored import used_codec
@@ -225,10 +225,10 @@ def compile_graph(
     schedule = after("prefetch", prefetch(schedule))
     schedule = after("unroll", unroll(schedule))
     estimator = Estimator(compressed, plan, blocks, hardware)
-    fitted = _fitting(schedule, estimator, hardware)
+    fitted = _fitting(schedule, estimator, hardware, around=not stream.paced)
     if not stream.paced and (paired := pair(schedule, hardware)) is not schedule:
         with contextlib.suppress(CompileError):
-            of_two = _fitting(paired, estimator, hardware)
+            of_two = _fitting(paired, estimator, hardware, around=True)
             if of_two.cycles <= _WORTH_PAIRS * fitted.cycles:
                 schedule, fitted = paired, of_two
     after("pair", schedule)
@@ -277,17 +277,23 @@ class _Fitted:
         return run_cycles(self.schedule, addresses, self.estimator, self.hardware)
 
 
-def _fitting(schedule: Schedule, estimator: Estimator, hardware: Hardware) -> _Fitted:
-    """Overlap everything, or as many steps as is best in the room of activation SRAM."""
+def _fitting(
+    schedule: Schedule, estimator: Estimator, hardware: Hardware, *, around: bool
+) -> _Fitted:
+    """Overlap everything, or as many steps as is best in the room of activation SRAM.
+
+    With `around` the next round may begin while one ends, see `azsim.compiler.allocate`.
+    """
 
     def fitted(ordered: Schedule, *, around: bool = False) -> _Fitted:
         allocation = allocate(ordered, hardware, estimator, around=around)
         return _Fitted(ordered, allocation, estimator, hardware)
 
     with contextlib.suppress(CompileError):
-        return fitted(overlap(schedule, estimator, hardware), around=True)
+        return fitted(overlap(schedule, estimator, hardware), around=around)
     found: dict[int, _Fitted] = {}
-    for ahead in (ahead for ahead in _AHEAD if ahead < len(schedule.body)):
+    steps = sum(1 for _ in walk((*schedule.startup, *schedule.body, *schedule.finish)))
+    for ahead in (ahead for ahead in _AHEAD if ahead < steps):
         with contextlib.suppress(CompileError):
             ordered = overlap(schedule, estimator, hardware, ahead=ahead, searches=False)
             found[ahead] = one = fitted(ordered)

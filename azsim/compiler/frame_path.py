@@ -153,8 +153,7 @@ class _Frame:
             main, *others = sorted(writes(step), key=lambda access: -access.rows * access.cols)
             self.write(main, replace(node, num_elements=main.rows * main.cols))
             for access in others:  # a scale is known before the codes
-                at = node.begin + scale_cycles(step, self._hardware)
-                beside = _Node(node.engine, node.begin, at, at)
+                beside = _Node(node.engine, node.begin, node.begin, node.begin)
                 self.write(access, replace(beside, num_elements=access.rows * access.cols))
 
     def end(self, accesses: Iterable[Access]) -> float:
@@ -237,9 +236,10 @@ class _Frame:
             if isinstance(step, Unary | Binary | Copy | Fill | Quantize):
                 by_element = each / vector.lanes
             if isinstance(step, Quantize) and not step.static:
-                through += scale_cycles(step, self._hardware)
                 if step.scale.rows == 1:  # all share it, the last to come too
                     begin, needed = ready, _Needed()  # all that is behind is in its begin
+                begin += scale_cycles(step, self._hardware)
+                ready += scale_cycles(step, self._hardware)
             first = begin + through
         number = len(self._nodes)
         own = _Node(engine, begin, first, max(ready + through, begin + work), work)

@@ -2,8 +2,9 @@
 
 Contract: takes a schedule whose frames need not wait for their arrival, gives one that does the
 same with two frames in a round, one behind the other, and a frame that is left over behind the
-loop.  Where something in a frame repeats, weights come again within a frame, or activation SRAM has
-no room for both, the schedule stays as it is.  Program size grows threefold at most.
+loop, where it stays in program order.  Where something in a frame repeats, a frame has more than
+600 items, weights come again within it, or activation SRAM has no room for both, the schedule stays
+as it is.  It has three times the items at most.
 
 A further frame works in buffers of its own, but for what outlives a frame, so that its work can
 begin while that of the first one goes on.

@@ -45,7 +45,8 @@ _MNEMONICS = {
 def vector_cycles(step: Step, lowering: Lowering, hardware: Hardware) -> int:
     """Cycles of the vector engine for a step by its instruction's own timing rule; 0 for others.
 
-    A dynamic scale is made of one peak: those who write what is quantized may have found it.
+    The search for a dynamic scale is not counted: those who write what is quantized may find its
+    peak, and one instruction may make the scales of many steps from their peaks.
     """
     if isinstance(step, Loop | Leave | Matmul | Product):
         return 0
@@ -56,29 +57,28 @@ def vector_cycles(step: Step, lowering: Lowering, hardware: Hardware) -> int:
     operands: Mapping[str, Access | int | float | str] = (
         step.operands if isinstance(step, Vector) else {"function": getattr(step, "function", "")}
     )
-    shown = windows(step)
-    is_dynamic = isinstance(step, Quantize) and not step.static
-    if is_dynamic:
-        shown["peak"] = shown["scale"]
     site = Site(
         index=0,
         mnemonic=mnemonic,
         engine="vector",
         function=str(operands.get("function") or operands.get("norm") or "none"),
-        static=not is_dynamic,
+        static=True,
         paced=0,
         accumulate=0,
         waits={},
         views={
             name: view_of(window, _storage(lowering.buffers[window.buffer].dtype))
-            for name, window in shown.items()
+            for name, window in windows(step).items()
         },
     )
     return instructions()[mnemonic].cycles(site, hardware)
 
 
 def scale_cycles(step: Step, hardware: Hardware) -> int:
-    """Cycles from the last peak to the first dynamic scale; 0 where none is found."""
+    """Cycles from the last peak to the first dynamic scale; 0 where none is found.
+
+    Time that a chain takes and not work of the engine, which may find other scales along with it.
+    """
     if isinstance(step, Quantize) and not step.static:
         return hardware.vector.pipeline_cycles + 1
     return 0

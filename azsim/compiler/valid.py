@@ -361,6 +361,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "spill": _schedule,
         "prefetch": _schedule,
         "unroll": _schedule,
+        "pair": _schedule,
         "overlap": _schedule,
         "allocate": _allocation,
         "synchronize": _program,

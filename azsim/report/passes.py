@@ -174,11 +174,11 @@ def _product(step: Matmul) -> str:
     return f"{_window(step.dst)} = {text}"
 
 
-def _window(access: Access) -> str:
+def _window(access: Access, frame_loop: str = "frame") -> str:
     """Write buffer, offset, shape, and what moves it with which loop."""
     text = f"{access.buffer}[{access.offset}: {access.rows} x {access.cols}"
     for loop, step in sorted(access.advance.items()):
-        text += f", {step:+} each {'frame' if loop == FRAME_LOOP else f'round of loop {loop}'}"
+        text += f", {step:+} each {frame_loop if loop == FRAME_LOOP else f'round of loop {loop}'}"
     return f"{text}]"
 
 
@@ -260,28 +260,30 @@ def _blocks(title: str, value: Mapping[str, bytes]) -> list[Listing]:
 
 def _schedule(title: str, value: Schedule) -> list[Listing]:
     parts = {"start": value.startup, "frame": value.body, "end": value.finish}
+    frame_loop = "frame" if value.per_round == 1 else "round"
     rows = [
         (part, layer, engine, _INDENT * depth + text)
         for part, items in parts.items()
-        for layer, engine, depth, text in _item_lines(items, 0)
+        for layer, engine, depth, text in _item_lines(items, 0, frame_loop)
     ]
     note = f"frame: {counted(value.rounds, 'time')}"
     if value.per_round > 1:
-        rows = [(*row[:3], row[3].replace(" each frame", " each round")) for row in rows]
         note += f", {value.per_round} frames each"
     if value.frames % value.per_round:
         note += ", and one that is left over"
     return [listing(f"{title}: items", ("when", "layer", "engine", "item"), rows, note)]
 
 
-def _item_lines(items: Iterable[Item | Repeat], depth: int) -> Iterator[tuple[str, str, int, str]]:
+def _item_lines(
+    items: Iterable[Item | Repeat], depth: int, frame_loop: str
+) -> Iterator[tuple[str, str, int, str]]:
     for item in items:
         if isinstance(item, Repeat):
             yield "", "", depth, _times(item.number, item.count, item.rounds)
-            yield from _item_lines(item.body, depth + 1)
+            yield from _item_lines(item.body, depth + 1, frame_loop)
         else:
             operands = ", ".join(
-                f"{name} {_window(value) if isinstance(value, Access) else value}"
+                f"{name} {_window(value, frame_loop) if isinstance(value, Access) else value}"
                 for name, value in item.operands.items()
             )
             engine = instruction_set().instructions[item.mnemonic].engine

@@ -216,8 +216,8 @@ _BOUND_TEXTS = (
         for a frame), decoder (each load as if it were alone on the chip: its decoder with all rows
         open, or the bus with those that it opens), MAC array (its time with inputs ready, and the
         drains, each through its pipeline once a product), vector engine (every step as one
-        instruction does it, a dynamic scale made of one peak, as what writes its input may have
-        found the largest magnitude). Engines do not wait for one another in it.
+        instruction does it; no search for dynamic scales, as what writes their inputs may have
+        found the largest magnitudes). Engines do not wait for one another in it.
     """,
     """
         `critical_path_cycles`: the longest chain of dependent work. For a single frame, and for
