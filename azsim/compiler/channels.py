@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from azsim.compiler.estimate import Estimator, engine_of
 from azsim.compiler.schedule import Item, Repeat, Schedule, extent, is_written, walk
 from azsim.hardware.description import Hardware
@@ -26,6 +28,8 @@ _CHANNELS = ("weight", "load", "store")
 _WRITERS = ("weight", "load", "mac", "vector")  # into SRAM
 _MOST_ITEMS = 30_000
 """Of a frame; loops of a longer one are played for a few rounds."""
+_BLOCK_BYTES = 64
+"""That places are looked at by: what they are aligned to."""
 _FEW_ROUNDS = 4
 
 
@@ -170,11 +174,10 @@ class _Model:
             hardware.dram.burst_bytes / hardware.dram.bytes_per_s * hardware.clock_hz
         )
         self._spans = {
-            name: (storage.space, on_chip[name], on_chip[name] + storage.size_bytes)
+            name: (storage.space, slice(*_blocks(on_chip[name], storage.size_bytes)))
             for name, storage in schedule.storages.items()
-            if name in on_chip
+            if name in on_chip and storage.space != "dram"
         }
-        self._in_place: dict[str, list[str]] = {}
         self._cycles: dict[int, float] = {}  # by an item's identity
 
     def run(self, first: int) -> list[Meeting]:
@@ -263,7 +266,9 @@ class _Model:
         done: dict[str, list[int]] = {}
         wrote: dict[Hashable, int] = {}
         read_since: dict[Hashable, list[int]] = {}
-        touched: dict[str, int] = {}
+        # By space, engine and block of bytes, the last item that touched it.
+        touched: dict[str, dict[str, np.ndarray]] = {}
+        num_blocks = max((span.stop for _, span in self._spans.values()), default=0)
         for number, (item, engine) in enumerate((p.item, engine_of(p.item)) for p in self._played):
             before = {
                 mine[-1 - self._queue_entries]
@@ -279,11 +284,18 @@ class _Model:
                 if is_written(item, name):
                     before |= set(read_since.get(place, ()))
                     if engine in self._wait_for_place:
-                        before |= {touched[n] for n in self._same_bytes(access.buffer, touched)}
-            yield before
+                        space, span = self._spans[access.buffer]
+                        engines = touched.get(space, {}).values()
+                        before |= {int(last[span].max()) for last in engines}
+            yield before - {-1}
             for name, access in item.windows:
                 place = self._place(access.buffer)
-                touched[access.buffer] = number
+                if access.buffer in self._spans:
+                    space, span = self._spans[access.buffer]
+                    blocks = touched.setdefault(space, {})
+                    if engine not in blocks:
+                        blocks[engine] = np.full(num_blocks, -1)
+                    blocks[engine][span] = number
                 if is_written(item, name):
                     wrote[place], read_since[place] = number, []
                 else:
@@ -295,13 +307,7 @@ class _Model:
         storage = self._storages[buffer]
         return buffer if storage.slot is None else (storage.space, storage.slot)
 
-    def _same_bytes(self, buffer: str, touched: Mapping[str, int]) -> Iterator[str]:
-        """Buffers that were touched and were given some of the same bytes."""
-        if buffer not in self._in_place:
-            space, low, high = self._spans[buffer]
-            self._in_place[buffer] = [
-                name
-                for name, (other, first, last) in self._spans.items()
-                if other == space and first < high and low < last
-            ]
-        return (name for name in self._in_place[buffer] if name in touched)
+
+def _blocks(address: int, size_bytes: int) -> tuple[int, int]:
+    """First block of bytes that a place has, and the one behind it."""
+    return address // _BLOCK_BYTES, -(-(address + size_bytes) // _BLOCK_BYTES)
