@@ -287,14 +287,14 @@ def test_every_example_assembles_to_a_word_that_disassembles_to_it(mnemonic: str
         ),
         (
             "formats.yaml",
-            "version: 1",
+            "version: 2",
             "version: one",
             ["isa/formats.yaml: version: got 'one', expected int"],
         ),
         (
             "formats.yaml",
-            "version: 1",
-            "version: 1\nversion: 2",
+            "version: 2",
+            "version: 2\nversion: 3",
             ["isa/formats.yaml:7:1: key 'version' is given twice"],
         ),
         (
@@ -584,7 +584,7 @@ def replaced(path: Path, **changes: np.ndarray | None) -> None:
 
 
 META = (
-    b'{"version":1,"name":"p","layers":[],"layer_of":[],"region_of_view":[],"regions":[],'
+    b'{"version":2,"name":"p","layers":[],"layer_of":[],"region_of_view":[],"regions":[],'
     b'"taps":[],"inputs":[],"outputs":[],'
     b'"stream":{"frames":1,"period_s":null,"paced":false}}'
 )
@@ -607,7 +607,7 @@ def meta(old: bytes, new: bytes) -> np.ndarray:
         ),
         ({"meta": meta(b"[],", b"[,")}, "meta: Invalid JSON: expected value at line 1 column 35"),
         ({"meta": meta(b'"p"', b"5")}, "meta.name: Input should be a valid string"),
-        ({"meta": meta(b"1,", b"2,")}, "meta.version: got 2, expected 1"),
+        ({"meta": meta(b"2,", b"1,")}, "meta.version: got 1, expected 2"),
         ({"meta": meta(b'_of":[]', b'_of":[0]')}, "meta.layer_of: got 1 entries, expected 3"),
         (
             {"meta": meta(b'_of":[]', b'_of":[-1,-2,0]')},
