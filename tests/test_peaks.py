@@ -192,6 +192,55 @@ def test_a_peak_saves_the_search_and_costs_nothing() -> None:
     assert replay_exact(trace, program, hardware).work[1:5].tolist() == wanted
 
 
+def test_one_pass_makes_the_scales_of_many_steps() -> None:
+    """So that no bound on the engine's work may count a pass for each of them."""
+    count, cols = 8, 16
+    codes, scales = 0x800, 0x900
+    lines = []
+    for row in range(count):
+        lines += [
+            view(0, "dram", "f32", 64 * row, 1, cols),
+            view(1, "activation", "f32", 64 * row, 1, cols),
+            view(3, "activation", "f32", 0x600 + 4 * row),
+            "load dst=v1 src=v0 peak=v3 use_peak=1",
+        ]
+    each = [
+        view(1, "activation", "f32", 0, count, cols),
+        view(5, "activation", "i8", codes, count, cols),
+        view(4, "activation", "f32", scales, count, 1),
+        "vector_quantize wait_load=1 dst=v5 src=v1 scale=v4",
+    ]
+    batched = [
+        view(3, "activation", "f32", 0x600, count, 1),
+        view(6, "activation", "i8", 0x700, count, 1),
+        view(4, "activation", "f32", scales, count, 1),
+        "vector_quantize wait_load=1 dst=v6 src=v3 scale=v4",
+    ]
+    for row in range(count):
+        batched += [
+            view(1, "activation", "f32", 64 * row, 1, cols),
+            view(5, "activation", "i8", codes + cols * row, 1, cols),
+            view(4, "activation", "f32", scales + 4 * row),
+            "vector_quantize dst=v5 src=v1 scale=v4 static=1",
+        ]
+    image = np.zeros(8192, np.uint8)
+    image[: INPUT.nbytes] = INPUT.view(np.uint8)
+    found = []
+    for more in (each, batched):
+        kept = [
+            computed(*lines, *more, rows=count, cols=n, dtype=kind, addr=at, image=image).tobytes()
+            for n, kind, at in ((cols, "i8", codes), (1, "f32", scales))
+        ]
+        found.append(kept)
+    assert found[0] == found[1]
+    hardware = chip(vector__lanes=16)
+    program = assembly.parse("\n".join([*lines, *batched, "halt"]))
+    timing = replay(execute(program, DramImage(image), hardware).trace, program, hardware)
+    vector = hardware.vector
+    one = vector.pipeline_cycles + vector.divide_cycles
+    assert timing.work[count:-1].tolist() == [vector.pipeline_cycles + 1 + one, *[one] * count]
+
+
 @pytest.mark.parametrize(
     ("line", "touches"),
     [
