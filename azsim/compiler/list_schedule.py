@@ -82,7 +82,7 @@ def list_schedule(
     def end(number: int) -> int:
         return best[number] + takes[number]
 
-    best = _in_order(pieces, takes, later, _Gate(pieces, ahead), [-cycles for cycles in way])
+    best = _in_order(pieces, takes, later, _Gate(pieces, ahead), [-length for length in way])
     while best:
         last_first = [-end(number) for number in range(len(pieces))]
         backwards = _in_order(pieces, takes, sooner, _Gate(pieces, None), last_first)
