@@ -10,14 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azsim import arith
+from azsim.compiler.step_cycles import vector_cycles
 from azsim.errors import MachineError
 from azsim.isa import assembly
 from azsim.isa.program import DramImage
+from azsim.ops.lowering import Access, Lowering, Quantize
 from azsim.sim.exact import replay_exact
 from azsim.sim.execute import execute
 from azsim.sim.races import check_races
 from azsim.sim.timing import replay
-from compiled import chip
+from compiled import chip, graph_of, node
+from graphs import compress
 from machine_runs import INPUT, computed, run, view
 
 pytestmark = pytest.mark.kernels
@@ -278,7 +281,15 @@ def test_one_pass_makes_the_scales_of_many_steps() -> None:
     timing = replay(execute(program, DramImage(image), hardware).trace, program, hardware)
     vector = hardware.vector
     one = vector.pipeline_cycles + vector.divide_cycles
-    assert timing.work[count:-1].tolist() == [vector.pipeline_cycles + 1 + one, *[one] * count]
+    work = timing.work[count:-1].tolist()
+    assert work == [vector.pipeline_cycles + 1 + one, *[one] * count]
+    lowering = Lowering(compress(graph_of({"x": (1, 4)}, {}, [node("Relu", ["x"], "y")], ("y",))))
+    windows = []
+    for name, dtype, length in (("codes", "i8", cols), ("x", "f32", cols), ("scale", "f32", 1)):
+        lowering.buffer(name, dtype, length)
+        windows.append(Access(name, 0, 1, length, length, 1))
+    step = Quantize(*windows, static=False)
+    assert count * vector_cycles(step, lowering, hardware) <= sum(work)
 
 
 @pytest.mark.parametrize(
