@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from azsim.errors import InputError
+from azsim.report.figures import FIGURES, is_figure, unit_of
 from azsim.sweeps.expressions import ExpressionError, parse_expression
-from azsim.sweeps.objectives import FIGURES, Objective, figure, is_figure, unit_of
+from azsim.sweeps.objectives import Objective, figure
 
 _VALUES: dict[str, Any] = {
     "lanes": 16,

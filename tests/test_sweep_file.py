@@ -593,9 +593,9 @@ def test_bounds_are_found_where_the_sweep_names_them(tmp_path: Path) -> None:
 def test_the_page_names_all_that_a_file_may_say() -> None:
     from dataclasses import fields
 
+    from azsim.report.figures import FIGURES
     from azsim.sweeps import sweep_file
     from azsim.sweeps.expressions import _FUNCTIONS
-    from azsim.sweeps.objectives import FIGURES
     from azsim.sweeps.strategies import strategies
 
     page = (Path(__file__).parent.parent / "docs" / "sweep_files.md").read_text("utf-8")

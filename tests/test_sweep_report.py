@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from azsim.errors import InputError
+from azsim.report.figures import FIGURES, meaning
 from azsim.report.tables import render, table
 from azsim.sweeps.analysis import Analysis, analyse
-from azsim.sweeps.meanings import is_modelled, meaning
-from azsim.sweeps.objectives import FIGURES
+from azsim.sweeps.objectives import is_modelled
 from azsim.sweeps.page import page_html
 from azsim.sweeps.page.content import page_data
 from azsim.sweeps.results import read_results

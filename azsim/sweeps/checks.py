@@ -24,6 +24,7 @@ from azsim.errors import InputError, unknown
 from azsim.folder import folder_names
 from azsim.frontend.workload import workload_names
 from azsim.hardware import preset_names
+from azsim.report.figures import FIGURES, is_figure, unit_of
 from azsim.sweeps.axis_checks import (
     ROOTS,
     SCHEME,
@@ -35,12 +36,9 @@ from azsim.sweeps.axis_checks import (
 from azsim.sweeps.expressions import Expression
 from azsim.sweeps.files import Files, about
 from azsim.sweeps.objectives import (
-    FIGURES,
     Objective,
     decision_problem,
-    is_figure,
     nearest_figure,
-    unit_of,
     words_problem,
 )
 from azsim.sweeps.space import Axis, Sweep, count, designs, override

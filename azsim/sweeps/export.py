@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from azsim.errors import InputError
+from azsim.report.figures import unit_of
 from azsim.sweeps.analysis import Analysis
-from azsim.sweeps.objectives import unit_of
 from azsim.sweeps.results import read_summaries
 
 __all__ = ["Column", "axis_unit", "csv_text", "export_columns", "parquet_bytes"]

@@ -4,75 +4,28 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from azsim.errors import unknown
+from azsim.report.figures import DECISION_UNITS, FIGURES, is_exact, is_figure
 from azsim.sweeps.expressions import Expression, parse_expression
 
 if TYPE_CHECKING:
     from azsim.sweeps.space import Sweep
 
 __all__ = [
-    "FIGURES",
     "Objective",
     "decision_problem",
     "feasible",
     "figure",
     "figures_of",
-    "is_figure",
+    "is_modelled",
     "names_bounds",
     "nearest_figure",
-    "unit_of",
     "words_problem",
 ]
-
-_MEMORIES = ("weight", "activation")
-_QUEUED = ("weight", "load", "store", "mac", "vector")
-_ENGINES = (*_QUEUED, "decoder", "sequencer")
-_BOUNDED = ("dram", "decoder", "mac", "vector")
-_REASONS = ("input", *(f"wait_{engine}" for engine in (*_QUEUED, "dram")), "no_work")
-_WORDS = (
-    *("words", "errors", "substitutions", "deletions", "insertions"),
-    *("standard_error", "float_standard_error", "float_agreement"),
-    *("silent_utterances", "heard_as_silent"),
-)
-_PERCENTILES = ("p50", "p95", "p99", "max")
-
-
-def _figures() -> Iterator[tuple[str, str]]:
-    for key in ("cycles", "startup_cycles", "idle_cycles", "ideal_mac_cycles", "bound_cycles"):
-        yield key, "cycles"
-    yield from (("critical_path_cycles", "cycles"), ("chain_cycles", "cycles"))
-    yield from (("latency_s", "s"), ("real_time_factor", "1"))
-    yield from ((key, "frames") for key in ("frames", "chunk_frames", "deadline_misses"))
-    for key in ("frame_latency_s", "chunk_latency_s"):
-        yield from ((f"{key}.{part}", "s") for part in _PERCENTILES)
-    for key in ("dram_read", "dram_write", "dram_useful", "weight_read"):
-        yield f"{key}_bytes", "B"
-    yield "weight_read_bytes_planned", "B"
-    yield from ((f"weight_bytes_{kind}", "B") for kind in ("dense", "compressed"))
-    yield from (("dram_bytes_per_s", "B/s"), ("weight_reuse", "MAC/B"), ("bits_per_weight", "bit"))
-    yield from ((key, "MAC") for key in ("macs", "macs_executed", "macs_skipped"))
-    yield "mac_utilization", "1"
-    yield from ((f"sram_peak_bytes.{memory}", "B") for memory in _MEMORIES)
-    yield from ((f"engine_busy_cycles.{engine}", "cycles") for engine in _ENGINES)
-    yield from (("word_error_rate", "1"), ("float_word_error_rate", "1"))
-    yield from ((f"words.{key}", "1") for key in _WORDS)
-    for engine in _ENGINES:
-        yield from ((f"stall_cycles.{engine}.{reason}", "cycles") for reason in _REASONS)
-    yield from ((f"engine_bound_cycles.{engine}", "cycles") for engine in _BOUNDED)
-
-
-FIGURES: Mapping[str, str] = MappingProxyType(dict(_figures()))
-"""Units of the numbers in ``summary.json``, by dotted key; 1 is a plain number.  Those of
-``outputs`` are named after the model's outputs."""
-
-_OUTPUT_UNITS = {"sqnr_db": "dB", "equal_share": "1"}
-_DECISION_UNITS = {"agreement": "1", "accuracy": "1", "float_accuracy": "1", "frames": "frames"}
-_FREE = ("outputs", "decisions")
 
 
 @dataclass(frozen=True)
@@ -101,10 +54,10 @@ class Objective:
         return is_figure(self.key)
 
 
-def is_figure(key: str) -> bool:
-    """Whether ``summary.json`` may have a number under a dotted key."""
-    root, dot, rest = key.partition(".")
-    return key in FIGURES or (root in _FREE and bool(dot and rest))
+def is_modelled(key: str) -> bool:
+    """Whether a figure, or a part of an expression, follows from modelled cycles."""
+    names = [key] if is_figure(key) else parse_expression(key).names
+    return any(is_figure(name) and not is_exact(name) for name in names)
 
 
 def names_bounds(sweep: Sweep) -> bool:
@@ -114,12 +67,6 @@ def names_bounds(sweep: Sweep) -> bool:
     texts = [objective.key for objective in sweep.objectives]
     texts += [rule.text for rule in sweep.figure_constraints]
     return any(key in text for key in BOUND_KEYS for text in texts)
-
-
-def unit_of(key: str) -> str | None:
-    """Return the unit of a figure, None where nobody can know it."""
-    units = {"outputs": _OUTPUT_UNITS, "decisions": _DECISION_UNITS}.get(key.partition(".")[0], {})
-    return FIGURES.get(key) or units.get(key.rpartition(".")[2])
 
 
 def decision_problem(key: str, decisions: Any) -> str | None:
@@ -139,8 +86,8 @@ def decision_problem(key: str, decisions: Any) -> str | None:
     name, _, what = rest.rpartition(".")
     if name not in known:
         return unknown("decision of the workload", name or what, known)
-    if what not in _DECISION_UNITS:
-        return unknown("figure of a decision", what, _DECISION_UNITS)
+    if what not in DECISION_UNITS:
+        return unknown("figure of a decision", what, DECISION_UNITS)
     said = known[name]
     if what.endswith("accuracy") and isinstance(said, Mapping) and not said.get("labels"):
         return f"the decision {name!r} has no labels, found {what!r}, allowed: agreement, frames"

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from azsim.report.figures import EXACT_AND_MODELLED, meaning
 from azsim.sweeps.analysis import Analysis
 from azsim.sweeps.export import axis_unit
-from azsim.sweeps.meanings import EXACT_AND_MODELLED, is_modelled, meaning
+from azsim.sweeps.objectives import is_modelled
 from azsim.sweeps.results import Results
 from azsim.sweeps.sensitivity import Effect
 

@@ -1,14 +1,66 @@
-"""What the figures of ``summary.json`` mean, in a sentence each, and which of them are exact."""
+"""The figures of ``summary.json``: their units, what they mean, and which of them are exact."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from azsim.sweeps.expressions import parse_expression
-from azsim.sweeps.objectives import is_figure
+__all__ = [
+    "DECISION_UNITS",
+    "EXACT_AND_MODELLED",
+    "FIGURES",
+    "is_exact",
+    "is_figure",
+    "meaning",
+    "unit_of",
+]
 
-__all__ = ["EXACT_AND_MODELLED", "is_modelled", "meaning"]
+_MEMORIES = ("weight", "activation")
+_QUEUED = ("weight", "load", "store", "mac", "vector")
+_ENGINES = (*_QUEUED, "decoder", "sequencer")
+_BOUNDED = ("dram", "decoder", "mac", "vector")
+_REASONS = ("input", *(f"wait_{engine}" for engine in (*_QUEUED, "dram")), "no_work")
+_WORDS = (
+    *("words", "errors", "substitutions", "deletions", "insertions"),
+    *("standard_error", "float_standard_error", "float_agreement"),
+    *("silent_utterances", "heard_as_silent"),
+)
+_PERCENTILES = ("p50", "p95", "p99", "max")
+
+
+def _figures() -> Iterator[tuple[str, str]]:
+    for key in ("cycles", "startup_cycles", "idle_cycles", "ideal_mac_cycles", "bound_cycles"):
+        yield key, "cycles"
+    yield from (("critical_path_cycles", "cycles"), ("chain_cycles", "cycles"))
+    yield from (("latency_s", "s"), ("real_time_factor", "1"))
+    yield from ((key, "frames") for key in ("frames", "chunk_frames", "deadline_misses"))
+    yield "chunks_together", "chunks"
+    for key in ("frame_latency_s", "chunk_latency_s"):
+        yield from ((f"{key}.{part}", "s") for part in _PERCENTILES)
+    for key in ("dram_read", "dram_write", "dram_useful", "weight_read"):
+        yield f"{key}_bytes", "B"
+    yield "weight_read_bytes_planned", "B"
+    yield from ((f"weight_bytes_{kind}", "B") for kind in ("dense", "compressed"))
+    yield from (("dram_bytes_per_s", "B/s"), ("weight_reuse", "MAC/B"), ("bits_per_weight", "bit"))
+    yield from ((key, "MAC") for key in ("macs", "macs_executed", "macs_skipped"))
+    yield "mac_utilization", "1"
+    yield from ((f"sram_peak_bytes.{memory}", "B") for memory in _MEMORIES)
+    yield from ((f"engine_busy_cycles.{engine}", "cycles") for engine in _ENGINES)
+    yield from (("word_error_rate", "1"), ("float_word_error_rate", "1"))
+    yield from ((f"words.{key}", "1") for key in _WORDS)
+    for engine in _ENGINES:
+        yield from ((f"stall_cycles.{engine}.{reason}", "cycles") for reason in _REASONS)
+    yield from ((f"engine_bound_cycles.{engine}", "cycles") for engine in _BOUNDED)
+
+
+FIGURES: Mapping[str, str] = MappingProxyType(dict(_figures()))
+"""Units of the numbers in ``summary.json``, by dotted key; 1 is a plain number.  Those of
+``outputs`` are named after the model's outputs."""
+
+_OUTPUT_UNITS = {"sqnr_db": "dB", "equal_share": "1"}
+DECISION_UNITS = {"agreement": "1", "accuracy": "1", "float_accuracy": "1", "frames": "frames"}
+"""Of the figures of a decision."""
+_FREE = ("outputs", "decisions")
 
 EXACT_AND_MODELLED = (
     "Exact: outputs and what is compared with the float model, bytes, executed and skipped MACs. "
@@ -24,6 +76,7 @@ _MEANINGS: Mapping[str, str] = MappingProxyType(
         "latency_s": "from start to end, waiting for input included",
         "frames": "frames in the input",
         "chunk_frames": "frames that are computed at once",
+        "chunks_together": "chunks whose work overlaps, in a round of the program's loop",
         "frame_latency_s": "over frames: from a frame's arrival to the end of its computation",
         "chunk_latency_s": "over chunks: from the arrival of the last frame to the end",
         "real_time_factor": "busy time over the duration of the input; below 1 is faster",
@@ -63,13 +116,33 @@ _MEANINGS: Mapping[str, str] = MappingProxyType(
 )
 _EXACT = frozenset(
     {
-        *("frames", "chunk_frames", "macs", "macs_executed", "macs_skipped", "bits_per_weight"),
+        *(
+            "frames",
+            "chunk_frames",
+            "chunks_together",
+            "macs",
+            "macs_executed",
+            "macs_skipped",
+            "bits_per_weight",
+        ),
         *("dram_read_bytes", "dram_write_bytes", "dram_useful_bytes", "sram_peak_bytes"),
         *("weight_read_bytes", "weight_read_bytes_planned", "weight_reuse"),
         *("weight_bytes_dense", "weight_bytes_compressed"),
         *("outputs", "decisions", "words", "word_error_rate", "float_word_error_rate"),
     }
 )
+
+
+def is_figure(key: str) -> bool:
+    """Whether ``summary.json`` may have a number under a dotted key."""
+    root, dot, rest = key.partition(".")
+    return key in FIGURES or (root in _FREE and bool(dot and rest))
+
+
+def unit_of(key: str) -> str | None:
+    """Return the unit of a figure, None where nobody can know it."""
+    units = {"outputs": _OUTPUT_UNITS, "decisions": DECISION_UNITS}.get(key.partition(".")[0], {})
+    return FIGURES.get(key) or units.get(key.rpartition(".")[2])
 
 
 def meaning(key: str) -> str:
@@ -89,7 +162,6 @@ def meaning(key: str) -> str:
     return _MEANINGS.get(steps[0]) or _MEANINGS.get(steps[-1], "")
 
 
-def is_modelled(key: str) -> bool:
-    """Whether a figure, or a part of an expression, follows from modelled cycles."""
-    names = [key] if is_figure(key) else parse_expression(key).names
-    return any(is_figure(name) and name.partition(".")[0] not in _EXACT for name in names)
+def is_exact(key: str) -> bool:
+    """Whether a figure does not follow from modelled cycles."""
+    return key.partition(".")[0] in _EXACT
