@@ -96,6 +96,7 @@ def _commands() -> dict[str, tuple[str, Callable[[argparse.ArgumentParser], None
             "show what differs between two runs; fails if the second is worse",
             _compare,
         ),
+        "report": ("make the page of a run's folder anew (needs azsim[report])", _report),
         "compile": ("compile a workload, and show what the compiler's passes make", _compile),
         "inspect": ("show what is in a workload, an ONNX file or a program", _inspect),
         "codecs": ("compare all codecs on the tensors of a file", _codecs),
@@ -186,6 +187,13 @@ def _compare(parser: argparse.ArgumentParser) -> None:
         help="by which a cost may grow without a failure (default: 0); bits may not differ",
     )
     options.add_json(parser, "print what differs as JSON and nothing else")
+
+
+def _report(parser: argparse.ArgumentParser) -> None:
+    action = parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="a folder that azsim run wrote"
+    )
+    complete(action, DIRECTORY)
 
 
 def _codecs(parser: argparse.ArgumentParser) -> None:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "export": ("inspect", "export"),
     "inspect": ("inspect", "inspect"),
     "list": ("lists", "list_"),
+    "report": ("report", "report"),
     "run": ("run", "run"),
     "schema": ("lists", "schema"),
     "study": ("study", "study"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from typing import Any
 
 from azsim.report.listing import Listing, listing
 from azsim.report.units import byte_count, number, percent
-from azsim.sim.explanation import Explanation, LayerLimit, Variant, WeightRoom
+from azsim.sim.explanation import Explanation, LayerLimit, TensorPlace, Variant, WeightRoom
 
-__all__ = ["explanation_document", "explanation_tables"]
+__all__ = ["explanation_document", "explanation_from", "explanation_tables"]
 
 _STALLS_SHOWN = 2
 
@@ -21,6 +22,19 @@ def explanation_document(explanation: Explanation) -> dict[str, object]:
         entry["cycles"] = variant.cycles
         entry["faster_percent"] = _faster(explanation.cycles, variant.cycles)
     return document
+
+
+def explanation_from(document: Mapping[str, Any]) -> Explanation:
+    """Return what `explanation_document` was made of."""
+    known = {entry.name for entry in fields(Variant)}
+    variants = [{k: v for k, v in entry.items() if k in known} for entry in document["variants"]]
+    return Explanation(
+        cycles=document["cycles"],
+        room=WeightRoom(**document["room"]),
+        tensors=tuple(TensorPlace(**entry) for entry in document["tensors"]),
+        layers=tuple(LayerLimit(**entry) for entry in document["layers"]),
+        variants=tuple(Variant(**entry) for entry in variants),
+    )
 
 
 def explanation_tables(explanation: Explanation) -> list[Listing]:

@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,13 +18,17 @@ import numpy as np
 
 from azsim.errors import InputError
 from azsim.files import umask, write_whole
+from azsim.report.comparison import read_run
 from azsim.report.explain import explanation_document
 from azsim.report.json_text import json_text
+from azsim.report.page import run_page
+from azsim.report.page.document import can_draw, drawing_library
 from azsim.report.timeline import trace_document
 from azsim.sim.kernel_result import KernelResult
 from azsim.sim.result import RunResult
 
 __all__ = [
+    "PAGE",
     "check_file_writable",
     "check_writable",
     "foreign_to_study",
@@ -34,9 +38,11 @@ __all__ = [
     "run_document",
     "write_file",
     "write_kernel",
+    "write_page",
     "write_run",
 ]
 
+PAGE = "report.html"
 _MARKER = "run.json"
 _LAYER_KEYS = (
     "name",
@@ -60,6 +66,8 @@ _FILES = ("run.json", "summary.json", "layers.csv", "outputs.npz", "trace.json")
 def write_run(result: RunResult, directory: Path) -> None:
     """Write a run's folder; an earlier run's folder is replaced as a whole.
 
+    With the extra ``report`` installed it has a page (`azsim.report.page`).
+
     Parameters
     ----------
     result : RunResult
@@ -71,15 +79,51 @@ def write_run(result: RunResult, directory: Path) -> None:
         If the folder cannot be written, or holds something that azsim did not write.
     """
     # Compact, as viewers are its readers: a timeline may have 200,000 events.
-    trace = json.dumps(trace_document(result), separators=(",", ":"), allow_nan=False)
+    trace = trace_document(result)
+    has_page = can_draw()
+    document = run_document(result, (*_FILES, PAGE) if has_page else _FILES)
+    summary = result.summary
     contents = {
-        "run.json": json_text(run_document(result)).encode(),
-        "summary.json": json_text(result.summary).encode(),
+        "run.json": json_text(document).encode(),
+        "summary.json": json_text(summary).encode(),
         "layers.csv": layers_csv(result).encode(),
         "outputs.npz": npz_bytes(result.outputs),
-        "trace.json": trace.encode(),
+        "trace.json": json.dumps(trace, separators=(",", ":"), allow_nan=False).encode(),
     }
+    if has_page:
+        library = drawing_library("the page of a run")
+        contents[PAGE] = run_page(summary, document, trace, library).encode()
     _write_all(contents, directory)
+
+
+def write_page(directory: Path) -> Path:
+    """Make the page of a run anew, out of the other files of its folder.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    InputError
+        If the folder is not that of a workload's run, or the page cannot be drawn or written.
+    """
+    names = ("summary.json", "run.json", "trace.json")
+    read_run(directory)
+    summary, document, trace = (_document(directory / name) for name in names)
+    if "workload" not in summary:
+        raise InputError(f"{directory}: a page is made of a workload's run, found a program's")
+    library = drawing_library("the page of a run")
+    try:
+        page = run_page(summary, document, trace, library)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{directory}: {', '.join(names)} are not as this version of azsim writes them; "
+            "run the workload again"
+        ) from None
+    write_file(directory / PAGE, page.encode())
+    return directory / PAGE
 
 
 def write_kernel(result: KernelResult, directory: Path) -> None:
@@ -108,13 +152,13 @@ def _write_all(contents: Mapping[str, bytes], directory: Path) -> None:
             write_file(folder / name, data)
 
 
-def run_document(result: RunResult) -> dict[str, object]:
+def run_document(result: RunResult, files: Sequence[str] = _FILES) -> dict[str, object]:
     """Return the content of ``run.json``: where the figures come from, and the longer tables."""
     comparison, explanation = result.comparison, result.explanation
     return {
         "schema_version": 1,
         "made_by": "azsim",
-        "files": list(_FILES),
+        "files": list(files),
         **result.provenance,
         "notes": list(result.notes),
         "clock_hz": result.clock_hz,
@@ -240,7 +284,7 @@ def _foreign_to_run(directory: Path) -> str | None:
     written = document.get("files")
     if document.get("made_by") != "azsim" or not isinstance(written, list):
         return f"its {_MARKER} is not azsim's"
-    others = [name for name in names if name not in written]
+    others = [name for name in names if name not in (*written, PAGE)]
     return f"it holds {others[0]}, which azsim did not write" if others else None
 
 

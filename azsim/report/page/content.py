@@ -1,0 +1,400 @@
+"""What the page of a run shows, out of the files of its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from azsim.report.explain import explanation_from, explanation_tables
+from azsim.report.figures import EXACT_AND_MODELLED, FIGURES, is_exact, meaning
+from azsim.report.listing import Cell, Listing, listing
+from azsim.report.page.charts import bars_and_ticks, memory_map, occupancy, stacked
+from azsim.report.page.timeline import engine_shares
+from azsim.report.units import (
+    byte_count,
+    compact,
+    counted,
+    decibels,
+    duration,
+    number,
+    percent,
+    rate,
+    times,
+)
+
+__all__ = ["Section", "Tile", "about", "sections", "tiles"]
+
+_MOST_LAYERS = 30
+_MOST_REGIONS = 1_500
+_BOUND_NAMES = {
+    "dram": "DRAM",
+    "decoder": "decoder",
+    "mac": "MAC array",
+    "vector": "vector engine",
+}
+_SET_UP = ("workload", "hardware", "planned_with", "files_sha256", "front_end", "versions")
+
+_Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure that is shown large.
+
+    Attributes
+    ----------
+    value, label : str
+    verdict : str
+        ``good``, ``bad`` or empty.
+    """
+
+    value: str
+    label: str
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes
+    ----------
+    name, title : str
+    charts : dict of str to (str, mapping)
+        By a name: what stands above it, and Vega-Lite.
+    tables : tuple of Listing
+    notes : tuple of str
+    """
+
+    name: str
+    title: str
+    charts: Mapping[str, tuple[str, _Document]] = field(default_factory=dict)
+    tables: tuple[Listing, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def about(summary: _Document, document: _Document) -> str:
+    """Say what ran on what, in a line."""
+    versions = document.get("versions", {})
+    parts = [
+        f"clock {compact(document['clock_hz'])}Hz",
+        f"timing model: {summary['timing_model']}",
+        *(f"{name} {version}" for name, version in versions.items()),
+    ]
+    return " · ".join(parts)
+
+
+def tiles(summary: _Document, document: _Document) -> list[Tile]:
+    """Answers to what people ask first."""
+    return list(_tiles(summary, document["clock_hz"]))
+
+
+def _tiles(summary: _Document, clock_hz: float) -> Iterator[Tile]:
+    cycles = summary["cycles"]
+    yield Tile(number(cycles), f"cycles, {duration(cycles / clock_hz)}; waiting for input left out")
+    if frame := summary["frame_latency_s"]:
+        yield Tile(duration(frame["p50"]), f"latency of a frame, p50; max {duration(frame['max'])}")
+    if (factor := summary["real_time_factor"]) is not None:
+        verdict = "good" if factor < 1 else "bad"
+        yield Tile(f"{factor:.4g}", "real-time factor: busy time per time of input", verdict)
+    if (misses := summary["deadline_misses"]) is not None:
+        yield Tile(number(misses), "deadline misses", "bad" if misses else "good")
+    least = max(summary["bound_cycles"], summary["critical_path_cycles"])
+    if least:
+        by = summary["bound_by"]
+        path = "critical path" if least > summary["bound_cycles"] else _BOUND_NAMES.get(by, by)
+        yield Tile(times(cycles / least), f"of the larger lower bound: {path}")
+    traffic = summary["dram_read_bytes"] + summary["dram_write_bytes"]
+    yield Tile(f"{compact(traffic)}B", f"DRAM traffic, {rate(summary['dram_bytes_per_s'])}")
+    if summary["weight_bytes_dense"]:
+        shrunk = summary["weight_bytes_compressed"]
+        label = f"a weight, with scales; {compact(shrunk)}B in all"
+        yield Tile(f"{summary['bits_per_weight']:.2f} bits", label)
+    if summary["macs"]:
+        skipped = percent(summary["macs_skipped"], summary["macs"])
+        yield Tile(percent(summary["mac_utilization"]), f"of the array used; {skipped} skipped")
+    if (errors := summary["word_error_rate"]) is not None:
+        by_float = summary["float_word_error_rate"]
+        beside = "" if by_float is None else f"; float model {percent(by_float)}"
+        yield Tile(percent(errors), f"word error rate{beside}")
+    exact = summary["bit_exact"]
+    shown = {None: "not checked", True: "yes", False: "no"}[exact]
+    verdict = {None: "", True: "good", False: "bad"}[exact]
+    yield Tile(shown, "bit exact against the reference evaluator", verdict)
+
+
+def sections(summary: _Document, document: _Document, trace: _Document) -> list[Section]:
+    """Everything below the large figures.
+
+    Parameters
+    ----------
+    summary, document, trace : mapping
+        Content of ``summary.json``, ``run.json`` and ``trace.json``.
+    """
+    found = [
+        _bounds(summary),
+        _engines(summary, trace),
+        _layers(summary),
+        _memory(summary, document),
+        _weights(document),
+        _outputs(summary, document),
+        _explanation(document),
+        _figures(summary),
+        _set_up(document),
+    ]
+    return [section for section in found if section is not None]
+
+
+def _bounds(summary: _Document) -> Section:
+    cycles = summary["cycles"]
+    needed = {
+        **{_BOUND_NAMES.get(k, k): v for k, v in summary["engine_bound_cycles"].items()},
+        "critical path": summary["critical_path_cycles"],
+    }
+    rows = [{"name": name, "bar": least, "tick": cycles} for name, least in needed.items()]
+    chart = bars_and_ticks(rows, "least that is needed", "the run", "cycles")
+    note = (
+        "Bars: cycles that the work needs at least, from the compressed graph and the chip, "
+        "whatever the program. Marks: the run."
+    )
+    return Section("bounds", "Lower bounds", {"chart-bounds": ("", chart)}, notes=(note,))
+
+
+def _engines(summary: _Document, trace: _Document) -> Section:
+    cycles = summary["cycles"]
+    rows: list[dict[str, Any]] = []
+    for engine, busy in summary["engine_busy_cycles"].items():
+        parts = {"busy": busy, **summary["stall_cycles"].get(engine, {})}
+        rows += [
+            {
+                "name": engine,
+                "part": part.replace("_", " "),
+                "cycles": count,
+                "share": count / cycles if cycles else 0.0,
+            }
+            for part, count in parts.items()
+            if count
+        ]
+    names = {row["part"]: None for row in rows}
+    order = sorted(names, key=lambda part: (part == "no work", part != "busy"))
+    charts = {"chart-engines": ("", stacked(rows, order, "the run's cycles"))}
+    if shares := engine_shares(trace):
+        charts["chart-occupancy"] = ("Over the run", occupancy(shares))
+    note = (
+        "Busy and the reasons why an engine stands still add up to the run's cycles. Every "
+        "instruction is in trace.json, which https://ui.perfetto.dev opens."
+    )
+    return Section("engines", "Engines", charts, notes=(note,))
+
+
+def _layers(summary: _Document) -> Section:
+    layers = summary["layers"]
+    largest = sorted(layers, key=lambda layer: -layer["cycles"])[:_MOST_LAYERS]
+    shown = [layer for layer in layers if layer in largest]
+
+    def least(layer: _Document) -> int:
+        return max(layer["bound_cycles"], layer["critical_path_cycles"])
+
+    bars = [
+        {"name": layer["name"], "bar": layer["cycles"], "tick": least(layer)} for layer in shown
+    ]
+    columns = (
+        *("layer", "cycles", "share, %", "needed at least", "by", "busiest"),
+        *("DRAM, B", "MACs", "executed, %"),
+    )
+
+    def row(layer: _Document) -> tuple[Cell, ...]:
+        is_path = layer["critical_path_cycles"] > layer["bound_cycles"]
+        return (
+            layer["name"],
+            layer["cycles"],
+            _hundredths(layer["cycles"], summary["cycles"]),
+            least(layer),
+            ("path" if is_path else layer["bound_by"]) if least(layer) else "",
+            layer["busiest"],
+            layer["dram_read_bytes"] + layer["dram_write_bytes"],
+            layer["macs"],
+            _hundredths(layer["macs_executed"], layer["macs"]),
+        )
+
+    few = f"The {_MOST_LAYERS} longest of {len(layers)} layers are drawn. "
+    note = (
+        "A layer's cycles run from the end of the layer before to its own, so that they add up to "
+        "the run's; it takes less than its bound (the mark) where its work ran before that."
+    )
+    return Section(
+        "layers",
+        "Layers",
+        {"chart-layers": ("", bars_and_ticks(bars, "cycles", "needed at least", "cycles"))},
+        (listing("", columns, map(row, layers)),),
+        ((few if len(layers) > _MOST_LAYERS else "") + note,),
+    )
+
+
+def _hundredths(part: float, whole: float) -> float | None:
+    return round(100 * part / whole, 1) if whole else None
+
+
+def _memory(summary: _Document, document: _Document) -> Section:
+    charts: dict[str, tuple[str, _Document]] = {}
+    notes: list[str] = ["Every region of the program, for the instructions for which it is kept."]
+    for memory, capacity_bytes in document["sram_capacity_bytes"].items():
+        regions = [entry for entry in document["sram_map"] if entry["memory"] == memory]
+        largest = sorted(regions, key=lambda entry: -entry["size_bytes"])[:_MOST_REGIONS]
+        if len(largest) < len(regions):
+            notes.append(f"{memory}: the {_MOST_REGIONS:,} largest of {len(regions):,} are drawn.")
+        rows = [
+            {
+                **{key: entry[key] for key in ("name", "size_bytes", "start_bytes")},
+                "first_instruction": entry["first_instruction"],
+                "last": entry["last_instruction"] + 1,
+                "end": entry["start_bytes"] + entry["size_bytes"],
+                "live": f"{entry['first_instruction']} to {entry['last_instruction']}",
+                "layer": entry["name"].split("#")[0].split("[")[0],
+            }
+            for entry in largest
+        ]
+        peak = summary["sram_peak_bytes"].get(memory, 0)
+        heading = (
+            f"{memory} SRAM: {byte_count(peak)} of {byte_count(capacity_bytes)} used, "
+            f"{percent(peak, capacity_bytes)}"
+        )
+        charts[f"chart-{memory}"] = (heading, memory_map(rows, capacity_bytes))
+    return Section("memory", "SRAM", charts, notes=tuple(notes))
+
+
+def _weights(document: _Document) -> Section | None:
+    weights = document["weights"]
+    if not weights:
+        return None
+    columns = (
+        *("tensor", "codec", "bits", "weights", "zeros, %", "blocks, B", "scales, B"),
+        *("bits a weight", "tiles", "pinned"),
+    )
+
+    def row(weight: _Document) -> tuple[Cell, ...]:
+        count = weight["weights"]
+        stored = weight["encoded_bytes"] + weight["scale_bytes"]
+        return (
+            weight["name"],
+            weight["codec"],
+            weight["bits"],
+            count,
+            _hundredths(weight["zeros"], count),
+            weight["encoded_bytes"],
+            weight["scale_bytes"],
+            round(8 * stored / count, 3) if count else None,
+            weight["tiles"],
+            weight["pinned_tiles"],
+        )
+
+    note = "Pinned: tiles that stay in weight SRAM; the others stream in for each use."
+    return Section(
+        "weights",
+        "Weights",
+        tables=(listing("", columns, map(row, weights)),),
+        notes=(note,),
+    )
+
+
+def _outputs(summary: _Document, document: _Document) -> Section:
+    def row(name: str, check: _Document) -> tuple[Cell, ...]:
+        sqnr, share, error = (check[key] for key in ("sqnr_db", "equal_share", "max_abs_error"))
+        return (
+            name,
+            None if sqnr is None else decibels(sqnr),
+            None if error is None else float(f"{error:.3g}"),
+            None if share is None else percent(share),
+            check["sha256"][:16],
+        )
+
+    columns = ("output", "SQNR", "largest error", "equal choices", "SHA-256, begin")
+    outputs = summary["outputs"]
+    tables = [listing("", columns, [row(name, check) for name, check in outputs.items()])]
+    if decisions := summary["decisions"]:
+        columns = ("decision", "frames", "as the float model", "as labelled", "float model's")
+        keys = ("agreement", "accuracy", "float_accuracy")
+        rows = [
+            (name, check["frames"], *(_percent(check[key]) for key in keys))
+            for name, check in decisions.items()
+        ]
+        tables.append(listing("Decisions", columns, rows))
+    notes = ["Compared with the uncompressed float model. No SQNR: no error, or choices."]
+    comparison = document.get("comparison")
+    if comparison is not None:
+        compared = counted(len(comparison["compared"]), "tensor")
+        found = "all equal" if comparison["bit_exact"] else comparison["first_difference"]
+        notes.append(f"Compared with the reference evaluator as stored bytes: {compared}, {found}.")
+    return Section("outputs", "Outputs", tables=tuple(tables), notes=tuple(notes))
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else percent(share)
+
+
+def _explanation(document: _Document) -> Section | None:
+    found = document.get("explanation")
+    if found is None:
+        return None
+    tables = explanation_tables(explanation_from(found))
+    return Section("explanation", "Why, and what would help", tables=tuple(tables))
+
+
+def _figures(summary: _Document) -> Section:
+    values = {key: value for key in FIGURES if (value := _at(summary, key)) is not None}
+    columns = ("figure", "value", "unit", "what it is", "")
+    rows = [
+        (
+            key,
+            _shown(value, FIGURES[key]),
+            "" if FIGURES[key] == "1" else FIGURES[key],
+            meaning(key),
+            "exact" if is_exact(key) else "modelled",
+        )
+        for key, value in values.items()
+    ]
+    return Section(
+        "figures-all",
+        "All figures",
+        tables=(listing("", columns, rows),),
+        notes=(EXACT_AND_MODELLED,),
+    )
+
+
+def _at(summary: _Document, key: str) -> Any:
+    value: Any = summary
+    for step in key.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
+
+
+def _shown(value: float, unit: str) -> str:
+    if unit == "s":
+        return duration(value)
+    return number(value) if isinstance(value, int) else f"{value:,.4f}".rstrip("0").rstrip(".")
+
+
+def _set_up(document: _Document) -> Section:
+    rows = [
+        (key, value)
+        for part in _SET_UP
+        for key, value in _flat(document.get(part), part)
+        if value not in (None, "")
+    ]
+    notes = [f"{note}." for note in document.get("notes", ())]
+    notes.append(
+        "The chip's figures are assumptions but where its source says otherwise; run.json has all."
+    )
+    table = listing("", ("what", "value"), rows)
+    return Section("set-up", "What was run", tables=(table,), notes=tuple(notes))
+
+
+def _flat(value: Any, key: str) -> Iterator[tuple[str, str | None]]:
+    if isinstance(value, Mapping):
+        for name, entry in value.items():
+            yield from _flat(entry, f"{key}.{name}")
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        yield key, ", ".join(map(str, value))
+    else:
+        yield key, None if value is None else str(value)

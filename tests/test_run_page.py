@@ -1,0 +1,235 @@
+"""Pages of runs: what they hold, that a browser draws them, and what is said where none can be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from azsim.cli import main
+from azsim.errors import InputError
+from azsim.report import files
+from azsim.report.explain import explanation_document, explanation_from
+from azsim.report.page import run_page
+from azsim.report.page.content import sections
+from azsim.report.page.timeline import engine_shares
+from azsim.report.timeline import trace_document
+from azsim.sim.explanation import Explanation, LayerLimit, TensorPlace, Variant, WeightRoom
+from azsim.sim.result import RunResult
+from run_results import layer, small_result, small_timeline
+
+NASTY = "</script><script>alert('&')</script>"
+EXPLANATION = Explanation(
+    cycles=1_000,
+    room=WeightRoom(4_096, 64, 1_024, 1_024, 0, 1_984, 2_112),
+    tensors=(TensorPlace("fc", 2, 1, 0, 1_024, 0, 1_024, 3, 320, 640, 1.5, 0, NASTY, "so wide"),),
+    layers=(LayerLimit("fc", 820, "mac", 512, {"wait_load": 40}, "mac.lanes", 410),),
+    variants=(Variant("mac.lanes", 128.0, 2.0, 600, 590, {"fc": 410}),),
+)
+
+
+@pytest.fixture(autouse=True)
+def _packages() -> None:
+    pytest.importorskip("vl_convert")
+
+
+def documents(result: RunResult) -> tuple[Any, Any, Any]:
+    """Content of ``summary.json``, ``run.json`` and ``trace.json``, as read from files."""
+    made = (result.summary, files.run_document(result), trace_document(result))
+    summary, document, trace = (json.loads(json.dumps(entry)) for entry in made)
+    return summary, document, trace
+
+
+def page_of(result: RunResult) -> str:
+    return run_page(*documents(result), library="draw()")
+
+
+def test_a_run_has_a_page_that_needs_nothing_else(tmp_path: Path) -> None:
+    files.write_run(small_result(), tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert "report.html" in names
+    assert set(json.loads((tmp_path / "run" / "run.json").read_text())["files"]) == names
+    text = (tmp_path / "run" / "report.html").read_text("utf-8")
+    outside = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"\bsrc=|href=\"[^#]|url\(|@import", outside)
+    assert "<title>small on az1</title>" in outside
+
+
+def test_every_figure_is_shown_with_what_it_is_and_whether_it_is_exact() -> None:
+    text = page_of(small_result())
+    assert (
+        "<tr><td>cycles</td><td>1,000</td><td>cycles</td><td>core cycles of the whole run, waiting "
+        "for input not counted</td><td>modelled</td></tr>"
+    ) in text
+    assert "<td>macs_executed</td><td>65,536</td><td>MAC</td>" in text
+    assert "Exact: outputs" in text
+    assert "2 tensors ask for zero_run, which this chip cannot decode; its image holds raw." in text
+
+
+def test_names_cannot_end_a_script_or_become_markup() -> None:
+    result = small_result(workload=NASTY, explanation=EXPLANATION)
+    statistics = dataclasses.replace(result.statistics, layers=(layer(NASTY, 1_000, mac=600),))
+    text = page_of(dataclasses.replace(result, statistics=statistics))
+    assert NASTY not in text
+    assert "&lt;/script&gt;&lt;script&gt;alert(&#x27;&amp;&#x27;)" in text
+
+
+def test_charts_are_valid(tmp_path: Path) -> None:
+    alt = pytest.importorskip("altair")
+    charts = {
+        name: chart
+        for section in sections(*documents(small_result()))
+        for name, (_, chart) in section.charts.items()
+    }
+    assert sorted(charts) == [
+        "chart-activation",
+        "chart-bounds",
+        "chart-engines",
+        "chart-layers",
+        "chart-occupancy",
+        "chart-weight",
+    ]
+    for chart in charts.values():
+        alt.Chart.from_dict(chart, validate=True)
+        assert chart["data"]["values"]
+
+
+def test_parts_of_an_engine_add_up_to_the_run() -> None:
+    _, engines, *_ = sections(*documents(small_result()))
+    rows = engines.charts["chart-engines"][1]["data"]["values"]
+    for name in ("weight", "mac", "sequencer"):
+        assert sum(row["cycles"] for row in rows if row["name"] == name) == 1_000
+        assert sum(row["share"] for row in rows if row["name"] == name) == pytest.approx(1)
+
+
+def test_busy_shares_keep_the_work_and_leave_out_what_nobody_works_in() -> None:
+    result = small_result(events=small_timeline(frames=3))
+    shares = engine_shares(trace_document(result))
+    # 90 cycles of weights, then 130 of each frame's 150; in all others no engine works.
+    assert max(row["to"] for row in shares) == 90 + 3 * 130
+    length = 480 / 240
+    for engine, busy in {"weight": 90, "load": 60, "mac": 300, "store": 30, "vector": 0}.items():
+        mine = [row["share"] for row in shares if row["engine"] == engine]
+        assert len(mine) == 240
+        assert sum(mine) * length == pytest.approx(busy, abs=0.5)
+
+
+def test_a_run_without_events_has_no_chart_over_time() -> None:
+    _, engines, *_ = sections(*documents(small_result(events=None)))
+    assert list(engines.charts) == ["chart-engines"]
+
+
+def test_an_explanation_is_shown_as_it_was() -> None:
+    document = json.loads(json.dumps(explanation_document(EXPLANATION)))
+    assert explanation_from(document) == EXPLANATION
+    text = page_of(small_result(explanation=EXPLANATION))
+    assert "What would help" in text
+    assert "What would help" not in page_of(small_result())
+
+
+# ----------------------------------------------------------------------------- the command
+
+
+def test_report_makes_the_very_page_that_the_run_had(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    files.write_run(small_result(explanation=EXPLANATION), folder)
+    before = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out.startswith("Written to ")
+    assert (folder / "report.html").read_bytes() == before
+
+
+def test_a_folder_with_a_page_made_later_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "can_draw", lambda: False)
+        files.write_run(small_result(), folder)
+    assert not (folder / "report.html").exists()
+    files.write_page(folder)
+    files.write_run(small_result(), folder)
+    assert (folder / "report.html").exists()
+
+
+def test_report_says_what_is_wrong_with_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def error(folder: Path) -> str:
+        assert main(["report", str(folder)]) == 2
+        return capsys.readouterr().err.removeprefix("azsim: error: ").rstrip("\n")
+
+    missing = tmp_path / "missing"
+    assert error(missing) == f"{missing}: No such file or directory"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert error(empty) == f"{empty / 'summary.json'}: No such file or directory"
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    (sweep / "results.sqlite").touch()
+    assert error(sweep) == (
+        f"{sweep}: is a sweep's folder; azsim sweep report {sweep} makes its page"
+    )
+    run = tmp_path / "run"
+    files.write_run(small_result(), run)
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    assert error(run) == 'the page of a run needs vl-convert: pip install "azsim[report]"'
+    monkeypatch.undo()
+    (run / "run.json").write_text("{}")
+    before = (run / "report.html").read_bytes()
+    assert error(run) == (
+        f"{run}: summary.json, run.json, trace.json are not as this version of azsim writes them; "
+        "run the workload again"
+    )
+    assert (run / "report.html").read_bytes() == before
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["workload"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert error(run) == f"{run}: a page is made of a workload's run, found a program's"
+
+
+def test_without_the_extra_a_run_has_no_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    files.write_run(small_result(), tmp_path / "run")
+    assert not (tmp_path / "run" / "report.html").exists()
+    with pytest.raises(InputError, match=r"needs vl-convert"):
+        files.write_page(tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_a_browser_without_network_draws_the_page(tmp_path: Path) -> None:
+    files.write_run(small_result(explanation=EXPLANATION), tmp_path / "run")
+    page = tmp_path / "run" / "report.html"
+    script = (
+        "<script>addEventListener('error', (e) => { document.body.dataset.wrong = e.message; });"
+        "addEventListener('unhandledrejection', (e) => {"
+        " document.body.dataset.wrong = e.reason.message; });</script>"
+    )
+    page.write_text(page.read_text("utf-8").replace("<body>", f"<body>{script}", 1), "utf-8")
+    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu"]
+    options = ["--virtual-time-budget=20000", f"--user-data-dir={tmp_path / 'profile'}"]
+    done = subprocess.run(
+        [*browser, *options, "--dump-dom", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    body = re.search(r"<body[^>]*>", done.stdout)
+    assert body is not None
+    assert "data-wrong" not in body[0], body[0]
+    assert 'data-drawn="yes"' in body[0]
+    assert len(re.findall(r'<svg[^>]*class="marks"', done.stdout)) == 6
