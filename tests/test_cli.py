@@ -192,7 +192,7 @@ def test_bad_arguments(capsys: pytest.CaptureFixture[str]) -> None:
         "the following arguments are required: WORKLOAD; see azsim run --help"
     )
     commands = (
-        "run, verify, compare, compile, inspect, codecs, export, list, asm, disasm, check, "
+        "run, verify, compare, report, compile, inspect, codecs, export, list, asm, disasm, check, "
         "schema, sweep, sweep export, sweep report, corpus, study, train, completion"
     )
     assert error_of(capsys, "rnu") == (
@@ -449,13 +449,8 @@ def test_run_writes_and_prints(small: Path, capsys: pytest.CaptureFixture[str]) 
     for title in ("Layers", "Engines", "Weights", "SRAM map"):
         assert f"\n{title}\n" in captured.out
     assert "\x1b" not in captured.out
-    assert sorted(path.name for path in Path("out").iterdir()) == [
-        "layers.csv",
-        "outputs.npz",
-        "run.json",
-        "summary.json",
-        "trace.json",
-    ]
+    names = {"layers.csv", "outputs.npz", "run.json", "summary.json", "trace.json"}
+    assert {path.name for path in Path("out").iterdir()} - {"report.html"} == names
     summary = json.loads(Path("out/summary.json").read_text())
     assert summary["bit_exact"] is None
     assert summary["cycles"] == sum(entry["cycles"] for entry in summary["layers"])
@@ -869,7 +864,7 @@ def test_bash_completes_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         )
         return done.stdout.split()
 
-    assert completed("r") == ["run"]
+    assert completed("r") == ["run", "report"]
     assert completed("run", "vad") == [n for n in workload_names() if n.startswith("vad")]
     assert completed("verify", "--hardware", "dense") == ["dense_npu"]
     assert completed("list", "op") == ["operators"]
