@@ -80,9 +80,9 @@ Observe = Callable[[str, object], None]
 
 _AHEAD = (256, 128, 64, 48, 32, 24, 16, 8, 4, 2, 1)
 """Steps that may be under way at a time where not all of them can, most first."""
-_FEW_AHEAD = (64, 16, 8, 4, 1)
+_FEW_AHEAD = (64, 16, 4, 1)
 _MOST_COMPARED = 1_500
-"""Items of a program of which the best limit is looked for, and not the first that fits."""
+"""Items of a program of which the best of all limits is looked for, and not the first that fits."""
 
 _WORTH_PAIRS = 0.98
 """Part of a run's cycles that is left where two frames a round are worth their latency."""
@@ -301,10 +301,12 @@ def _fitting(
         with contextlib.suppress(CompileError):
             ordered = overlap(schedule, estimator, hardware, ahead=ahead, searches=False)
             found[ahead] = one = fitted(ordered)
-            if is_long or one.cycles > min(other.cycles for other in found.values()):
+            if is_long:
+                return one
+            if one.cycles > min(other.cycles for other in found.values()):
                 break  # with fewer steps engines wait more
     every = list(found.values())
-    if found and not is_long:
+    if found:
         ahead = min(found, key=lambda ahead: found[ahead].cycles)
         with contextlib.suppress(CompileError):
             every.append(fitted(overlap(schedule, estimator, hardware, ahead=ahead)))
