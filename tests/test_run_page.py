@@ -22,7 +22,7 @@ from azsim.report.page.content import sections
 from azsim.report.page.timeline import engine_shares
 from azsim.report.timeline import trace_document
 from azsim.sim.explanation import Explanation, LayerLimit, TensorPlace, Variant, WeightRoom
-from azsim.sim.result import RunResult
+from azsim.sim.result import OutputCheck, RunResult
 from run_results import layer, small_result, small_timeline
 
 NASTY = "</script><script>alert('&')</script>"
@@ -83,27 +83,23 @@ def test_names_cannot_end_a_script_or_become_markup() -> None:
 
 def test_charts_are_valid(tmp_path: Path) -> None:
     alt = pytest.importorskip("altair")
-    charts = {
-        name: chart
-        for section in sections(*documents(small_result()))
-        for name, (_, chart) in section.charts.items()
-    }
-    assert sorted(charts) == [
-        "chart-activation",
-        "chart-bounds",
-        "chart-engines",
-        "chart-layers",
-        "chart-occupancy",
-        "chart-weight",
+    charts = [chart for part in sections(*documents(small_result())) for chart in part.charts]
+    assert [chart.name for chart in charts] == [
+        "bounds-chart",
+        "engines-chart",
+        "occupancy-chart",
+        "layers-chart",
+        "memory-chart-0",
+        "memory-chart-1",
     ]
-    for chart in charts.values():
-        alt.Chart.from_dict(chart, validate=True)
-        assert chart["data"]["values"]
+    for chart in charts:
+        alt.Chart.from_dict(chart.spec, validate=True)
+        assert chart.spec["data"]["values"]
 
 
 def test_parts_of_an_engine_add_up_to_the_run() -> None:
     _, engines, *_ = sections(*documents(small_result()))
-    rows = engines.charts["chart-engines"][1]["data"]["values"]
+    rows = engines.charts[0].spec["data"]["values"]
     for name in ("weight", "mac", "sequencer"):
         assert sum(row["cycles"] for row in rows if row["name"] == name) == 1_000
         assert sum(row["share"] for row in rows if row["name"] == name) == pytest.approx(1)
@@ -121,9 +117,22 @@ def test_busy_shares_keep_the_work_and_leave_out_what_nobody_works_in() -> None:
         assert sum(mine) * length == pytest.approx(busy, abs=0.5)
 
 
+def test_events_that_span_waits_tell_nothing_over_time() -> None:
+    result = small_result(events=small_timeline(frames=40))
+    summary, document, _ = documents(result)
+    trace: Any = trace_document(result, max_events=20)
+    assert trace["otherData"]["spans_idle"]
+    assert engine_shares(trace) == []
+    _, engines, *_ = sections(summary, document, trace)
+    assert engines.notes[1] == (
+        "The instructions (9 consecutive stretches of one engine are one event) are in trace.json, "
+        "which https://ui.perfetto.dev opens."
+    )
+
+
 def test_a_run_without_events_has_no_chart_over_time() -> None:
     _, engines, *_ = sections(*documents(small_result(events=None)))
-    assert list(engines.charts) == ["chart-engines"]
+    assert [chart.name for chart in engines.charts] == ["engines-chart"]
 
 
 def test_an_explanation_is_shown_as_it_was() -> None:
@@ -132,6 +141,39 @@ def test_an_explanation_is_shown_as_it_was() -> None:
     text = page_of(small_result(explanation=EXPLANATION))
     assert "What would help" in text
     assert "What would help" not in page_of(small_result())
+
+
+def test_numbers_keep_their_digits() -> None:
+    result = small_result()
+    statistics = dataclasses.replace(result.statistics, real_time_factor=0.00015812)
+    checks = {"a": OutputCheck("ab", 31.25, 3e-6), "b": OutputCheck("cd", None, 2.84)}
+    text = page_of(dataclasses.replace(result, statistics=statistics, output_checks=checks))
+    assert "<td>real_time_factor</td><td>0.0001581</td><td></td>" in text
+    assert '<td class="number" data-value="31.2">31.2</td>' in text
+    assert '<td class="number" data-value="3e-06">3e-06</td>' in text
+    assert '<td class="number" data-value="2.84">2.84</td>' in text
+    assert "<td>frame_latency_s.max</td><td>1.2 µs</td><td></td>" in text
+
+
+def test_what_is_no_number_is_empty_on_both_pages(tmp_path: Path) -> None:
+    checks = {"a": OutputCheck("ab", None, float("nan"))}
+    files.write_run(small_result(output_checks=checks), tmp_path / "run")
+    before = (tmp_path / "run" / "report.html").read_bytes()
+    assert files.write_page(tmp_path / "run").read_bytes() == before
+
+
+def test_a_page_that_cannot_be_drawn_costs_no_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(snippet: str) -> str:
+        raise RuntimeError("no engine")
+
+    monkeypatch.setattr("vl_convert.javascript_bundle", fail)
+    monkeypatch.setattr("azsim.report.page.document.cache_directory", lambda: tmp_path / "cache")
+    files.write_run(small_result(), tmp_path / "run")
+    assert not (tmp_path / "run" / "report.html").exists()
+    with pytest.raises(InputError, match=r"needs vl-convert \S+, which fails: no engine"):
+        files.write_page(tmp_path / "run")
 
 
 # ----------------------------------------------------------------------------- the command
@@ -154,7 +196,7 @@ def test_a_folder_with_a_page_made_later_is_replaced(
 ) -> None:
     folder = tmp_path / "run"
     with monkeypatch.context() as patched:
-        patched.setattr(files, "can_draw", lambda: False)
+        patched.setitem(sys.modules, "vl_convert", None)
         files.write_run(small_result(), folder)
     assert not (folder / "report.html").exists()
     files.write_page(folder)
@@ -170,7 +212,9 @@ def test_report_says_what_is_wrong_with_a_folder(
         return capsys.readouterr().err.removeprefix("azsim: error: ").rstrip("\n")
 
     missing = tmp_path / "missing"
-    assert error(missing) == f"{missing}: No such file or directory"
+    assert error(missing) == (
+        f"{missing}: no such folder; a page is made of a folder that azsim run wrote"
+    )
     empty = tmp_path / "empty"
     empty.mkdir()
     assert error(empty) == f"{empty / 'summary.json'}: No such file or directory"
@@ -185,6 +229,13 @@ def test_report_says_what_is_wrong_with_a_folder(
     monkeypatch.setitem(sys.modules, "vl_convert", None)
     assert error(run) == 'the page of a run needs vl-convert: pip install "azsim[report]"'
     monkeypatch.undo()
+    assert error(run / "summary.json") == (
+        f"{run / 'summary.json'}: is not a folder; a page is made of a folder that azsim run wrote"
+    )
+    trace = (run / "trace.json").read_bytes()
+    (run / "trace.json").unlink()
+    assert error(run) == f"{run / 'trace.json'}: No such file or directory"
+    (run / "trace.json").write_bytes(trace)
     (run / "run.json").write_text("{}")
     before = (run / "report.html").read_bytes()
     assert error(run) == (

@@ -15,7 +15,15 @@ from azsim.errors import InputError
 from azsim.report.listing import Listing, listing
 from azsim.report.units import counted
 
-__all__ = ["COSTS", "Comparison", "Run", "compare", "comparison_tables", "read_run"]
+__all__ = [
+    "COSTS",
+    "Comparison",
+    "Run",
+    "compare",
+    "comparison_tables",
+    "read_document",
+    "read_run",
+]
 
 COSTS = (
     "cycles",
@@ -168,7 +176,7 @@ def read_run(path: Path) -> Run:
         If it cannot be read, or is none of azsim's.
     """
     summary_path = path / "summary.json" if path.is_dir() else path
-    summary = _read(summary_path)
+    summary = read_document(summary_path)
     version, cycles = summary.get("schema_version"), summary.get("cycles")
     if version != _SCHEMA_VERSION:
         raise InputError(
@@ -186,12 +194,23 @@ def read_run(path: Path) -> Run:
     if not is_whole:
         raise InputError(f"{summary_path}: not a summary.json of azsim")
     beside = summary_path.with_name("run.json")
-    document = _read(beside) if beside.exists() else {}
+    document = read_document(beside) if beside.exists() else {}
     set_up = {part: document[part] for part in _SET_UP if part in document}
     return Run(path, summary, dict(_flat(set_up)))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a run's folder.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds no JSON object.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -25,7 +25,13 @@ def explanation_document(explanation: Explanation) -> dict[str, object]:
 
 
 def explanation_from(document: Mapping[str, Any]) -> Explanation:
-    """Return what `explanation_document` was made of."""
+    """Return what `explanation_document` was made of.
+
+    Parameters
+    ----------
+    document : mapping
+        As `explanation_document` gives it, through JSON or not.
+    """
     known = {entry.name for entry in fields(Variant)}
     variants = [{k: v for k, v in entry.items() if k in known} for entry in document["variants"]]
     return Explanation(
@@ -38,7 +44,7 @@ def explanation_from(document: Mapping[str, Any]) -> Explanation:
 
 
 def explanation_tables(explanation: Explanation) -> list[Listing]:
-    """Tables for the terminal."""
+    """Tables for the terminal and the page."""
     tensors = explanation.tensors
     factor_of = {variant.key: variant.factor for variant in explanation.variants}
     return [

@@ -33,8 +33,8 @@ def _figures() -> Iterator[tuple[str, str]]:
         yield key, "cycles"
     yield from (("critical_path_cycles", "cycles"), ("chain_cycles", "cycles"))
     yield from (("latency_s", "s"), ("real_time_factor", "1"))
-    yield from ((key, "frames") for key in ("frames", "chunk_frames", "deadline_misses"))
-    yield "chunks_together", "chunks"
+    yield from ((key, "frames") for key in ("frames", "chunk_frames"))
+    yield from ((key, "chunks") for key in ("chunks_together", "deadline_misses"))
     for key in ("frame_latency_s", "chunk_latency_s"):
         yield from ((f"{key}.{part}", "s") for part in _PERCENTILES)
     for key in ("dram_read", "dram_write", "dram_useful", "weight_read"):
@@ -63,9 +63,9 @@ DECISION_UNITS = {"agreement": "1", "accuracy": "1", "float_accuracy": "1", "fra
 _FREE = ("outputs", "decisions")
 
 EXACT_AND_MODELLED = (
-    "Exact: outputs and what is compared with the float model, bytes, executed and skipped MACs. "
-    "Modelled: cycles and all that follows from them (times, rates, utilization). A preset's "
-    "figures are assumptions but where it names a source."
+    "Exact: outputs, bytes, executed and skipped MACs. Modelled: cycles and all that follows from "
+    "them (times, rates, utilization). A preset's figures are assumptions but where it names "
+    "a source."
 )
 
 _MEANINGS: Mapping[str, str] = MappingProxyType(
@@ -86,7 +86,10 @@ _MEANINGS: Mapping[str, str] = MappingProxyType(
         "dram_useful_bytes": "what the transfers asked for, both directions",
         "dram_bytes_per_s": "read and written, per busy time",
         "weight_read_bytes": "whole bursts of compressed weights",
-        "weight_read_bytes_planned": "whole bursts of compressed weights, as the compiler foretold",
+        "weight_read_bytes_planned": (
+            "whole bursts of compressed weights, as the compiler foretold; an estimate where data "
+            "decides what runs"
+        ),
         "weight_reuse": "products with weights over the bytes of weights that were read",
         "weight_bytes_dense": "weights at the scheme's bits, packed, no scales",
         "weight_bytes_compressed": "blocks in the image with headers and tables, and scales",
@@ -97,6 +100,8 @@ _MEANINGS: Mapping[str, str] = MappingProxyType(
         "mac_utilization": "executed products over cycles times the array's peak",
         "sram_peak_bytes": "highest used byte of the memory",
         "engine_busy_cycles": "cycles of the engine from start to end of its instructions",
+        "engine_busy_cycles.decoder": "the decoder's own cycles for the loads, input always ready",
+        "engine_busy_cycles.sequencer": "cycles of issuing instructions",
         "stall_cycles": "cycles in which the engine stood still for this reason",
         "bound_cycles": "largest of the lower bounds on necessary work",
         "engine_bound_cycles": "lower bound on the engine's necessary work",
@@ -112,6 +117,16 @@ _MEANINGS: Mapping[str, str] = MappingProxyType(
         "word_error_rate": "wrong, missing and added words over the words that were said",
         "float_word_error_rate": "word error rate of the float model",
         "words": "words that were said, and what became of them",
+        "words.words": "words that were said",
+        "words.errors": "wrong, missing and added words",
+        "words.substitutions": "words heard as others",
+        "words.deletions": "words that were said and not heard",
+        "words.insertions": "words that were heard and not said",
+        "words.standard_error": "of the word error rate, over utterances",
+        "words.float_standard_error": "of the float model's word error rate, over utterances",
+        "words.float_agreement": "share of utterances that are heard as by the float model",
+        "words.silent_utterances": "utterances in which nothing is said",
+        "words.heard_as_silent": "of these, those in which nothing was heard",
     }
 )
 _EXACT = frozenset(
@@ -159,7 +174,8 @@ def meaning(key: str) -> str:
         Empty for an expression, which says it itself.
     """
     steps = key.split(".")
-    return _MEANINGS.get(steps[0]) or _MEANINGS.get(steps[-1], "")
+    names = (key, steps[0], steps[-1])
+    return next((_MEANINGS[name] for name in names if name in _MEANINGS), "")
 
 
 def is_exact(key: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -18,11 +19,11 @@ import numpy as np
 
 from azsim.errors import InputError
 from azsim.files import umask, write_whole
-from azsim.report.comparison import read_run
+from azsim.report.comparison import read_document, read_run
 from azsim.report.explain import explanation_document
 from azsim.report.json_text import json_text
 from azsim.report.page import run_page
-from azsim.report.page.document import can_draw, drawing_library
+from azsim.report.page.document import drawing_library
 from azsim.report.timeline import trace_document
 from azsim.sim.kernel_result import KernelResult
 from azsim.sim.result import RunResult
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 PAGE = "report.html"
+_OF_PAGE = "the page of a run"
 _MARKER = "run.json"
 _LAYER_KEYS = (
     "name",
@@ -66,7 +68,7 @@ _FILES = ("run.json", "summary.json", "layers.csv", "outputs.npz", "trace.json")
 def write_run(result: RunResult, directory: Path) -> None:
     """Write a run's folder; an earlier run's folder is replaced as a whole.
 
-    With the extra ``report`` installed it has a page (`azsim.report.page`).
+    With the extra ``report`` it has a page; where that cannot be made, `write_page` says why.
 
     Parameters
     ----------
@@ -78,26 +80,31 @@ def write_run(result: RunResult, directory: Path) -> None:
     InputError
         If the folder cannot be written, or holds something that azsim did not write.
     """
-    # Compact, as viewers are its readers: a timeline may have 200,000 events.
-    trace = trace_document(result)
-    has_page = can_draw()
-    document = run_document(result, (*_FILES, PAGE) if has_page else _FILES)
-    summary = result.summary
+    trace, library = trace_document(result), ""
+    with contextlib.suppress(InputError):  # results do not wait for a page
+        library = drawing_library(_OF_PAGE)
+    document = json_text(run_document(result, (*_FILES, PAGE) if library else _FILES))
+    summary = json_text(result.summary)
     contents = {
-        "run.json": json_text(document).encode(),
-        "summary.json": json_text(summary).encode(),
+        "run.json": document.encode(),
+        "summary.json": summary.encode(),
         "layers.csv": layers_csv(result).encode(),
         "outputs.npz": npz_bytes(result.outputs),
+        # Compact, as viewers are its readers: a timeline may have 200,000 events.
         "trace.json": json.dumps(trace, separators=(",", ":"), allow_nan=False).encode(),
     }
-    if has_page:
-        library = drawing_library("the page of a run")
-        contents[PAGE] = run_page(summary, document, trace, library).encode()
+    if library:
+        page = run_page(json.loads(summary), json.loads(document), trace, library)
+        contents[PAGE] = page.encode()
     _write_all(contents, directory)
 
 
 def write_page(directory: Path) -> Path:
     """Make the page of a run anew, out of the other files of its folder.
+
+    Parameters
+    ----------
+    directory : Path
 
     Returns
     -------
@@ -109,15 +116,18 @@ def write_page(directory: Path) -> Path:
     InputError
         If the folder is not that of a workload's run, or the page cannot be drawn or written.
     """
-    names = ("summary.json", "run.json", "trace.json")
+    if not directory.is_dir():
+        what = "is not a folder" if directory.exists() else "no such folder"
+        raise InputError(f"{directory}: {what}; a page is made of a folder that azsim run wrote")
     read_run(directory)
-    summary, document, trace = (_document(directory / name) for name in names)
+    names = ("summary.json", "run.json", "trace.json")
+    summary, document, trace = (read_document(directory / name) for name in names)
     if "workload" not in summary:
         raise InputError(f"{directory}: a page is made of a workload's run, found a program's")
-    library = drawing_library("the page of a run")
+    library = drawing_library(_OF_PAGE)
     try:
         page = run_page(summary, document, trace, library)
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         raise InputError(
             f"{directory}: {', '.join(names)} are not as this version of azsim writes them; "
             "run the workload again"
@@ -284,7 +294,9 @@ def _foreign_to_run(directory: Path) -> str | None:
     written = document.get("files")
     if document.get("made_by") != "azsim" or not isinstance(written, list):
         return f"its {_MARKER} is not azsim's"
-    others = [name for name in names if name not in (*written, PAGE)]
+    if "workload" in document:
+        written = [*written, PAGE]  # as `write_page` may have made it later
+    others = [name for name in names if name not in written]
     return f"it holds {others[0]}, which azsim did not write" if others else None
 
 

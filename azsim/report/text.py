@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from azsim.report.figures import EXACT_AND_MODELLED
 from azsim.report.tables import plain_grid, spaced
 from azsim.report.units import (
     byte_count,
@@ -34,7 +35,6 @@ from azsim.sim.result import (
 from azsim.sim.statistics import LayerStatistics
 
 __all__ = [
-    "LEGEND",
     "engines",
     "exact_timing",
     "layers",
@@ -46,11 +46,6 @@ __all__ = [
     "weights",
 ]
 
-LEGEND = (
-    "Exact: outputs, bytes, executed and skipped MACs. Modelled: cycles and all that follows from "
-    "them (times, rates, utilization). A preset's figures are assumptions but where it names "
-    "a source."
-)
 _MAP_ROWS = 16
 _BAR_CELLS = 40
 _BUSY_SHOWN = 2
@@ -440,7 +435,9 @@ def sram_map(result: RunResult) -> RenderableType:
 
 def legend(notes: Iterable[str] = ()) -> RenderableType:
     """Notes of the run, and what is exact and what is modelled."""
-    return Group(Text(), *(Text(f"Note: {note}.") for note in notes), Text(LEGEND, "dim"))
+    return Group(
+        Text(), *(Text(f"Note: {note}.") for note in notes), Text(EXACT_AND_MODELLED, "dim")
+    )
 
 
 def verification(comparison: Comparison) -> RenderableType:

@@ -58,7 +58,7 @@ def trace_document(result: Measured, max_events: int = MAX_EVENTS) -> dict[str, 
     if events is not None and len(events.track) and events.track[-1] == len(tracks):
         tracks = (*tracks, "sequencer")
     recorded = 0 if events is None else len(events.start)
-    aggregation = "none"
+    aggregation, spans_idle = "none", False
     if events is not None and recorded > max_events:
         events = _merge(events, _by_layer(events))
         aggregation = (
@@ -69,6 +69,7 @@ def trace_document(result: Measured, max_events: int = MAX_EVENTS) -> dict[str, 
             size = -(-len(events.start) // max(1, max_events - len(tracks)))
             events = _merge(events, _by_count(events, size))
             aggregation = f"{size} consecutive stretches of one engine are one event"
+            spans_idle = True
     shown = [] if events is None or timeline is None else list(_complete(events, timeline, result))
     return {
         "displayTimeUnit": "ns",
@@ -82,6 +83,7 @@ def trace_document(result: Measured, max_events: int = MAX_EVENTS) -> dict[str, 
             "recorded_events": recorded,
             "shown_events": len(shown),
             "aggregation": aggregation,
+            "spans_idle": spans_idle,  # whether an event may hold long waits for input
         },
         "traceEvents": [*_names(tracks, result), *shown],
     }

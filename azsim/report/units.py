@@ -12,6 +12,8 @@ __all__ = [
     "number",
     "percent",
     "rate",
+    "significant",
+    "size",
     "times",
 ]
 
@@ -56,10 +58,20 @@ def duration(seconds: float) -> str:
     return f"{_digits(seconds / unit, 4)} {name}"
 
 
+def size(num_bytes: float) -> str:
+    """``2.69 MB``, in powers of ten as traffic is given."""
+    text = compact(num_bytes)
+    return f"{text}B" if " " in text else f"{text} B"
+
+
+def significant(value: float, digits: int = 4) -> str:
+    """``1,234``, ``0.0001581``: that many digits, and no exponent above 1e-4."""
+    return _digits(value, digits)
+
+
 def rate(bytes_per_s: float) -> str:
     """``481 MB/s``, in powers of ten as DRAM rates are given."""
-    text = compact(bytes_per_s)
-    return f"{text}B/s" if " " in text else f"{text} B/s"
+    return f"{size(bytes_per_s)}/s"
 
 
 def frequency(hertz: float) -> str:

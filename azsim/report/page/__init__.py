@@ -10,12 +10,13 @@ from typing import Any
 from azsim.report.listing import Cell, Listing
 from azsim.report.page.content import Section, Tile, about, sections, tiles
 from azsim.report.page.document import base_style, filled, script_json
-from azsim.report.units import number
+from azsim.report.units import number, significant
 
 __all__ = ["run_page"]
 
 _FOLDER = Path(__file__).parent
 _RIGHT = ' class="number"'
+_MOST_DIGITS = 3
 
 
 def run_page(
@@ -36,6 +37,7 @@ def run_page(
         HTML.
     """
     parts = sections(summary, document, trace)
+    charts = [chart for part in parts for chart in part.charts]
     links = "".join(f'<a href="#{part.name}">{html.escape(part.title)}</a>' for part in parts)
     shown = "".join(map(_tile, tiles(summary, document)))
     figures = f'<section id="figures" aria-label="Figures of the run">{shown}</section>'
@@ -47,9 +49,7 @@ def run_page(
             "STYLE": base_style() + _text("run.css"),
             "BODY": f"<nav>{links}</nav>{figures}" + "".join(map(_section, parts)),
             "LIBRARY": library,
-            "CHARTS": script_json(
-                {name: chart for part in parts for name, (_, chart) in part.charts.items()}
-            ),
+            "CHARTS": script_json({chart.name: chart.spec for chart in charts}),
             "SCRIPT": _text("run.js"),
         },
     )
@@ -66,8 +66,8 @@ def _tile(tile: Tile) -> str:
 
 def _section(section: Section) -> str:
     charts = "".join(
-        f'{_heading(heading)}<div id="{name}" class="chart"></div>'
-        for name, (heading, _) in section.charts.items()
+        f'{_heading(chart.heading)}<div id="{chart.name}" class="chart"></div>'
+        for chart in section.charts
     )
     tables = "".join(map(_table, section.tables))
     notes = "".join(f'<p class="note">{html.escape(note)}</p>' for note in section.notes)
@@ -96,17 +96,22 @@ def _table(table: Listing) -> str:
 
 
 def _digits(column: Sequence[Cell]) -> int | None:
-    """Digits behind the point that a column of numbers needs; None if it is one of texts."""
+    """Digits behind the point of a column's numbers, -1 for significant ones; None of texts."""
     numbers = [value for value in column if isinstance(value, int | float)]
-    parts = [f"{value:.6g}".partition(".")[2] for value in numbers if isinstance(value, float)]
-    return max(map(len, parts), default=0) if numbers else None
+    if not numbers:
+        return None
+    few = range(_MOST_DIGITS + 1)
+    return next((d for d in few if all(round(value, d) == value for value in numbers)), -1)
 
 
 def _cell(value: Cell, decimals: int | None) -> str:
     right = "" if decimals is None else _RIGHT
     if value is None:
         return f"<td{right}></td>"
-    if isinstance(value, str):
-        return f"<td{right}>{html.escape(value)}</td>"
-    shown = number(value) if isinstance(value, int) else f"{value:,.{decimals}f}"
+    if decimals is None or isinstance(value, str):
+        return f"<td{right}>{html.escape(str(value))}</td>"
+    if isinstance(value, int):
+        shown = number(value)
+    else:
+        shown = significant(value) if decimals < 0 else f"{value:,.{decimals}f}"
     return f'<td{right} data-value="{value}">{shown}</td>'

@@ -14,7 +14,18 @@ _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _BAR_PX = 22
 _BUSY = "busy"
 _IDLE = "no work"
-_PALETTE = ("#e69f00", "#cc79a7", "#009e73", "#d55e00", "#f0e442", "#8172b3", "#64b5cd", "#937860")
+_COLOURS = {
+    _BUSY: "[accent]",
+    "input": "#8172b3",
+    "wait weight": "#009e73",
+    "wait load": "#e69f00",
+    "wait store": "#937860",
+    "wait mac": "#cc79a7",
+    "wait vector": "#d55e00",
+    "wait dram": "#f0e442",
+    _IDLE: "[line]",
+}
+"""Of what an engine does, the same on every page."""
 
 
 def bars_and_ticks(
@@ -45,7 +56,7 @@ def bars_and_ticks(
     title = bar if bar == unit else f"{bar}, {unit}"
     x = {"field": "bar", "type": "quantitative", "title": title}
     marks = {
-        "mark": {"type": "tick", "thickness": 3, "size": _BAR_PX - 4},
+        "mark": {"type": "tick", "thickness": 4, "size": _BAR_PX, "stroke": "[panel]"},
         "encoding": {
             "x": {"field": "tick", "type": "quantitative"},
             "color": {"value": "[chosen]"},
@@ -59,23 +70,21 @@ def bars_and_ticks(
     return _chart(rows, encoding={"y": y}, layer=[bars, marks], height={"step": _BAR_PX})
 
 
-def stacked(rows: Sequence[Mapping[str, Any]], parts: Sequence[str], whole: str) -> dict[str, Any]:
+def stacked(rows: Sequence[Mapping[str, Any]], whole: str) -> dict[str, Any]:
     """Horizontal bars cut into parts of a whole, busy time first and no work last.
 
     Parameters
     ----------
     rows : sequence of mapping
         With ``name``, ``part``, ``cycles`` and ``share``.
-    parts : sequence of str
-        In order.
     whole : str
         What the shares are of.
     """
-    others = [part for part in parts if part not in (_BUSY, _IDLE)]
-    colours = {_BUSY: "[accent]", **dict(zip(others, _PALETTE, strict=False)), _IDLE: "[line]"}
-    shown = {part: colours.get(part, "[muted]") for part in parts}
+    order = list(_COLOURS)
+    found = {row["part"] for row in rows}
+    shown = {part: colour for part, colour in _COLOURS.items() if part in found}
     return _chart(
-        [{**row, "place": parts.index(row["part"])} for row in rows],
+        [{**row, "place": order.index(row["part"])} for row in rows],
         mark={"type": "bar"},
         encoding={
             "y": {"field": "name", "type": "nominal", "sort": None, "title": None},
@@ -121,7 +130,7 @@ def occupancy(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "x": {
                 "field": "from",
                 "type": "quantitative",
-                "title": "cycles, without those in which no engine works",
+                "title": "busy time, cycles: those in which no engine works are left out",
                 "scale": {"nice": False, "zero": True},
             },
             "x2": {"field": "to"},
@@ -135,8 +144,8 @@ def occupancy(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             },
             "tooltip": [
                 {"field": "engine", "type": "nominal", "title": "engine"},
-                {"field": "from", "type": "quantitative", "format": ",", "title": "from cycle"},
-                {"field": "to", "type": "quantitative", "format": ",", "title": "to cycle"},
+                {"field": "from", "type": "quantitative", "format": ",", "title": "busy time from"},
+                {"field": "to", "type": "quantitative", "format": ",", "title": "to"},
                 {"field": "share", "type": "quantitative", "format": ".1%", "title": "busy"},
             ],
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from azsim.report.explain import explanation_from, explanation_tables
@@ -13,17 +13,18 @@ from azsim.report.page.charts import bars_and_ticks, memory_map, occupancy, stac
 from azsim.report.page.timeline import engine_shares
 from azsim.report.units import (
     byte_count,
-    compact,
     counted,
-    decibels,
     duration,
+    frequency,
     number,
     percent,
     rate,
+    significant,
+    size,
     times,
 )
 
-__all__ = ["Section", "Tile", "about", "sections", "tiles"]
+__all__ = ["Chart", "Section", "Tile", "about", "sections", "tiles"]
 
 _MOST_LAYERS = 30
 _MOST_REGIONS = 1_500
@@ -55,21 +56,39 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Chart:
+    """A chart.
+
+    Attributes
+    ----------
+    name : str
+        No other chart of the page has it.
+    heading : str
+        What stands above it, if anything.
+    spec : mapping
+        Vega-Lite.
+    """
+
+    name: str
+    heading: str
+    spec: _Document
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page.
 
     Attributes
     ----------
     name, title : str
-    charts : dict of str to (str, mapping)
-        By a name: what stands above it, and Vega-Lite.
+    charts : tuple of Chart
     tables : tuple of Listing
     notes : tuple of str
     """
 
     name: str
     title: str
-    charts: Mapping[str, tuple[str, _Document]] = field(default_factory=dict)
+    charts: tuple[Chart, ...] = ()
     tables: tuple[Listing, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -77,9 +96,12 @@ class Section:
 def about(summary: _Document, document: _Document) -> str:
     """Say what ran on what, in a line."""
     versions = document.get("versions", {})
+    model = f"timing model: {summary['timing_model']}"
+    if (fast := summary["fast_cycles"]) is not None and summary["cycles"]:
+        model += f" (the fast one: {100 * (fast / summary['cycles'] - 1):+.3f} %)"
     parts = [
-        f"clock {compact(document['clock_hz'])}Hz",
-        f"timing model: {summary['timing_model']}",
+        f"clock {frequency(document['clock_hz'])}",
+        model,
         *(f"{name} {version}" for name, version in versions.items()),
     ]
     return " · ".join(parts)
@@ -93,23 +115,31 @@ def tiles(summary: _Document, document: _Document) -> list[Tile]:
 def _tiles(summary: _Document, clock_hz: float) -> Iterator[Tile]:
     cycles = summary["cycles"]
     yield Tile(number(cycles), f"cycles, {duration(cycles / clock_hz)}; waiting for input left out")
+    frames, together = summary["chunk_frames"], summary["chunks_together"]
+    what = "frame" if frames == 1 else "chunk"
     if frame := summary["frame_latency_s"]:
-        yield Tile(duration(frame["p50"]), f"latency of a frame, p50; max {duration(frame['max'])}")
+        rest = f"; that of {together} {what}s computed together" if together > 1 else ""
+        label = f"latency of a frame, p50; max {duration(frame['max'])}{rest}"
+        yield Tile(duration(frame["p50"]), label)
+    if frames > 1 and (chunk := summary["chunk_latency_s"]):
+        label = f"latency of {frames} frames at a time, from the arrival of the last, p50"
+        yield Tile(duration(chunk["p50"]), f"{label}; max {duration(chunk['max'])}")
     if (factor := summary["real_time_factor"]) is not None:
         verdict = "good" if factor < 1 else "bad"
         yield Tile(f"{factor:.4g}", "real-time factor: busy time per time of input", verdict)
     if (misses := summary["deadline_misses"]) is not None:
-        yield Tile(number(misses), "deadline misses", "bad" if misses else "good")
+        label = f"{what}s slower than the time between {what}s"
+        yield Tile(number(misses), label, "bad" if misses else "good")
     least = max(summary["bound_cycles"], summary["critical_path_cycles"])
     if least:
         by = summary["bound_by"]
         path = "critical path" if least > summary["bound_cycles"] else _BOUND_NAMES.get(by, by)
         yield Tile(times(cycles / least), f"of the larger lower bound: {path}")
     traffic = summary["dram_read_bytes"] + summary["dram_write_bytes"]
-    yield Tile(f"{compact(traffic)}B", f"DRAM traffic, {rate(summary['dram_bytes_per_s'])}")
+    yield Tile(size(traffic), f"DRAM traffic, {rate(summary['dram_bytes_per_s'])}")
     if summary["weight_bytes_dense"]:
         shrunk = summary["weight_bytes_compressed"]
-        label = f"a weight, with scales; {compact(shrunk)}B in all"
+        label = f"a weight, with scales; {size(shrunk)} in all"
         yield Tile(f"{summary['bits_per_weight']:.2f} bits", label)
     if summary["macs"]:
         skipped = percent(summary["macs_skipped"], summary["macs"])
@@ -131,6 +161,11 @@ def sections(summary: _Document, document: _Document, trace: _Document) -> list[
     ----------
     summary, document, trace : mapping
         Content of ``summary.json``, ``run.json`` and ``trace.json``.
+
+    Returns
+    -------
+    list of Section
+        Those that the run has something for.
     """
     found = [
         _bounds(summary),
@@ -155,10 +190,11 @@ def _bounds(summary: _Document) -> Section:
     rows = [{"name": name, "bar": least, "tick": cycles} for name, least in needed.items()]
     chart = bars_and_ticks(rows, "least that is needed", "the run", "cycles")
     note = (
-        "Bars: cycles that the work needs at least, from the compressed graph and the chip, "
-        "whatever the program. Marks: the run."
+        "Bars: cycles that the work needs at least, from the compressed graph and the chip and not "
+        "from the program; where the array skips zero activations, its own time in this run. "
+        "Marks: the run."
     )
-    return Section("bounds", "Lower bounds", {"chart-bounds": ("", chart)}, notes=(note,))
+    return Section("bounds", "Lower bounds", (Chart("bounds-chart", "", chart),), notes=(note,))
 
 
 def _engines(summary: _Document, trace: _Document) -> Section:
@@ -176,16 +212,18 @@ def _engines(summary: _Document, trace: _Document) -> Section:
             for part, count in parts.items()
             if count
         ]
-    names = {row["part"]: None for row in rows}
-    order = sorted(names, key=lambda part: (part == "no work", part != "busy"))
-    charts = {"chart-engines": ("", stacked(rows, order, "the run's cycles"))}
+    charts = [Chart("engines-chart", "", stacked(rows, "the run's cycles"))]
     if shares := engine_shares(trace):
-        charts["chart-occupancy"] = ("Over the run", occupancy(shares))
-    note = (
-        "Busy and the reasons why an engine stands still add up to the run's cycles. Every "
-        "instruction is in trace.json, which https://ui.perfetto.dev opens."
-    )
-    return Section("engines", "Engines", charts, notes=(note,))
+        charts.append(Chart("occupancy-chart", "Over the run", occupancy(shares)))
+    notes = ["Busy and the reasons why an engine stands still add up to the run's cycles."]
+    told = trace["otherData"]
+    if told["recorded_events"]:
+        is_whole = told["shown_events"] == told["recorded_events"]
+        what = (
+            "Every instruction is" if is_whole else f"The instructions ({told['aggregation']}) are"
+        )
+        notes.append(f"{what} in trace.json, which https://ui.perfetto.dev opens.")
+    return Section("engines", "Engines", tuple(charts), notes=tuple(notes))
 
 
 def _layers(summary: _Document) -> Section:
@@ -226,18 +264,18 @@ def _layers(summary: _Document) -> Section:
     return Section(
         "layers",
         "Layers",
-        {"chart-layers": ("", bars_and_ticks(bars, "cycles", "needed at least", "cycles"))},
+        (Chart("layers-chart", "", bars_and_ticks(bars, "cycles", "needed at least", "cycles")),),
         (listing("", columns, map(row, layers)),),
         ((few if len(layers) > _MOST_LAYERS else "") + note,),
     )
 
 
-def _hundredths(part: float, whole: float) -> float | None:
-    return round(100 * part / whole, 1) if whole else None
+def _hundredths(part: float | None, whole: float) -> float | None:
+    return round(100 * part / whole, 1) if whole and part is not None else None
 
 
 def _memory(summary: _Document, document: _Document) -> Section:
-    charts: dict[str, tuple[str, _Document]] = {}
+    charts: list[Chart] = []
     notes: list[str] = ["Every region of the program, for the instructions for which it is kept."]
     for memory, capacity_bytes in document["sram_capacity_bytes"].items():
         regions = [entry for entry in document["sram_map"] if entry["memory"] == memory]
@@ -260,8 +298,9 @@ def _memory(summary: _Document, document: _Document) -> Section:
             f"{memory} SRAM: {byte_count(peak)} of {byte_count(capacity_bytes)} used, "
             f"{percent(peak, capacity_bytes)}"
         )
-        charts[f"chart-{memory}"] = (heading, memory_map(rows, capacity_bytes))
-    return Section("memory", "SRAM", charts, notes=tuple(notes))
+        chart = memory_map(rows, capacity_bytes)
+        charts.append(Chart(f"memory-chart-{len(charts)}", heading, chart))
+    return Section("memory", "SRAM", tuple(charts), notes=tuple(notes))
 
 
 def _weights(document: _Document) -> Section | None:
@@ -289,7 +328,10 @@ def _weights(document: _Document) -> Section | None:
             weight["pinned_tiles"],
         )
 
-    note = "Pinned: tiles that stay in weight SRAM; the others stream in for each use."
+    note = (
+        "Bits a weight: with scales. Pinned: tiles that stay in weight SRAM; the others stream in "
+        "for each use."
+    )
     return Section(
         "weights",
         "Weights",
@@ -303,34 +345,37 @@ def _outputs(summary: _Document, document: _Document) -> Section:
         sqnr, share, error = (check[key] for key in ("sqnr_db", "equal_share", "max_abs_error"))
         return (
             name,
-            None if sqnr is None else decibels(sqnr),
-            None if error is None else float(f"{error:.3g}"),
-            None if share is None else percent(share),
+            None if sqnr is None else round(sqnr, 1),
+            error,
+            _hundredths(share, 1),
             check["sha256"][:16],
         )
 
-    columns = ("output", "SQNR", "largest error", "equal choices", "SHA-256, begin")
+    columns = ("output", "SQNR, dB", "largest error", "equal choices, %", "SHA-256, begin")
     outputs = summary["outputs"]
     tables = [listing("", columns, [row(name, check) for name, check in outputs.items()])]
     if decisions := summary["decisions"]:
-        columns = ("decision", "frames", "as the float model", "as labelled", "float model's")
+        columns = (
+            *("decision", "frames", "as the float model, %", "as labelled, %"),
+            "float model's as labelled, %",
+        )
         keys = ("agreement", "accuracy", "float_accuracy")
         rows = [
-            (name, check["frames"], *(_percent(check[key]) for key in keys))
+            (name, check["frames"], *(_hundredths(check[key], 1) for key in keys))
             for name, check in decisions.items()
         ]
         tables.append(listing("Decisions", columns, rows))
-    notes = ["Compared with the uncompressed float model. No SQNR: no error, or choices."]
+    note = (
+        "Compared with the uncompressed float model; the largest error is in the output's unit. "
+        "No SQNR: no error, no signal, or choices, of which the share that is equal counts."
+    )
+    notes = [note]
     comparison = document.get("comparison")
     if comparison is not None:
         compared = counted(len(comparison["compared"]), "tensor")
         found = "all equal" if comparison["bit_exact"] else comparison["first_difference"]
         notes.append(f"Compared with the reference evaluator as stored bytes: {compared}, {found}.")
     return Section("outputs", "Outputs", tables=tuple(tables), notes=tuple(notes))
-
-
-def _percent(share: float | None) -> str | None:
-    return None if share is None else percent(share)
 
 
 def _explanation(document: _Document) -> Section | None:
@@ -348,7 +393,7 @@ def _figures(summary: _Document) -> Section:
         (
             key,
             _shown(value, FIGURES[key]),
-            "" if FIGURES[key] == "1" else FIGURES[key],
+            "" if FIGURES[key] in ("1", "s") else FIGURES[key],  # a time says its own
             meaning(key),
             "exact" if is_exact(key) else "modelled",
         )
@@ -358,7 +403,10 @@ def _figures(summary: _Document) -> Section:
         "figures-all",
         "All figures",
         tables=(listing("", columns, rows),),
-        notes=(EXACT_AND_MODELLED,),
+        notes=(
+            EXACT_AND_MODELLED,
+            "Figures that this run has not (null in summary.json) are left out.",
+        ),
     )
 
 
@@ -372,7 +420,7 @@ def _at(summary: _Document, key: str) -> Any:
 def _shown(value: float, unit: str) -> str:
     if unit == "s":
         return duration(value)
-    return number(value) if isinstance(value, int) else f"{value:,.4f}".rstrip("0").rstrip(".")
+    return number(value) if isinstance(value, int) else significant(value)
 
 
 def _set_up(document: _Document) -> Section:

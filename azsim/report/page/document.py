@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +12,20 @@ from azsim.errors import InputError
 from azsim.files import write_cached
 from azsim.inputs.fetch import cache_directory
 
-__all__ = ["base_style", "can_draw", "drawing_library", "filled", "script_json"]
+__all__ = ["base_style", "drawing_library", "filled", "script_json"]
 
 _SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
 def filled(template: str, parts: Mapping[str, str]) -> str:
-    """Put texts in the place of ``{{NAME}}``; what they hold is not looked at again."""
+    """Put texts in the place of ``{{NAME}}``; what they hold is not looked at again.
+
+    Parameters
+    ----------
+    template : str
+    parts : mapping of str to str
+        By name.
+    """
     before, *marked = template.split("{{")
     pieces = [before]
     for piece in marked:
@@ -39,11 +45,6 @@ def base_style() -> str:
     return (Path(__file__).parent / "base.css").read_text("utf-8")
 
 
-def can_draw() -> bool:
-    """Whether the extra ``report`` is installed."""
-    return importlib.util.find_spec("vl_convert") is not None
-
-
 def drawing_library(of: str, otherwise: str = "") -> str:
     """Vega, Vega-Lite and Vega-Embed as one script; it takes a second to make, and is kept.
 
@@ -54,22 +55,31 @@ def drawing_library(of: str, otherwise: str = "") -> str:
     otherwise : str
         What to do without it.
 
+    Returns
+    -------
+    str
+        JavaScript that defines ``vegaEmbed``.
+
     Raises
     ------
     InputError
-        If the package that holds it is not installed.
+        If the package that holds it is not installed, or fails.
     """
     try:
         import vl_convert
+
+        version = importlib.metadata.version("vl-convert-python")
     except ImportError:
         rest = f"; {otherwise}" if otherwise else ""
         message = f'{of} needs vl-convert: pip install "azsim[report]"{rest}'
         raise InputError(message) from None
-    version = importlib.metadata.version("vl-convert-python")
     kept = cache_directory() / "pages" / f"vega-{version}.js"
     with contextlib.suppress(OSError, ValueError):
         return kept.read_text("utf-8")
-    script = vl_convert.javascript_bundle(_SNIPPET)
+    try:
+        script = vl_convert.javascript_bundle(_SNIPPET)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{of} needs vl-convert {version}, which fails: {error}") from error
     with contextlib.suppress(OSError):
         write_cached(kept, script.encode())
     return script

@@ -41,32 +41,38 @@ async function draw() {
   }
 }
 
-/** Sorts a table by a column, numbers by their value; once more turns the order round. */
+/** Sorts a table by a column, the largest number or the first name on top; once more turns it. */
 function sort(table, column, header) {
-  const rows = [...table.tBodies[0].rows];
   const value = (row) => {
-    const cell = row.cells[column];
-    if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
-    return cell.className === "number" ? -Infinity : cell.textContent;
+    const { dataset, textContent } = row.cells[column];
+    return dataset.value === undefined ? textContent : Number(dataset.value);
   };
-  const compare = (a, b) => (typeof a === "number" ? Math.sign(b - a) || 0 : a.localeCompare(b));
-  const turned = header.dataset.sorted === "yes" ? -1 : 1;
-  for (const other of table.tHead.rows[0].cells) delete other.dataset.sorted;
-  header.dataset.sorted = turned === 1 ? "yes" : "turned";
-  rows.sort((a, b) => turned * compare(value(a), value(b)));
-  table.tBodies[0].append(...rows);
+  const order = header.ariaSort === null || header.ariaSort === "none" ? 1 : -1;
+  const compare = (a, b) => {
+    const [x, y] = [value(a), value(b)];
+    if (x === "" || y === "") return (x === "") - (y === "");  // what is empty stays last
+    return order * (typeof x === "number" ? y - x : x.localeCompare(y));
+  };
+  for (const other of table.tHead.rows[0].cells) other.ariaSort = null;
+  header.ariaSort = order === 1 ? (header.className.includes("number") ? "descending" : "ascending") : "other";
+  table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
+}
+
+function makeSortable(table) {
+  [...table.tHead.rows[0].cells].forEach((header, column) => {
+    if (column && !header.classList.contains("number")) return;
+    header.classList.add("sortable");
+    header.tabIndex = 0;
+    header.addEventListener("click", () => sort(table, column, header));
+    header.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(table, column, header); });
+  });
 }
 
 function start() {
   if (location.hash === "#dark" || location.hash === "#light") {
     document.documentElement.dataset.theme = location.hash.slice(1);
   }
-  for (const table of document.querySelectorAll("table")) {
-    [...table.tHead.rows[0].cells].forEach((header, column) => {
-      header.classList.add("sortable");
-      header.addEventListener("click", () => sort(table, column, header));
-    });
-  }
+  document.querySelectorAll("table").forEach(makeSortable);
   document.getElementById("theme").addEventListener("click", () => {
     document.documentElement.dataset.theme = theme() === "dark" ? "light" : "dark";
     draw();

@@ -26,8 +26,11 @@ def engine_shares(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``engine``, ``from`` and ``to`` in cycles, ``share``; empty for a trace without events.
+        ``engine``, ``from`` and ``to`` in cycles, ``share``; empty for a trace without events, or
+        with events that span waits for input.
     """
+    if trace["otherData"]["spans_idle"]:
+        return []
     names = {
         entry["tid"]: entry["args"]["name"]
         for entry in trace["traceEvents"]
