@@ -130,6 +130,7 @@ def test_units() -> None:
         "s",
         "1",
         "frames",
+        "chunks",
         "B",
         "B/s",
         "MAC/B",
