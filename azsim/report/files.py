@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -45,6 +45,7 @@ __all__ = [
 
 PAGE = "report.html"
 _OF_PAGE = "the page of a run"
+_MADE_BY = '<meta name="generator" content="azsim">'
 _MARKER = "run.json"
 _LAYER_KEYS = (
     "name",
@@ -58,8 +59,6 @@ _LAYER_KEYS = (
     "ideal_mac_cycles",
     "busiest",
 )
-_KERNEL_FILES = ("run.json", "summary.json", "outputs.npz", "trace.json")
-_FILES = ("run.json", "summary.json", "layers.csv", "outputs.npz", "trace.json")
 
 
 # ------------------------------------------------------------------------------------ a run
@@ -80,23 +79,9 @@ def write_run(result: RunResult, directory: Path) -> None:
     InputError
         If the folder cannot be written, or holds something that azsim did not write.
     """
-    trace, library = trace_document(result), ""
-    with contextlib.suppress(InputError):  # results do not wait for a page
-        library = drawing_library(_OF_PAGE)
-    document = json_text(run_document(result, (*_FILES, PAGE) if library else _FILES))
-    summary = json_text(result.summary)
-    contents = {
-        "run.json": document.encode(),
-        "summary.json": summary.encode(),
-        "layers.csv": layers_csv(result).encode(),
-        "outputs.npz": npz_bytes(result.outputs),
-        # Compact, as viewers are its readers: a timeline may have 200,000 events.
-        "trace.json": json.dumps(trace, separators=(",", ":"), allow_nan=False).encode(),
-    }
-    if library:
-        page = run_page(json.loads(summary), json.loads(document), trace, library)
-        contents[PAGE] = page.encode()
-    _write_all(contents, directory)
+    contents = {"layers.csv": layers_csv(result).encode(), "outputs.npz": npz_bytes(result.outputs)}
+    document = run_document(result)
+    _write_with_page(document, result.summary, trace_document(result), contents, directory)
 
 
 def write_page(directory: Path) -> Path:
@@ -114,7 +99,7 @@ def write_page(directory: Path) -> Path:
     Raises
     ------
     InputError
-        If the folder is not that of a workload's run, or the page cannot be drawn or written.
+        If the folder is not that of a run, or the page cannot be drawn or written.
     """
     if not directory.is_dir():
         what = "is not a folder" if directory.exists() else "no such folder"
@@ -122,8 +107,6 @@ def write_page(directory: Path) -> Path:
     read_run(directory)
     names = ("summary.json", "run.json", "trace.json")
     summary, document, trace = (read_document(directory / name) for name in names)
-    if "workload" not in summary:
-        raise InputError(f"{directory}: a page is made of a workload's run, found a program's")
     library = drawing_library(_OF_PAGE)
     try:
         page = run_page(summary, document, trace, library)
@@ -139,36 +122,47 @@ def write_page(directory: Path) -> Path:
 def write_kernel(result: KernelResult, directory: Path) -> None:
     """Write the folder of a program's run; otherwise as `write_run`."""
     document = {
-        "schema_version": 1,
-        "made_by": "azsim",
-        "files": list(_KERNEL_FILES),
         **result.provenance,
         "notes": list(result.notes),
         "clock_hz": result.clock_hz,
     }
-    trace = json.dumps(trace_document(result), separators=(",", ":"), allow_nan=False)
-    contents = {
-        "run.json": json_text(document).encode(),
-        "summary.json": json_text(result.summary).encode(),
-        "outputs.npz": npz_bytes(result.outputs),
-        "trace.json": trace.encode(),
+    contents = {"outputs.npz": npz_bytes(result.outputs)}
+    _write_with_page(document, result.summary, trace_document(result), contents, directory)
+
+
+def _write_with_page(
+    document: Mapping[str, object],
+    summary: Mapping[str, object],
+    trace: Mapping[str, object],
+    contents: Mapping[str, bytes],
+    directory: Path,
+) -> None:
+    """Write what every run has, and a page of it where that can be drawn."""
+    library = ""
+    with contextlib.suppress(InputError):  # results do not wait for a page
+        library = drawing_library(_OF_PAGE)
+    files = ["run.json", "summary.json", *contents, "trace.json", *([PAGE] if library else [])]
+    head = {"schema_version": 1, "made_by": "azsim", "files": files}
+    run_text, summary_text = json_text({**head, **document}), json_text(summary)
+    found = {
+        "run.json": run_text.encode(),
+        "summary.json": summary_text.encode(),
+        **contents,
+        # Compact, as viewers are its readers: a timeline may have 200,000 events.
+        "trace.json": json.dumps(trace, separators=(",", ":"), allow_nan=False).encode(),
     }
-    _write_all(contents, directory)
-
-
-def _write_all(contents: Mapping[str, bytes], directory: Path) -> None:
+    if library:
+        page = run_page(json.loads(summary_text), json.loads(run_text), trace, library)
+        found[PAGE] = page.encode()
     with replaced_folder(directory) as folder:
-        for name, data in contents.items():
+        for name, data in found.items():
             write_file(folder / name, data)
 
 
-def run_document(result: RunResult, files: Sequence[str] = _FILES) -> dict[str, object]:
-    """Return the content of ``run.json``: where the figures come from, and the longer tables."""
+def run_document(result: RunResult) -> dict[str, object]:
+    """Return ``run.json`` but for its head: where the figures come from, and the longer tables."""
     comparison, explanation = result.comparison, result.explanation
     return {
-        "schema_version": 1,
-        "made_by": "azsim",
-        "files": list(files),
         **result.provenance,
         "notes": list(result.notes),
         "clock_hz": result.clock_hz,
@@ -294,9 +288,9 @@ def _foreign_to_run(directory: Path) -> str | None:
     written = document.get("files")
     if document.get("made_by") != "azsim" or not isinstance(written, list):
         return f"its {_MARKER} is not azsim's"
-    if "workload" in document:
-        written = [*written, PAGE]  # as `write_page` may have made it later
     others = [name for name in names if name not in written]
+    if PAGE in others and _MADE_BY in (directory / PAGE).read_text("utf-8", "replace"):
+        others.remove(PAGE)  # `write_page` made it later
     return f"it holds {others[0]}, which azsim did not write" if others else None
 
 

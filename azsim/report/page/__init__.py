@@ -36,6 +36,7 @@ def run_page(
     str
         HTML.
     """
+    name = summary["workload"] if "workload" in summary else summary["program"]
     parts = sections(summary, document, trace)
     charts = [chart for part in parts for chart in part.charts]
     links = "".join(f'<a href="#{part.name}">{html.escape(part.title)}</a>' for part in parts)
@@ -44,7 +45,7 @@ def run_page(
     return filled(
         _text("run.html"),
         {
-            "TITLE": html.escape(f"{summary['workload']} on {summary['hardware']}"),
+            "TITLE": html.escape(f"{name} on {summary['hardware']}"),
             "ABOUT": html.escape(about(summary, document)),
             "STYLE": base_style() + _text("run.css"),
             "BODY": f"<nav>{links}</nav>{figures}" + "".join(map(_section, parts)),

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["bars_and_ticks", "memory_map", "occupancy", "stacked"]
+__all__ = ["bars_and_ticks", "instructions", "memory_map", "occupancy", "stacked"]
 
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 _BAR_PX = 22
+_TRACKS = ("weight", "load", "store", "mac", "vector")
 _BUSY = "busy"
 _IDLE = "no work"
 _COLOURS = {
@@ -127,14 +128,7 @@ def occupancy(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         rows,
         mark={"type": "rect"},
         encoding={
-            "x": {
-                "field": "from",
-                "type": "quantitative",
-                "title": "busy time, cycles: those in which no engine works are left out",
-                "scale": {"nice": False, "zero": True},
-            },
-            "x2": {"field": "to"},
-            "y": {"field": "engine", "type": "nominal", "sort": None, "title": None},
+            **_engines_over_time(),
             "color": {
                 "field": "share",
                 "type": "quantitative",
@@ -151,6 +145,49 @@ def occupancy(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         },
         height={"step": _BAR_PX + 4},
     )
+
+
+def instructions(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Instructions of each engine over time, coloured by layer.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        With ``engine``, ``from`` and ``to`` in cycles, ``instruction`` and ``layer``.
+    """
+    return _chart(
+        [{**row, "cycles": row["to"] - row["from"]} for row in rows],
+        mark={"type": "rect", "stroke": "[panel]", "strokeWidth": 0.3},
+        encoding={
+            **_engines_over_time(),
+            "color": _by_layer(),
+            "tooltip": [
+                {"field": "instruction", "type": "nominal", "title": "instruction"},
+                {"field": "layer", "type": "nominal", "title": "layer"},
+                {"field": "from", "type": "quantitative", "format": ",", "title": "busy time from"},
+                {"field": "cycles", "type": "quantitative", "format": ",", "title": "cycles"},
+            ],
+        },
+        height={"step": _BAR_PX + 4},
+    )
+
+
+def _engines_over_time() -> dict[str, Any]:
+    return {
+        "x": {
+            "field": "from",
+            "type": "quantitative",
+            "title": "busy time, cycles: those in which no engine works are left out",
+            "scale": {"nice": False, "zero": False},
+        },
+        "x2": {"field": "to"},
+        "y": {"field": "engine", "type": "nominal", "sort": list(_TRACKS), "title": None},
+    }
+
+
+def _by_layer() -> dict[str, Any]:
+    scale = {"scheme": "tableau20"}
+    return {"field": "layer", "type": "nominal", "legend": None, "scale": scale}
 
 
 def memory_map(rows: Sequence[Mapping[str, Any]], capacity_bytes: int) -> dict[str, Any]:
@@ -180,12 +217,7 @@ def memory_map(rows: Sequence[Mapping[str, Any]], capacity_bytes: int) -> dict[s
                 "scale": {"domain": [0, capacity_bytes], "nice": False},
             },
             "y2": {"field": "end"},
-            "color": {
-                "field": "layer",
-                "type": "nominal",
-                "legend": None,
-                "scale": {"scheme": "tableau20"},
-            },
+            "color": _by_layer(),
             "tooltip": [
                 {"field": "name", "type": "nominal", "title": "region"},
                 {"field": "size_bytes", "type": "quantitative", "format": ",", "title": "bytes"},

@@ -9,8 +9,14 @@ from typing import Any
 from azsim.report.explain import explanation_from, explanation_tables
 from azsim.report.figures import EXACT_AND_MODELLED, FIGURES, is_exact, meaning
 from azsim.report.listing import Cell, Listing, listing
-from azsim.report.page.charts import bars_and_ticks, memory_map, occupancy, stacked
-from azsim.report.page.timeline import engine_shares
+from azsim.report.page.charts import (
+    bars_and_ticks,
+    instructions,
+    memory_map,
+    occupancy,
+    stacked,
+)
+from azsim.report.page.timeline import engine_shares, some_instructions
 from azsim.report.units import (
     byte_count,
     counted,
@@ -33,8 +39,17 @@ _BOUND_NAMES = {
     "decoder": "decoder",
     "mac": "MAC array",
     "vector": "vector engine",
+    "path": "critical path",
 }
-_SET_UP = ("workload", "hardware", "planned_with", "files_sha256", "front_end", "versions")
+_SET_UP = (
+    "workload",
+    "program",
+    "hardware",
+    "planned_with",
+    "files_sha256",
+    "front_end",
+    "versions",
+)
 
 _Document = Mapping[str, Any]
 
@@ -115,7 +130,7 @@ def tiles(summary: _Document, document: _Document) -> list[Tile]:
 def _tiles(summary: _Document, clock_hz: float) -> Iterator[Tile]:
     cycles = summary["cycles"]
     yield Tile(number(cycles), f"cycles, {duration(cycles / clock_hz)}; waiting for input left out")
-    frames, together = summary["chunk_frames"], summary["chunks_together"]
+    frames, together = summary.get("chunk_frames", 1), summary.get("chunks_together", 1)
     what = "frame" if frames == 1 else "chunk"
     if frame := summary["frame_latency_s"]:
         rest = f"; that of {together} {what}s computed together" if together > 1 else ""
@@ -130,28 +145,42 @@ def _tiles(summary: _Document, clock_hz: float) -> Iterator[Tile]:
     if (misses := summary["deadline_misses"]) is not None:
         label = f"{what}s slower than the time between {what}s"
         yield Tile(number(misses), label, "bad" if misses else "good")
-    least = max(summary["bound_cycles"], summary["critical_path_cycles"])
-    if least:
-        by = summary["bound_by"]
-        path = "critical path" if least > summary["bound_cycles"] else _BOUND_NAMES.get(by, by)
-        yield Tile(times(cycles / least), f"of the larger lower bound: {path}")
+    if least := _least(summary):
+        by = _bound_by(summary)
+        yield Tile(times(cycles / least), f"of the larger lower bound: {_BOUND_NAMES.get(by, by)}")
     traffic = summary["dram_read_bytes"] + summary["dram_write_bytes"]
     yield Tile(size(traffic), f"DRAM traffic, {rate(summary['dram_bytes_per_s'])}")
-    if summary["weight_bytes_dense"]:
+    if summary.get("weight_bytes_dense"):
         shrunk = summary["weight_bytes_compressed"]
         label = f"a weight, with scales; {size(shrunk)} in all"
         yield Tile(f"{summary['bits_per_weight']:.2f} bits", label)
     if summary["macs"]:
         skipped = percent(summary["macs_skipped"], summary["macs"])
         yield Tile(percent(summary["mac_utilization"]), f"of the array used; {skipped} skipped")
-    if (errors := summary["word_error_rate"]) is not None:
+    if (errors := summary.get("word_error_rate")) is not None:
         by_float = summary["float_word_error_rate"]
         beside = "" if by_float is None else f"; float model {percent(by_float)}"
         yield Tile(percent(errors), f"word error rate{beside}")
-    exact = summary["bit_exact"]
-    shown = {None: "not checked", True: "yes", False: "no"}[exact]
-    verdict = {None: "", True: "good", False: "bad"}[exact]
-    yield Tile(shown, "bit exact against the reference evaluator", verdict)
+    if "bit_exact" in summary:
+        exact = summary["bit_exact"]
+        shown = {None: "not checked", True: "yes", False: "no"}[exact]
+        verdict = {None: "", True: "good", False: "bad"}[exact]
+        yield Tile(shown, "bit exact against the reference evaluator", verdict)
+    if "races" in summary:
+        races = summary["races"]
+        verdict = "" if races is None else "bad" if races else "good"
+        shown = "not looked for" if races is None else number(len(races))
+        yield Tile(shown, "races: pairs of accesses that no wait orders", verdict)
+
+
+def _least(work: _Document) -> int:
+    """The larger lower bound of a run or a layer; 0 for a program's, which has none."""
+    return max(work.get("bound_cycles", 0), work.get("critical_path_cycles", 0))
+
+
+def _bound_by(work: _Document) -> str:
+    """What that is the bound of."""
+    return "path" if _least(work) > work["bound_cycles"] else work["bound_by"]
 
 
 def sections(summary: _Document, document: _Document, trace: _Document) -> list[Section]:
@@ -173,7 +202,8 @@ def sections(summary: _Document, document: _Document, trace: _Document) -> list[
         _layers(summary),
         _memory(summary, document),
         _weights(document),
-        _outputs(summary, document),
+        _blocks(summary),
+        _outputs(summary, document) if "workload" in summary else _program_outputs(summary),
         _explanation(document),
         _figures(summary),
         _set_up(document),
@@ -181,13 +211,14 @@ def sections(summary: _Document, document: _Document, trace: _Document) -> list[
     return [section for section in found if section is not None]
 
 
-def _bounds(summary: _Document) -> Section:
-    cycles = summary["cycles"]
-    needed = {
-        **{_BOUND_NAMES.get(k, k): v for k, v in summary["engine_bound_cycles"].items()},
-        "critical path": summary["critical_path_cycles"],
-    }
-    rows = [{"name": name, "bar": least, "tick": cycles} for name, least in needed.items()]
+def _bounds(summary: _Document) -> Section | None:
+    if "engine_bound_cycles" not in summary:
+        return None
+    needed = {**summary["engine_bound_cycles"], "path": summary["critical_path_cycles"]}
+    rows = [
+        {"name": _BOUND_NAMES.get(name, name), "bar": least, "tick": summary["cycles"]}
+        for name, least in needed.items()
+    ]
     chart = bars_and_ticks(rows, "least that is needed", "the run", "cycles")
     note = (
         "Bars: cycles that the work needs at least, from the compressed graph and the chip and not "
@@ -215,6 +246,10 @@ def _engines(summary: _Document, trace: _Document) -> Section:
     charts = [Chart("engines-chart", "", stacked(rows, "the run's cycles"))]
     if shares := engine_shares(trace):
         charts.append(Chart("occupancy-chart", "Over the run", occupancy(shares)))
+    if shown := some_instructions(trace):
+        is_part = len(shown) < trace["otherData"]["shown_events"]
+        heading = f"{counted(len(shown), 'instruction')}{' from the middle' if is_part else ''}"
+        charts.append(Chart("instructions-chart", heading, instructions(shown)))
     notes = ["Busy and the reasons why an engine stands still add up to the run's cycles."]
     told = trace["otherData"]
     if told["recorded_events"]:
@@ -226,30 +261,30 @@ def _engines(summary: _Document, trace: _Document) -> Section:
     return Section("engines", "Engines", tuple(charts), notes=tuple(notes))
 
 
-def _layers(summary: _Document) -> Section:
+def _layers(summary: _Document) -> Section | None:
     layers = summary["layers"]
+    if not layers:
+        return None
     largest = sorted(layers, key=lambda layer: -layer["cycles"])[:_MOST_LAYERS]
     shown = [layer for layer in layers if layer in largest]
-
-    def least(layer: _Document) -> int:
-        return max(layer["bound_cycles"], layer["critical_path_cycles"])
-
     bars = [
-        {"name": layer["name"], "bar": layer["cycles"], "tick": least(layer)} for layer in shown
+        {"name": layer["name"], "bar": layer["cycles"], "tick": _least(layer) or None}
+        for layer in shown
     ]
+    has_bounds = any(map(_least, layers))
     columns = (
-        *("layer", "cycles", "share, %", "needed at least", "by", "busiest"),
-        *("DRAM, B", "MACs", "executed, %"),
+        *("layer", "cycles", "share, %"),
+        *(("needed at least", "by") if has_bounds else ()),
+        *("busiest", "DRAM, B", "MACs", "executed, %"),
     )
 
     def row(layer: _Document) -> tuple[Cell, ...]:
-        is_path = layer["critical_path_cycles"] > layer["bound_cycles"]
+        bound = (_least(layer) or None, _bound_by(layer) if _least(layer) else "")
         return (
             layer["name"],
             layer["cycles"],
             _hundredths(layer["cycles"], summary["cycles"]),
-            least(layer),
-            ("path" if is_path else layer["bound_by"]) if least(layer) else "",
+            *(bound if has_bounds else ()),
             layer["busiest"],
             layer["dram_read_bytes"] + layer["dram_write_bytes"],
             layer["macs"],
@@ -258,15 +293,16 @@ def _layers(summary: _Document) -> Section:
 
     few = f"The {_MOST_LAYERS} longest of {len(layers)} layers are drawn. "
     note = (
-        "A layer's cycles run from the end of the layer before to its own, so that they add up to "
-        "the run's; it takes less than its bound (the mark) where its work ran before that."
+        "A layer's cycles run from the end of the layer before to its own, and add up to the run's"
     )
+    if has_bounds:
+        note += "; it takes less than its bound (the mark) where its work ran before that"
     return Section(
         "layers",
         "Layers",
         (Chart("layers-chart", "", bars_and_ticks(bars, "cycles", "needed at least", "cycles")),),
         (listing("", columns, map(row, layers)),),
-        ((few if len(layers) > _MOST_LAYERS else "") + note,),
+        ((few if len(layers) > _MOST_LAYERS else "") + f"{note}.",),
     )
 
 
@@ -274,7 +310,9 @@ def _hundredths(part: float | None, whole: float) -> float | None:
     return round(100 * part / whole, 1) if whole and part is not None else None
 
 
-def _memory(summary: _Document, document: _Document) -> Section:
+def _memory(summary: _Document, document: _Document) -> Section | None:
+    if "sram_map" not in document:
+        return None
     charts: list[Chart] = []
     notes: list[str] = ["Every region of the program, for the instructions for which it is kept."]
     for memory, capacity_bytes in document["sram_capacity_bytes"].items():
@@ -304,7 +342,7 @@ def _memory(summary: _Document, document: _Document) -> Section:
 
 
 def _weights(document: _Document) -> Section | None:
-    weights = document["weights"]
+    weights = document.get("weights")
     if not weights:
         return None
     columns = (
@@ -338,6 +376,30 @@ def _weights(document: _Document) -> Section | None:
         tables=(listing("", columns, map(row, weights)),),
         notes=(note,),
     )
+
+
+def _blocks(summary: _Document) -> Section | None:
+    """Weights that a program written by hand declares."""
+    blocks = summary.get("blocks")
+    if not blocks:
+        return None
+    columns = ("name", "codec", "bits", "codes", "zeros", "bytes", "bits a code")
+    keys = ("name", "codec", "bits", "codes", "zeros", "encoded_bytes")
+    rows = [
+        (*(block[key] for key in keys), round(8 * block["encoded_bytes"] / block["codes"], 3))
+        for block in blocks
+    ]
+    return Section("blocks", "Blocks", tables=(listing("", columns, rows),))
+
+
+def _program_outputs(summary: _Document) -> Section:
+    columns = ("output", "type", "shape", "SHA-256, begin")
+    rows = [
+        (name, entry["dtype"], " x ".join(map(str, entry["shape"])), entry["sha256"][:16])
+        for name, entry in summary["outputs"].items()
+    ]
+    notes = tuple(f"Race: {sentence}" for sentence in summary["races"] or ())
+    return Section("outputs", "Outputs", tables=(listing("", columns, rows),), notes=notes)
 
 
 def _outputs(summary: _Document, document: _Document) -> Section:
