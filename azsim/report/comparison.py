@@ -196,7 +196,7 @@ def read_run(path: Path) -> Run:
     beside = summary_path.with_name("run.json")
     document = read_document(beside) if beside.exists() else {}
     set_up = {part: document[part] for part in _SET_UP if part in document}
-    return Run(path, summary, dict(_flat(set_up)))
+    return Run(path, summary, dict(flat(set_up)))
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -222,11 +222,11 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, _Scalar]]:
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, _Scalar]]:
     """Scalars of nested mappings by their path; a list is one text."""
     if isinstance(value, Mapping):
         for key, entry in value.items():
-            yield from _flat(entry, f"{prefix}.{key}" if prefix else str(key))
+            yield from flat(entry, f"{prefix}.{key}" if prefix else str(key))
     elif isinstance(value, list):
         yield prefix, ", ".join(map(str, value))
     else:
@@ -256,7 +256,7 @@ def compare(before: Run, after: Run) -> Comparison:
 
 def _figures(run: Run) -> dict[str, _Scalar]:
     parts = {key: value for key, value in run.summary.items() if key not in _NOT_FIGURES}
-    return {key: value for key, value in _flat(parts) if _is_number(value)}
+    return {key: value for key, value in flat(parts) if _is_number(value)}
 
 
 def _layers(run: Run) -> dict[str, _Scalar]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 __all__ = [
     "DECISION_UNITS",
@@ -11,6 +12,7 @@ __all__ = [
     "FIGURES",
     "is_exact",
     "is_figure",
+    "look_up",
     "meaning",
     "unit_of",
 ]
@@ -181,3 +183,29 @@ def meaning(key: str) -> str:
 def is_exact(key: str) -> bool:
     """Whether a figure does not follow from modelled cycles."""
     return key.partition(".")[0] in _EXACT
+
+
+def look_up(value: Any, steps: list[str]) -> Any:
+    """Return what lies under the steps of a dotted key, None where nothing does.
+
+    Parameters
+    ----------
+    value : object
+        Mappings and lists in each other, such as ``summary.json``.
+    steps : list of str
+        An index of a list is a step too; one that has a dot in its name is found all the same.
+    """
+    if not steps:
+        return value
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        is_index = steps[0].isdecimal() and int(steps[0]) < len(value)
+        return look_up(value[int(steps[0])], steps[1:]) if is_index else None
+    if not isinstance(value, Mapping):
+        return None
+    for length in range(1, len(steps) + 1):
+        name = ".".join(steps[:length])
+        if name in value:
+            found = look_up(value[name], steps[length:])
+            if found is not None:
+                return found
+    return None

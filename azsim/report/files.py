@@ -104,16 +104,15 @@ def write_page(directory: Path) -> Path:
     if not directory.is_dir():
         what = "is not a folder" if directory.exists() else "no such folder"
         raise InputError(f"{directory}: {what}; a page is made of a folder that azsim run wrote")
-    read_run(directory)
-    names = ("summary.json", "run.json", "trace.json")
-    summary, document, trace = (read_document(directory / name) for name in names)
+    summary = read_run(directory).summary
+    document, trace = (read_document(directory / name) for name in ("run.json", "trace.json"))
     library = drawing_library(_OF_PAGE)
     try:
         page = run_page(summary, document, trace, library)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         raise InputError(
-            f"{directory}: {', '.join(names)} are not as this version of azsim writes them; "
-            "run the workload again"
+            f"{directory}: summary.json, run.json, trace.json are not as this version of azsim "
+            "writes them; run the workload again"
         ) from None
     write_file(directory / PAGE, page.encode())
     return directory / PAGE

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
 import numpy as np
 
 from azsim.report.listing import Listing, listing
@@ -16,7 +20,7 @@ from azsim.report.units import (
 )
 from azsim.sim.kernel_result import KernelResult
 
-__all__ = ["kernel_tables"]
+__all__ = ["blocks_table", "kernel_tables"]
 
 _SHOWN_VALUES = 8
 
@@ -69,26 +73,29 @@ def kernel_tables(result: KernelResult) -> list[Listing]:
         ]
         tables.append(listing("Layers", columns, layers))
     if result.blocks:
-        columns = ("name", "codec", "bits", "codes", "zeros", "bytes", "bits per code")
-        blocks = [
-            (
-                block.name,
-                block.codec,
-                block.bits,
-                block.codes,
-                block.zeros,
-                block.encoded_bytes,
-                round(8 * block.encoded_bytes / block.codes, 2),
-            )
-            for block in result.blocks
-        ]
-        tables.append(listing("Blocks", columns, blocks))
+        tables.append(blocks_table([asdict(block) for block in result.blocks]))
     outputs = [
         (name, array.dtype.name, "x".join(map(str, array.shape)) or "scalar", _values(array))
         for name, array in result.outputs.items()
     ]
     note = "; ".join(result.notes)
     return [*tables, listing("Outputs", ("name", "type", "shape", "values"), outputs, note)]
+
+
+def blocks_table(blocks: Sequence[Mapping[str, Any]]) -> Listing:
+    """Return the table of a program's blocks, out of ``summary.json``'s entries.
+
+    Parameters
+    ----------
+    blocks : sequence of mapping
+    """
+    columns = ("name", "codec", "bits", "codes", "zeros", "bytes", "bits per code")
+    keys = ("name", "codec", "bits", "codes", "zeros", "encoded_bytes")
+    rows = [
+        (*(block[key] for key in keys), round(8 * block["encoded_bytes"] / block["codes"], 2))
+        for block in blocks
+    ]
+    return listing("Blocks", columns, rows)
 
 
 def _races(result: KernelResult) -> str:

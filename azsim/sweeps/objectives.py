@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from azsim.errors import unknown
-from azsim.report.figures import DECISION_UNITS, FIGURES, is_exact, is_figure
+from azsim.report.figures import DECISION_UNITS, FIGURES, is_exact, is_figure, look_up
 from azsim.sweeps.expressions import Expression, parse_expression
 
 if TYPE_CHECKING:
@@ -134,26 +134,9 @@ def figure(summary: Mapping[str, Any], key: str) -> float | None:
     float or None
         None where there is no such number, or it is null.
     """
-    value = _look_up(summary, key.split("."))
+    value = look_up(summary, key.split("."))
     is_number = isinstance(value, int | float) and value == value
     return float(value) if is_number else None
-
-
-def _look_up(value: Any, steps: list[str]) -> Any:
-    if not steps:
-        return value
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        is_index = steps[0].isdecimal() and int(steps[0]) < len(value)
-        return _look_up(value[int(steps[0])], steps[1:]) if is_index else None
-    if not isinstance(value, Mapping):
-        return None
-    for length in range(1, len(steps) + 1):
-        name = ".".join(steps[:length])
-        if name in value:
-            found = _look_up(value[name], steps[length:])
-            if found is not None:
-                return found
-    return None
 
 
 def figures_of(

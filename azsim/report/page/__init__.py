@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from azsim.report.listing import Cell, Listing
-from azsim.report.page.content import Section, Tile, about, sections, tiles
+from azsim.report.page.content import Section, sections
 from azsim.report.page.document import base_style, filled, script_json
+from azsim.report.page.headline import Tile, about, tiles
 from azsim.report.units import number, significant
 
 __all__ = ["run_page"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from azsim.report.comparison import flat
 from azsim.report.explain import explanation_from, explanation_tables
-from azsim.report.figures import EXACT_AND_MODELLED, FIGURES, is_exact, meaning
+from azsim.report.figures import EXACT_AND_MODELLED, FIGURES, is_exact, look_up, meaning
+from azsim.report.kernel import blocks_table
 from azsim.report.listing import Cell, Listing, listing
 from azsim.report.page.charts import (
     bars_and_ticks,
@@ -16,31 +18,21 @@ from azsim.report.page.charts import (
     occupancy,
     stacked,
 )
-from azsim.report.page.timeline import engine_shares, some_instructions
+from azsim.report.page.headline import BOUND_NAMES, bound_by, least_cycles
+from azsim.report.page.timeline import read_events
 from azsim.report.units import (
     byte_count,
     counted,
     duration,
-    frequency,
     number,
     percent,
-    rate,
     significant,
-    size,
-    times,
 )
 
-__all__ = ["Chart", "Section", "Tile", "about", "sections", "tiles"]
+__all__ = ["Chart", "Section", "sections"]
 
 _MOST_LAYERS = 30
 _MOST_REGIONS = 1_500
-_BOUND_NAMES = {
-    "dram": "DRAM",
-    "decoder": "decoder",
-    "mac": "MAC array",
-    "vector": "vector engine",
-    "path": "critical path",
-}
 _SET_UP = (
     "workload",
     "program",
@@ -52,22 +44,6 @@ _SET_UP = (
 )
 
 _Document = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A figure that is shown large.
-
-    Attributes
-    ----------
-    value, label : str
-    verdict : str
-        ``good``, ``bad`` or empty.
-    """
-
-    value: str
-    label: str
-    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,81 +84,6 @@ class Section:
     notes: tuple[str, ...] = ()
 
 
-def about(summary: _Document, document: _Document) -> str:
-    """Say what ran on what, in a line."""
-    versions = document.get("versions", {})
-    model = f"timing model: {summary['timing_model']}"
-    if (fast := summary["fast_cycles"]) is not None and summary["cycles"]:
-        model += f" (the fast one: {100 * (fast / summary['cycles'] - 1):+.3f} %)"
-    parts = [
-        f"clock {frequency(document['clock_hz'])}",
-        model,
-        *(f"{name} {version}" for name, version in versions.items()),
-    ]
-    return " · ".join(parts)
-
-
-def tiles(summary: _Document, document: _Document) -> list[Tile]:
-    """Answers to what people ask first."""
-    return list(_tiles(summary, document["clock_hz"]))
-
-
-def _tiles(summary: _Document, clock_hz: float) -> Iterator[Tile]:
-    cycles = summary["cycles"]
-    yield Tile(number(cycles), f"cycles, {duration(cycles / clock_hz)}; waiting for input left out")
-    frames, together = summary.get("chunk_frames", 1), summary.get("chunks_together", 1)
-    what = "frame" if frames == 1 else "chunk"
-    if frame := summary["frame_latency_s"]:
-        rest = f"; that of {together} {what}s computed together" if together > 1 else ""
-        label = f"latency of a frame, p50; max {duration(frame['max'])}{rest}"
-        yield Tile(duration(frame["p50"]), label)
-    if frames > 1 and (chunk := summary["chunk_latency_s"]):
-        label = f"latency of {frames} frames at a time, from the arrival of the last, p50"
-        yield Tile(duration(chunk["p50"]), f"{label}; max {duration(chunk['max'])}")
-    if (factor := summary["real_time_factor"]) is not None:
-        verdict = "good" if factor < 1 else "bad"
-        yield Tile(f"{factor:.4g}", "real-time factor: busy time per time of input", verdict)
-    if (misses := summary["deadline_misses"]) is not None:
-        label = f"{what}s slower than the time between {what}s"
-        yield Tile(number(misses), label, "bad" if misses else "good")
-    if least := _least(summary):
-        by = _bound_by(summary)
-        yield Tile(times(cycles / least), f"of the larger lower bound: {_BOUND_NAMES.get(by, by)}")
-    traffic = summary["dram_read_bytes"] + summary["dram_write_bytes"]
-    yield Tile(size(traffic), f"DRAM traffic, {rate(summary['dram_bytes_per_s'])}")
-    if summary.get("weight_bytes_dense"):
-        shrunk = summary["weight_bytes_compressed"]
-        label = f"a weight, with scales; {size(shrunk)} in all"
-        yield Tile(f"{summary['bits_per_weight']:.2f} bits", label)
-    if summary["macs"]:
-        skipped = percent(summary["macs_skipped"], summary["macs"])
-        yield Tile(percent(summary["mac_utilization"]), f"of the array used; {skipped} skipped")
-    if (errors := summary.get("word_error_rate")) is not None:
-        by_float = summary["float_word_error_rate"]
-        beside = "" if by_float is None else f"; float model {percent(by_float)}"
-        yield Tile(percent(errors), f"word error rate{beside}")
-    if "bit_exact" in summary:
-        exact = summary["bit_exact"]
-        shown = {None: "not checked", True: "yes", False: "no"}[exact]
-        verdict = {None: "", True: "good", False: "bad"}[exact]
-        yield Tile(shown, "bit exact against the reference evaluator", verdict)
-    if "races" in summary:
-        races = summary["races"]
-        verdict = "" if races is None else "bad" if races else "good"
-        shown = "not looked for" if races is None else number(len(races))
-        yield Tile(shown, "races: pairs of accesses that no wait orders", verdict)
-
-
-def _least(work: _Document) -> int:
-    """The larger lower bound of a run or a layer; 0 for a program's, which has none."""
-    return max(work.get("bound_cycles", 0), work.get("critical_path_cycles", 0))
-
-
-def _bound_by(work: _Document) -> str:
-    """What that is the bound of."""
-    return "path" if _least(work) > work["bound_cycles"] else work["bound_by"]
-
-
 def sections(summary: _Document, document: _Document, trace: _Document) -> list[Section]:
     """Everything below the large figures.
 
@@ -216,7 +117,7 @@ def _bounds(summary: _Document) -> Section | None:
         return None
     needed = {**summary["engine_bound_cycles"], "path": summary["critical_path_cycles"]}
     rows = [
-        {"name": _BOUND_NAMES.get(name, name), "bar": least, "tick": summary["cycles"]}
+        {"name": BOUND_NAMES.get(name, name), "bar": least, "tick": summary["cycles"]}
         for name, least in needed.items()
     ]
     chart = bars_and_ticks(rows, "least that is needed", "the run", "cycles")
@@ -244,9 +145,10 @@ def _engines(summary: _Document, trace: _Document) -> Section:
             if count
         ]
     charts = [Chart("engines-chart", "", stacked(rows, "the run's cycles"))]
-    if shares := engine_shares(trace):
+    events = read_events(trace)
+    if events and (shares := events.engine_shares()):
         charts.append(Chart("occupancy-chart", "Over the run", occupancy(shares)))
-    if shown := some_instructions(trace):
+    if events and (shown := events.some_instructions()):
         is_part = len(shown) < trace["otherData"]["shown_events"]
         heading = f"{counted(len(shown), 'instruction')}{' from the middle' if is_part else ''}"
         charts.append(Chart("instructions-chart", heading, instructions(shown)))
@@ -268,10 +170,10 @@ def _layers(summary: _Document) -> Section | None:
     largest = sorted(layers, key=lambda layer: -layer["cycles"])[:_MOST_LAYERS]
     shown = [layer for layer in layers if layer in largest]
     bars = [
-        {"name": layer["name"], "bar": layer["cycles"], "tick": _least(layer) or None}
+        {"name": layer["name"], "bar": layer["cycles"], "tick": least_cycles(layer) or None}
         for layer in shown
     ]
-    has_bounds = any(map(_least, layers))
+    has_bounds = any(map(least_cycles, layers))
     columns = (
         *("layer", "cycles", "share, %"),
         *(("needed at least", "by") if has_bounds else ()),
@@ -279,7 +181,7 @@ def _layers(summary: _Document) -> Section | None:
     )
 
     def row(layer: _Document) -> tuple[Cell, ...]:
-        bound = (_least(layer) or None, _bound_by(layer) if _least(layer) else "")
+        bound = (least_cycles(layer) or None, bound_by(layer) if least_cycles(layer) else "")
         return (
             layer["name"],
             layer["cycles"],
@@ -383,13 +285,7 @@ def _blocks(summary: _Document) -> Section | None:
     blocks = summary.get("blocks")
     if not blocks:
         return None
-    columns = ("name", "codec", "bits", "codes", "zeros", "bytes", "bits a code")
-    keys = ("name", "codec", "bits", "codes", "zeros", "encoded_bytes")
-    rows = [
-        (*(block[key] for key in keys), round(8 * block["encoded_bytes"] / block["codes"], 3))
-        for block in blocks
-    ]
-    return Section("blocks", "Blocks", tables=(listing("", columns, rows),))
+    return Section("blocks", "Weights", tables=(blocks_table(blocks),))
 
 
 def _program_outputs(summary: _Document) -> Section:
@@ -449,7 +345,8 @@ def _explanation(document: _Document) -> Section | None:
 
 
 def _figures(summary: _Document) -> Section:
-    values = {key: value for key in FIGURES if (value := _at(summary, key)) is not None}
+    found = ((key, look_up(summary, key.split("."))) for key in FIGURES)
+    values = {key: value for key, value in found if value is not None}
     columns = ("figure", "value", "unit", "what it is", "")
     rows = [
         (
@@ -472,13 +369,6 @@ def _figures(summary: _Document) -> Section:
     )
 
 
-def _at(summary: _Document, key: str) -> Any:
-    value: Any = summary
-    for step in key.split("."):
-        value = value.get(step) if isinstance(value, Mapping) else None
-    return value
-
-
 def _shown(value: float, unit: str) -> str:
     if unit == "s":
         return duration(value)
@@ -487,9 +377,9 @@ def _shown(value: float, unit: str) -> str:
 
 def _set_up(document: _Document) -> Section:
     rows = [
-        (key, value)
+        (key, str(value))
         for part in _SET_UP
-        for key, value in _flat(document.get(part), part)
+        for key, value in flat(document.get(part), part)
         if value not in (None, "")
     ]
     notes = [f"{note}." for note in document.get("notes", ())]
@@ -498,13 +388,3 @@ def _set_up(document: _Document) -> Section:
     )
     table = listing("", ("what", "value"), rows)
     return Section("set-up", "What was run", tables=(table,), notes=tuple(notes))
-
-
-def _flat(value: Any, key: str) -> Iterator[tuple[str, str | None]]:
-    if isinstance(value, Mapping):
-        for name, entry in value.items():
-            yield from _flat(entry, f"{key}.{name}")
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        yield key, ", ".join(map(str, value))
-    else:
-        yield key, None if value is None else str(value)
