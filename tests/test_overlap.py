@@ -306,6 +306,34 @@ def test_chosen_cuts_change_no_bit(seed: int, name: str, count: int) -> None:
     same_bits(compressed, CHIPS[name], frames_for(graph, count, seed))
 
 
+def test_a_try_is_what_it_would_be_without_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries share what they have in common; each gives the pieces of one that begins anew."""
+    kept: list[int] = []
+
+    def tried(
+        stretch: overlap_module._Stretch,
+        cuts: dict[int, Cut],
+        estimator: Estimator,
+        same: int = 0,
+    ) -> overlap_module._Tried:
+        items = [item for unit in stretch.units for item in unit]
+        anew = overlap_module._Stretch(items, stretch.storages, stretch._is_long, stretch._ahead)
+        assert anew.units == stretch.units
+        found, wanted = known(stretch, cuts, estimator, same), known(anew, cuts, estimator)
+        assert found == wanted
+        assert list(found.starts) == list(wanted.starts)
+        kept.append(same)
+        return found
+
+    known = overlap_module._Stretch._tried
+    monkeypatch.setattr(overlap_module._Stretch, "_tried", tried)
+    for seed in range(6):
+        graph = convolutions(seed)
+        for hardware in (AZ1, READER):
+            same_bits(with_codec_of(hardware, compress(graph)), hardware, frames_for(graph, 2))
+    assert sum(map(bool, kept)) > 100
+
+
 def test_a_block_that_is_read_as_it_is_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows may be cut; a part of its outputs or of its sum is no block."""
     offered: list[dict[str, object]] = []

@@ -6,14 +6,16 @@ that read or wrote what it writes; windows into activation SRAM are looked at el
 
 Element-wise work is cut as what it reads is.  Where all that is quantized has writers that can find
 a peak, the quantization takes its scale from their peaks.
+
+A search expands the same units again and again: what its tries have in common is made once
+(`Parts`), and one that differs from another in its last units begins with a copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-
-import numpy as np
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
 
 from azsim.compiler.estimate import Estimator, engine_of, view_of
 from azsim.compiler.list_schedule import Piece
@@ -28,16 +30,54 @@ from azsim.compiler.pieces import (
     product_bounds,
 )
 from azsim.compiler.schedule import Item, Storage, accesses, is_weight_product, is_written
+from azsim.compiler.written import Written
 from azsim.machine.view import ELEMENT_BITS
 from azsim.ops.lowering import Access
 
-__all__ = ["Expansion"]
+__all__ = ["Expansion", "Parts"]
 
 _CHANNELS = ("weight", "load", "store")
 _PEAK_WRITERS = (
     *("load", "load_gather", "mac_drain"),
     *("vector_binary", "vector_copy", "vector_norm", "vector_unary"),
 )
+
+
+_Made = TypeVar("_Made")
+
+
+class _Touch(NamedTuple):
+    """A window of an item: None for all of its place, and the elements that it can touch."""
+
+    buffer: str
+    place: str
+    window: Access | None
+    low: int
+    high: int
+    is_written: bool
+
+
+class _Known(NamedTuple):
+    """What is known of an item whatever stands around it; it lives as long as this does."""
+
+    item: Item
+    engine: str
+    fills_dram: bool
+    touches: tuple[_Touch, ...]
+
+
+@dataclass
+class Parts:
+    """What expansions of the same units have in common; items are named by their identity."""
+
+    made: dict[Hashable, Any] = field(default_factory=dict)
+    known: dict[int, _Known] = field(default_factory=dict)
+
+    def once(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
+        """What `make` gave for a key when it was called first."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
 
 
 class Expansion:
@@ -50,6 +90,8 @@ class Expansion:
         Tells which loads are bound by their decoder; without it none is.
     is_fixed : bool
         Whether the array keeps its order, see `azsim.compiler.overlap`.
+    parts : Parts, optional
+        What other expansions of the same units have made.
 
     Attributes
     ----------
@@ -60,7 +102,11 @@ class Expansion:
     """
 
     def __init__(
-        self, storages: Mapping[str, Storage], estimator: Estimator | None, is_fixed: bool
+        self,
+        storages: Mapping[str, Storage],
+        estimator: Estimator | None,
+        is_fixed: bool,
+        parts: Parts | None = None,
     ) -> None:
         self.pieces: list[Piece] = []
         self._unit = -1
@@ -69,10 +115,23 @@ class Expansion:
         self._last_of_array: int | None = None
         self._arrival: int | None = None
         self.storages: dict[str, Storage] = {}
-        self._known = storages
-        self._writers: dict[str, np.ndarray] = {}
+        self._given = storages
+        self._parts = Parts() if parts is None else parts
+        self._writers: dict[str, Written] = {}
         self._readers: dict[str, list[tuple[int, int, int]]] = {}
         self._bounds: dict[str, set[int]] = {}
+
+    def copy(self) -> Expansion:
+        """Give one to which other units may be added."""
+        other = Expansion(self._given, self._estimator, self._is_fixed, self._parts)
+        other.pieces = list(self.pieces)
+        other.storages = dict(self.storages)
+        other._unit = self._unit
+        other._last_of_array, other._arrival = self._last_of_array, self._arrival
+        other._writers = {place: written.copy() for place, written in self._writers.items()}
+        other._readers = {place: list(readers) for place, readers in self._readers.items()}
+        other._bounds = {buffer: set(bounds) for buffer, bounds in self._bounds.items()}
+        return other
 
     def add(self, unit: tuple[Item, ...], cut: Cut, ahead: tuple[Item, Cut] | None = None) -> None:
         """Add a unit's pieces.
@@ -87,11 +146,12 @@ class Expansion:
         """
         self._unit += 1
         first = unit[0]
-        if len(unit) == 2 and is_weight_product(first, self._known):
+        if len(unit) == 2 and is_weight_product(first, self._given):
             drain = unit[1]
             target = drain.operands["dst"]
             assert isinstance(target, Access)
-            for piece in cut_product(first, drain, cut):
+            key = ("product", id(first), id(drain), cut)
+            for piece in self._parts.once(key, lambda: cut_product(first, drain, cut)):
                 self._put(piece)
             self._bounds.setdefault(target.buffer, set()).update(product_bounds(target, cut))
         elif first.mnemonic in ELEMENTWISE:
@@ -117,7 +177,8 @@ class Expansion:
         if not cuts:
             return [item]
         self._bounds.setdefault(target.buffer, set()).update(buffer_bounds(target, cuts))
-        return cut_elementwise(item, cuts)
+        key = ("element-wise", id(item), frozenset(cuts))
+        return self._parts.once(key, lambda: cut_elementwise(item, cuts))
 
     def _codes_first(self, item: Item, product: Item, cut: Cut) -> list[Item]:
         """Cut a quantization so that the codes that a product begins with come first."""
@@ -137,8 +198,10 @@ class Expansion:
             last = min(length, -(-(high - target.offset) // step))
             if first < last:
                 break
-        is_part = first < last and (first, last) != (0, length)
-        return cut_quantize(item, (first, last)) if is_part else [item]
+        if first >= last or (first, last) == (0, length):
+            return [item]
+        key = ("quantize", id(item), first, last)
+        return self._parts.once(key, lambda: cut_quantize(item, (first, last)))
 
     def _with_peaks(self, item: Item) -> Item:
         """Let the writers of what is quantized find its largest magnitude, if all can."""
@@ -149,11 +212,11 @@ class Expansion:
             return item
         if view_of(source, self._storage(source.buffer)).shows_twice:
             return item  # counting would not tell that it shows all that a writer wrote
-        numbers, counts = np.unique(self._elements(source), return_counts=True)
-        if numbers[0] < 0:
+        counted = self._written(source.buffer).counted(self._shown(source))
+        if -1 in counted:
             return item
         writers: list[tuple[int, Item]] = []
-        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+        for number, count in sorted(counted.items()):
             writer = self.pieces[number].items[-1]
             target = writer.operands["dst"]
             assert isinstance(target, Access)
@@ -173,18 +236,24 @@ class Expansion:
         self.storages[name] = Storage(name, "activation", "f32", 4 * len(writers))
         for index, (number, writer) in enumerate(writers):
             peak = Access(name, index, 1, 1, 1, 1)
-            written = replace(writer, operands={**writer.operands, "peak": peak, "use_peak": 1})
-            self.pieces[number].items[-1] = written
-            self._window(peak)[:] = number
-        peaks = Access(name, 0, len(writers), 1, 1, 1)
-        return replace(item, operands={**item.operands, "peak": peaks, "use_peak": 1})
+            piece, written = self.pieces[number], self._with_peak(writer, peak)
+            # A copy of this expansion has the piece as it was.
+            self.pieces[number] = replace(piece, items=[*piece.items[:-1], written])
+            self._written(name).write(peak, number)
+        return self._with_peak(item, Access(name, 0, len(writers), 1, 1, 1))
+
+    def _with_peak(self, item: Item, peak: Access) -> Item:
+        """An item that leaves a peak, or takes those that others have left."""
+        key = ("peak", id(item), peak.buffer, peak.offset, peak.rows)
+        operands = {**item.operands, "peak": peak, "use_peak": 1}
+        return self._parts.once(key, lambda: replace(item, operands=operands))
 
     def _is_repeated(self, writer: tuple[int, Item], writers: Sequence[tuple[int, Item]]) -> bool:
         """Whether a copy repeats what another of the writers wrote, as at a reflected edge."""
         number, item = writer
         source = item.operands["src"]
         assert isinstance(source, Access)
-        origin = np.unique(self._elements(source)).tolist()
+        origin = self._written(source.buffer).distinct(self._shown(source))
         if item.mnemonic != "vector_copy" or len(origin) != 1:
             return False
         # What was written behind the copy is not what it copied.
@@ -193,32 +262,25 @@ class Expansion:
     # ---- dependences
 
     def _storage(self, buffer: str) -> Storage:
-        return self.storages[buffer] if buffer in self.storages else self._known[buffer]
+        return self.storages[buffer] if buffer in self.storages else self._given[buffer]
 
     def _place(self, buffer: str) -> str:
         """What stands for a buffer: those that share a slot are one."""
         storage = self._storage(buffer)
         return buffer if storage.slot is None else f"({storage.space} slot {storage.slot})"
 
-    def _window(self, access: Access) -> np.ndarray:
-        """Writers of a window's elements, in place (of the whole buffer outside the SRAM)."""
-        storage, place = self._storage(access.buffer), self._place(access.buffer)
-        if not _is_seen(storage):
-            return self._writers.setdefault(place, np.full((1, 1), -1, np.int32))
-        if place not in self._writers:
-            size = -(-storage.size_bytes * 8 // ELEMENT_BITS[storage.dtype])
-            self._writers[place] = np.full(size, -1, np.int32)
-        marks = self._writers[place]
-        if access.advance:
-            return marks.reshape(1, -1)
-        if access.rows == 1 and access.col_stride == 1:
-            return marks[access.offset : access.offset + access.cols]
-        step = marks.itemsize
-        strides = (step * access.row_stride, step * access.col_stride)
-        return np.ndarray(access.shape, marks.dtype, marks, step * access.offset, strides)
+    def _shown(self, access: Access) -> Access | None:
+        """Window into a place; all of it where elements are not looked at, or it moves."""
+        return access if _is_seen(self._storage(access.buffer)) and not access.advance else None
 
-    def _elements(self, access: Access) -> np.ndarray:
-        return np.ascontiguousarray(self._window(access)).reshape(-1)
+    def _written(self, buffer: str) -> Written:
+        """Who wrote the place of a buffer."""
+        place = self._place(buffer)
+        if place not in self._writers:
+            storage = self._storage(buffer)
+            size = -(-storage.size_bytes * 8 // ELEMENT_BITS[storage.dtype])
+            self._writers[place] = Written(size if _is_seen(storage) else 1)
+        return self._writers[place]
 
     def _fills_dram(self, item: Item) -> bool:
         """Transfers do, but for those whose decoder leaves DRAM time for others."""
@@ -226,10 +288,28 @@ class Expansion:
         slow = self._estimator is not None and self._estimator.is_decoded_slowly(item)
         return is_transfer and not slow
 
+    def _known(self, item: Item) -> _Known:
+        known = self._parts.known.get(id(item))
+        if known is None:
+            touches = tuple(self._touches(item))
+            known = _Known(item, engine_of(item), self._fills_dram(item), touches)
+            self._parts.known[id(item)] = known
+        return known
+
+    def _touches(self, item: Item) -> Iterator[_Touch]:
+        """Windows of an item, but for those into DRAM that no other item of a frame looks at."""
+        for name, access in accesses(item):
+            storage = self._storage(access.buffer)
+            if storage.space == "dram" and not storage.is_shared:
+                continue
+            window, bounds = self._shown(access), _extent(access, storage)
+            place, is_target = self._place(access.buffer), is_written(item, name)
+            yield _Touch(access.buffer, place, window, *bounds, is_target)
+
     def _put(self, items: list[Item]) -> None:
         """Append a piece with its dependences."""
-        number = len(self.pieces)
-        piece = Piece(items, self._unit, engine_of(items[0]), self._fills_dram(items[0]))
+        number, first = len(self.pieces), self._known(items[0])
+        piece = Piece(items, self._unit, first.engine, first.fills_dram)
         self.pieces.append(piece)
         if piece.engine == "mac" and self._is_fixed:
             if self._last_of_array is not None:
@@ -240,29 +320,23 @@ class Expansion:
         if any(item.operands.get("paced") for item in items):
             self._arrival = number
         for at, item in enumerate(items):
-            for name, access in accesses(item):
-                storage = self._storage(access.buffer)
-                if storage.space == "dram" and not storage.is_shared:
-                    continue
-                for writer in _distinct(self._window(access)):
-                    if 0 <= writer != number:
-                        piece.needs(writer, at)
-                place = self._place(access.buffer)
-                low, high = _extent(access, self._storage(access.buffer))
-                readers = self._readers.setdefault(place, [])
-                if is_written(item, name):
-                    for reader, first, last in readers:
-                        if reader != number and first < high and low < last:
-                            piece.needs(reader, at)
-                    self._window(access)[:] = number
-                else:
-                    readers.append((number, low, high))
+            for touch in self._known(item).touches:
+                self._depend(piece, number, at, touch)
 
-
-def _distinct(marks: np.ndarray) -> list[int]:
-    """Values that occur; most often it is one."""
-    least, most = int(marks.min()), int(marks.max())
-    return [least] if least == most else np.unique(marks).tolist()
+    def _depend(self, piece: Piece, number: int, at: int, touch: _Touch) -> None:
+        """Let a piece's item wait for those that touched the same, and note that it does."""
+        written = self._written(touch.buffer)
+        for writer in written.distinct(touch.window):
+            if 0 <= writer != number:
+                piece.needs(writer, at)
+        readers = self._readers.setdefault(touch.place, [])
+        if not touch.is_written:
+            readers.append((number, touch.low, touch.high))
+            return
+        for reader, first, last in readers:
+            if reader != number and first < touch.high and touch.low < last:
+                piece.needs(reader, at)
+        written.write(touch.window, number)
 
 
 def _is_seen(storage: Storage) -> bool:

@@ -28,7 +28,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from azsim.compiler.estimate import Estimator, engine_of
-from azsim.compiler.expansion import Expansion
+from azsim.compiler.expansion import Expansion, Parts
 from azsim.compiler.list_schedule import Piece, list_schedule, program_order
 from azsim.compiler.parameters import PARAMETERS
 from azsim.compiler.pieces import Cut
@@ -253,6 +253,9 @@ class _Stretch:
         self._is_long = is_long
         self._ahead = ahead
         self.storages = storages
+        self._parts = Parts()
+        self._cycles: dict[int, int] = {}  # of items, which live as long as the parts
+        self._begun: tuple[int, dict[int, Cut], Expansion] | None = None
         self._begins_of: dict[str, set[int]] = {}
         for _, access in itertools.chain.from_iterable(map(accesses, items)):
             self._begins_of.setdefault(access.buffer, set()).add(access.offset)
@@ -278,26 +281,24 @@ class _Stretch:
                 work -= len(best.pieces)
                 if work < 0:
                     break
-                found = self._tried(cuts | {unit: cut}, estimator)
+                found = self._tried(cuts | {unit: cut}, estimator, self._first_of(unit))
                 if found.end <= best.end - _LEAST_GAIN:
                     cuts, best = cuts | {unit: cut}, found
         self.storages.update(best.storages)
         return best.items(), best.held(), work
 
-    def _tried(self, cuts: Mapping[int, Cut], estimator: Estimator) -> _Tried:
-        expansion = Expansion(self.storages, None if self._is_long else estimator, self._is_fixed)
-        ahead = {
-            self._quantizers[number]: (self.units[number][0], cut)
-            for number, cut in cuts.items()
-            if cut.ahead and number in self._quantizers
-        }
-        for number, unit in enumerate(self.units):
-            expansion.add(unit, cuts.get(number, Cut()), ahead.get(number))
+    def _tried(self, cuts: Mapping[int, Cut], estimator: Estimator, same: int = 0) -> _Tried:
+        """Pieces in an order; what is tried next may differ from it from the unit `same` on."""
+        expansion = self._expanded(cuts, estimator, same)
         storages = collections.ChainMap(expansion.storages, self.storages)
-        cycles = [
-            [estimator.cycles(item, storages, roughly=self._is_long) for item in piece.items]
-            for piece in expansion.pieces
-        ]
+
+        def item_cycles(item: Item) -> int:
+            if id(item) not in self._cycles:
+                found = estimator.cycles(item, storages, roughly=self._is_long)
+                self._cycles[id(item)] = found
+            return self._cycles[id(item)]
+
+        cycles = [[item_cycles(item) for item in piece.items] for piece in expansion.pieces]
         takes = list(map(sum, cycles))
         found = _Tried(
             expansion.pieces,
@@ -309,6 +310,38 @@ class _Stretch:
             return found
         as_it_was = replace(found, starts=program_order(expansion.pieces, cycles))
         return as_it_was if as_it_was.end < found.end else found
+
+    def _expanded(self, cuts: Mapping[int, Cut], estimator: Estimator, same: int) -> Expansion:
+        """All units in pieces; those before `same` are kept for the next time."""
+        ahead = {
+            self._quantizers[number]: (self.units[number][0], cut)
+            for number, cut in cuts.items()
+            if cut.ahead and number in self._quantizers
+        }
+        begun, before = 0, {n: cut for n, cut in cuts.items() if self._first_of(n) < same}
+        expansion = None
+        if self._begun is not None and self._begun[0] <= same:
+            begun, known, kept = self._begun
+            if known == {n: cut for n, cut in before.items() if self._first_of(n) < begun}:
+                expansion = kept
+        if expansion is None:
+            estimated = None if self._is_long else estimator
+            begun = 0
+            expansion = Expansion(self.storages, estimated, self._is_fixed, self._parts)
+
+        def add(expansion: Expansion, numbers: range) -> None:
+            for number in numbers:
+                expansion.add(self.units[number], cuts.get(number, Cut()), ahead.get(number))
+
+        add(expansion, range(begun, same))
+        self._begun = same, before, expansion
+        expansion = expansion.copy()
+        add(expansion, range(same, len(self.units)))
+        return expansion
+
+    def _first_of(self, number: int) -> int:
+        """The first unit that a product's cut changes."""
+        return min(number, self._quantizers.get(number, number))
 
     def _is_cuttable(self, number: int) -> bool:
         unit = self.units[number]
