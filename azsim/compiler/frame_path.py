@@ -57,6 +57,9 @@ from azsim.ops.steps import ELEMENT_BYTES, reads, writes
 
 __all__ = ["frame_path"]
 
+_ENGINES = {"mac": 1, "vector": 2}
+"""Engines that do one thing at a time; what comes from elsewhere is 0."""
+
 
 @dataclass(frozen=True)
 class _Node:
@@ -76,9 +79,9 @@ class _Node:
         Cycles that each element takes at least, groups of lanes being full; 0 if unknown.
     is_padding : bool
         Whether it writes a number that is known before the frame.
-    needs : dict of int to float
-        Other nodes of which it needs all, and the shortest way from any of their results to one of
-        its own.
+    needs : ndarray of float
+        For each node before it, if it needs all of that one, the shortest way from any of its
+        results to one of its own, else infinity.
     parts : dict of int to (ndarray of bool, float)
         Products of which it needs some elements, by their place in the buffer, and likewise.
     """
@@ -91,21 +94,22 @@ class _Node:
     num_elements: int = 0
     by_element: float = 0.0
     is_padding: bool = False
-    needs: Mapping[int, float] = field(default_factory=dict)
+    needs: np.ndarray = field(default_factory=lambda: np.zeros(0))
     parts: Mapping[int, tuple[np.ndarray, float]] = field(default_factory=dict)
 
 
 @dataclass
 class _Needed:
-    """What a step needs, up to what it reads."""
+    """What a step needs, up to what it reads; `needs` has an entry for each node that there is."""
 
-    needs: dict[int, float] = field(default_factory=dict)
+    needs: np.ndarray
     parts: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)
 
     def all_of(self, number: int, node: _Node, way: float = 0.0) -> None:
         """Add a node, and what that needs."""
-        for other, further in ((number, 0.0), *node.needs.items()):
-            self.needs[other] = min(way + further, self.needs.get(other, math.inf))
+        known = self.needs[: len(node.needs)]
+        np.minimum(known, way + node.needs, out=known)
+        self.needs[number] = min(way, self.needs[number])
         for other, (mask, further) in node.parts.items():
             self.some_of(other, mask, way + further)
 
@@ -136,12 +140,15 @@ class _Frame:
         self._hardware = hardware
         self._array_cycles = array_cycles
         self._nodes: list[_Node] = []
+        self._begin = np.zeros(64)  # of nodes, and more room
+        self._work = np.zeros(64)
+        self._engine = np.zeros(64, np.int8)
         self._writers: dict[str, np.ndarray] = {}
         """By buffer, the node that wrote each element; -1 for none."""
 
     def write(self, access: Access, node: _Node) -> None:
         """Something is written."""
-        self._nodes.append(node)
+        self._append(node)
         _shown(self._writers_of(access.buffer), access)[...] = len(self._nodes) - 1
 
     def run(self, steps: Iterable[Step]) -> None:
@@ -159,8 +166,19 @@ class _Frame:
     def end(self, accesses: Iterable[Access]) -> float:
         """When windows are complete and engines have done all that began."""
         _, ready, needed = self._read(list(accesses))
-        every = dict.fromkeys(range(len(self._nodes)), 0.0)
-        return max(ready, self._after(needed.needs), self._after(every))
+        return max(ready, self._after(needed.needs), self._after(np.zeros(len(self._nodes))))
+
+    def _append(self, node: _Node) -> None:
+        number = len(self._nodes)
+        self._nodes.append(node)
+        if number == len(self._begin):
+            grown = (number,)
+            self._begin, self._work, self._engine = (
+                np.append(old, np.zeros(grown, old.dtype))
+                for old in (self._begin, self._work, self._engine)
+            )
+        self._begin[number], self._work[number] = node.begin, node.work
+        self._engine[number] = _ENGINES.get(node.engine, 0)
 
     def _writers_of(self, buffer: str) -> np.ndarray:
         if buffer not in self._writers:
@@ -171,7 +189,7 @@ class _Frame:
     def _read(self, accesses: Sequence[Access]) -> tuple[float, float, _Needed]:
         """When the first of windows is there, and all of it, and what that needs."""
         begin = ready = 0.0
-        needed = _Needed()
+        needed = self._nothing()
         for access in accesses:
             writers = self._writers_of(access.buffer)
             mask = np.zeros(writers.size, bool)  # rows of a window may have elements in common
@@ -198,17 +216,22 @@ class _Frame:
                 needed.all_of(number, self._nodes[number], way)
         return begin, ready, needed
 
-    def _after(self, needs: Mapping[int, float]) -> float:
+    def _nothing(self) -> _Needed:
+        return _Needed(np.full(len(self._nodes), math.inf))
+
+    def _after(self, needs: np.ndarray) -> float:
         """When engines have done all work of nodes, and the shortest way from the last is gone."""
         found = 0.0
-        for engine in ("mac", "vector"):
-            mine = [(self._nodes[n], way) for n, way in needs.items()]
-            mine = [(node, way) for node, way in mine if node.engine == engine]
-            work, shortest = 0.0, math.inf
-            for node, way in sorted(mine, key=lambda entry: -entry[0].begin):
-                work += node.work
-                shortest = min(shortest, way)
-                found = max(found, node.begin + work + shortest)
+        numbers = np.flatnonzero(needs < math.inf)
+        engines = self._engine[numbers]
+        for engine in _ENGINES.values():
+            mine = numbers[engines == engine]
+            if not len(mine):
+                continue
+            mine = mine[np.lexsort((-needs[mine], -self._begin[mine]))]
+            shortest = np.minimum.accumulate(needs[mine])
+            ends = self._begin[mine] + np.cumsum(self._work[mine]) + shortest
+            found = max(found, float(ends.max()))
         return found
 
     def _node(self, step: Step, begin: float, ready: float, needed: _Needed) -> _Node:
@@ -237,16 +260,15 @@ class _Frame:
                 by_element = each / vector.lanes
             if isinstance(step, Quantize) and not step.static:
                 if step.scale.rows == 1:  # all share it, the last to come too
-                    begin, needed = ready, _Needed()  # all that is behind is in its begin
+                    begin, needed = ready, self._nothing()  # all that is behind is in its begin
                 begin += scale_cycles(step, self._hardware)
                 ready += scale_cycles(step, self._hardware)
             first = begin + through
-        number = len(self._nodes)
         own = _Node(engine, begin, first, max(ready + through, begin + work), work)
-        needs = {other: way + through for other, way in needed.needs.items()}
+        needs = needed.needs + through
         parts = {other: (mask, way + through) for other, (mask, way) in needed.parts.items()}
-        self._nodes.append(own)
-        last = max(own.last, self._after({**needs, number: 0.0}))
+        self._append(own)
+        last = max(own.last, self._after(np.append(needs, 0.0)))
         self._nodes.pop()
         return replace(
             own,
