@@ -22,6 +22,9 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("AZSIM_HYPOTHESIS_PROFILE", "default"))
 
+# Tables are as wide as they are where nobody looks: pytest-xdist hands the terminal's width on.
+os.environ.pop("COLUMNS", None)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

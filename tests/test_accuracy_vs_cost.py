@@ -188,6 +188,7 @@ def test_chip_and_host_hear_the_same_of_the_same_weights(
     assert hear_uncompressed(unit, weights, recordings.folder, TESTS) == (6, [])
 
 
+@pytest.mark.slow
 def test_the_whole_study_on_a_few_recordings(
     weights: Path, recordings: Corpus, tmp_path: Path
 ) -> None:

@@ -130,6 +130,7 @@ _SHIPPED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workload", "hardware"), _SHIPPED)
 def test_shipped_workloads_use_little_more_than_they_must(workload: str, hardware: str) -> None:
     compiled = compile_workload(load_workload(workload), load_hardware(hardware))

@@ -367,6 +367,7 @@ def _elsewhere(cache: Path, **settings_given: str) -> dict[str, str]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_generic_processor_gives_the_same_bits(tmp_path: Path) -> None:
     generic = _elsewhere(tmp_path, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
     assert generic == digests()

@@ -81,6 +81,7 @@ def run_on(p: Parameters, chunk: int, x: np.ndarray, hardware: Hardware, bits: i
 # --------------------------------------------------------------------------------- the same bits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize("chunk", [1, 4])
 @pytest.mark.parametrize("cache", ["int8", "float32"])
@@ -120,6 +121,7 @@ def test_a_prefill_has_the_bits_of_its_steps(chunk: int, cache: Cache) -> None:
     assert evaluated(p, chunk, x).tobytes() == steps.tobytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(
     kv_heads=st.integers(1, 3),
@@ -161,6 +163,7 @@ def test_any_dimensions_stream_with_the_evaluators_bits(
     assert found.tobytes() == evaluated(p, 1, x).tobytes()
 
 
+@pytest.mark.slow
 def test_a_prefill_has_the_bits_of_its_steps_on_the_chip() -> None:
     x = tokens(8)
     found = [run_on(SMALL, chunk, x, load_hardware("az1")).execution.outputs for chunk in (1, 8)]
@@ -177,6 +180,7 @@ def test_both_caches_give_the_same_bits(chunk: int) -> None:
     assert codes.tobytes() == values.tobytes()
 
 
+@pytest.mark.slow
 def test_rings_that_activation_sram_has_no_room_for_are_streamed() -> None:
     p = replace(SMALL, window=40, cache_length=0)
     x = tokens(6)
@@ -198,6 +202,7 @@ def test_rings_that_activation_sram_has_no_room_for_are_streamed() -> None:
     prove(streamed.compiled, narrow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bits", [8, 16])
 def test_rows_that_come_from_dram_one_by_one_have_scales_of_their_own(bits: int) -> None:
     """Each row's largest magnitude is kept apart; registers serve codes and floats in turn."""
@@ -237,6 +242,7 @@ def test_wider_codes_are_nearer_to_the_float_model() -> None:
     assert wide < narrow < 0.02 * np.abs(exact).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hardware", ["az1", "dense_npu"])
 def test_a_token_costs_the_same_however_long_the_sequence_is(hardware: str) -> None:
     # A refresh is due after so much time, and a row is open or not by where inputs lie.
@@ -274,6 +280,7 @@ def test_the_ring_is_as_short_as_it_can_be_unless_told() -> None:
 # ------------------------------------------------------------------------------------- workloads
 
 
+@pytest.mark.slow
 def test_the_small_workload_runs_and_is_verified() -> None:
     workload = load_workload("attention_window_small")
     result = pipeline.run(workload, verify=True)

@@ -58,6 +58,7 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*/*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_second_compilation_encodes_nothing_and_makes_the_same_bytes(
     tmp_path: Path, cache: Path, encoded: list[str]
 ) -> None:
@@ -75,6 +76,7 @@ def test_a_second_compilation_encodes_nothing_and_makes_the_same_bytes(
     assert second.program == first.program
 
 
+@pytest.mark.slow
 def test_a_program_that_was_proved_is_not_proved_again(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +172,7 @@ def test_small_blocks_and_an_unwritable_folder_are_left_alone(
     encode_codes(_BITMAP, _codes(), 8)
 
 
+@pytest.mark.slow
 def test_no_cache_neither_reads_nor_writes(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

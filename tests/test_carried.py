@@ -88,6 +88,7 @@ def test_a_delay_line_is_moved_and_not_renewed() -> None:
     assert 4 * 3 * 16 <= found.kept <= 4 * 4 * 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("workload", "room_kib"),
     [

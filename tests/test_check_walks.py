@@ -60,6 +60,7 @@ def _written_out(steps: Sequence[Step | Loop]) -> list[Step]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 @settings(max_examples=60)
 @given(_steps(2))
@@ -123,6 +124,7 @@ def _ways(
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(_by_data(), st.lists(st.booleans(), max_size=12))
 def test_what_is_unordered_on_one_way_is_pending_on_any_way(

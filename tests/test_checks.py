@@ -57,6 +57,7 @@ def _silent(verdicts: Sequence[Verdict]) -> bool:
 # ------------------------------------------------------------------ nothing to say of these
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     seed=st.integers(0, 1 << 32),
@@ -81,6 +82,7 @@ def _mixed(variant: str, frames: int) -> tuple[Compiled, Hardware]:
     return compile_graph(compress(mixed_graph()), hardware, stream, MIXED_STATE, "g"), hardware
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [1, 2, 3, 1000])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_carried_state_and_streamed_weights_are_proved(variant: str, frames: int) -> None:
@@ -88,6 +90,7 @@ def test_carried_state_and_streamed_weights_are_proved(variant: str, frames: int
     assert _silent(check_program(compiled.program, hardware, compiled.image))
 
 
+@pytest.mark.slow
 @pytest.mark.fetch
 @pytest.mark.parametrize("preset", preset_names())
 def test_the_speech_model_is_proved(preset: str) -> None:

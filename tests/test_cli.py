@@ -422,6 +422,7 @@ def test_interrupt_and_bugs(small: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         main(["verify", str(small)])
 
 
+@pytest.mark.slow
 def test_a_broken_pipe_is_quiet() -> None:
     read, write = os.pipe()
     os.close(read)
@@ -680,6 +681,7 @@ def test_export_weights(small: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert 80 <= zeros <= 90
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CATALOGS)
 def test_lists_are_quick_and_load_no_kernel(kind: str) -> None:
     code = (
@@ -693,6 +695,7 @@ def test_lists_are_quick_and_load_no_kernel(kind: str) -> None:
     assert taken < 3.5
 
 
+@pytest.mark.slow
 def test_lists_say_what_the_entries_say() -> None:
     """The lists read text; here the entries are imported, or loaded as for a run."""
     loaded: dict[str, list[tuple[str, str]]] = {

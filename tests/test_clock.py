@@ -312,6 +312,7 @@ def sequences(draw: st.DrawFn, ticks: int) -> list[_Todo]:
     return todo
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(data=st.data(), dram=drams(), ticks=st.integers(1, 3))
 def test_the_clock_is_the_tick_stepped_one(data: st.DataObject, dram: _Dram, ticks: int) -> None:
@@ -334,6 +335,7 @@ def one_requester(draw: st.DrawFn) -> list[_Todo]:
     return [todo for todo in draw(sequences(1)) if todo.engine >= 3 or todo.engine == channel]
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(data=st.data(), dram=drams(), latency=st.integers(0, 9), burst=st.integers(0, 9))
 def test_slower_dram_is_never_faster_for_one_requester(
@@ -347,6 +349,7 @@ def test_slower_dram_is_never_faster_for_one_requester(
         assert (_compiled(todo, 1, 1, 2, slower)[2] >= ends).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(todo=one_requester(), dram=drams(), times=st.integers(2, 4))
 def test_several_times_the_banks_are_never_slower_for_one_requester(

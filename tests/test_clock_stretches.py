@@ -112,6 +112,7 @@ def _times(model, arguments: tuple) -> list[np.ndarray]:
     return written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [1.0, 0.9, 0.4])
 def test_random_blocks_take_as_long(weights: float) -> None:
     rng = np.random.default_rng(int(weights * 10))
@@ -137,6 +138,7 @@ def _streamed() -> Ran:
     return execute_graph(compressed, chip(**SMALL), frames, MIXED_STATE, initial)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -39,6 +39,7 @@ def everything(name: str) -> bool:
 # -------------------------------------------------------------------------------- matrices
 
 
+@pytest.mark.slow
 @pytest.mark.fetch
 def test_reference_matrices_have_the_published_hashes() -> None:
     found = list(sets.reference_sets(everything))  # raises where a hash differs

@@ -97,6 +97,7 @@ def test_round_trip(name, parameters, bits):
         assert min(dataclasses.astuple(cost)) >= 0, what
 
 
+@pytest.mark.slow
 @every_variant
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())

@@ -37,6 +37,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, 
     return code, captured.out, captured.err
 
 
+@pytest.mark.slow
 def test_a_run_equals_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, printed, failures = said(capsys, folder, folder / "summary.json")
     assert (code, failures) == (0, "")
@@ -44,6 +45,7 @@ def test_a_run_equals_itself(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert "Outputs with other bits: none; the same bits: 19 outputs" in printed
 
 
+@pytest.mark.slow
 def test_another_scheme_and_chip_are_told(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -85,6 +87,7 @@ def _add(key: str, amount: float) -> Change:
     return change
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "amount", "sentence"),
     [

@@ -95,6 +95,7 @@ def _without_place(compiled: Compiled, graph: Graph, state: Mapping[str, str]) -
 # --------------------------------------------------------------------- bits, on any hardware
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("bits", [8, 4, 2])
 def test_a_stream_with_state_is_bit_exact(variant: str, bits: int) -> None:
@@ -105,6 +106,7 @@ def test_a_stream_with_state_is_bit_exact(variant: str, bits: int) -> None:
     _check(compressed, VARIANTS[variant], frames, MIXED_STATE, initial)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 1 << 32),
@@ -139,6 +141,7 @@ def _gemm(rows: int, inner: int, outputs: int, seed: int = 0, bias: bool = True)
     return graph_of({"x": (rows, inner)}, weights, [gemm], ("y",))
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(1, 70), st.integers(1, 300), st.integers(1, 40)),
@@ -191,6 +194,7 @@ def test_k_is_split_and_rows_are_looped_where_they_have_to_be() -> None:
     assert not plan.pinned or plan.slot_bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", codec_names())
 def test_codecs_change_no_bit(codec: str) -> None:
     graph = mixed_graph()
@@ -266,6 +270,7 @@ def test_an_open_codec_is_taken_for_the_best_simple_one() -> None:
     assert estimated_bits(weight, chip(decoder__codecs=("raw",))) == 8.0
 
 
+@pytest.mark.slow
 def test_five_chips_give_the_same_bits() -> None:
     graph = mixed_graph(5, seed=3)
     initial = {name: np.zeros(graph.inputs[name].shape, F) for name in MIXED_STATE}
@@ -290,6 +295,7 @@ def test_static_activation_scales() -> None:
     assert all(entry.operands.get("static") for entry in quantizers)
 
 
+@pytest.mark.slow
 def test_groups_of_several_segments_drain_in_order() -> None:
     graph = mixed_graph()
     initial = {name: np.zeros(graph.inputs[name].shape, F) for name in MIXED_STATE}
@@ -377,6 +383,7 @@ def test_a_pad_of_minus_zero_keeps_its_sign() -> None:
     assert np.signbit(ran.execution.outputs["y"][0][:, 0]).all()
 
 
+@pytest.mark.slow
 def test_two_layers_may_share_a_weight() -> None:
     rng = np.random.default_rng(0)
     graph = graph_of(
@@ -400,6 +407,7 @@ def _compiled(graph: Graph, hardware: Hardware, frames: int, state: Mapping[str,
     return compile_graph(compress(graph), hardware, Stream(frames, None, False), state, "g")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 8])
 @pytest.mark.parametrize("variant", ["az1", "tiny weight SRAM"])
 def test_every_tensor_is_seen_in_every_frame(
@@ -415,6 +423,7 @@ def test_every_tensor_is_seen_in_every_frame(
     assert ran.compiled.schedule.per_round == min(count, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_program_size_does_not_grow_with_frames(variant: str) -> None:
     graph = mixed_graph()
@@ -445,6 +454,7 @@ def _together(compiled: Compiled) -> Iterator[tuple[Storage, Storage]]:
             yield left, right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_storages_that_live_together_lie_apart(variant: str) -> None:
     compiled = _compiled(mixed_graph(), VARIANTS[variant], 3, MIXED_STATE)
@@ -462,6 +472,7 @@ def test_storages_that_live_together_lie_apart(variant: str) -> None:
     assert compiled.allocation.peak_bytes["activation"] <= hardware.activation_sram.bytes
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 1 << 32))
 def test_random_storages_that_live_together_lie_apart(seed: int) -> None:
     compiled = _compiled(random_graph(seed), AZ1, 2, {})
@@ -471,6 +482,7 @@ def test_random_storages_that_live_together_lie_apart(seed: int) -> None:
         assert addresses[low.name] + low.size_bytes <= addresses[high.name]
 
 
+@pytest.mark.slow
 def test_regions_say_where_views_may_point() -> None:
     program = _compiled(mixed_graph(), AZ1, 3, MIXED_STATE).program
     names = {region.name for region in program.regions}
@@ -536,6 +548,7 @@ def test_elementwise_work_on_more_than_a_view_shows(shape: tuple[int, int]) -> N
     assert ran.execution.outputs["y"].tobytes() == (2 * frames["x"]).tobytes()
 
 
+@pytest.mark.slow
 def test_many_views_are_set_group_by_group() -> None:
     # More windows than view registers: they are set anew inside the frame loop.
     count = 150
@@ -551,6 +564,7 @@ def test_many_views_are_set_group_by_group() -> None:
     assert any(entry.mnemonic == "view" for entry in instructions[loop:])
 
 
+@pytest.mark.slow
 def test_a_loop_of_more_views_than_there_are_sets_them_in_its_body() -> None:
     """Two steps of an LSTM whose recurrent matrix is streamed in hundreds of tiles."""
     rng = np.random.default_rng(0)

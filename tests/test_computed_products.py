@@ -113,6 +113,7 @@ def traced(text: list[str], image: np.ndarray) -> tuple[Trace, Program]:
     return execute(program, DramImage(image), CHIP).trace, program
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     rows=st.integers(1, 5),

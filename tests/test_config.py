@@ -257,6 +257,7 @@ def test_aliases_are_read(path: Path) -> None:
     assert parse_file(path, Cart).wheels == (Wheel(3.0), Wheel(3.0))
 
 
+@pytest.mark.slow
 def test_a_bomb_of_aliases_is_refused(path: Path) -> None:
     levels = "".join(f"  a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
     (found,) = problems(path, f"name: a\nextra:\n  a0: &a0 [1]\n{levels}")

@@ -31,6 +31,7 @@ def model_of(chunk_frames: int = 1, **parameters: Any) -> Model:
     return build(Parameters(**{**SMALL, **parameters}), chunk_frames)
 
 
+@pytest.mark.slow
 def test_the_conformer_has_the_published_size() -> None:
     model = build(Parameters(), 1)
     assert model.num_parameters == 10_340_096  # 10.3 M published
@@ -104,6 +105,7 @@ def workload_file(folder: Path, **parameters: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 @pytest.mark.parametrize(
     ("preset", "codec", "bits", "chunk_frames"),

@@ -154,6 +154,7 @@ def fast_cycles(entries: np.ndarray, active: np.ndarray, depth: int, activation_
     return int(prepared.row_cycles(active).sum())
 
 
+@pytest.mark.slow
 @given(job=jobs(), activation_bits=st.sampled_from([8, 16]))
 def test_the_clock_is_the_stepped_array_s(
     job: tuple[np.ndarray, np.ndarray, int], activation_bits: int
@@ -262,6 +263,7 @@ CHIPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHIPS)
 @pytest.mark.parametrize("rows", [1, 70])
 def test_the_bits_are_the_evaluator_s(name: str, rows: int) -> None:
@@ -309,6 +311,7 @@ def test_time_of_a_product_and_of_a_load() -> None:
     assert work["mac_matmul"] == stepped + hardware.mac.pipeline_cycles
 
 
+@pytest.mark.slow
 def test_a_bit_of_everything_with_state() -> None:
     graph = mixed_graph()
     compressed = pruned(with_codec(compress(graph), "csc"), 0.7)

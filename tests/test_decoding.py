@@ -90,6 +90,7 @@ def _host(model: Transducer, frames: np.ndarray) -> Decoded:
     return decode_on_host(model, compress(model.graph), frames)
 
 
+@pytest.mark.slow
 def test_200_models_decode_on_the_chip_as_on_the_host() -> None:
     limits = empties = 0
     for seed in range(MODELS):
@@ -117,6 +118,7 @@ def test_200_models_decode_on_the_chip_as_on_the_host() -> None:
     assert empties > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHIPS)
 def test_bits_are_the_evaluators_wherever_weights_live(name: str) -> None:
     hardware = CHIPS[name]
@@ -140,6 +142,7 @@ def test_bits_are_the_evaluators_wherever_weights_live(name: str) -> None:
         _is_proved(ran.compiled.program, hardware, ran)
 
 
+@pytest.mark.slow
 def test_constants_that_do_not_fit_come_in_each_part() -> None:
     hardware = chip(weight_sram__bytes=1664, mac__lanes=8, activation_sram__bytes=2048)
     model = transducer(1, limit=3, features=24, hidden=12, embedding=12, joint=16, blank_bias=0.5)
@@ -261,6 +264,7 @@ def _without(program: Program, index: int) -> Program:
     return replace(program, instructions=tuple(instructions))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["all stays", "all streams"])
 def test_a_fence_that_is_missing_is_caught_or_was_not_needed(name: str) -> None:
     """Not needed is one between parts that an engine's own order keeps apart."""
@@ -432,6 +436,7 @@ def test_passes_print_decisions() -> None:
     assert "scalar_read src decode#symbol[0: 1 x 1], to 1; leave the loop if it is 4" in items
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHIPS)
 def test_no_bound_is_above_the_run(name: str) -> None:
     hardware = CHIPS[name]

@@ -40,6 +40,7 @@ def same_again(program: Program) -> str:
     return text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_compiled_programs_of_any_chip_come_back(variant: str) -> None:
     graph = mixed_graph(3)

@@ -80,6 +80,7 @@ def without_host_times(text: str) -> str:
     return re.sub(r"^(  front end +)\S+ m?s +", r"\1... ", text, flags=re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_output_in_the_readme_is_the_runs(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,

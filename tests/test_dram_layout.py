@@ -42,6 +42,7 @@ def _ran(name: str, chip: str, frames: int) -> tuple[Hardware, Compiled, FlatTra
     return hardware, compiled, FlatTrace(trace, hardware), replay(trace, compiled.program, hardware)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", _BOTH, ids=str)
 def test_nothing_shares_a_byte(run: tuple[str, str, int]) -> None:
     _, compiled, _, _ = _ran(*run)
@@ -55,6 +56,7 @@ def test_nothing_shares_a_byte(run: tuple[str, str, int]) -> None:
     assert spans[-1][1] <= compiled.image.data.size
 
 
+@pytest.mark.slow
 def test_blocks_lie_as_they_are_read() -> None:
     _, compiled, _, _ = _ran(*_BOTH[1])
     schedule, addresses = compiled.schedule, compiled.allocation.addresses
@@ -72,6 +74,7 @@ def test_blocks_lie_as_they_are_read() -> None:
     assert all(0 <= begin - end < 64 for end, begin in zip(ends, places[1:], strict=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", _BOTH, ids=str)
 def test_few_rows_are_opened_twice(run: tuple[str, str, int]) -> None:
     hardware, _, flat, timing = _ran(*run)

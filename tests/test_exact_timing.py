@@ -112,6 +112,7 @@ LANES = ("decoder.lanes=4", "decoder.fifo_bursts=2")
 INT8 = "compression.default.activations.bits=8"
 
 
+@pytest.mark.slow
 @pytest.mark.fetch
 @pytest.mark.parametrize(
     ("preset", "scheme", "changes"),
@@ -214,6 +215,7 @@ TIMING_CHANGES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 1 << 32),
@@ -265,6 +267,7 @@ def _without_dram(trace: Trace) -> Trace:
     return replace(trace, path=path)
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     bits=st.sampled_from([2, 4, 8]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,12 @@ hardware: az1_lite
 pytestmark = pytest.mark.kernels
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No long search for an order of the work: each variant is compiled anew."""
+    monkeypatch.setattr(sys.modules["azsim.compiler.overlap"], "_MAX_WORK", 0)
+
+
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
@@ -69,6 +76,7 @@ def _explained(result: RunResult) -> Explanation:
 # ----------------------------------------------------------------------------------- weights
 
 
+@pytest.mark.slow
 def test_a_pinned_tensor(small: str) -> None:
     """2,048 codes and a header of 32 bytes, read once and not in nine more frames."""
     explanation = _explained(_run(small, "az1_lite", "weight_sram.bytes=81920"))
@@ -85,6 +93,7 @@ def test_a_pinned_tensor(small: str) -> None:
     assert head.tile_why == "4 x 512: all outputs; 1 pass of 16 lanes; all of K"
 
 
+@pytest.mark.slow
 def test_a_tensor_that_streams(small: str) -> None:
     result = _run(small)
     explanation = _explained(result)
@@ -134,6 +143,7 @@ def _loops(steps: int, hidden: int) -> str:
     return json.dumps(document)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("weight_bytes", "fits"), [(90_112, True), (61_440, False)])
 def test_a_tensor_that_stays_during_its_loop(small: str, weight_bytes: int, fits: bool) -> None:
     """Two recurrent matrices of 64 KiB: each has the memory for itself during its loop."""
@@ -165,6 +175,7 @@ def test_what_is_read_adds_up(small: str) -> None:
     assert result.statistics.dram_useful_bytes == read + parameters + inputs + outputs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hardware", ["az1_lite", "az1", "az2", "dense_npu", "ethos_u55"])
 def test_the_room_adds_up(small: str, hardware: str) -> None:
     explanation = _explained(_run(small, hardware))
@@ -214,6 +225,7 @@ def test_what_streams_and_is_used_once(small: str) -> None:
 # ------------------------------------------------------------------------- what would help
 
 
+@pytest.mark.slow
 def test_variants_are_runs(small: str) -> None:
     """Each figure is that of a run with the value set, with and without planning anew."""
     explanation = _explained(_run(small))
@@ -268,6 +280,7 @@ def test_stalls_by_layer_are_those_of_the_engines(small: str) -> None:
 # --------------------------------------------------------------------------- command line
 
 
+@pytest.mark.slow
 def test_run_explains(small: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", small, "--explain", "-o", "run"]) == 0
     shown = capsys.readouterr().out

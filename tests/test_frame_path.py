@@ -172,6 +172,7 @@ def _carried_out(steps: list[Step], seed: int) -> float:
     return max(ends.values(), default=0.0)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(_STEP, min_size=1, max_size=9), st.integers(0, 1000))
 def test_no_order_and_no_cut_is_shorter(

@@ -206,6 +206,7 @@ stream: {chunk_frames: 1, arrival: paced}
 """
 
 
+@pytest.mark.slow
 def test_speech_through_a_model_in_chunks(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", 16_000)  # 34 feature frames, 17 frames of 60 ms
     encoded = {}
@@ -245,6 +246,7 @@ def test_features_of_another_reference(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.fetch
 def test_recorded_speech_through_the_front_end() -> None:
     result = run("speech_rnnt_audio", verify=True, timeline=False)

@@ -228,6 +228,7 @@ def _flat(lowering: Lowering) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.kernels
 @settings(max_examples=15)
 @given(

@@ -406,6 +406,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------- assembly
 
 
+@pytest.mark.slow
 @given(programs(), st.booleans(), st.booleans())
 def test_parse_gives_back_what_was_formatted(
     program: Program, numbered: bool, commented: bool
@@ -552,6 +553,7 @@ def test_a_program_that_contradicts_itself_has_no_text(parts: dict, sentence: st
 # ----------------------------------------------------------------------- program files
 
 
+@pytest.mark.slow
 @given(program=programs(), data=st.binary(max_size=100))
 def test_a_program_file_gives_back_program_and_image(
     program: Program, data: bytes, tmp_path_factory: pytest.TempPathFactory

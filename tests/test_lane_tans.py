@@ -166,6 +166,7 @@ def test_bits_per_weight_of_each_row(name, digest, prototype, mlw):
     assert len(block) < mlw_bytes(codes)
 
 
+@pytest.mark.slow
 @pytest.mark.fetch
 @pytest.mark.parametrize(
     ("name", "least"),
@@ -320,6 +321,7 @@ def test_round_trip_of_any_matrix(bits, rows, columns, lanes, seed):
     assert encode_block("lane_tans", codes, bits, columns=columns, lanes=lanes) == block
 
 
+@pytest.mark.slow
 def test_every_form_round_trips(monkeypatch):
     """Also those that the encoder would not choose."""
     rng = np.random.default_rng(3)
@@ -471,6 +473,7 @@ def test_tables_by_hand():
     assert base.tolist() == [2, 0, 4, 6, 0, 0, 4, 1]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=64), st.integers(7, 10))
 def test_tables_survive_storage(counts, log):
@@ -487,6 +490,7 @@ def test_tables_survive_storage(counts, log):
     np.testing.assert_array_equal(found, frequencies)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.integers(0, 5000), min_size=2, max_size=64).filter(any),

@@ -275,6 +275,7 @@ def _judge(case: _Case, mutant: Program) -> tuple[str, set[str]]:
     return "nothing", set()
 
 
+@pytest.mark.slow
 def test_mutants_are_caught_or_change_nothing_or_show(
     mutations: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

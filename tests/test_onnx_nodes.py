@@ -106,6 +106,7 @@ def _check(case: Any) -> None:
         assert found[name].tobytes() == held(results[name]).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op", PASSES)
 def test_examples_of_onnx(op: str) -> None:
     if onnx.__version__ < "1.23":

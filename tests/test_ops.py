@@ -109,6 +109,7 @@ def test_float_results_are_those_of_onnxruntime(seed: int) -> None:
     assert same_graph(graph, load_onnx(model))
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     seed=st.integers(0, 1 << 32),

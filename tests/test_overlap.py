@@ -298,6 +298,7 @@ def test_no_cut_changes_a_bit(name: str, is_static: bool, any_cuts: list[int]) -
         same_bits(compressed, hardware, frames_for(graph, 1 + seed % 3, seed))
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(seed=st.integers(0, 1 << 20), name=st.sampled_from(list(CHIPS)), count=st.integers(1, 3))
 def test_chosen_cuts_change_no_bit(seed: int, name: str, count: int) -> None:
@@ -306,6 +307,7 @@ def test_chosen_cuts_change_no_bit(seed: int, name: str, count: int) -> None:
     same_bits(compressed, CHIPS[name], frames_for(graph, count, seed))
 
 
+@pytest.mark.slow
 def test_a_try_is_what_it_would_be_without_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries share what they have in common; each gives the pieces of one that begins anew."""
     kept: list[int] = []
@@ -334,6 +336,7 @@ def test_a_try_is_what_it_would_be_without_those_before(monkeypatch: pytest.Monk
     assert sum(map(bool, kept)) > 100
 
 
+@pytest.mark.slow
 def test_a_block_that_is_read_as_it_is_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows may be cut; a part of its outputs or of its sum is no block."""
     offered: list[dict[str, object]] = []
@@ -497,6 +500,7 @@ def test_no_piece_is_further_ahead_than_allowed(
     assert everything == list_schedule(pieces, cycles)
 
 
+@pytest.mark.slow
 def test_as_many_steps_overlap_as_there_is_room_for() -> None:
     """Just enough for one after another, for some at a time, for more, for all."""
     rooms_bytes = (3_328, 3_840, 4_352, 4_608)
@@ -566,6 +570,7 @@ def test_an_order_is_never_longer_than_the_programs(
         assert numbers == sorted(numbers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHIPS)
 def test_what_overlaps_in_the_model_lies_apart(name: str) -> None:
     checked = 0

@@ -146,6 +146,7 @@ def test_frames_that_arrive_are_computed_one_by_one(
     assert ran.compiled.program.stream.together == ran.compiled.schedule.per_round == together
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room_bytes", [3_328, 3_584, 131_072])
 @pytest.mark.parametrize("frames", [2, 5, 16])
 def test_two_frames_share_a_round_only_where_that_is_shorter(
@@ -163,6 +164,7 @@ def test_two_frames_share_a_round_only_where_that_is_shorter(
         assert chosen.cycles <= apart.cycles
 
 
+@pytest.mark.slow
 def test_a_program_does_not_depend_on_the_process() -> None:
     code = (
         "import azsim, hashlib\n"
@@ -187,6 +189,7 @@ def test_a_program_does_not_depend_on_the_process() -> None:
     assert len(texts) == 1
 
 
+@pytest.mark.slow
 def test_progress_counts_frames() -> None:
     workload = azsim.load_workload("attention_window_small", ["input.random.frames=7"])
     seen: list[tuple[str, int, int]] = []

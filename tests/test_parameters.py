@@ -80,6 +80,7 @@ def test_no_bit_depends_on_where_parameters_live(spare_bytes: int) -> None:
     assert (PARAMETERS in storages) == (spare_bytes >= PARAMETER_BYTES // 2)
 
 
+@pytest.mark.slow
 def test_a_recogniser_that_fits_so_reads_every_weight_once() -> None:
     """514 kB of weights, 24 kB of scales and biases, 524 kB of SRAM."""
     workload = load_workload("workloads/speech_commands_word.yaml", ["input.first=1"])

@@ -46,6 +46,7 @@ def _later_frame(choice: list[int], tiles: Tiles, products: Passage) -> float:
     return _cycles(choice, tiles, products, 2) - _cycles(choice, tiles, products)
 
 
+@pytest.mark.slow
 def test_what_stays_is_loaded_once_and_in_order() -> None:
     products = _products(*((tile, _visit()) for tile in range(3)))
     once = 3 * LOAD + PRODUCT  # the last load, and its product
@@ -105,6 +106,7 @@ def test_a_paced_frame_waits_for_what_is_loaded_before_it() -> None:
     assert later(is_paced=True) > later(is_paced=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sram_bytes", [500_000, 400_000, 150_000])
 @pytest.mark.parametrize("unit", ["word", "char"])
 def test_the_estimate_is_near_the_clock(unit: str, sram_bytes: int) -> None:

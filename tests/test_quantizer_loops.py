@@ -62,6 +62,7 @@ def test_clipped_errors(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(errors, wanted, rtol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantizer", ["entropy_uniform", "uniform_mse"])
 def test_memory_order_and_locks_change_nothing(quantizer: str) -> None:
     rule = ResolvedRule(quantizer=quantizer, weight_bits=4)

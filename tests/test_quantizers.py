@@ -66,6 +66,7 @@ def test_the_table() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", NAMES)
 @given(

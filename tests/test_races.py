@@ -167,6 +167,7 @@ def _ran(frames: int = 3, variant: str = "az1") -> tuple[Program, Trace]:
     return ran.compiled.program, ran.execution.trace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_compiled_graphs_have_no_race(variant: str) -> None:
     program, trace = _ran(5, variant)
@@ -174,6 +175,7 @@ def test_compiled_graphs_have_no_race(variant: str) -> None:
     assert check_races(program, trace) == []
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 1 << 32))
 def test_random_graphs_have_no_race(seed: int) -> None:
     graph = random_graph(seed)
@@ -206,6 +208,7 @@ def test_a_reader_of_a_late_round_of_a_loop_waits_for_it() -> None:
     assert store.operands["wait_vector"] == 1
 
 
+@pytest.mark.slow
 def test_each_dropped_wait_is_reported_or_implied_by_others() -> None:
     program, trace = _ran()
     done = _executed(program, trace)
@@ -222,6 +225,7 @@ def test_each_dropped_wait_is_reported_or_implied_by_others() -> None:
     assert reported >= 15  # most others are implied: waits name more than they have to
 
 
+@pytest.mark.slow
 def test_each_wait_shortened_by_one_is_judged_as_the_closure_judges_it() -> None:
     program, trace = _ran(2, "tiny weight SRAM")
     done = _executed(program, trace)
@@ -319,6 +323,7 @@ def test_only_bytes_that_are_touched_count() -> None:
     assert len(_hand(text.replace("addr=0x4 ", "addr=0x8 "))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.fetch
 @pytest.mark.parametrize("preset", preset_names())
 def test_the_speech_model_has_no_race(preset: str) -> None:

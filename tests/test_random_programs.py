@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,6 +81,7 @@ def _programs(draw: st.DrawFn) -> Program:
     return Program("p", (*views, *draw(_body()), Instruction("halt")))
 
 
+@pytest.mark.slow
 @settings(max_examples=250)
 @given(_programs())
 def test_what_checkers_find_is_what_happens(program: Program) -> None:

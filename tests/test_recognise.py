@@ -47,6 +47,7 @@ def utterances(count: int, seed: int = 0) -> list[np.ndarray]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_frames", [1, 4, 8])
 def test_a_run_hears_the_same(folder: Path, chunk_frames: int) -> None:
     """Frames of zeros that fill up a last chunk say nothing, here as there."""
@@ -64,6 +65,7 @@ def test_a_run_hears_the_same(folder: Path, chunk_frames: int) -> None:
     assert sum(map(len, wanted)) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_chunks", [1, 21, 300])
 def test_batches_change_nothing(folder: Path, batch_chunks: int) -> None:
     features = utterances(12)

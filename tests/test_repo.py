@@ -148,6 +148,7 @@ def test_the_import_contract_holds() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_files_name_no_machine_and_no_package_index() -> None:
     # Written so that this file does not hold what it looks for.
     pattern = re.compile(

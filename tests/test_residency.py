@@ -65,6 +65,7 @@ def _block_bursts(compiled: Compiled, names: Any, hardware: Hardware) -> int:
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hardware", ["az1_lite", "eie"])
 def test_weights_that_fit_are_read_once_an_utterance(tmp_path: Path, hardware: str) -> None:
     """At read they stay compressed: less SRAM than their dense codes take is enough."""
@@ -88,6 +89,7 @@ def test_weights_that_fit_are_read_once_an_utterance(tmp_path: Path, hardware: s
     assert traffic.useful_bytes == sum(weight.encoded_bytes for weight in compiled.weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bytes_of_sram", [40_960, 65_536, 98_304])
 def test_of_weights_that_do_not_fit_only_what_cannot_stay_is_read_again(
     tmp_path: Path, bytes_of_sram: int
@@ -155,6 +157,7 @@ def test_each_loop_has_the_memory_for_itself() -> None:
     assert check_races(compiled.program, ran.execution.trace) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bytes_of_sram", [24_576, 32_768, 65_536])
 def test_no_bound_forbids_what_a_loop_holds(bytes_of_sram: int) -> None:
     """Weights of a loop are necessary once a frame as far as they fit, not once a round."""
@@ -171,6 +174,7 @@ def test_no_bound_forbids_what_a_loop_holds(bytes_of_sram: int) -> None:
     assert bounds.decoder_cycles <= found.cycles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_random_graphs_read_what_was_planned(seed: int) -> None:
     graph = random_graph(seed)

@@ -153,6 +153,7 @@ def test_a_file_that_is_named_counts_with_its_content(tmp_path: Path, workload_f
     assert keys[0] == keys[2] != keys[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     [
@@ -297,6 +298,7 @@ def test_a_folder_that_cannot_be_written_keeps_nothing_and_disturbs_nobody(tmp_p
     assert cache.counts["program", "made"] == 1
 
 
+@pytest.mark.slow
 def test_two_processes_that_need_one_result_make_it_once(tmp_path: Path):
     text = (
         "import sys, time; from pathlib import Path;"
@@ -342,6 +344,7 @@ def test_content_keys_tell_values_apart():
         content_key(object())
 
 
+@pytest.mark.slow
 def test_keys_of_a_workload_are_those_of_another_process(workload_file: Path):
     chip = load_hardware("az1")
     text = (

@@ -160,6 +160,7 @@ def workload_file(folder: Path, name: str, frames: int = 12, **parameters: Any) 
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "codec", "bits", "chunk_frames"),
     [
@@ -240,6 +241,7 @@ LITTLE = {
 """Other parameters, frames of a chunk, and bytes of activation SRAM."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LITTLE)
 def test_no_bit_of_a_normed_transducer_depends_on_the_room_for_its_states(name: str) -> None:
     """What the decoding loop and the loops over steps use comes part by part, round by round."""

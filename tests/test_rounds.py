@@ -206,6 +206,7 @@ def test_the_last_round_apart_leaves_out_what_it_need_not_do(rounds: int) -> Non
     assert not any(item.but_last for item in walk(apart))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation_bytes", [90_000, 50_000, 40_000, 30_000, 26_000])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_no_bit_depends_on_how_a_scan_comes_from_dram(activation_bytes: int, steps: int) -> None:

@@ -21,6 +21,7 @@ def _built() -> None:
     build_all([decoder_design(codec, *size) for codec in _CODECS for size in _SIZES])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", _CODECS)
 def test_rtl_models_and_codes_agree(codec: str, capsys: pytest.CaptureFixture[str]) -> None:
     model, measured = [], []

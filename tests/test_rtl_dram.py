@@ -29,6 +29,7 @@ def _built() -> None:
     build_all([dram_design(*size) for size in [*_SIZES, (8, 9, 1), (4, 16, 7), (4, 16, 9)]])
 
 
+@pytest.mark.slow
 def test_rtl_and_models_agree(capsys: pytest.CaptureFixture[str]) -> None:
     fast, measured = [], []
     for size in _SIZES:

@@ -74,6 +74,7 @@ def _compared() -> tuple[list[int], list[int]]:
     return model, measured
 
 
+@pytest.mark.slow
 def test_rtl_models_and_codes_agree(capsys: pytest.CaptureFixture[str]) -> None:
     model, measured = _compared()
     with capsys.disabled():
@@ -148,6 +149,7 @@ def test_planted_size_is_found(bits: int, planted: dict[str, int]) -> None:
     assert cycles != exact(block, job, sizes.pop("port_codes"), **sizes).cycles
 
 
+@pytest.mark.slow
 def test_planted_wrong_table_entry_is_found() -> None:
     lanes, port_codes = _SIZES[1]
     rng = np.random.default_rng(5)

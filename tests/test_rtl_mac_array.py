@@ -46,6 +46,7 @@ def _built() -> None:
     build_all(designs + planted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataflow", list(_SHAPES))
 def test_rtl_models_and_numpy_agree(dataflow: str, capsys: pytest.CaptureFixture[str]) -> None:
     offset = OUTER_OFFSET if dataflow == "outer" else INNER_OFFSET

@@ -32,6 +32,7 @@ def _built() -> None:
     build_all([*(size.design() for size in _SIZES), _SHORT_FIFO.design(more_fifo=1)])
 
 
+@pytest.mark.slow
 def test_rtl_models_and_numpy_agree(capsys: pytest.CaptureFixture[str]) -> None:
     model, measured = [], []
     for size in _SIZES:

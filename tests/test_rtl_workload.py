@@ -41,6 +41,7 @@ def _tiles(codec: str) -> tuple[Tile, ...]:
     return tuple(tile for tile in tiles if tile.encoded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", ["bitmap", "zero_run"])
 def test_real_blocks_through_the_decoder(codec: str, capsys: pytest.CaptureFixture[str]) -> None:
     design = decoder_cases.decoder_design(codec, _LANES, _PORT_CODES)

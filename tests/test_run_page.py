@@ -92,6 +92,7 @@ def test_names_cannot_end_a_script_or_become_markup() -> None:
     assert "&lt;/script&gt;&lt;script&gt;alert(&#x27;&amp;&#x27;)" in text
 
 
+@pytest.mark.slow
 def test_charts_are_valid(tmp_path: Path) -> None:
     alt = pytest.importorskip("altair")
     charts = [chart for part in sections(*documents(small_result())) for chart in part.charts]

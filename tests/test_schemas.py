@@ -48,6 +48,7 @@ def test_every_kind_is_a_choice(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_files_that_travel_with_azsim_fit_their_schema(kind: str) -> None:
     assert FILES[kind]

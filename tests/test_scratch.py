@@ -58,6 +58,7 @@ CHIPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHIPS)
 def test_no_bit_depends_on_where_tensors_live(name: str) -> None:
     hardware: Hardware

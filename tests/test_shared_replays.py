@@ -150,6 +150,7 @@ def test_executions_on_one_path_share_what_it_gives_and_nothing_else() -> None:
     _assert_alike_alone(traces, program)
 
 
+@pytest.mark.slow
 def test_executions_that_say_other_symbols_share_a_path_if_it_is_the_same() -> None:
     program, image = _transducer()
     traces = _executions(program, image, 12)

@@ -22,6 +22,7 @@ MOST_WRONG = {
 WORKLOADS = list(MOST_WRONG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_commands_become_words(name: str) -> None:
     result = run(load_workload(name), verify=True, timeline=False)
@@ -33,6 +34,7 @@ def test_commands_become_words(name: str) -> None:
     assert result.statistics.deadline_misses == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_uncompressed_the_chip_hears_what_the_host_hears(name: str) -> None:
     """With the weights that the chip stores, and activations of 16 bits: every utterance."""
@@ -48,6 +50,7 @@ def test_uncompressed_the_chip_hears_what_the_host_hears(name: str) -> None:
         assert recognise(given, rows) == [list(heard.symbols) for heard in host]
 
 
+@pytest.mark.slow
 def test_what_is_rarely_used_is_streamed() -> None:
     """A plan that knows how rarely a word ends reads less, and nothing else is heard."""
     often, rarely = (

@@ -188,6 +188,7 @@ def installed() -> None:
         pytest.skip(str(error))
 
 
+@pytest.mark.slow
 def test_every_voice_speaks_the_same_twice() -> None:
     installed()
     requests = [
@@ -274,6 +275,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     return Corpus.open(folder)
 
 
+@pytest.mark.slow
 def test_a_corpus_holds_what_was_planned(small: Corpus) -> None:
     assert small.names == SETS
     for name in SETS:
@@ -292,6 +294,7 @@ def test_a_corpus_holds_what_was_planned(small: Corpus) -> None:
         assert ((spoken > 1_600) == [bool(text) for text in made.texts])[spoken > 0].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS[1:])
 def test_features_are_those_of_inference(small: Corpus, name: str) -> None:
     made = small.set(name)
@@ -310,6 +313,7 @@ def test_training_has_other_noise_in_each_copy(small: Corpus) -> None:
         assert not np.array_equal(made.features(0)[rows], made.features(1)[rows])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(small: Corpus, tmp_path: Path) -> None:
     make.make_corpus(tmp_path, SMALL, silent, processes=1)
     files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
@@ -318,6 +322,7 @@ def test_the_same_seed_gives_the_same_bytes(small: Corpus, tmp_path: Path) -> No
         assert (tmp_path / path).read_bytes() == (small.folder / path).read_bytes(), path
 
 
+@pytest.mark.slow
 def test_a_set_alone_has_the_bytes_that_it_has_with_others(small: Corpus, tmp_path: Path) -> None:
     settings = Settings(seed=3, utterances=5, copies=1, tests=6)
     names = [name for name in SETS if name != "train"]
@@ -331,6 +336,7 @@ def test_a_set_alone_has_the_bytes_that_it_has_with_others(small: Corpus, tmp_pa
             assert path.read_bytes() == (small.folder / name / path.name).read_bytes(), path
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     installed()
     folder = tmp_path / "made"
@@ -374,6 +380,7 @@ def test_arguments_that_are_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [InputError("corpus: x"), KeyboardInterrupt()])
 def test_a_corpus_that_ends_early_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException

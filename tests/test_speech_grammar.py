@@ -82,6 +82,7 @@ def test_a_blank_is_no_text() -> None:
     assert str(caught.value) == "symbols: no words, found 79, allowed: 0 to 78"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_sentences_belong_to_their_part_and_a_seed_gives_them_again(part: str) -> None:
     texts = drawn(part, 300)
@@ -98,6 +99,7 @@ def test_the_parts_have_their_shares() -> None:
     assert 400 < counts["development"] < 600
 
 
+@pytest.mark.slow
 def test_sentences_are_short_and_say_every_word() -> None:
     texts = drawn("train", 6_000)
     lengths = np.array([len(text.split()) for text in texts])

@@ -62,6 +62,7 @@ def run(activation_bytes: int) -> tuple[Ran, dict[str, np.ndarray]]:
     return ran, {output: tensors[output], **{STATE[name]: final[name] for name in STATE}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("activation_bytes", "spilled"), [(6144, 0), (4864, 1), (4096, 3), (3500, 4), (2816, 6)]
 )
@@ -90,6 +91,7 @@ def test_a_state_in_dram_is_read_and_written_once_a_frame() -> None:
     assert moved == [("load", "src"), ("store", "dst")] * (schedule.per_round + left_over)
 
 
+@pytest.mark.slow
 def test_too_little_room_without_any_state_is_said() -> None:
     with pytest.raises(
         CompileError, match=r"^activation SRAM of 1024 bytes is too small: \d+ bytes"
@@ -336,6 +338,7 @@ def test_constants_come_when_they_are_used(activation_bytes: int, spilled: int) 
     assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
 
 
+@pytest.mark.slow
 def test_an_output_leaves_piece_by_piece() -> None:
     rng = np.random.default_rng(6)
     weights = {"w": rng.standard_normal((3000, 16)).astype(np.float32)}
@@ -353,6 +356,7 @@ def test_an_output_leaves_piece_by_piece() -> None:
     assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
 
 
+@pytest.mark.slow
 def test_scales_and_biases_beyond_half_of_weight_sram_come_when_they_are_used() -> None:
     rng = np.random.default_rng(8)
     sizes = {"small": 100, "large": 2000}

@@ -252,6 +252,7 @@ def test_s4d_is_its_convolution(method: str) -> None:
     assert abs(y - expected).max() <= 1e-5 * abs(expected).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
 def test_a_token_costs_the_same_however_many_came_before(name: str) -> None:
     model = build(name, **SMALL[name])
@@ -279,6 +280,7 @@ CHIPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", CHIPS)
 @pytest.mark.parametrize("chunk", [1, 2])
 @pytest.mark.parametrize("name", SMALL)
@@ -287,18 +289,21 @@ def test_the_chip_has_the_evaluator_s_bits(name: str, chunk: int, variant: str) 
     _check_bits(model, variant)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1, 2, 4])
 def test_the_chunked_form_has_the_evaluator_s_bits(length: int) -> None:
     model = build("mamba2", 4, form="chunked", chunk_length=length, n_groups=2, **MAMBA2)
     _check_bits(model, "az1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [8, 16])
 def test_prefill_at_full_width_has_the_evaluator_s_bits(chunk: int) -> None:
     """az1 holds few of a chunk's tensors: 1,536 channels of 8 tokens take 49 kB each."""
     _check_bits(build("mamba", chunk, n_layer=1, vocab=64, last_logits=True), "az1")
 
 
+@pytest.mark.slow
 def test_the_chunked_form_at_full_width_has_the_evaluator_s_bits() -> None:
     """A state of 24 heads x 128 x 64 comes and goes head by head, where each product uses it."""
     model = build("mamba2", 16, n_layer=1, vocab=64, last_logits=True, form="chunked")
@@ -319,6 +324,7 @@ def _check_bits(model: Model, variant: str) -> None:
     assert ran.execution.outputs[output].tobytes() == found[output].tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["az1", "az2", "dense_npu"])
 @pytest.mark.parametrize("name", ["mamba_xs", "mamba2_small", "s4d"])
 def test_small_workloads_are_bit_exact_on_presets(name: str, preset: str) -> None:

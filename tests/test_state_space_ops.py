@@ -71,6 +71,7 @@ def test_selective_scan_is_its_recurrence(seed: int, steps: int) -> None:
     np.testing.assert_allclose(found["h"], h, rtol=0, atol=2e-6 * abs(h).max())
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 1 << 32), steps=st.integers(1, 4), channels=st.integers(1, 40),
     states=st.sampled_from([1, 3, 16]), variant=st.sampled_from(list(CHIPS)), skips=st.booleans(),
@@ -150,6 +151,7 @@ def test_diagonal_scan_is_its_complex_recurrence(seed: int, steps: int) -> None:
     np.testing.assert_allclose(_complex(found["h"]), x, rtol=0, atol=2e-6 * abs(x).max())
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 1 << 32), steps=st.integers(1, 4), channels=st.integers(1, 40),
     pairs=st.sampled_from([1, 3, 8]), variant=st.sampled_from(list(CHIPS)),
@@ -199,6 +201,7 @@ def _attention_graph(
     return graph_of(shapes, {}, [one], ("y", "h"))
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 1 << 32), rule=st.sampled_from(RULES), steps=st.integers(1, 4),
     heads=st.integers(1, 3), queries=st.integers(1, 2), per_key=st.booleans(),

@@ -98,6 +98,7 @@ def masks_of(trace: Trace) -> list[bytes]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hardware", "taps", "activations"),
     [

@@ -68,6 +68,7 @@ def _ran(name: str) -> tuple[Trace, Timing, Program]:
     return trace, replay(trace, program, VARIANTS[name]), program
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VARIANTS)
 def test_sums_of_an_engine_are_those_of_its_gaps(name: str) -> None:
     trace, timing, program = _ran(name)

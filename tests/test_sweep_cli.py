@@ -37,6 +37,7 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return captured.err.removeprefix("azsim: error: ")[:-1]
 
 
+@pytest.mark.slow
 def test_a_sweep_says_what_it_came_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,6 +58,7 @@ def test_a_sweep_says_what_it_came_to(
     assert lines[-1] == "Written to out; azsim sweep report shows what it found"
 
 
+@pytest.mark.slow
 def test_a_sweep_that_goes_on_says_what_was_there(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +195,7 @@ def test_options_that_are_wrong(
     assert error_of(capsys, "sweep", "small_clock", "-o", tmp_path, *options) == sentence
 
 
+@pytest.mark.slow
 def test_a_changed_sweep_is_refused_and_restarted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -230,6 +233,7 @@ def _command(process: str) -> str:
         return ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
 def test_ctrl_c_ends_with_what_is_done_and_how_to_go_on(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "azsim", "sweep", "small_clock", "-o", str(tmp_path / "out")]
@@ -252,6 +256,7 @@ def test_ctrl_c_ends_with_what_is_done_and_how_to_go_on(tmp_path: Path) -> None:
     assert main(words[3:]) == 0
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -272,6 +277,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_an_objective_that_no_point_has_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

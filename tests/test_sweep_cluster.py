@@ -70,6 +70,7 @@ def worker_ids(local: Any) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_dask_workers_find_the_same(scheduler: Any, tmp_path: Path, stand_in: StandIn) -> None:
     sweep = make_sweep(tmp_path / "file")
     told: list[Progress] = []
@@ -89,6 +90,7 @@ def test_dask_workers_find_the_same(scheduler: Any, tmp_path: Path, stand_in: St
     assert max(entry.workers for entry in told) == 2
 
 
+@pytest.mark.slow
 def test_one_process_two_processes_and_dask_agree(
     scheduler: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,8 +137,9 @@ def killing(local: Any, kills: int, seed: int) -> Iterator[list[int]]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [20])
 def test_dask_workers_killed_at_random_moments_lose_nothing(
     scheduler: Any, tmp_path: Path, kills: int
 ) -> None:
@@ -154,6 +157,7 @@ def test_dask_workers_killed_at_random_moments_lose_nothing(
     assert points(tmp_path / "out") == expected(sweep)
 
 
+@pytest.mark.slow
 def test_a_point_that_ends_dask_workers_is_given_up(
     scheduler: Any, tmp_path: Path, stand_in: StandIn
 ) -> None:
@@ -242,6 +246,7 @@ def test_a_worker_that_ends_with_its_results_blames_nobody(
     assert stand_in.begun() == [0]
 
 
+@pytest.mark.slow
 def test_a_worker_that_ends_at_a_point_blames_it(
     scheduler: Any, tmp_path: Path, stand_in: StandIn
 ) -> None:
@@ -291,6 +296,7 @@ def test_an_address_where_nobody_answers(
     )
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_away(
     tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +368,7 @@ def test_an_option_that_dask_jobqueue_does_not_know() -> None:
         clusters._batch_cluster("slurm", batch_options("slurm", "cores=1,memory=1GB,colour=red"))
 
 
+@pytest.mark.slow
 def test_jobs_of_a_batch_system_do_the_work(
     tmp_path: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -514,6 +514,7 @@ def test_axes_that_do_not_go_together(tmp_path: Path, text: str, wanted: list[st
     assert problems(tmp_path, text) == wanted
 
 
+@pytest.mark.slow
 def test_a_space_too_sparse_to_search_is_said_and_not_waited_for(tmp_path: Path) -> None:
     keys = ("mac.lanes", "vector.lanes", "mac.drain_lanes", "decoder.lanes")
     axes = "".join(

@@ -174,6 +174,7 @@ def test_progress_grows_to_the_whole(tmp_path: Path, sweep: Sweep) -> None:
     assert told[-1].best == result.progress.best
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_ends_the_sweep_and_the_command_goes_on(
     tmp_path: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,8 +339,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "MOST_TRIES", 1000)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [20])
 def test_workers_killed_at_random_moments_lose_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: int
 ) -> None:
@@ -395,7 +397,8 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [20])
 def test_a_driver_killed_at_random_moments_loses_nothing(tmp_path: Path, kills: int) -> None:
     choose = random.Random(kills)
     tens = 60 * kills // 5
@@ -430,6 +433,7 @@ def _last_number(path: Path) -> int:
     return int(path.read_text().split()[-1]) if path.exists() and path.read_text() else 0
 
 
+@pytest.mark.slow
 def test_workers_end_with_their_driver(tmp_path: Path) -> None:
     script = tmp_path / "driver.py"
     script.write_text(DRIVER.format(path=sys.path, folder=str(tmp_path), tens=1000))
@@ -553,6 +557,7 @@ def test_every_strategy_is_tried() -> None:
     assert {"grid", *STRATEGIES} == set(strategy_names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_strategy_that_is_ended_and_resumed_asks_the_same(tmp_path: Path, name: str) -> None:
     """Failed points included: what a strategy is told of them is the same again."""

@@ -175,6 +175,7 @@ def test_restart_sets_the_file_aside_and_deletes_nothing(tmp_path: Path, sweep: 
     }
 
 
+@pytest.mark.slow
 def test_restart_takes_the_log_of_a_killed_sweep_along(tmp_path: Path, sweep: Sweep) -> None:
     script = f"""
         import os, sys

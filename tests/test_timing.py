@@ -188,6 +188,7 @@ def _check_bytes(
 CODECS = [("raw", {}), ("bitmap", {}), ("bitmap", {"palette": True}), ("zero_run", {})]
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     seed=st.integers(0, 1 << 32), hardware=chips(), codec=st.sampled_from(CODECS),
@@ -211,6 +212,7 @@ def test_random_graphs_on_random_chips(
     _check(compressed, ran, hardware, {})
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     shape=st.tuples(st.integers(1, 40), st.integers(1, 300), st.integers(1, 40)),
@@ -432,6 +434,7 @@ def test_the_worst_anomaly_of_several_requesters(
     assert worst < 0.05
 
 
+@pytest.mark.slow
 def test_refreshes_of_a_stream_are_in_its_bound_but_for_one_a_wait() -> None:
     found = {}
     workload = load_workload("speech_rnnt_small", ["input.random.frames=8"])

@@ -225,6 +225,7 @@ def test_figures_by_hand() -> None:
 # --------------------------------------------------------------------------------- measuring
 
 
+@pytest.mark.slow
 def test_a_small_run_of_the_measuring_script(cases: list[Case]) -> None:
     require_rtl()
     told: list[tuple[str, int, int]] = []
@@ -238,6 +239,7 @@ def test_a_small_run_of_the_measuring_script(cases: list[Case]) -> None:
     assert all(case in cases for case in found), "the report is stale"
 
 
+@pytest.mark.slow
 def test_a_script_that_fails_says_why() -> None:
     require_rtl()
     with pytest.raises(InputError) as caught:

@@ -61,6 +61,7 @@ def check_each(prepared: Prepared, hardware: Hardware, lengths: tuple[int, ...])
         assert found[target].tobytes() == final[source].tobytes(), target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "lengths"),
     [
@@ -84,6 +85,7 @@ def test_chips_that_force_the_rarer_ways(tmp_path: Path, variant: str) -> None:
     check_each(prepared, VARIANTS[variant], prepared.lengths)
 
 
+@pytest.mark.slow
 def test_without_the_word_the_state_goes_on() -> None:
     """The words decide, and nothing else: all 0, the utterances are one."""
     given = load_workload("lstm_cell")
