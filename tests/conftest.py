@@ -40,6 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests that are named one by one, and those that write goldens, run however slow they are."""
+    is_named = any("::" in argument for argument in config.args)
+    if config.option.markexpr == "not slow" and (is_named or config.getoption("--update-golden")):
+        config.option.markexpr = ""
+
+
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))

@@ -24,7 +24,7 @@ FIRST_COMMAND = (
     "python3 -m venv .venv && .venv/bin/pip install -q . && "
     ".venv/bin/azsim run workloads/speech_commands_word.yaml"
 )
-SECOND_COMMAND = '.venv/bin/pip install -q -e ".[test]" && .venv/bin/pytest'
+SECOND_COMMAND = '.venv/bin/pip install -q -e ".[test]" && .venv/bin/pytest -n auto'
 OUTPUT = re.compile(
     r"(<!-- output of: azsim run workloads/speech_commands_word\.yaml -->\n```text\n)(.*?)"
     r"(```\n<!-- end -->)",
