@@ -186,6 +186,16 @@ def test_numbers_keep_their_digits() -> None:
     assert "<td>frame_latency_s.max</td><td>1.2 µs</td><td></td>" in text
 
 
+def test_texts_that_are_numbers_are_sorted_as_such() -> None:
+    """The explanation's columns of per cents are; a column with a word in it is one of texts."""
+    text = page_of(small_result(explanation=EXPLANATION))
+    found = re.findall(r'<td class="number" data-value="([^"]*)">([+-][\d.]+ %)</td>', text)
+    assert found
+    assert all(float(value) == float(shown.split()[0]) for value, shown in found)
+    assert "<td>mac</td>" in text
+    assert '<td class="number">' not in text.replace('<td class="number"></td>', "")
+
+
 def test_what_is_no_number_is_empty_on_both_pages(tmp_path: Path) -> None:
     checks = {"a": OutputCheck("ab", None, float("nan"))}
     files.write_run(small_result(output_checks=checks), tmp_path / "run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ __all__ = ["run_page"]
 _FOLDER = Path(__file__).parent
 _RIGHT = ' class="number"'
 _MOST_DIGITS = 3
+_FIGURE = re.compile(r"([+-]?\d[\d,]*(?:\.\d+)?)(?: %)?")
+"""A text that is a number, such as ``+1.7 %``."""
 
 
 def run_page(
@@ -97,11 +100,20 @@ def _table(table: Listing) -> str:
     )
 
 
+def _value(cell: Cell) -> int | float | None:
+    """The number that a cell shows; None of a text."""
+    if isinstance(cell, int | float):
+        return cell
+    figure = _FIGURE.fullmatch(cell or "")
+    return float(figure[1].replace(",", "")) if figure else None
+
+
 def _digits(column: Sequence[Cell]) -> int | None:
     """Digits behind the point of a column's numbers, -1 for significant ones; None of texts."""
     numbers = [value for value in column if isinstance(value, int | float)]
     if not numbers:
-        return None
+        texts = [text for text in column if text]
+        return 0 if texts and all(_value(text) is not None for text in texts) else None
     few = range(_MOST_DIGITS + 1)
     return next((d for d in few if all(round(value, d) == value for value in numbers)), -1)
 
@@ -110,8 +122,12 @@ def _cell(value: Cell, decimals: int | None) -> str:
     right = "" if decimals is None else _RIGHT
     if value is None:
         return f"<td{right}></td>"
-    if decimals is None or isinstance(value, str):
-        return f"<td{right}>{html.escape(str(value))}</td>"
+    if decimals is None:
+        return f"<td>{html.escape(str(value))}</td>"
+    if isinstance(value, str):
+        figure = _value(value)
+        sorted_by = "" if figure is None else f' data-value="{figure}"'
+        return f"<td{right}{sorted_by}>{html.escape(value)}</td>"
     if isinstance(value, int):
         shown = number(value)
     else:
