@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,7 +23,8 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("AZSIM_HYPOTHESIS_PROFILE", "default"))
 
-# Tables are as wide as they are where nobody looks: pytest-xdist hands the terminal's width on.
+# Tables are as wide as where nobody looks.  Pytest imports readline, which tells child processes
+# (those of pytest-xdist are) how wide the terminal is.
 os.environ.pop("COLUMNS", None)
 
 
@@ -41,8 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests that are named one by one, and those that write goldens, run however slow they are."""
-    is_named = any("::" in argument for argument in config.args)
+    """Tests of a file that is named, and those that write goldens, run however slow they are."""
+    is_named = any(".py" in argument for argument in config.args)
     if config.option.markexpr == "not slow" and (is_named or config.getoption("--update-golden")):
         config.option.markexpr = ""
 
@@ -50,6 +52,21 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def update_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Say something at the end of the run, also where nobody sees what a process prints."""
+    return lambda text: record_property("told", text)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what tests told."""
+    for report in terminalreporter.getreports("passed"):
+        told = [str(text) for name, text in report.user_properties if name == "told"]
+        if told and report.when == "call":
+            terminalreporter.write_sep("-", report.nodeid)
+            terminalreporter.write_line("\n".join(told))
 
 
 @pytest.fixture

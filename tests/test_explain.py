@@ -44,10 +44,14 @@ hardware: az1_lite
 pytestmark = pytest.mark.kernels
 
 
+OVERLAP = sys.modules["azsim.compiler.overlap"]
+SEARCH = OVERLAP._MAX_WORK
+
+
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No long search for an order of the work: each variant is compiled anew."""
-    monkeypatch.setattr(sys.modules["azsim.compiler.overlap"], "_MAX_WORK", 0)
+def no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No search for cuts: each variant is compiled anew."""
+    monkeypatch.setattr(OVERLAP, "_MAX_WORK", 0)
 
 
 @pytest.fixture
@@ -281,7 +285,10 @@ def test_stalls_by_layer_are_those_of_the_engines(small: str) -> None:
 
 
 @pytest.mark.slow
-def test_run_explains(small: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_explains(
+    small: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OVERLAP, "_MAX_WORK", SEARCH)  # as a user has it
     assert main(["run", small, "--explain", "-o", "run"]) == 0
     shown = capsys.readouterr().out
     for title in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azsim.compiler.frame_path import _Frame
+from azsim.compiler.frame_path import _Frame, _Node, _Ways
 from azsim.compiler.step_cycles import product_cycles, vector_cycles
 from azsim.ops.lowering import Access, Binary, Lowering, Product, Quantize, Step, Unary
 from azsim.ops.steps import reads, writes
@@ -68,6 +69,32 @@ def test_what_is_read_by_the_longest_chain_may_be_computed_first() -> None:
     assert _least(steps, *results) == array + through
     # All of it is read by all of a chain.
     assert _least([product, *_chain(_row("a"), _row("b"), 4)], _row("b")) == array + 4 * through
+
+
+@given(
+    nodes=st.lists(
+        st.tuples(st.sampled_from(["mac", "vector", None]), *[st.integers(0, 9)] * 3), max_size=7
+    )
+)
+def test_work_of_an_engine_adds_up(nodes: list[tuple[str | None, int, int, int]]) -> None:
+    """As nodes in plain Python have it, and never more than the best that can be said of any."""
+    frame = _Frame(_lowering(), AZ1, _array_cycles)
+    for engine, begin, work, _ in nodes:
+        frame._append(_Node(engine, begin, begin, begin + work, work))
+    ways = _Ways(np.arange(len(nodes)), np.array([way for *_, way in nodes], float))
+    wanted = most = 0.0
+    for engine in ("mac", "vector"):
+        mine = [(begin, work, way) for other, begin, work, way in nodes if other == engine]
+        mine.sort(key=lambda entry: (-entry[0], -entry[2]))
+        done, shortest = 0, 99
+        for begin, work, way in mine:
+            done, shortest = done + work, min(shortest, way)
+            wanted = max(wanted, begin + done + shortest)
+        for count in range(1, len(mine) + 1):
+            for some in itertools.combinations(mine, count):
+                begins, works, lengths = zip(*some, strict=True)
+                most = max(most, min(begins) + sum(works) + min(lengths))
+    assert frame._after(ways) == wanted <= most
 
 
 def test_a_dynamic_scale_takes_time_and_not_the_engine() -> None:

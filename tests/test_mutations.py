@@ -277,7 +277,7 @@ def _judge(case: _Case, mutant: Program) -> tuple[str, set[str]]:
 
 @pytest.mark.slow
 def test_mutants_are_caught_or_change_nothing_or_show(
-    mutations: int, capsys: pytest.CaptureFixture[str]
+    mutations: int, tell: Callable[[str], None]
 ) -> None:
     cases = _cases(8)
     rng = np.random.default_rng(5)
@@ -303,8 +303,7 @@ def test_mutants_are_caught_or_change_nothing_or_show(
         if mutation in OF_WAITS:  # a wait changes no bit, so that the trace is the same
             has_race = check_races(mutant, case.trace) != []
             assert has_race == ("races" in checks), mutant
-    with capsys.disabled():
-        print(f"\n{dict(classes)}; findings of {dict(by)}")  # noqa: T201
+    tell(f"{dict(classes)}; findings of {dict(by)}")
     assert set(classes) <= {"caught", "not proved", "nothing", "shown", "stopped", "too long"}
     assert classes["not proved"] + classes["too long"] <= wanted // 50, classes
     for kind in ("caught", "nothing", "shown"):

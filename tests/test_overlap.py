@@ -307,7 +307,6 @@ def test_chosen_cuts_change_no_bit(seed: int, name: str, count: int) -> None:
     same_bits(compressed, CHIPS[name], frames_for(graph, count, seed))
 
 
-@pytest.mark.slow
 def test_a_try_is_what_it_would_be_without_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries share what they have in common; each gives the pieces of one that begins anew."""
     kept: list[int] = []
@@ -329,11 +328,11 @@ def test_a_try_is_what_it_would_be_without_those_before(monkeypatch: pytest.Monk
 
     known = overlap_module._Stretch._tried
     monkeypatch.setattr(overlap_module._Stretch, "_tried", tried)
-    for seed in range(6):
+    for seed in range(3):
         graph = convolutions(seed)
         for hardware in (AZ1, READER):
             same_bits(with_codec_of(hardware, compress(graph)), hardware, frames_for(graph, 2))
-    assert sum(map(bool, kept)) > 100
+    assert sum(map(bool, kept)) > 50
 
 
 @pytest.mark.slow

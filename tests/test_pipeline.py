@@ -34,6 +34,7 @@ VARIANTS = {
     "raw only": ("decoder.codecs=[raw]", "mac.accumulators=2000", "weight_sram.bytes=70_000"),
 }
 PALETTE = "{name: bitmap, palette: true}"
+_FEW_CODECS = 2
 
 
 def workload(
@@ -68,12 +69,17 @@ def codecs_of(preset: str) -> Iterator[str]:
 
 
 def _cases() -> Iterator[object]:
-    """Every preset with each codec that it decodes, schemes taking turns; all but one are slow."""
-    schemes = itertools.cycle(SCHEMES)
+    """Every preset with each codec that it decodes; where those are many, schemes take turns.
+
+    All but the last codec of each preset are slow.
+    """
+    turns = itertools.cycle(SCHEMES)
     for preset in preset_names():
-        for number, codec in enumerate(codecs_of(preset)):
-            marks = [pytest.mark.slow] if number else []
-            yield pytest.param(preset, next(schemes), codec, marks=marks)
+        codecs = list(codecs_of(preset))
+        for number, codec in enumerate(codecs, 1):
+            for scheme in SCHEMES if len(codecs) <= _FEW_CODECS else [next(turns)]:
+                marks = [pytest.mark.slow] if number < len(codecs) else []
+                yield pytest.param(preset, scheme, codec, marks=marks)
 
 
 # ------------------------------------------------------------------------------------- bits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -23,7 +25,7 @@ def _built() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("codec", _CODECS)
-def test_rtl_models_and_codes_agree(codec: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rtl_models_and_codes_agree(codec: str, tell: Callable[[str], None]) -> None:
     model, measured = [], []
     for lanes, port_codes in _SIZES:
         design = decoder_design(codec, lanes, port_codes)
@@ -38,8 +40,7 @@ def test_rtl_models_and_codes_agree(codec: str, capsys: pytest.CaptureFixture[st
                 model.append(fast(block, lanes, port_codes))
                 measured.append(cycles)
     assert len(_SIZES) * _CASES >= 300
-    with capsys.disabled():
-        print(f"\n{codec}: {distribution(model, measured)}")  # noqa: T201
+    tell(f"{codec}: {distribution(model, measured)}")
     check_agreement(model, measured, mean=0.01, worst=0.03, slack_cycles=3)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +34,7 @@ def _built() -> None:
 
 
 @pytest.mark.slow
-def test_rtl_models_and_numpy_agree(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rtl_models_and_numpy_agree(tell: Callable[[str], None]) -> None:
     model, measured = [], []
     for size in _SIZES:
         design = size.design()
@@ -47,8 +48,7 @@ def test_rtl_models_and_numpy_agree(capsys: pytest.CaptureFixture[str]) -> None:
                 model.append(fast(case, size))
                 measured.append(cycles)
     assert len(_SIZES) * _CASES >= 150
-    with capsys.disabled():
-        print(f"\njoined: {distribution(model, measured, long_cycles=300)}")  # noqa: T201
+    tell(f"joined: {distribution(model, measured, long_cycles=300)}")
     check_agreement(model, measured, **_BOUNDS)
 
 

@@ -7,6 +7,7 @@ which there are 8 here.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def _tiles(codec: str) -> tuple[Tile, ...]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("codec", ["bitmap", "zero_run"])
-def test_real_blocks_through_the_decoder(codec: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_blocks_through_the_decoder(codec: str, tell: Callable[[str], None]) -> None:
     design = decoder_cases.decoder_design(codec, _LANES, _PORT_CODES)
     fast, measured = [], []
     for tile in _tiles(codec):
@@ -57,12 +58,11 @@ def test_real_blocks_through_the_decoder(codec: str, capsys: pytest.CaptureFixtu
         assert decoder_cases.exact(block, streams, _PORT_CODES) == cycles
         fast.append(decoder_cases.fast(block, _LANES, _PORT_CODES))
         measured.append(cycles)
-    with capsys.disabled():
-        print(f"\n{codec}, Silero: {distribution(fast, measured)}")  # noqa: T201
+    tell(f"{codec}, Silero: {distribution(fast, measured)}")
     check_agreement(fast, measured, mean=0.01, worst=0.03, slack_cycles=3)
 
 
-def test_real_tiles_through_the_mac_array(capsys: pytest.CaptureFixture[str]) -> None:
+def test_real_tiles_through_the_mac_array(tell: Callable[[str], None]) -> None:
     shape = Geometry(8, 4, 1, 16, 8, True, False, False)
     design = mac_cases.array_design(shape, 8)
     rng = np.random.default_rng(0)
@@ -78,6 +78,5 @@ def test_real_tiles_through_the_mac_array(capsys: pytest.CaptureFixture[str]) ->
         assert mac_cases.exact_cycles(case, shape) == cycles
         fast.append(mac_cases.fast_cycles(case, shape) + INNER_OFFSET)
         measured.append(cycles)
-    with capsys.disabled():
-        print(f"\nMAC array, Silero: {distribution(fast, measured)}")  # noqa: T201
+    tell(f"MAC array, Silero: {distribution(fast, measured)}")
     assert fast == measured

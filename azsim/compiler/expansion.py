@@ -57,8 +57,8 @@ class _Touch(NamedTuple):
     is_written: bool
 
 
-class _Known(NamedTuple):
-    """What is known of an item whatever stands around it; it lives as long as this does."""
+class _Facts(NamedTuple):
+    """What is known of an item whatever stands around it; it keeps the item and its identity."""
 
     item: Item
     engine: str
@@ -68,16 +68,20 @@ class _Known(NamedTuple):
 
 @dataclass
 class Parts:
-    """What expansions of the same units have in common; items are named by their identity."""
+    """What expansions of the same units have in common, with one estimator and the same storages.
 
-    made: dict[Hashable, Any] = field(default_factory=dict)
-    known: dict[int, _Known] = field(default_factory=dict)
+    Items are named by their identity, and kept, so that no other one gets it.
+    """
 
-    def once(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
-        """What `make` gave for a key when it was called first."""
+    made: dict[Hashable, tuple[Item, Any]] = field(default_factory=dict)
+    facts: dict[int, _Facts] = field(default_factory=dict)
+
+    def once(self, item: Item, what: Hashable, make: Callable[[], _Made]) -> _Made:
+        """What `make` gave for an item when it was called first."""
+        key = id(item), what
         if key not in self.made:
-            self.made[key] = make()
-        return self.made[key]
+            self.made[key] = item, make()
+        return self.made[key][1]
 
 
 class Expansion:
@@ -150,16 +154,15 @@ class Expansion:
             drain = unit[1]
             target = drain.operands["dst"]
             assert isinstance(target, Access)
-            key = ("product", id(first), id(drain), cut)
-            for piece in self._parts.once(key, lambda: cut_product(first, drain, cut)):
+            for piece in self._parts.once(first, cut, lambda: cut_product(first, drain, cut)):
                 self._put(piece)
             self._bounds.setdefault(target.buffer, set()).update(product_bounds(target, cut))
         elif first.mnemonic in ELEMENTWISE:
             for item in self._following(first):
                 self._put([item])
         elif first.mnemonic == "vector_quantize":
-            known = self._with_peaks(first)
-            for item in [known] if ahead is None else self._codes_first(known, *ahead):
+            whole = self._with_peaks(first)
+            for item in [whole] if ahead is None else self._codes_first(whole, *ahead):
                 self._put([item])
         else:
             self._put(list(unit))
@@ -177,8 +180,7 @@ class Expansion:
         if not cuts:
             return [item]
         self._bounds.setdefault(target.buffer, set()).update(buffer_bounds(target, cuts))
-        key = ("element-wise", id(item), frozenset(cuts))
-        return self._parts.once(key, lambda: cut_elementwise(item, cuts))
+        return self._parts.once(item, frozenset(cuts), lambda: cut_elementwise(item, cuts))
 
     def _codes_first(self, item: Item, product: Item, cut: Cut) -> list[Item]:
         """Cut a quantization so that the codes that a product begins with come first."""
@@ -200,8 +202,7 @@ class Expansion:
                 break
         if first >= last or (first, last) == (0, length):
             return [item]
-        key = ("quantize", id(item), first, last)
-        return self._parts.once(key, lambda: cut_quantize(item, (first, last)))
+        return self._parts.once(item, (first, last), lambda: cut_quantize(item, (first, last)))
 
     def _with_peaks(self, item: Item) -> Item:
         """Let the writers of what is quantized find its largest magnitude, if all can."""
@@ -212,7 +213,7 @@ class Expansion:
             return item
         if view_of(source, self._storage(source.buffer)).shows_twice:
             return item  # counting would not tell that it shows all that a writer wrote
-        counted = self._written(source.buffer).counted(self._shown(source))
+        counted = self._written(source.buffer).counted(self._window_of(source))
         if -1 in counted:
             return item
         writers: list[tuple[int, Item]] = []
@@ -244,16 +245,16 @@ class Expansion:
 
     def _with_peak(self, item: Item, peak: Access) -> Item:
         """An item that leaves a peak, or takes those that others have left."""
-        key = ("peak", id(item), peak.buffer, peak.offset, peak.rows)
         operands = {**item.operands, "peak": peak, "use_peak": 1}
-        return self._parts.once(key, lambda: replace(item, operands=operands))
+        what = peak.buffer, peak.offset, peak.rows
+        return self._parts.once(item, what, lambda: replace(item, operands=operands))
 
     def _is_repeated(self, writer: tuple[int, Item], writers: Sequence[tuple[int, Item]]) -> bool:
         """Whether a copy repeats what another of the writers wrote, as at a reflected edge."""
         number, item = writer
         source = item.operands["src"]
         assert isinstance(source, Access)
-        origin = self._written(source.buffer).distinct(self._shown(source))
+        origin = self._written(source.buffer).distinct(self._window_of(source))
         if item.mnemonic != "vector_copy" or len(origin) != 1:
             return False
         # What was written behind the copy is not what it copied.
@@ -269,7 +270,7 @@ class Expansion:
         storage = self._storage(buffer)
         return buffer if storage.slot is None else f"({storage.space} slot {storage.slot})"
 
-    def _shown(self, access: Access) -> Access | None:
+    def _window_of(self, access: Access) -> Access | None:
         """Window into a place; all of it where elements are not looked at, or it moves."""
         return access if _is_seen(self._storage(access.buffer)) and not access.advance else None
 
@@ -288,13 +289,13 @@ class Expansion:
         slow = self._estimator is not None and self._estimator.is_decoded_slowly(item)
         return is_transfer and not slow
 
-    def _known(self, item: Item) -> _Known:
-        known = self._parts.known.get(id(item))
-        if known is None:
+    def _facts(self, item: Item) -> _Facts:
+        facts = self._parts.facts.get(id(item))
+        if facts is None:
             touches = tuple(self._touches(item))
-            known = _Known(item, engine_of(item), self._fills_dram(item), touches)
-            self._parts.known[id(item)] = known
-        return known
+            facts = _Facts(item, engine_of(item), self._fills_dram(item), touches)
+            self._parts.facts[id(item)] = facts
+        return facts
 
     def _touches(self, item: Item) -> Iterator[_Touch]:
         """Windows of an item, but for those into DRAM that no other item of a frame looks at."""
@@ -302,13 +303,13 @@ class Expansion:
             storage = self._storage(access.buffer)
             if storage.space == "dram" and not storage.is_shared:
                 continue
-            window, bounds = self._shown(access), _extent(access, storage)
+            window, bounds = self._window_of(access), _extent(access, storage)
             place, is_target = self._place(access.buffer), is_written(item, name)
             yield _Touch(access.buffer, place, window, *bounds, is_target)
 
     def _put(self, items: list[Item]) -> None:
         """Append a piece with its dependences."""
-        number, first = len(self.pieces), self._known(items[0])
+        number, first = len(self.pieces), self._facts(items[0])
         piece = Piece(items, self._unit, first.engine, first.fills_dram)
         self.pieces.append(piece)
         if piece.engine == "mac" and self._is_fixed:
@@ -320,7 +321,7 @@ class Expansion:
         if any(item.operands.get("paced") for item in items):
             self._arrival = number
         for at, item in enumerate(items):
-            for touch in self._known(item).touches:
+            for touch in self._facts(item).touches:
                 self._depend(piece, number, at, touch)
 
     def _depend(self, piece: Piece, number: int, at: int, touch: _Touch) -> None:

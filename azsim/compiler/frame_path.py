@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -61,6 +62,20 @@ _ENGINES = {"mac": 1, "vector": 2}
 """Engines that do one thing at a time; what comes from elsewhere is 0."""
 
 
+class _Ways(NamedTuple):
+    """Nodes by number, each once, and cycles from each of them."""
+
+    numbers: np.ndarray
+    cycles: np.ndarray
+
+    def further(self, cycles: float) -> _Ways:
+        """The same from somewhere behind."""
+        return _Ways(self.numbers, self.cycles + cycles)
+
+
+_NO_WAYS = _Ways(np.zeros(0, np.int64), np.zeros(0))
+
+
 @dataclass(frozen=True)
 class _Node:
     """What a step can have done at the earliest, and what that takes.
@@ -79,9 +94,9 @@ class _Node:
         Cycles that each element takes at least, groups of lanes being full; 0 if unknown.
     is_padding : bool
         Whether it writes a number that is known before the frame.
-    needs : ndarray of float
-        For each node before it, if it needs all of that one, the shortest way from any of its
-        results to one of its own, else infinity.
+    needs : _Ways
+        Other nodes of which it needs all, and the shortest way from any of their results to one of
+        its own.
     parts : dict of int to (ndarray of bool, float)
         Products of which it needs some elements, by their place in the buffer, and likewise.
     """
@@ -94,24 +109,31 @@ class _Node:
     num_elements: int = 0
     by_element: float = 0.0
     is_padding: bool = False
-    needs: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    needs: _Ways = field(default_factory=lambda: _NO_WAYS)
     parts: Mapping[int, tuple[np.ndarray, float]] = field(default_factory=dict)
 
 
 @dataclass
 class _Needed:
-    """What a step needs, up to what it reads; `needs` has an entry for each node that there is."""
+    """What a step needs, up to what it reads."""
 
-    needs: np.ndarray
+    found: list[_Ways] = field(default_factory=list)
     parts: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)
 
     def all_of(self, number: int, node: _Node, way: float = 0.0) -> None:
         """Add a node, and what that needs."""
-        known = self.needs[: len(node.needs)]
-        np.minimum(known, way + node.needs, out=known)
-        self.needs[number] = min(way, self.needs[number])
+        self.found += [_Ways(np.array([number]), np.array([way])), node.needs.further(way)]
         for other, (mask, further) in node.parts.items():
             self.some_of(other, mask, way + further)
+
+    def ways(self) -> _Ways:
+        """Every node of which it needs all, by the shortest way."""
+        if len(self.found) > 1:
+            numbers, cycles = map(np.concatenate, zip(*self.found, strict=True))
+            order = np.lexsort((cycles, numbers))
+            numbers, first = np.unique(numbers[order], return_index=True)
+            self.found = [_Ways(numbers, cycles[order][first])]
+        return self.found[0] if self.found else _NO_WAYS
 
     def some_of(self, number: int, mask: np.ndarray, way: float = 0.0) -> None:
         """Add some elements of a product."""
@@ -155,7 +177,7 @@ class _Frame:
         """Take steps in order."""
         for step in steps:
             begin, ready, needed = self._read(list(reads(step)))
-            ready = max(ready, self._after(needed.needs))
+            ready = max(ready, self._after(needed.ways()))
             node = self._node(step, begin, ready, needed)
             main, *others = sorted(writes(step), key=lambda access: -access.rows * access.cols)
             self.write(main, replace(node, num_elements=main.rows * main.cols))
@@ -166,19 +188,19 @@ class _Frame:
     def end(self, accesses: Iterable[Access]) -> float:
         """When windows are complete and engines have done all that began."""
         _, ready, needed = self._read(list(accesses))
-        return max(ready, self._after(needed.needs), self._after(np.zeros(len(self._nodes))))
+        every = _Ways(np.arange(len(self._nodes)), np.zeros(len(self._nodes)))
+        return max(ready, self._after(needed.ways()), self._after(every))
 
     def _append(self, node: _Node) -> None:
         number = len(self._nodes)
         self._nodes.append(node)
         if number == len(self._begin):
-            grown = (number,)
             self._begin, self._work, self._engine = (
-                np.append(old, np.zeros(grown, old.dtype))
+                np.append(old, np.zeros_like(old))
                 for old in (self._begin, self._work, self._engine)
             )
         self._begin[number], self._work[number] = node.begin, node.work
-        self._engine[number] = _ENGINES.get(node.engine, 0)
+        self._engine[number] = _ENGINES.get(node.engine or "", 0)
 
     def _writers_of(self, buffer: str) -> np.ndarray:
         if buffer not in self._writers:
@@ -189,7 +211,7 @@ class _Frame:
     def _read(self, accesses: Sequence[Access]) -> tuple[float, float, _Needed]:
         """When the first of windows is there, and all of it, and what that needs."""
         begin = ready = 0.0
-        needed = self._nothing()
+        needed = _Needed()
         for access in accesses:
             writers = self._writers_of(access.buffer)
             mask = np.zeros(writers.size, bool)  # rows of a window may have elements in common
@@ -216,21 +238,18 @@ class _Frame:
                 needed.all_of(number, self._nodes[number], way)
         return begin, ready, needed
 
-    def _nothing(self) -> _Needed:
-        return _Needed(np.full(len(self._nodes), math.inf))
-
-    def _after(self, needs: np.ndarray) -> float:
+    def _after(self, ways: _Ways) -> float:
         """When engines have done all work of nodes, and the shortest way from the last is gone."""
         found = 0.0
-        numbers = np.flatnonzero(needs < math.inf)
-        engines = self._engine[numbers]
+        begins, engines = self._begin[ways.numbers], self._engine[ways.numbers]
         for engine in _ENGINES.values():
-            mine = numbers[engines == engine]
-            if not len(mine):
+            of_engine = np.flatnonzero(engines == engine)
+            if not len(of_engine):
                 continue
-            mine = mine[np.lexsort((-needs[mine], -self._begin[mine]))]
-            shortest = np.minimum.accumulate(needs[mine])
-            ends = self._begin[mine] + np.cumsum(self._work[mine]) + shortest
+            # The last to begin first, of several at once that with the longest way: it says most.
+            mine = of_engine[np.lexsort((-ways.cycles[of_engine], -begins[of_engine]))]
+            work = np.cumsum(self._work[ways.numbers[mine]])
+            ends = begins[mine] + work + np.minimum.accumulate(ways.cycles[mine])
             found = max(found, float(ends.max()))
         return found
 
@@ -260,15 +279,17 @@ class _Frame:
                 by_element = each / vector.lanes
             if isinstance(step, Quantize) and not step.static:
                 if step.scale.rows == 1:  # all share it, the last to come too
-                    begin, needed = ready, self._nothing()  # all that is behind is in its begin
+                    begin, needed = ready, _Needed()  # all that is behind is in its begin
                 begin += scale_cycles(step, self._hardware)
                 ready += scale_cycles(step, self._hardware)
             first = begin + through
         own = _Node(engine, begin, first, max(ready + through, begin + work), work)
-        needs = needed.needs + through
+        needs = needed.ways().further(through)
         parts = {other: (mask, way + through) for other, (mask, way) in needed.parts.items()}
+        number = len(self._nodes)
         self._append(own)
-        last = max(own.last, self._after(np.append(needs, 0.0)))
+        with_own = _Ways(np.append(needs.numbers, number), np.append(needs.cycles, 0.0))
+        last = max(own.last, self._after(with_own))
         self._nodes.pop()
         return replace(
             own,

@@ -255,7 +255,8 @@ class _Stretch:
         self.storages = storages
         self._parts = Parts()
         self._cycles: dict[int, int] = {}  # of items, which live as long as the parts
-        self._begun: tuple[int, dict[int, Cut], Expansion] | None = None
+        # Units that are expanded, those of their cuts that matter, and what they became.
+        self._begun: tuple[int, list[tuple[int, Cut]], Expansion] | None = None
         self._begins_of: dict[str, set[int]] = {}
         for _, access in itertools.chain.from_iterable(map(accesses, items)):
             self._begins_of.setdefault(access.buffer, set()).add(access.offset)
@@ -288,15 +289,19 @@ class _Stretch:
         return best.items(), best.held(), work
 
     def _tried(self, cuts: Mapping[int, Cut], estimator: Estimator, same: int = 0) -> _Tried:
-        """Pieces in an order; what is tried next may differ from it from the unit `same` on."""
+        """Pieces in an order.
+
+        The next try is quick if its cuts change no unit before `same`, and right in any case.
+        """
         expansion = self._expanded(cuts, estimator, same)
         storages = collections.ChainMap(expansion.storages, self.storages)
 
         def item_cycles(item: Item) -> int:
-            if id(item) not in self._cycles:
-                found = estimator.cycles(item, storages, roughly=self._is_long)
-                self._cycles[id(item)] = found
-            return self._cycles[id(item)]
+            known = self._cycles.get(id(item))
+            if known is None:
+                known = estimator.cycles(item, storages, roughly=self._is_long)
+                self._cycles[id(item)] = known
+            return known
 
         cycles = [[item_cycles(item) for item in piece.items] for piece in expansion.pieces]
         takes = list(map(sum, cycles))
@@ -312,29 +317,28 @@ class _Stretch:
         return as_it_was if as_it_was.end < found.end else found
 
     def _expanded(self, cuts: Mapping[int, Cut], estimator: Estimator, same: int) -> Expansion:
-        """All units in pieces; those before `same` are kept for the next time."""
+        """All units in pieces; those before `same` are kept for the next try."""
         ahead = {
             self._quantizers[number]: (self.units[number][0], cut)
             for number, cut in cuts.items()
             if cut.ahead and number in self._quantizers
         }
-        begun, before = 0, {n: cut for n, cut in cuts.items() if self._first_of(n) < same}
-        expansion = None
-        if self._begun is not None and self._begun[0] <= same:
-            begun, known, kept = self._begun
-            if known == {n: cut for n, cut in before.items() if self._first_of(n) < begun}:
-                expansion = kept
-        if expansion is None:
-            estimated = None if self._is_long else estimator
-            begun = 0
-            expansion = Expansion(self.storages, estimated, self._is_fixed, self._parts)
+
+        def cuts_before(unit: int) -> list[tuple[int, Cut]]:
+            # In their order: of products that share a quantizer the last one decides.
+            return [(number, cut) for number, cut in cuts.items() if self._first_of(number) < unit]
 
         def add(expansion: Expansion, numbers: range) -> None:
             for number in numbers:
                 expansion.add(self.units[number], cuts.get(number, Cut()), ahead.get(number))
 
-        add(expansion, range(begun, same))
-        self._begun = same, before, expansion
+        begun, self._begun = self._begun, None
+        if begun is None or begun[0] > same or begun[1] != cuts_before(begun[0]):
+            estimated = None if self._is_long else estimator
+            begun = 0, [], Expansion(self.storages, estimated, self._is_fixed, self._parts)
+        first, _, expansion = begun
+        add(expansion, range(first, same))
+        self._begun = same, cuts_before(same), expansion
         expansion = expansion.copy()
         add(expansion, range(same, len(self.units)))
         return expansion
