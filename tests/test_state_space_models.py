@@ -13,6 +13,7 @@ from azsim import pipeline
 from azsim.errors import ConfigError
 from azsim.evaluate import evaluate_stream
 from azsim.frontend.workload import load_workload
+from azsim.hardware import load_hardware
 from azsim.models import Model, builder
 from azsim.models._weights import RandomWeights, Tensor
 from azsim.models.s4d import discretized
@@ -335,6 +336,21 @@ def test_small_workloads_are_bit_exact_on_presets(name: str, preset: str) -> Non
     if name == "mamba_xs":
         assert found.statistics.macs == 16 * (4 * 29_696 + 16_384)
         assert sum(weight.weights for weight in found.weights) == 4 * 29_696 + 16_384
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation_bytes", [8_000, 8_192, 8_700, 9_000])
+def test_a_state_that_just_fits_leaves_room_for_what_is_made_of_it(activation_bytes: int) -> None:
+    """Each layer's state has 8,192 bytes: with little more than that it comes in parts as well."""
+    workload = load_workload("ssm_mamba_xs", ["input.random.frames=3"])
+    found = pipeline.run(
+        workload,
+        load_hardware("az1", [f"activation_sram.bytes={activation_bytes}"]),
+        verify=True,
+        timeline=False,
+    )
+    assert found.comparison is not None
+    assert found.comparison.bit_exact
 
 
 # -------------------------------------------------------------------------------------- errors

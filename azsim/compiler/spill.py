@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from azsim.compiler.allocate import fits
 from azsim.compiler.frame_cycles import frame_cycles
@@ -61,12 +62,14 @@ def _spilled_ways(
     schedule: Schedule, hardware: Hardware, state: Mapping[str, str]
 ) -> Iterator[Schedule]:
     """Schedules that fit: with loops as they are, and with rounds that take turns with places."""
-    found, moved = _spilled(schedule, hardware, state)
+    room_bytes = hardware.activation_sram.bytes
+    # A piece that just fits leaves no room for what is made of it: then it comes item by item.
+    found, moved = _spilled(schedule, hardware, state, (room_bytes, room_bytes // 2))
     yield found
     for parts in _FINER:
         changed = _taking_turns(schedule, moved, parts)
         if changed is not schedule:
-            found, _ = _spilled(changed, hardware, state)
+            found, _ = _spilled(changed, hardware, state, (room_bytes,))
             if fits(found, hardware):
                 yield found
 
@@ -94,36 +97,40 @@ def _taking_turns(schedule: Schedule, moved: Sequence[Movable], parts: int) -> S
 
 
 def _spilled(
-    schedule: Schedule, hardware: Hardware, state: Mapping[str, str]
+    schedule: Schedule, hardware: Hardware, state: Mapping[str, str], pieces_bytes: Sequence[int]
 ) -> tuple[Schedule, list[Movable]]:
-    """A schedule that fits if any does, and what does not stay."""
+    """A schedule that fits if any does, and what does not stay.
+
+    Larger pieces than one of `pieces_bytes` come item by item; the first that will do is taken.
+    """
     found = [State.of(schedule, source, target) for source, target in state.items()]
     movable = [*(one for one in found if one is not None), *constants(schedule)]
     movable += outputs(schedule, {one.buffer for one in movable})
-    room_bytes, in_rounds = hardware.activation_sram.bytes, False
+    taken = {one.buffer for one in movable}
 
-    def without(moved: Sequence[Movable]) -> Schedule:
-        rewriting = Rewriting(schedule, room_bytes, in_rounds=in_rounds)
+    def without(moved: Sequence[Movable], way: _Way) -> Schedule:
+        rewriting = Rewriting(schedule, way.piece_bytes, in_rounds=way.in_rounds)
         for one in moved:
             rewriting.move(one)
         return rewriting.schedule()
 
-    if not fits(without(movable), hardware):
-        taken = {one.buffer for one in movable}
-        movable += (scratch := list(large_scratch(schedule, taken, room_bytes)))
-        if not fits(without(movable), hardware):
-            in_rounds = True
-            movable = [one for one in movable if one not in scratch]
-            movable += large_scratch(schedule, taken, room_bytes, in_rounds=True)
-    movable.sort(key=lambda one: one.traffic_per_byte(schedule), reverse=True)
+    def everything(way: _Way) -> list[Movable]:
+        if not way.has_scratch:
+            return movable
+        scratch = large_scratch(schedule, taken, way.piece_bytes, in_rounds=way.in_rounds)
+        return [*movable, *scratch]
+
+    ways = [_Way(most, *rest) for most in pieces_bytes for rest in _WAYS]
+    way = next((way for way in ways if fits(without(everything(way), way), hardware)), ways[-1])
     gone: list[Movable] = []
-    left = movable
+    left = everything(way)
+    left.sort(key=lambda one: one.traffic_per_byte(schedule), reverse=True)
     while left:
         # The first `low` of what is left fit, the first `high` do not.
         low, high = 0, len(left) + 1
         while high - low > 1:
             middle = (low + high) // 2
-            if fits(without([*gone, *left[middle:]]), hardware):
+            if fits(without([*gone, *left[middle:]], way), hardware):
                 low = middle
             else:
                 high = middle
@@ -131,7 +138,19 @@ def _spilled(
         too_large = [one for one in left[low:] if _size_bytes(one, schedule) >= size_bytes]
         gone += too_large
         left = [one for one in left[low:] if one not in too_large]
-    return without(gone), gone
+    return without(gone, way), gone
+
+
+class _Way(NamedTuple):
+    """The most that comes as a whole; whether scratch moves too, and inside the rounds of loops."""
+
+    piece_bytes: int
+    has_scratch: bool
+    in_rounds: bool
+
+
+_WAYS = ((False, False), (True, False), (True, True))
+"""To move scratch, and inside rounds: the plainest first."""
 
 
 def _size_bytes(moved: Movable, schedule: Schedule) -> int:
