@@ -57,7 +57,8 @@ class Allocation:
     addresses : mapping of str to int
         Byte address of every storage.
     live : mapping of str to (int, int)
-        First and last item (in program order, loop bodies once) that touch a storage.
+        First and last item (in program order, loop bodies once) that touch a storage, or a part of
+        it; parts have no entry.
     peak_bytes : mapping of str to int
         Highest used byte of each memory.
     """
@@ -72,7 +73,11 @@ def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple
     local_to: list[tuple[int, int, set[str]]] = []
     position = 0
 
+    def whole(name: str) -> str:
+        return schedule.storages[name].whole
+
     def touch(name: str, at: int) -> None:
+        name = whole(name)
         first, last = live.get(name, (at, at))
         live[name] = min(first, at), max(last, at)
 
@@ -102,7 +107,8 @@ def _live_ranges(schedule: Schedule, held: Mapping[str, int]) -> dict[str, tuple
         visit(items)
     for start, end, local in local_to:
         for name in local:  # but what is used outside of the region has to outlive its rounds
-            if live[name][0] < start or live[name][1] > end:
+            first, last = live[whole(name)]
+            if first < start or last > end:
                 touch(name, start)
                 touch(name, end)
     for name, until in held.items():
@@ -195,6 +201,7 @@ def _allocated(
 
     activations = [storage for storage in used if storage.space == "activation"]
     peak["activation"] = _place(activations, live, addresses)
+    addresses |= _parts(schedule, addresses)
     if peak["activation"] > hardware.activation_sram.bytes:
         largest = max(activations, key=lambda storage: storage.size_bytes)
         name = _PIECE.sub("", largest.name)
@@ -204,7 +211,16 @@ def _allocated(
             f"with {largest.size_bytes} bytes"
         )
     in_dram, peak["dram"] = dram_addresses(schedule, used, addresses, hardware, estimator)
-    return Allocation(addresses | in_dram, live, peak)
+    return Allocation(addresses | in_dram | _parts(schedule, in_dram), live, peak)
+
+
+def _parts(schedule: Schedule, addresses: Mapping[str, int]) -> dict[str, int]:
+    """Addresses of parts of storages that have theirs."""
+    return {
+        name: addresses[storage.within[0]] + storage.within[1]
+        for name, storage in schedule.storages.items()
+        if storage.within is not None and storage.within[0] in addresses
+    }
 
 
 @dataclass(frozen=True)

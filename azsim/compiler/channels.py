@@ -303,9 +303,9 @@ class _Model:
             done.setdefault(engine, []).append(number)
 
     def _place(self, buffer: str) -> Hashable:
-        """What a buffer takes turns in, or itself."""
+        """What a buffer takes turns in, or is a part of, or itself."""
         storage = self._storages[buffer]
-        return buffer if storage.slot is None else (storage.space, storage.slot)
+        return storage.whole if storage.slot is None else (storage.space, storage.slot)
 
 
 def _blocks(address: int, size_bytes: int) -> tuple[int, int]:

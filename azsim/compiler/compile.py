@@ -22,6 +22,7 @@ from azsim.compiler.estimate import Estimator
 from azsim.compiler.fold import fold
 from azsim.compiler.fuse import fuse
 from azsim.compiler.image import build_image
+from azsim.compiler.join import join
 from azsim.compiler.lower import lower
 from azsim.compiler.narrow import narrow
 from azsim.compiler.order import order
@@ -64,6 +65,7 @@ PASSES = (
     "encode",
     "order",
     "spill",
+    "join",
     "prefetch",
     "unroll",
     "pair",
@@ -225,6 +227,7 @@ def compile_graph(
         raise CompileError(
             f"several utterances need their state in activation SRAM, found in DRAM: {names}"
         )
+    schedule = after("join", join(schedule, hardware))
     schedule = after("prefetch", prefetch(schedule))
     schedule = after("unroll", unroll(schedule))
     estimator = Estimator(compressed, plan, blocks, hardware)
@@ -353,15 +356,25 @@ def _program(
         outputs=tuple(
             Port(
                 tensor,
-                allocation.addresses[in_dram.get(tensor, f"output {tensor}")],
+                allocation.addresses[place],
                 graph.types[tensor].shape,
                 1 if tensor in state.values() else stream.frames,
                 chip_dtype(graph.types[tensor].dtype),
+                _step_bytes(schedule, place),
             )
             for tensor in graph.outputs
+            for place in (in_dram.get(tensor, f"output {tensor}"),)
         ),
         stream=replace(stream, together=schedule.per_round),
     )
+
+
+def _step_bytes(schedule: Schedule, place: str) -> int:
+    """From a frame to the next one where results of several kinds lie in turns, else 0."""
+    storage = schedule.storages[place]
+    if storage.within is None or schedule.frames == 1:
+        return 0
+    return schedule.storages[storage.whole].size_bytes // schedule.frames
 
 
 def _taps(

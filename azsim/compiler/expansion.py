@@ -29,7 +29,14 @@ from azsim.compiler.pieces import (
     local_bounds,
     product_bounds,
 )
-from azsim.compiler.schedule import Item, Storage, accesses, is_weight_product, is_written
+from azsim.compiler.schedule import (
+    Item,
+    Storage,
+    accesses,
+    in_whole,
+    is_weight_product,
+    is_written,
+)
 from azsim.compiler.written import Written
 from azsim.machine.view import ELEMENT_BITS
 from azsim.ops.lowering import Access
@@ -209,6 +216,7 @@ class Expansion:
         source, scale = item.operands["src"], item.operands["scale"]
         assert isinstance(source, Access)
         assert isinstance(scale, Access)
+        source = in_whole(source, self._storage(source.buffer))
         if item.operands.get("static") or scale.rows != 1 or source.buffer not in self._writers:
             return item
         if view_of(source, self._storage(source.buffer)).shows_twice:
@@ -254,6 +262,7 @@ class Expansion:
         number, item = writer
         source = item.operands["src"]
         assert isinstance(source, Access)
+        source = in_whole(source, self._storage(source.buffer))
         origin = self._written(source.buffer).distinct(self._window_of(source))
         if item.mnemonic != "vector_copy" or len(origin) != 1:
             return False
@@ -299,7 +308,8 @@ class Expansion:
 
     def _touches(self, item: Item) -> Iterator[_Touch]:
         """Windows of an item, but for those into DRAM that no other item of a frame looks at."""
-        for name, access in accesses(item):
+        for name, own in accesses(item):
+            access = in_whole(own, self._storage(own.buffer))
             storage = self._storage(access.buffer)
             if storage.space == "dram" and not storage.is_shared:
                 continue

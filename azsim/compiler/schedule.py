@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from azsim.errors import CompileError
 from azsim.isa.spec import instruction_set
 from azsim.ops.lowering import Access, Leave
-from azsim.ops.steps import MAX_EXTENT
+from azsim.ops.steps import ELEMENT_BYTES, MAX_EXTENT
 
 __all__ = [
     "BLOCK_SUFFIX",
@@ -24,6 +24,7 @@ __all__ = [
     "check_windows",
     "contiguous",
     "extent",
+    "in_whole",
     "is_weight_product",
     "is_written",
     "of_rounds",
@@ -66,6 +67,9 @@ class Storage:
     round_of : int or None
         Number of a loop, in each round of which it is written anew before anything reads it, and
         outside of which nothing uses it.
+    within : (str, int) or None
+        Storage of whose bytes these are some, and the first of them; both have elements of four
+        bytes.
     """
 
     name: str
@@ -76,6 +80,12 @@ class Storage:
     slot: int | None = None
     is_shared: bool = False
     round_of: int | None = None
+    within: tuple[str, int] | None = None
+
+    @property
+    def whole(self) -> str:
+        """Name of the storage that has the bytes."""
+        return self.name if self.within is None else self.within[0]
 
 
 @dataclass(frozen=True)
@@ -245,6 +255,15 @@ def contiguous(buffer: str, size: int, advance: Mapping[int, int] | None = None)
     """Window over the first `size` elements of a buffer (a few more if size is above 65,536)."""
     rows, cols = rows_and_cols(size)
     return Access(buffer, 0, rows, cols, cols, 1, advance or {})
+
+
+def in_whole(access: Access, storage: Storage) -> Access:
+    """The same window, into the storage of which its own may be a part."""
+    if storage.within is None:
+        return access
+    name, first_bytes = storage.within
+    offset = access.offset + first_bytes // ELEMENT_BYTES[storage.dtype]
+    return replace(access, buffer=name, offset=offset)
 
 
 def part(access: Access, row: int, rows: int, col: int, cols: int) -> Access:

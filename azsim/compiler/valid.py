@@ -359,6 +359,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "encode": _blocks,
         "order": _schedule,
         "spill": _schedule,
+        "join": _schedule,
         "prefetch": _schedule,
         "unroll": _schedule,
         "pair": _schedule,

@@ -51,7 +51,7 @@ class Directive:
 _PORT = Directive(
     True,
     {"shape": read_shape},
-    {"dtype": _port_dtype, "frames": read_positive, "addr": read_count},
+    {"dtype": _port_dtype, "frames": read_positive, "addr": read_count, "step": read_positive},
 )
 DIRECTIVES = {
     ".program": Directive(True),
@@ -131,7 +131,16 @@ def declared_data(
             bits=values["bits"],
             parameters=MappingProxyType(parameters),
         )
-    return Data(**common, space="dram", **{"dtype": "f32", **values})
+    step_bytes = values.get("step", 0)
+    data = Data(
+        **common,
+        space="dram",
+        step_bytes=step_bytes,
+        **{"dtype": "f32", **_without(values, "step")},
+    )
+    if step_bytes and step_bytes < data.port.frame_bytes:
+        raise problem("step", f"step: got {step_bytes}, a frame has {data.port.frame_bytes} bytes")
+    return data
 
 
 def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ line.  Lines that start with a dot carry the rest of a `Program`::
 
     .program vad                                  ; name
     .stream frames=31 period_s=0.032 paced=1
-    .input audio addr=0x0 shape=1x576 frames=31   ; .output likewise
+    .input audio addr=0x0 shape=1x576 frames=31   ; .output likewise; step=4096 bytes between frames
     .layer /conv1/Conv                            ; declares a layer
     .region h space=activation start=0x400 size=512 dtype=f32 first=0 last=9
     .tap h index=9 addr=0x400 shape=1x128 strides=512x4
@@ -203,7 +203,7 @@ def _header(program: Program) -> Iterator[str]:
         for port in ports:
             yield (
                 f"{directive} {quoted(port.name)} addr={port.addr:#x} "
-                f"shape={_shape_text(port.shape)} frames={port.frames}{_dtype(port)}"
+                f"shape={_shape_text(port.shape)} frames={port.frames}{_step(port)}{_dtype(port)}"
             )
     for name in program.layers:
         yield f".layer {quoted(name)}"
@@ -220,6 +220,10 @@ def _header(program: Program) -> Iterator[str]:
             f"{f' frame={tap.frame}' if tap.frame else ''}"
         )
     yield ""
+
+
+def _step(port: Port) -> str:
+    return f" step={port.step_bytes}" if port.step_bytes else ""
 
 
 def _dtype(place: Port | Tap) -> str:

@@ -39,6 +39,8 @@ class Data:
         Where the text declares it, from 1.
     frames : int
         How many of them lie one after another.
+    step_bytes : int
+        From one's begin to the next one's; 0 where they lie one right behind another.
     addr : int or None
         None where the assembler chooses.
     like : str or None
@@ -58,6 +60,7 @@ class Data:
     line: int
     column: int
     frames: int = 1
+    step_bytes: int = 0
     addr: int | None = None
     like: str | None = None
     codec: str = ""
@@ -67,13 +70,15 @@ class Data:
     @property
     def port(self) -> Port:
         """An input or output as the program knows it."""
-        return Port(self.name, self.addr or 0, self.shape, self.frames, self.dtype)
+        addr = self.addr or 0
+        return Port(self.name, addr, self.shape, self.frames, self.dtype, self.step_bytes)
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all frames; rows of packed types begin at bytes."""
+        """Bytes from the first frame to the last; rows of packed types begin at bytes."""
         rows, cols = matrix_of(self.shape)
-        return self.frames * rows * (-(-cols * ELEMENT_BITS[self.dtype] // 8))
+        frame_bytes = rows * (-(-cols * ELEMENT_BITS[self.dtype] // 8))
+        return (self.frames - 1) * (self.step_bytes or frame_bytes) + frame_bytes
 
     @property
     def raw_block_bytes(self) -> int:

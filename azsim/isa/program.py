@@ -94,6 +94,8 @@ class Port:
         How many frames lie one after another; 1 for state and for models without a stream.
     dtype : str
         f32, or i8 and i32 for graphs; programs written by hand also have i16 and u8.
+    step_bytes : int
+        From a frame's begin to the next one's; 0 where they lie one right behind another.
     """
 
     name: str
@@ -101,12 +103,31 @@ class Port:
     shape: tuple[int, ...]
     frames: int
     dtype: str = "f32"
+    step_bytes: int = 0
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame."""
+        return int(np.prod(self.shape, dtype=np.int64)) * ELEMENT_BITS[self.dtype] // 8
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of all frames."""
-        elements = int(np.prod(self.shape, dtype=np.int64)) * self.frames
-        return elements * ELEMENT_BITS[self.dtype] // 8
+        """Bytes of all frames, without what lies between them."""
+        return self.frames * self.frame_bytes
+
+    @property
+    def end(self) -> int:
+        """Byte address behind the last frame."""
+        before = max(0, self.frames - 1) * (self.step_bytes or self.frame_bytes)
+        return self.addr + before + min(1, self.frames) * self.frame_bytes
+
+    def of(self, memory: np.ndarray) -> np.ndarray:
+        """What the port shows of DRAM, (frames, bytes of a frame); not a copy."""
+        shape = self.frames, self.frame_bytes
+        if not self.num_bytes:
+            return np.zeros(shape, np.uint8)
+        strides = self.step_bytes or self.frame_bytes, 1
+        return np.ndarray(shape, np.uint8, memory, self.addr, strides)
 
 
 @dataclass(frozen=True)

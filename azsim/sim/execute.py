@@ -74,17 +74,17 @@ def _write_ports(data: np.ndarray, program: Program, inputs: Mapping[str, np.nda
             raise MachineError(
                 f"input '{port.name}' has {values.size} bytes, its port {port.num_bytes}"
             )
-        data[port.addr : port.addr + values.size] = values
+        port.of(data)[...] = values.reshape(port.frames, port.frame_bytes)
 
 
 def _touch_ports(machine: Machine, ports: Iterable[Port]) -> None:
     for port in ports:
-        machine.dram.touch(port.addr, port.addr + port.num_bytes)
+        machine.dram.touch(port.addr, port.end)
 
 
 def read_port(memory: np.ndarray, port: Port) -> np.ndarray:
     """Return a port's contents, (frames, ...) of its type."""
-    raw = memory[port.addr : port.addr + port.num_bytes].copy()
+    raw = np.ascontiguousarray(port.of(memory)).reshape(-1).copy()
     return raw.view(NUMPY_TYPES[port.dtype]).reshape(port.frames, *port.shape)
 
 

@@ -124,11 +124,15 @@ def load_kernel(
 def _port_problems(path: Path, program: Program, image: DramImage) -> Iterator[str]:
     for kind, ports in (("input", program.inputs), ("output", program.outputs)):
         for port in ports:
-            end = port.addr + port.num_bytes
-            if port.addr < 0 or end > image.data.size:
+            if port.step_bytes and port.step_bytes < port.frame_bytes:
                 yield (
-                    f"{path}: {kind} {port.name}: lies at bytes {port.addr} to {end} of DRAM, the "
-                    f"image has {image.data.size}"
+                    f"{path}: {kind} {port.name}: frames are {port.step_bytes} bytes apart, each "
+                    f"has {port.frame_bytes}"
+                )
+            elif port.addr < 0 or port.end > image.data.size:
+                yield (
+                    f"{path}: {kind} {port.name}: lies at bytes {port.addr} to {port.end} of DRAM, "
+                    f"the image has {image.data.size}"
                 )
 
 
@@ -271,7 +275,7 @@ def zero_image(program: Program) -> DramImage:
     """
     regions = (entry for entry in program.regions if entry.space == "dram")
     ends = [entry.start_bytes + entry.size_bytes for entry in regions]
-    ends += [port.addr + port.num_bytes for port in (*program.inputs, *program.outputs)]
+    ends += [port.end for port in (*program.inputs, *program.outputs)]
     size = max(ends, default=0)
     if size > _MAX_DRAM_BYTES:
         raise InputError(
@@ -287,7 +291,7 @@ def _raise(problems: Iterator[str] | list[str]) -> None:
 
 def _put(memory: np.ndarray, port: Port, values: np.ndarray) -> None:
     stored = np.ascontiguousarray(values, NUMPY_TYPES[port.dtype]).reshape(-1).view(np.uint8)
-    memory[port.addr : port.addr + stored.size] = stored
+    port.of(memory)[...] = stored.reshape(port.frames, port.frame_bytes)
 
 
 # ---------------------------------------------------------------------------- what is wrong

@@ -121,7 +121,7 @@ class Subject:
             return self.image.data.size
         program = self.program
         ends = [r.start_bytes + r.size_bytes for r in program.regions if r.space == "dram"]
-        ends += [port.addr + port.num_bytes for port in (*program.inputs, *program.outputs)]
+        ends += [port.end for port in (*program.inputs, *program.outputs)]
         return max(ends, default=0)
 
     # ---- windows

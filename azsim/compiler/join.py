@@ -1,0 +1,164 @@
+"""Join: results that a frame stores one after another go to DRAM together.
+
+Contract: takes a schedule, gives one that stores the same numbers, at other addresses.  Where data
+decides, nothing is under way (`azsim.compiler.regions`), so what a frame stores behind it is at the
+end of the frame: each store waits for the one before, for DRAM's latency and for a row to open.
+Stores behind a region become one, of results that lie side by side in activation SRAM, and in DRAM
+frame after frame: a record (`Storage.within`).  Where that does not fit activation SRAM, the
+schedule stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from azsim.compiler.allocate import fits
+from azsim.compiler.edges import OUTPUT
+from azsim.compiler.schedule import (
+    FRAME_LOOP,
+    MAX_EXTENT,
+    Item,
+    Repeat,
+    Schedule,
+    Storage,
+    accesses,
+    is_written,
+    users_of,
+    walk,
+)
+from azsim.compiler.tile import aligned
+from azsim.hardware.description import Hardware
+from azsim.ops.lowering import Access
+from azsim.ops.steps import ELEMENT_BYTES
+
+__all__ = ["join"]
+
+_DTYPE = "i32"
+"""Of a record: four bytes, as each of its elements has."""
+
+
+@dataclass(frozen=True)
+class _Store:
+    """A store that can be a part of another: where it stands, and the results that it stores."""
+
+    at: int
+    item: Item
+    source: Storage
+    target: Storage
+
+
+def join(schedule: Schedule, hardware: Hardware) -> Schedule:
+    """Join the stores of a frame that stand behind a region.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    hardware : Hardware
+    """
+    body: list[Item | Repeat | None] = list(schedule.body)
+    storages = dict(schedule.storages)
+    for stretch in _behind_regions(schedule.body):
+        stores = _joinable(schedule, stretch)
+        if len(stores) < 2:
+            continue
+        for store in stores:
+            body[store.at] = None
+        body[stores[-1].at] = _joined(stores, storages, schedule.frames)
+    joined = replace(
+        schedule, body=tuple(item for item in body if item is not None), storages=storages
+    )
+    return joined if joined.body != schedule.body and fits(joined, hardware) else schedule
+
+
+def _behind_regions(body: Sequence[Item | Repeat]) -> Iterator[range]:
+    """Numbers of the items from a region to the next one, or to the end."""
+    regions = [at for at, item in enumerate(body) if isinstance(item, Repeat) and item.is_region]
+    for first, last in zip(regions, [*regions[1:], len(body)], strict=True):
+        yield range(first + 1, last)
+
+
+def _joinable(schedule: Schedule, stretch: range) -> list[_Store]:
+    """Stores of a stretch that can be one at the place of the last of them."""
+    users = users_of((*schedule.startup, *schedule.body, *schedule.finish))
+    found: dict[str, _Store] = {}
+    for at in stretch:
+        item = schedule.body[at]
+        if isinstance(item, Item) and item.mnemonic == "store" and item.layer == OUTPUT:
+            source, target = (item.operands[name] for name in ("src", "dst"))
+            assert isinstance(source, Access)
+            assert isinstance(target, Access)
+            store = _Store(
+                at, item, schedule.storages[source.buffer], schedule.storages[target.buffer]
+            )
+            if (
+                _is_whole(source, store.source)
+                and _is_whole(target, store.target, schedule.frames)
+                and _is_of_a_frame(store.source)
+                and len(users[store.target.name]) == 1
+            ):
+                found.setdefault(source.buffer, store)
+    stores = list(found.values())
+    while stores and sum(store.source.size_bytes for store in stores) > 4 * MAX_EXTENT:
+        stores.pop()
+    behind = range(stores[0].at, stores[-1].at) if stores else ()
+    changed = {
+        access.buffer: at
+        for at in behind
+        for item in walk((schedule.body[at],))
+        for name, access in accesses(item)
+        if is_written(item, name)
+    }
+    return [store for store in stores if changed.get(store.source.name, -1) < store.at]
+
+
+def _is_whole(access: Access, storage: Storage, frames: int = 1) -> bool:
+    """Whether a window shows all of a storage of four-byte elements, or a frame's part of it."""
+    size = access.rows * access.cols
+    is_dense = (access.col_stride == 1 or access.cols == 1) and (
+        access.rows == 1 or access.row_stride == access.cols
+    )
+    moves = {FRAME_LOOP: size} if frames > 1 else {}
+    return (
+        ELEMENT_BYTES[storage.dtype] == ELEMENT_BYTES[_DTYPE]
+        and storage.size_bytes == frames * size * ELEMENT_BYTES[_DTYPE]
+        and is_dense
+        and access.offset == 0
+        and access.advance == moves
+    )
+
+
+def _is_of_a_frame(storage: Storage) -> bool:
+    return (
+        storage.space == "activation"
+        and not storage.persistent
+        and storage.slot is None
+        and storage.round_of is None
+    )
+
+
+def _joined(stores: Sequence[_Store], storages: dict[str, Storage], frames: int) -> Item:
+    """One store in the place of several; their storages become parts of two others."""
+    size_bytes = sum(store.source.size_bytes for store in stores)
+    step_bytes = aligned(size_bytes)  # so that every frame takes as few bursts as can be
+    inside = _named(", ".join(store.source.name for store in stores), storages)
+    results = (store.target.name.removeprefix("output ") for store in stores)
+    outside = _named(f"output {', '.join(results)}", storages)
+    storages[inside] = Storage(inside, "activation", _DTYPE, size_bytes)
+    storages[outside] = Storage(outside, "dram", _DTYPE, frames * step_bytes, True)
+    first = 0
+    for store in stores:
+        for part, whole in ((store.source, inside), (store.target, outside)):
+            storages[part.name] = replace(part, within=(whole, first))
+        first += store.source.size_bytes
+    element = ELEMENT_BYTES[_DTYPE]
+    source = Access(inside, 0, 1, size_bytes // element, 0, 1)
+    moves = {FRAME_LOOP: step_bytes // element} if frames > 1 else {}
+    target = replace(source, buffer=outside, advance=moves)
+    return Item("store", OUTPUT, {"dst": target, "src": source})
+
+
+def _named(name: str, taken: Mapping[str, Storage]) -> str:
+    while name in taken:  # a tensor may have any name
+        name += "~"
+    return name
