@@ -29,6 +29,7 @@ from azsim.compiler.order import order
 from azsim.compiler.overlap import overlap
 from azsim.compiler.pair import pair
 from azsim.compiler.parameters import parameter_room_bytes, place_parameters
+from azsim.compiler.peel import peel
 from azsim.compiler.prefetch import prefetch
 from azsim.compiler.residency import choose_residents
 from azsim.compiler.schedule import Schedule, check_windows, walk
@@ -63,6 +64,7 @@ PASSES = (
     "residency",
     "select",
     "encode",
+    "peel",
     "order",
     "spill",
     "join",
@@ -215,6 +217,7 @@ def compile_graph(
     plan = after("residency", choose_residents(cuts, visits, hardware, stream))
     compressed = after("select", select_codecs(folded.compressed, plan, hardware))
     blocks = after("encode", encode_tiles(compressed, plan, hardware))
+    lowering = after("peel", peel(lowering, plan) if stream.paced else lowering)
     accumulators = hardware.mac.accumulators
     ordered = order(
         lowering, plan, parameters, blocks, stream.frames, state, accumulators, utterances

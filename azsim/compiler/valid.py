@@ -357,6 +357,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "residency": _plan,
         "select": _weights,
         "encode": _blocks,
+        "peel": _steps,
         "order": _schedule,
         "spill": _schedule,
         "join": _schedule,
