@@ -1,6 +1,7 @@
 """What a schedule does, said plainly: item by item, with a number for every element.
 
-Storages that share a slot are the same numbers here, as they are the same bytes on the chip.
+Storages that share a slot are the same numbers here, as they are the same bytes on the chip; and
+so are those that are parts of another one.
 """
 
 from __future__ import annotations
@@ -67,6 +68,11 @@ def run_schedule(schedule: Schedule, dram: Mapping[str, np.ndarray]) -> list[Ite
             fresh = np.full(storage.size_bytes // 4, -(10**6))  # what nothing has written
             held = fresh if storage.slot is None else slots.setdefault(storage.slot, fresh)
             arrays[name] = held
+    for name, storage in schedule.storages.items():
+        if storage.within is not None:
+            whole, first_bytes = storage.within
+            first = first_bytes // 4
+            arrays[name] = arrays[whole][first : first + storage.size_bytes // 4]
     done: list[Item] = []
     frames = Repeat(FRAME_LOOP, schedule.rounds, schedule.body)
     for item, at in executed((*schedule.startup, frames, *schedule.finish), {}, {}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from hypothesis import strategies as st
@@ -51,7 +52,11 @@ def programs(draw: st.DrawFn) -> Program:
     ).map(tuple)
     views = [index for index, entry in enumerate(body) if entry.mnemonic == "view"]
     dtypes = st.sampled_from(["f32", "i32", "i16", "i8", "u8"])
-    port = st.builds(Port, _NAMES, _COUNTS, _SHAPES, st.integers(1, 9999), dtypes)
+    port = st.builds(Port, _NAMES, _COUNTS, _SHAPES, st.integers(1, 9999), dtypes).flatmap(
+        lambda one: st.sampled_from((0, 1, 64)).map(
+            lambda gap: replace(one, step_bytes=one.frame_bytes + gap) if gap else one
+        )
+    )
     ports = st.lists(port, max_size=2)
     fields = instruction_set().fields
     regions = st.builds(

@@ -44,7 +44,7 @@ halt
 def test_data_is_placed_and_views_are_of_it() -> None:
     source = assembly.read(TEXT, is_whole=True)
     program, placed = source.program({"w": 30})
-    assert {name: (data.space, data.addr, data.num_bytes) for name, data in placed.items()} == {
+    assert {name: (data.space, data.addr, data.span_bytes) for name, data in placed.items()} == {
         "x": ("dram", 0, 120),
         "y": ("dram", 128, 28),
         "w": ("dram", 192, 30),
@@ -85,7 +85,7 @@ def test_a_large_block_is_rows_of_bytes() -> None:
     source = assembly.read(".weight w codec=raw bits=8 shape=400x400\nview view=v0 addr=w\nhalt")
     program, placed = source.program({"w": 160_016})
     assert placed["w"].shape == (3, 53_339)
-    assert placed["w"].num_bytes >= 160_016
+    assert placed["w"].span_bytes >= 160_016
     assert dict(program.instructions[0].operands)["rows"] == 3
 
 
@@ -134,6 +134,11 @@ def test_what_has_an_address_stays_there_and_the_others_come_behind() -> None:
         (".input x dtype=i32", ["1:1: .input: shape: is missing"]),
         (".input x shape=3x0", ["1:16: .input: shape: got 0, allowed is 1 and more"]),
         (".output x shape=3 frames=0", ["1:26: .output: frames: got 0, allowed is 1 and more"]),
+        (".output x shape=3 step=0", ["1:24: .output: step: got 0, allowed is 1 and more"]),
+        (
+            ".output x shape=3 frames=2 step=8",
+            ["1:33: .output: step: got 8, a frame has 12 bytes"],
+        ),
         (
             ".output x shape=-3 addr=0x0",
             ["1:17: .output: shape: got -3, allowed is 0 and more"],

@@ -19,6 +19,7 @@ from azsim.hardware import load_hardware
 from azsim.inputs.tensors import read_npz
 from azsim.isa.encode import canonical
 from azsim.isa.program import Instruction
+from azsim.isa.program_file import load_program, save_program
 from azsim.report.files import npz_bytes
 from azsim.sim.execute import execute
 from azsim.sim.races import check_races
@@ -261,6 +262,48 @@ def test_frames_are_the_first_axis(save: Save) -> None:
     assert (run_kernel(path, {"x": x}).outputs["y"] == x).all()
     with pytest.raises(InputError, match=r"^k.azs:1:8: .input x: got shape 6, expected 3x2$"):
         run_kernel(path, {"x": x.reshape(-1)})
+
+
+def test_frames_may_have_room_between_them(save: Save) -> None:
+    """Two results in turns, each 8 bytes, the second one behind the first."""
+    path = save(
+        ".input x shape=2 frames=3 step=12\n"
+        ".output y addr=0x100 shape=2 frames=3 step=16\n"
+        ".output z addr=0x108 shape=2 frames=3 step=16\n"
+        ".buffer a space=activation shape=3x2\n"
+        "view view=x addr=x rows=3 row_stride=3\nview view=a addr=a\n"
+        "view view=y space=dram dtype=f32 addr=0x100 rows=3 cols=2 row_stride=4 col_stride=1\n"
+        "view view=z space=dram dtype=f32 addr=0x108 rows=3 cols=2 row_stride=4 col_stride=1\n"
+        "load dst=a src=x\nstore wait_load=1 dst=y src=a\n"
+        "vector_unary wait_load=1 wait_store=1 dst=a src=a function=neg\n"
+        "store wait_vector=1 dst=z src=a\nhalt"
+    )
+    x = np.arange(6, dtype=F).reshape(3, 2)
+    found = run_kernel(path, {"x": x}).outputs
+    assert (found["y"] == x).all()
+    assert (found["z"] == -x).all()
+
+
+@pytest.mark.parametrize("step", ["0x40", "0x8000000000000000000"])
+def test_a_single_frame_may_be_any_step_apart(save: Save, step: str) -> None:
+    path = save(
+        f".input x shape=2 step={step}\n.output y shape=2\n.buffer a space=activation shape=2\n"
+        ".views\nload dst=a src=x\nstore wait_load=1 dst=y src=a\nhalt"
+    )
+    x = np.array([3, 4], F)
+    assert run_kernel(path, {"x": x}).outputs["y"].tolist() == [3, 4]
+
+
+def test_a_program_file_whose_frames_overlap_is_refused(save: Save) -> None:
+    Path("d.npz").write_bytes(npz_bytes(GOOD))
+    assert main(["asm", str(save(ADD)), "--data", "d.npz", "-o", "p.npz"]) == 0
+    program, image = load_program(Path("p.npz"))
+    (port,) = program.outputs
+    wrong = replace(port, frames=2, step_bytes=3)
+    save_program(Path("p.npz"), replace(program, outputs=(wrong,)), image)
+    with pytest.raises(InputError) as caught:
+        run_kernel("p.npz")
+    assert str(caught.value) == "p.npz: output y: frames are 3 bytes apart, each has 4"
 
 
 def test_a_chip_that_decodes_at_read_takes_blocks_as_they_are(save: Save) -> None:

@@ -242,7 +242,7 @@ class _Emitter:
         for name, operand in item.operands.items():
             if isinstance(operand, Access):
                 operands[name] = self.registers[self.register(operand)]
-                self._touch(operand.buffer, index)
+                self.touch(operand.buffer, index)
                 if is_written(item, name):
                     self.last_write[operand.buffer, item.frame] = index
             else:
@@ -304,7 +304,7 @@ class _Emitter:
         self.aimed.add(len(self.instructions))
         self.instructions[branch] = Instruction("branch", {**entry.operands, **target})
 
-    def _touch(self, buffer: str, index: int) -> None:
+    def touch(self, buffer: str, index: int) -> None:
         span = self.spans.setdefault(buffer, _Span(index, index))
         span.first, span.last = min(span.first, index), max(span.last, index)
 
@@ -335,8 +335,8 @@ class _Emitter:
             for _, access in accesses(item):
                 if access.buffer in but and self.spans[access.buffer].first >= start:
                     continue  # nothing before the loop touched it
-                self._touch(access.buffer, start)
-                self._touch(access.buffer, end)
+                self.touch(access.buffer, start)
+                self.touch(access.buffer, end)
                 written = access.buffer, item.frame
                 if written in self.last_write:
                     self.last_write[written] = max(self.last_write[written], last_write)
@@ -424,6 +424,10 @@ def emit(schedule: Schedule, allocation: Allocation) -> Emitted:
     emitter.registers.clear()
     emitter.items(schedule.finish, {}, every)
     emitter.put("halt")
+    for name, storage in schedule.storages.items():
+        # A part is there until the whole was read.
+        if storage.within is not None and name in emitter.spans:
+            emitter.touch(name, emitter.spans[storage.whole].last)
     regions = tuple(
         Region(
             name,

@@ -4,12 +4,14 @@ Contract: takes a schedule, gives one that stores the same numbers, at other add
 decides, nothing is under way (`azsim.compiler.regions`), so what a frame stores behind it is at the
 end of the frame: each store waits for the one before, for DRAM's latency and for a row to open.
 Stores behind a region become one, of results that lie side by side in activation SRAM, and in DRAM
-frame after frame: a record (`Storage.within`).  Where that does not fit activation SRAM, the
-schedule stays as it is.
+frame after frame: a record (`Storage.within`).  Where products or loops come behind the region,
+results may go meanwhile, and where a record does not fit activation SRAM, the schedule stays as it
+is.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +27,6 @@ from azsim.compiler.schedule import (
     accesses,
     is_written,
     users_of,
-    walk,
 )
 from azsim.compiler.tile import aligned
 from azsim.hardware.description import Hardware
@@ -43,7 +44,6 @@ class _Store:
     """A store that can be a part of another: where it stands, and the results that it stores."""
 
     at: int
-    item: Item
     source: Storage
     target: Storage
 
@@ -59,7 +59,7 @@ def join(schedule: Schedule, hardware: Hardware) -> Schedule:
     body: list[Item | Repeat | None] = list(schedule.body)
     storages = dict(schedule.storages)
     for stretch in _behind_regions(schedule.body):
-        stores = _joinable(schedule, stretch)
+        stores = _joinable(schedule, stretch, storages)
         if len(stores) < 2:
             continue
         for store in stores:
@@ -71,43 +71,47 @@ def join(schedule: Schedule, hardware: Hardware) -> Schedule:
     return joined if joined.body != schedule.body and fits(joined, hardware) else schedule
 
 
-def _behind_regions(body: Sequence[Item | Repeat]) -> Iterator[range]:
-    """Numbers of the items from a region to the next one, or to the end."""
+def _behind_regions(body: Sequence[Item | Repeat]) -> Iterator[dict[int, Item]]:
+    """Items by number from a region to the next one, or to the end, if all of it is short."""
     regions = [at for at, item in enumerate(body) if isinstance(item, Repeat) and item.is_region]
-    for first, last in zip(regions, [*regions[1:], len(body)], strict=True):
-        yield range(first + 1, last)
+    for first, last in itertools.pairwise([*regions, len(body)]):
+        stretch = {at: body[at] for at in range(first + 1, last)}
+        items = {at: item for at, item in stretch.items() if isinstance(item, Item)}
+        if items == stretch and all(one.mnemonic != "mac_matmul" for one in items.values()):
+            yield items
 
 
-def _joinable(schedule: Schedule, stretch: range) -> list[_Store]:
+def _joinable(
+    schedule: Schedule, stretch: Mapping[int, Item], storages: Mapping[str, Storage]
+) -> list[_Store]:
     """Stores of a stretch that can be one at the place of the last of them."""
     users = users_of((*schedule.startup, *schedule.body, *schedule.finish))
     found: dict[str, _Store] = {}
-    for at in stretch:
-        item = schedule.body[at]
-        if isinstance(item, Item) and item.mnemonic == "store" and item.layer == OUTPUT:
+    for at, item in stretch.items():
+        if item.mnemonic == "store" and item.layer == OUTPUT:
             source, target = (item.operands[name] for name in ("src", "dst"))
             assert isinstance(source, Access)
             assert isinstance(target, Access)
-            store = _Store(
-                at, item, schedule.storages[source.buffer], schedule.storages[target.buffer]
-            )
+            store = _Store(at, storages[source.buffer], storages[target.buffer])
             if (
                 _is_whole(source, store.source)
                 and _is_whole(target, store.target, schedule.frames)
-                and _is_of_a_frame(store.source)
+                and store.source.is_of_a_frame
+                and store.source.round_of is None
+                and store.source.within is None
                 and len(users[store.target.name]) == 1
             ):
                 found.setdefault(source.buffer, store)
     stores = list(found.values())
-    while stores and sum(store.source.size_bytes for store in stores) > 4 * MAX_EXTENT:
-        stores.pop()
-    behind = range(stores[0].at, stores[-1].at) if stores else ()
+    most_bytes = MAX_EXTENT * ELEMENT_BYTES[_DTYPE]
+    while sum(store.source.size_bytes for store in stores) > most_bytes:
+        stores.remove(max(stores, key=lambda store: store.source.size_bytes))
+    last = max((store.at for store in stores), default=0)
     changed = {
         access.buffer: at
-        for at in behind
-        for item in walk((schedule.body[at],))
+        for at, item in stretch.items()
         for name, access in accesses(item)
-        if is_written(item, name)
+        if is_written(item, name) and at < last
     }
     return [store for store in stores if changed.get(store.source.name, -1) < store.at]
 
@@ -128,19 +132,10 @@ def _is_whole(access: Access, storage: Storage, frames: int = 1) -> bool:
     )
 
 
-def _is_of_a_frame(storage: Storage) -> bool:
-    return (
-        storage.space == "activation"
-        and not storage.persistent
-        and storage.slot is None
-        and storage.round_of is None
-    )
-
-
 def _joined(stores: Sequence[_Store], storages: dict[str, Storage], frames: int) -> Item:
     """One store in the place of several; their storages become parts of two others."""
     size_bytes = sum(store.source.size_bytes for store in stores)
-    step_bytes = aligned(size_bytes)  # so that every frame takes as few bursts as can be
+    step_bytes = aligned(size_bytes)  # where a burst begins
     inside = _named(", ".join(store.source.name for store in stores), storages)
     results = (store.target.name.removeprefix("output ") for store in stores)
     outside = _named(f"output {', '.join(results)}", storages)

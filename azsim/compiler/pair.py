@@ -21,7 +21,6 @@ from azsim.compiler.schedule import (
     Item,
     Repeat,
     Schedule,
-    Storage,
     accesses,
     walk,
 )
@@ -92,7 +91,7 @@ def _copies(schedule: Schedule, frames: int) -> Iterator[tuple[tuple[str, int], 
     around = _touched(schedule.startup + schedule.finish)
     inside = _touched(schedule.body)
     for name, storage in schedule.storages.items():
-        if name in inside and name not in around and _is_of_a_frame(storage):
+        if name in inside and name not in around and storage.is_of_a_frame:
             for frame in range(1, 1 + frames):
                 copy = f"{name}~{frame}"
                 while copy in schedule.storages:  # a tensor may have any name
@@ -102,10 +101,6 @@ def _copies(schedule: Schedule, frames: int) -> Iterator[tuple[tuple[str, int], 
 
 def _touched(items: Iterable[Item | Repeat]) -> set[str]:
     return {name for item in walk(tuple(items)) for name in item.buffers}
-
-
-def _is_of_a_frame(storage: Storage) -> bool:
-    return storage.space == "activation" and not storage.persistent and storage.slot is None
 
 
 def _without_waits(item: Item | Repeat) -> Item | Repeat:

@@ -83,6 +83,11 @@ class Storage:
     within: tuple[str, int] | None = None
 
     @property
+    def is_of_a_frame(self) -> bool:
+        """Whether it is in activation SRAM, has a place of its own and outlives no frame."""
+        return self.space == "activation" and not self.persistent and self.slot is None
+
+    @property
     def whole(self) -> str:
         """Name of the storage that has the bytes."""
         return self.name if self.within is None else self.within[0]

@@ -74,7 +74,7 @@ class Data:
         return Port(self.name, addr, self.shape, self.frames, self.dtype, self.step_bytes)
 
     @property
-    def num_bytes(self) -> int:
+    def span_bytes(self) -> int:
         """Bytes from the first frame to the last; rows of packed types begin at bytes."""
         rows, cols = matrix_of(self.shape)
         frame_bytes = rows * (-(-cols * ELEMENT_BITS[self.dtype] // 8))
@@ -87,7 +87,7 @@ class Data:
 
     def region(self, instructions: int) -> Region:
         """The piece of memory as a program's checkers know it, alive all over."""
-        addr, size = self.addr or 0, self.num_bytes
+        addr, size = self.addr or 0, self.span_bytes
         return Region(self.name, self.space, addr, size, self.dtype, 0, max(0, instructions - 1))
 
 
@@ -130,13 +130,13 @@ def place(declared: Iterable[Data], block_bytes: Mapping[str, int]) -> dict[str,
     free: dict[str, int] = {}
     for data in found.values():
         if data.addr is not None:
-            free[data.space] = max(free.get(data.space, 0), data.addr + data.num_bytes)
+            free[data.space] = max(free.get(data.space, 0), data.addr + data.span_bytes)
     for name in sorted(found, key=lambda name: found[name].kind == "weight"):
         data = found[name]
         if data.addr is None:
             addr = -(-free.get(data.space, 0) // ALIGN_BYTES) * ALIGN_BYTES
             found[name] = replace(data, addr=addr)
-            free[data.space] = addr + data.num_bytes
+            free[data.space] = addr + data.span_bytes
     return found
 
 

@@ -126,7 +126,8 @@ class Port:
         shape = self.frames, self.frame_bytes
         if not self.num_bytes:
             return np.zeros(shape, np.uint8)
-        strides = self.step_bytes or self.frame_bytes, 1
+        step_bytes = self.step_bytes if self.frames > 1 else 0
+        strides = step_bytes or self.frame_bytes, 1
         return np.ndarray(shape, np.uint8, memory, self.addr, strides)
 
 

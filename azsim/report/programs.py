@@ -37,6 +37,7 @@ def program_tables(program: Program, image: DramImage | None = None) -> list[Lis
             "x".join(map(str, port.shape)) or "scalar",
             port.frames,
             f"{port.addr:#x}",
+            port.step_bytes or port.frame_bytes,
         )
         for kind, entries in (("input", program.inputs), ("output", program.outputs))
         for port in entries
@@ -60,7 +61,7 @@ def program_tables(program: Program, image: DramImage | None = None) -> list[Lis
     layer_rows = [(name, layers[index]) for index, name in enumerate(program.layers)]
     regions = Counter(region.space for region in program.regions)
     return [
-        listing("Ports", ("name", "kind", "shape", "frames", "address"), ports),
+        listing("Ports", ("name", "kind", "shape", "frames", "address", "step, B"), ports),
         listing(
             f"Program {program.name}",
             ("mnemonic", "engine", "count", "meaning"),

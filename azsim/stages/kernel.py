@@ -383,7 +383,7 @@ def _capacity_problems(where: str, placed: Mapping[str, Data], hardware: Hardwar
         "activation": hardware.activation_sram.bytes,
     }
     for entry in placed.values():
-        end = (entry.addr or 0) + entry.num_bytes
+        end = (entry.addr or 0) + entry.span_bytes
         if end > capacity.get(entry.space, end):
             yield (
                 f"{where}:{entry.line}:{entry.column}: .{entry.kind} {entry.name}: ends at byte "
