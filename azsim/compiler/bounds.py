@@ -18,7 +18,8 @@ as the plan cuts them:
 - vector engine: its own time for every step, as if one instruction did it
   (`azsim.compiler.step_cycles`).
 - critical path: the longest chain of dependent work with one of each engine
-  (`azsim.compiler.frame_path`).  Where every frame is over before the next one
+  (`azsim.compiler.frame_path`), of both orders of products that `azsim.compiler.peel` knows the
+  shorter one.  Where every frame is over before the next one
   arrives, frames cannot overlap: weight SRAM has to be filled, or the first frame worked at,
   whichever takes longer, and then each other frame takes its own path.
 - chain: the longest chain of dependent steps with any number of each engine, and every step at its
@@ -46,6 +47,7 @@ from azsim.compiler.edges import INPUT, OUTPUT, STARTUP, STATE
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.frame_path import frame_path
 from azsim.compiler.loading import load_cycles
+from azsim.compiler.peel import peel
 from azsim.compiler.regions import Decision, Passed, certain, counted, uncertain_weights
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.residency import plan_weights
@@ -230,15 +232,19 @@ def engine_bounds(
                 own = product_cycles(step, array_cycles(step), hardware)
                 of(layer).mac_cycles += own * times
     whole = _whole(work.values())
-    of_layers = layer_paths(lowering, hardware, stream.frames)
+    # The order of two products is left to the program.
+    peeled = peel(lowering) if stream.paced else lowering
+    orders = [lowering] if peeled is lowering else [lowering, peeled]
+    every = [layer_paths(order, hardware, stream.frames) for order in orders]
+    of_layers = {layer: min(paths[layer] for paths in every) for layer in every[0]}
     once = transfer_cycles(hardware)
     of_layers |= {STARTUP: once, STATE: once}
     of_layers |= dict.fromkeys((INPUT, OUTPUT), once * stream.frames)
-    longest = chain = critical_path(lowering, hardware, stream, state)
+    longest = chain = min(critical_path(order, hardware, stream, state) for order in orders)
     if frames_are_apart or stream.frames == 1:
         first, *others = decided or [None] * stream.frames
         paths = {
-            one: frame_path(lowering, hardware, state, array_cycles, one)
+            one: min(frame_path(order, hardware, state, array_cycles, one) for order in orders)
             for one in {first, *others}
         }
         fill = of(STARTUP).bounds(hardware, 0, 0, stretches=1).dram_cycles

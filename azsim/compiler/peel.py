@@ -7,14 +7,16 @@ there, and W x is added to it, with bias and functions.  A sum of two floats has
 either order.
 
 So the first round stands in front of its loop.  Only in short loops, where W and R stay in weight
-SRAM: it is used in two places then.
+SRAM: they are used in two places then.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from azsim.compiler.critical_path import placed
 from azsim.compiler.tile import Plan
 from azsim.compiler.windows import all_windows
 from azsim.ops.lowering import Access, Loop, Lowering, Matmul, Step, moved
@@ -25,17 +27,20 @@ __all__ = ["peel"]
 _MOST_ROUNDS = 4
 """Of a loop whose first round is taken out of it."""
 
+_Steps = Sequence[tuple[str, Step]]
 
-def peel(lowering: Lowering, plan: Plan) -> Lowering:
-    """Peel the loops of a lowering, which is changed and returned.
+
+def peel(lowering: Lowering, plan: Plan | None = None) -> Lowering:
+    """Peel the loops of a lowering.
 
     Parameters
     ----------
     lowering : Lowering
-        Of a graph whose frames are waited for.
-    plan : Plan
+        Of a graph whose frames are waited for; it stays as it is.
+    plan : Plan, optional
+        Without one, as if all weights stayed.
     """
-    steps = lowering.steps
+    steps = list(lowering.steps)
     at = 0
     while at < len(steps):
         layer, loop = steps[at]
@@ -43,35 +48,34 @@ def peel(lowering: Lowering, plan: Plan) -> Lowering:
         if found is not None:
             assert isinstance(loop, Loop)
             product, number = found
-            peeled = [(layer, step) for step in _peeled(loop, number, _product(steps, product))]
+            peeled = list(_peeled(layer, loop, number, steps[product]))
             steps[product : at + 1] = [*steps[product + 1 : at], *peeled]
             at = product + len(peeled) - 1
         at += 1
-    return lowering
+    if len(steps) == len(lowering.steps):
+        return lowering
+    result = copy.copy(lowering)
+    result.steps = steps
+    return result
 
 
-def _product(steps: Sequence[tuple[str, Step]], at: int) -> Matmul:
-    step = steps[at][1]
-    assert isinstance(step, Matmul)
-    return step
-
-
-def _found(
-    steps: Sequence[tuple[str, Step]], at: int, lowering: Lowering, plan: Plan
-) -> tuple[int, int] | None:
+def _found(steps: _Steps, at: int, lowering: Lowering, plan: Plan | None) -> tuple[int, int] | None:
     """Number of a product of all rounds' inputs, and of the loop's own that is added to it."""
     loop = steps[at][1]
     assert isinstance(loop, Loop)
-    if is_region(loop) or not 2 <= loop.count <= _MOST_ROUNDS:
+    is_straight = not any(isinstance(step, Loop) for step in loop.body) and not is_region(loop)
+    holds = plan is not None and loop.number in plan.held.values()  # tiles, from its begin on
+    if not is_straight or holds or not 2 <= loop.count <= _MOST_ROUNDS:
         return None
     for number, added in enumerate(loop.body):
-        if not isinstance(added, Matmul) or not added.accumulate or added.code_scale:
+        if not isinstance(added, Matmul) or not added.accumulate:
             continue
         for before in range(at - 1, -1, -1):
             product = steps[before][1]
             between = [step for _, step in steps[before + 1 : at]]
             if isinstance(product, Matmul) and _is_sum(product, added, loop):
-                stays = all(_stays(name, lowering, plan) for name in (product.weight, added.weight))
+                weights = product.weight, added.weight
+                stays = all(_stays(name, lowering, plan) for name in weights)
                 is_free = _lets_pass(product, (*between, *loop.body[:number]))
                 return (before, number) if stays and is_free else None
     return None
@@ -80,22 +84,25 @@ def _found(
 def _is_sum(product: Matmul, added: Matmul, loop: Loop) -> bool:
     """Whether each round adds a product to a row of the other."""
     rows, row = product.dst, added.dst
-    is_plain = not product.accumulate and product.bias is None and product.code_scale is None
-    is_plain = is_plain and product.function == "none" and not product.functions
+    is_plain = not product.accumulate and product.bias is None and product.function == "none"
+    is_plain = is_plain and not product.functions
     first = replace(rows, rows=1, row_stride=row.row_stride)
     return (
         is_plain
+        and product.code_scale is None
+        and added.code_scale is None
         and rows.rows == product.codes.rows == loop.count
         and replace(row, advance={}) == first
         and row.advance == {loop.number: rows.row_stride}
     )
 
 
-def _stays(weight: str, lowering: Lowering, plan: Plan) -> bool:
+def _stays(weight: str, lowering: Lowering, plan: Plan | None) -> bool:
     """Whether a weight stays in weight SRAM, and its product is one term."""
-    tiles = plan.tiles[weight]
     has_one = len(lowering.compressed.weights[weight].segments) == 2
-    return has_one and all(tile.name in plan.pinned for tile in tiles)
+    return has_one and (
+        plan is None or all(tile.name in plan.pinned for tile in plan.tiles[weight])
+    )
 
 
 def _lets_pass(product: Matmul, steps: Iterable[Step]) -> bool:
@@ -111,30 +118,31 @@ def _lets_pass(product: Matmul, steps: Iterable[Step]) -> bool:
     return True
 
 
-def _peeled(loop: Loop, number: int, product: Matmul) -> Iterator[Step]:
-    """What takes the place of a loop and of the product of all its inputs."""
-    first = [_in_round(step, loop.number, 0, is_still=True) for step in loop.body]
+def _peeled(
+    layer: str, loop: Loop, number: int, inputs: tuple[str, Step]
+) -> Iterator[tuple[str, Step]]:
+    """What takes the place of a loop and of the product of all its inputs, with their layers."""
+    of_inputs, product = inputs
+    assert isinstance(product, Matmul)
+    first = [placed(step, {loop.number: 0}) for step in loop.body]
     added = first[number]
     assert isinstance(added, Matmul)
-    yield from first[:number]
-    plain = {"bias": None, "accumulate": False, "function": "none", "functions": ()}
-    yield replace(added, **plain)
-    yield replace(
-        added,
-        weight=product.weight,
-        codes=_rows(product.codes, 0, 1),
-        scale=_rows(product.scale, 0, 1),
+    plain = replace(added, bias=None, accumulate=False, function="none", functions=())
+    own = {"codes": product.codes, "scale": product.scale}
+    later = {"dst": product.dst, **own}
+    yield from ((layer, step) for step in (*first[:number], plain))
+    yield (
+        of_inputs,
+        replace(added, weight=product.weight, **{key: _rows(w, 0, 1) for key, w in own.items()}),
     )
-    yield replace(
-        product,
-        dst=_rows(product.dst, 1, loop.count - 1),
-        codes=_rows(product.codes, 1, loop.count - 1),
-        scale=_rows(product.scale, 1, loop.count - 1),
-    )
-    yield from first[number + 1 :]
-    is_last = loop.count == 2
-    later = [_in_round(step, loop.number, 1, is_still=is_last) for step in loop.body]
-    yield from later if is_last else [replace(loop, count=loop.count - 1, body=tuple(later))]
+    rest = {key: _rows(window, 1, loop.count - 1) for key, window in later.items()}
+    yield of_inputs, replace(product, **rest)
+    yield from ((layer, step) for step in first[number + 1 :])
+    if loop.count == 2:
+        yield from ((layer, placed(step, {loop.number: 1})) for step in loop.body)
+    else:
+        body = tuple(_one_later(step, loop.number) for step in loop.body)
+        yield layer, replace(loop, count=loop.count - 1, body=body)
 
 
 def _rows(access: Access, first: int, count: int) -> Access:
@@ -144,15 +152,10 @@ def _rows(access: Access, first: int, count: int) -> Access:
     return moved(access, offset=access.offset + first * access.row_stride, rows=count)
 
 
-def _in_round(step: Step, number: int, ahead: int, *, is_still: bool) -> Step:
-    """A step of a loop's body some rounds later; `is_still` where the loop is no more."""
-    if isinstance(step, Loop):
-        body = (_in_round(inner, number, ahead, is_still=is_still) for inner in step.body)
-        return replace(step, body=tuple(body))
+def _one_later(step: Step, number: int) -> Step:
+    """A step of a loop's body whose first round is the second one of before."""
 
     def later(access: Access) -> Access:
-        offset = access.offset + ahead * access.advance.get(number, 0)
-        moves = {n: by for n, by in access.advance.items() if n != number or not is_still}
-        return replace(access, offset=offset, advance=moves)
+        return replace(access, offset=access.offset + access.advance.get(number, 0))
 
     return moved_windows(step, later)
