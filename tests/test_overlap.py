@@ -429,11 +429,15 @@ def piece_lists(draw: st.DrawFn) -> tuple[list[Piece], list[list[int]]]:
     pieces: list[Piece] = []
     cycles: list[list[int]] = []
     engines = ["mac", "vector", "load", "weight", "store"][: draw(st.integers(1, 5))]
+    comes_in_parts = draw(st.booleans())
+    window = Access("input", 0, 1, 1, 1, 1)
     for number in range(draw(st.integers(1, 30))):
         engine = engines[int(rng.integers(len(engines)))]
         cycles.append(rng.integers(0, 20, int(rng.integers(1, 4))).tolist())
         fills = engine in ("load", "weight", "store") and rng.random() < 0.7
         items = [Item("vector_fill", "")] * len(cycles[-1])
+        if engine == "load" and comes_in_parts:
+            items = [Item("load", "", {"src": window, "paced": 1})] * len(items)
         piece = Piece(items, number, engine, bool(fills))
         for other in range(number):
             if rng.random() < 0.15:
@@ -483,6 +487,33 @@ def test_an_order_from_the_end_backwards_knows_what_else_engines_do() -> None:
     starts = list_schedule(pieces, cycles)
     assert starts[1] == 0
     assert max(at + cycles[number][0] for number, at in starts.items()) == 100
+
+
+def test_an_engine_waits_for_what_a_part_of_a_frame_brings() -> None:
+    """The array could begin with work that has time, but then it would not be free for the rest
+    of the frame, on which much depends; unless a frame comes at once, it waits."""
+
+    def load(*, paced: int) -> list[Item]:
+        window = Access("input", 0, 1, 4, 4, 1)
+        return [
+            Item("load", "", {"dst": replace(window, buffer="x"), "src": window, "paced": paced})
+        ]
+
+    items = [Item("vector_fill", "")]
+    pieces = [
+        Piece(load(paced=1), 0, "load", True),
+        Piece(load(paced=0), 1, "load", True, behind=0),
+        Piece(items, 2, "mac", False, {0: 0}),
+        Piece(items, 3, "mac", False, {1: 0}),
+        Piece(items, 4, "vector", False, {3: 0}),
+    ]
+    cycles = [[10], [10], [60], [10], [80]]
+    in_parts = list_schedule(pieces, cycles)
+    assert (in_parts[3], in_parts[2]) == (20, 30)
+    other = Item("load", "", {"src": Access("other", 0, 1, 4, 4, 1)})
+    pieces[1] = replace(pieces[1], items=[other])
+    at_once = list_schedule(pieces, cycles)
+    assert (at_once[2], at_once[3]) == (10, 70)
 
 
 @given(found=piece_lists(), ahead=st.integers(1, 6), of_unit=st.integers(1, 3))

@@ -7,13 +7,15 @@ keep it busy; queues between the sequencer and the engines are not in the model.
 
 from __future__ import annotations
 
+import bisect
 import collections
 import heapq
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from azsim.compiler.schedule import Item
+from azsim.ops.lowering import Access
 
 __all__ = ["Piece", "list_schedule", "program_order"]
 
@@ -58,7 +60,8 @@ def list_schedule(
     once more from its end backwards, where what ended last goes first, and from there forwards
     again, where what has to begin first does, as long as that makes it shorter (K. Y. Li and
     R. J. Willis, "An iterative scheduling technique for resource-constrained project scheduling",
-    1992).
+    1992).  Where a frame comes in several loads, that is tried in another way besides: an engine
+    may wait for what one of them brings, instead of taking longer work that has time.
 
     Parameters
     ----------
@@ -79,19 +82,38 @@ def list_schedule(
     for number in range(len(pieces) - 1, -1, -1):
         way[number] = max([way[number], *(delay + way[other] for other, delay in later[number])])
 
-    def end(number: int) -> int:
-        return best[number] + takes[number]
+    def last_end(starts: Mapping[int, int]) -> int:
+        return max((at + takes[number] for number, at in starts.items()), default=0)
+
+    is_free = ahead is None or all(piece.unit < ahead for piece in pieces)
+    in_parts = is_free and _comes_in_parts(pieces)
 
     best = _in_order(pieces, takes, later, _Gate(pieces, ahead), [-length for length in way])
     while best:
-        last_first = [-end(number) for number in range(len(pieces))]
+        last_first = [-best[number] - takes[number] for number in range(len(pieces))]
         backwards = _in_order(pieces, takes, sooner, _Gate(pieces, None), last_first)
         first_first = [-backwards[number] - takes[number] for number in range(len(pieces))]
         found = _in_order(pieces, takes, later, _Gate(pieces, ahead), first_first)
-        if max(at + takes[number] for number, at in found.items()) >= max(map(end, best)):
+        if in_parts:
+            found = min(found, _in_gaps(pieces, takes, later, first_first), key=last_end)
+        if last_end(found) >= last_end(best):
             break
         best = found
     return best
+
+
+def _comes_in_parts(pieces: Iterable[Piece]) -> bool:
+    """Whether what waits for a frame is one of several loads of the same input."""
+    loads = [item for piece in pieces if piece.engine == "load" for item in piece.items]
+    inputs: dict[tuple[str, int], list[Item]] = {}
+    for item in loads:
+        source = item.operands.get("src")
+        if isinstance(source, Access):
+            inputs.setdefault((source.buffer, item.frame), []).append(item)
+    return any(
+        len(parts) > 1 and any(item.operands.get("paced") for item in parts)
+        for parts in inputs.values()
+    )
 
 
 def _in_order(
@@ -140,6 +162,56 @@ def _in_order(
             ready_at[other] = max(ready_at[other], at)
             offer(other)
     return starts
+
+
+def _in_gaps(
+    pieces: Sequence[Piece],
+    takes: Sequence[int],
+    after: Sequence[Sequence[tuple[int, int]]],
+    keys: Sequence[int],
+) -> dict[int, int]:
+    """When each piece begins if the least key is placed first, where there is room for it.
+
+    An engine may wait for a piece although it could begin another one, which the list of
+    `_in_order` never does.
+    """
+    keys = list(keys)
+    for number, others in enumerate(after):  # what a piece depends on has its place before it
+        for other, _ in others:
+            keys[other] = max(keys[other], keys[number])
+    ready_at = [0] * len(pieces)
+    starts = [0] * len(pieces)
+    busy: dict[str, list[tuple[int, int]]] = {piece.engine: [] for piece in pieces}
+    busy["dram"] = []
+    for number in sorted(range(len(pieces)), key=lambda number: (keys[number], number)):
+        piece = pieces[number]
+        length = max(1, takes[number])  # no two of an engine begin at once
+        lists = [busy[piece.engine], *([busy["dram"]] if piece.fills_dram else [])]
+        at = ready_at[number]
+        while True:
+            begin = at
+            for intervals in lists:
+                at = _free(intervals, at, length)
+            if at == begin:
+                break
+        for intervals in lists:
+            bisect.insort(intervals, (at, at + length))
+        starts[number] = at
+        for other, delay in after[number]:
+            ready_at[other] = max(ready_at[other], at + delay)
+    return {number: starts[number] for number in sorted(range(len(pieces)), key=starts.__getitem__)}
+
+
+def _free(intervals: Sequence[tuple[int, int]], at: int, length: int) -> int:
+    """The first cycle from which on so many are free."""
+    place = bisect.bisect_right(intervals, (at, 1 << 62)) - 1
+    if place >= 0:
+        at = max(at, intervals[place][1])
+    for begin, end in intervals[place + 1 :]:
+        if at + length <= begin:
+            break
+        at = max(at, end)
+    return at
 
 
 def program_order(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> dict[int, int]:

@@ -39,10 +39,12 @@ from azsim.ops.lowering import (
     Unary,
     Vector,
 )
-from azsim.ops.steps import windows
+from azsim.ops.steps import ELEMENT_BYTES, reads, windows
 
 __all__ = ["order"]
 
+_LEAST_PART_BYTES = 256
+"""Of a frame that comes in two loads; what is shorter is mostly latency."""
 _FIRST_LOOP = 1001
 """Number of the first loop that is none of an operator's."""
 
@@ -328,8 +330,45 @@ def _loads_of_inputs(
         load = edges.port_load(name, INPUT, advance, frames, paced=not loads)
         # The frame begins with its first load; the others come when they are wanted.
         first, _ = used.get(lowering.views[name].buffer, (0, 0))
-        loads.setdefault(first if loads else 0, []).append(load)
+        parts = [load] if loads else _parts(load, lowering)
+        loads.setdefault(first if loads else 0, []).extend(parts)
     return loads
+
+
+def _parts(load: Item, lowering: Lowering) -> list[Item]:
+    """Loads of what a peeled loop begins with and of the rest, or the load as it is.
+
+    See `azsim.compiler.peel`: the first step is worked at while those behind it come.
+    """
+    source, target = load.operands["src"], load.operands["dst"]
+    assert isinstance(source, Access)
+    assert isinstance(target, Access)
+    steps = [step for _, outer in lowering.steps for step, _ in flat_steps([outer], 1)]
+    readers = [step for step in steps if target.buffer in {one.buffer for one in reads(step)}]
+    if len(readers) != 1 or not isinstance(readers[0], Quantize) or target.rows > 1:
+        return [load]
+    codes, rows = readers[0].dst, readers[0].src
+    first_bytes = rows.cols * ELEMENT_BYTES[lowering.buffers[rows.buffer].dtype]
+    is_dense = rows.row_stride == rows.cols and rows.col_stride == 1
+    is_all = (rows.offset, rows.rows * rows.cols) == (target.offset, target.cols)
+    alone = any(
+        isinstance(step, Matmul) and step.accumulate and step.codes == replace(codes, rows=1)
+        for step in steps
+    )
+    is_worth = first_bytes >= _LEAST_PART_BYTES and readers[0].scale.rows > 1
+    if not (is_dense and is_all and alone and is_worth):
+        return [load]
+    return [
+        replace(
+            load,
+            operands={
+                "dst": part(target, 0, 1, first, count),
+                "src": part(source, 0, 1, first, count),
+                "paced": int(first == 0 and bool(load.operands["paced"])),
+            },
+        )
+        for first, count in ((0, rows.cols), (rows.cols, target.cols - rows.cols))
+    ]
 
 
 def _stores_of_outputs(

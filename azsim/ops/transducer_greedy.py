@@ -307,6 +307,9 @@ class _Decoder:
         counts = lowering.new(self._output(1), (num_frames,), "i32")
         lowering.emit(Fill(Access(symbols.buffer, 0, num_frames, limit, limit, 1), -1))
         lowering.emit(Fill(Access(counts.buffer, 0, 1, num_frames, 0, 1), 0))
+        count = _word(lowering.buffer(f"{node.name}#count", "f32", 1))
+        if num_frames == 1:  # nothing waits for it here, as it would in the region
+            lowering.emit(Fill(count, 0))
         with lowering.loop(1):
             with lowering.loop(1, rounds=1.0):
                 lowering.emit(Leave(is_started, 0, unless=True, stays=0.0))
@@ -314,7 +317,7 @@ class _Decoder:
                 assert zeros is not None
                 lowering.emit(Fill(zeros, 0))
                 self._run_prediction()
-            self._frames(frames, symbols.buffer, counts.buffer)
+            self._frames(frames, symbols.buffer, counts.buffer, count)
         one = lowering.new(self._output(2), (1, 1))
         lowering.emit(Fill(_word(one.buffer), 1))
         for index, view in enumerate((self.half, *self.states), 3):
@@ -326,11 +329,10 @@ class _Decoder:
         named = outputs[index] if index < len(outputs) else ""
         return named or f"{self.node.name}#output{index}"
 
-    def _frames(self, frames: TensorView, symbols: str, counts: str) -> None:
+    def _frames(self, frames: TensorView, symbols: str, counts: str, count: Access) -> None:
         node, lowering = self.node, self.lowering
         (num_frames, width), limit = frames.shape, _max_symbols(node)
         mean = _symbols_per_frame(node)
-        count = _word(lowering.buffer(f"{node.name}#count", "f32", 1))
         one = lowering.constant_row(f"{node.name}#one", np.ones(1, np.float32))
         down, across = frames.strides
         blank = _number(node, "blank", lowering.weight(node.inputs[_WEIGHT]).codes.shape[0] - 1)
@@ -341,7 +343,8 @@ class _Decoder:
             row = Access(frames.buffer, frames.offset, 1, width, 0, across, {frame: down})
             here = _word(counts, frame)
             target = Access(symbols, 0, limit, 1, 1, 1, {frame: limit})
-            lowering.emit(Fill(count, 0))
+            if num_frames > 1:
+                lowering.emit(Fill(count, 0))
             with lowering.loop(limit, rounds=min(mean + 1, limit)):
                 self._joint(row)
                 lowering.emit(Leave(self.symbol, blank, stays=mean / (mean + 1)))
