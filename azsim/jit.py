@@ -4,7 +4,9 @@ Numba's disk cache does not see that a function in *another* file changed, nor t
 NUMBA_BOUNDSCHECK or the processor's name were set otherwise, and raises at import where its
 directory cannot be written.  So the cache lives in a directory named by a hash of the modules that
 hold kernels (those that import this one), of numba's version and of those settings, and without
-any writable directory there is no cache.  A kernel takes numbers from its arguments or from a
+any writable directory there is no cache.  In it a module's kernels lie under the module's name and
+not under its path, so that an installed copy and a checkout of the same sources share them.  A
+kernel takes numbers from its arguments or from a
 module that holds kernels itself; a constant from elsewhere would be compiled in and grow stale.
 """
 
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numba.core.caching
 import numba.core.config
 from numba.core.registry import cpu_target
 
@@ -103,8 +106,37 @@ def has_feature(name: str) -> bool:
     return f"+{name}" in features.split(",")
 
 
+_Located: Any = getattr(numba.core.caching, "UserProvidedCacheLocator", object)
+"""numba's own, which goes by the path; public from the version on that takes others."""
+
+
+class Locator(_Located):
+    """Says where numba caches a kernel of this package: by the names of folder and module."""
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> Any:
+        """Give a locator for a function of this package, and None for others."""
+        is_ours = Path(py_file).is_relative_to(Path(__file__).parent)
+        return super().from_function(py_func, py_file) if is_ours else None
+
+    @classmethod
+    def get_suitable_cache_subpath(cls, py_file: str) -> str:
+        """Folder in the cache."""
+        return ".".join(Path(py_file).relative_to(Path(__file__).parent).parent.parts)
+
+
+def _locators() -> str:
+    """What numba asks where to cache a function, one after another: this package, then its own."""
+    names = ("UserProvided", "InTree", "UserWide", "IPython", "Zip")
+    known = [f"{name}CacheLocator" for name in names]
+    return ",".join([f"{__name__}.Locator", *(n for n in known if hasattr(numba.core.caching, n))])
+
+
 def _options(**more: Any) -> dict[str, Any]:
     directory = _cache_directory()
     if directory is not None:
-        numba.core.config.CACHE_DIR = str(directory)  # pyright: ignore[reportAttributeAccessIssue]
+        config: Any = numba.core.config
+        config.CACHE_DIR = str(directory)
+        if _Located is not object and not getattr(config, "CACHE_LOCATOR_CLASSES", "?"):
+            config.CACHE_LOCATOR_CLASSES = _locators()
     return {"cache": directory is not None, "error_model": "numpy", "fastmath": False, **more}

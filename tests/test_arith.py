@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -388,3 +389,37 @@ def test_settings_of_the_compiler_have_caches_of_their_own(tmp_path: Path) -> No
         )  # fmt: skip
     assert len(names) == 3
     assert len({name.split("-")[0] for name in names}) == 1
+
+
+@pytest.mark.slow
+def test_copies_of_the_package_share_their_compiled_kernels(tmp_path: Path) -> None:
+    """Kernels of this package are cached by module, others by the path of their file."""
+    package = Path(arith.__file__).parent.parent
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(package, elsewhere / "azsim", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "own.py").write_text(
+        "import numba\n\n\n@numba.njit(cache=True)\ndef own(number):\n    return number + 1\n"
+    )
+    code = (
+        "from azsim.arith import rows; import own; own.own(1); kernel = rows.sum_lines; "
+        "print(sum(kernel.stats.cache_hits.values()), kernel.stats.cache_path, "
+        "own.own.stats.cache_path)"
+    )
+    found = []
+    for place in (package.parent, elsewhere):
+        environment = {
+            **os.environ,
+            "AZSIM_CACHE_DIR": str(tmp_path / "cache"),
+            "PYTHONPATH": os.pathsep.join([str(place), str(tmp_path)]),
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found.append(done.stdout.split())
+    (first_hits, first, first_own), (second_hits, second, second_own) = found
+    assert (first_hits, second_hits) == ("0", "1")
+    assert first == second
+    assert Path(first).name == "arith"
+    assert first_own == second_own
+    assert Path(first_own).name.startswith(tmp_path.name)
