@@ -27,7 +27,6 @@ from azsim.compiler.lower import lower
 from azsim.compiler.narrow import narrow
 from azsim.compiler.order import order
 from azsim.compiler.overlap import overlap
-from azsim.compiler.pair import pair
 from azsim.compiler.parameters import parameter_room_bytes, place_parameters
 from azsim.compiler.peel import peel
 from azsim.compiler.prefetch import prefetch
@@ -38,6 +37,7 @@ from azsim.compiler.spill import spill
 from azsim.compiler.stored import used_codec
 from azsim.compiler.synchronize import synchronize
 from azsim.compiler.tile import Plan, cut_tiles
+from azsim.compiler.together import together
 from azsim.compiler.traffic import WeightTraffic, weight_traffic
 from azsim.compiler.trim import trim
 from azsim.compiler.unroll import unroll
@@ -70,7 +70,7 @@ PASSES = (
     "join",
     "prefetch",
     "unroll",
-    "pair",
+    "together",
     "overlap",
     "allocate",
     "emit",
@@ -88,8 +88,10 @@ _FEW_AHEAD = (64, 16, 4, 1)
 _MOST_COMPARED = 1_500
 """Items of a program of which the best of all limits is looked for, and not the first that fits."""
 
-_WORTH_PAIRS = 0.98
-"""Part of a run's cycles that is left where two frames a round are worth their latency."""
+_PER_ROUND = (2, 4)
+"""Frames that a round of the frame loop may have instead of one."""
+_WORTH_LATENCY = 0.98
+"""Part of a run's cycles that is left where twice the frames a round are worth their latency."""
 
 _Value = TypeVar("_Value")
 
@@ -235,12 +237,15 @@ def compile_graph(
     schedule = after("unroll", unroll(schedule))
     estimator = Estimator(compressed, plan, blocks, hardware)
     fitted = _fitting(schedule, estimator, hardware, around=not stream.paced)
-    if not stream.paced and (paired := pair(schedule, hardware)) is not schedule:
+    of_one = schedule
+    for per_round in () if stream.paced else _PER_ROUND:
+        if (found := together(of_one, hardware, per_round)) is of_one:
+            break
         with contextlib.suppress(CompileError):
-            of_two = _fitting(paired, estimator, hardware, around=True)
-            if of_two.cycles <= _WORTH_PAIRS * fitted.cycles:
-                schedule, fitted = paired, of_two
-    after("pair", schedule)
+            of_several = _fitting(found, estimator, hardware, around=True)
+            if of_several.cycles <= _WORTH_LATENCY * fitted.cycles:
+                schedule, fitted = found, of_several
+    after("together", schedule)
     schedule = after("overlap", fitted.schedule)
     allocation = after("allocate", fitted.allocation)
     emitted = after("emit", emit(schedule, allocation))

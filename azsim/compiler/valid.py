@@ -363,7 +363,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "join": _schedule,
         "prefetch": _schedule,
         "unroll": _schedule,
-        "pair": _schedule,
+        "together": _schedule,
         "overlap": _schedule,
         "allocate": _allocation,
         "synchronize": _program,

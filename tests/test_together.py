@@ -1,4 +1,4 @@
-"""Two frames in a round of the frame loop."""
+"""Several frames in a round of the frame loop."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 import azsim
 from azsim.compiler import compile as compile_module
-from azsim.compiler.pair import pair
 from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Schedule, Storage, walk
+from azsim.compiler.together import together
 from azsim.evaluate import evaluate_stream
 from azsim.hardware import load_hardware
 from azsim.ops.lowering import Access
@@ -64,11 +64,12 @@ def stream(frames: int) -> Schedule:
     return Schedule((again, first), body, (after,), frames, storages)
 
 
-@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 8])
-def test_frames_in_pairs_do_the_same(frames: int) -> None:
+@pytest.mark.parametrize("per_round", [2, 3, 4])
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 7, 8, 11])
+def test_frames_together_do_the_same(frames: int, per_round: int) -> None:
     rng = np.random.default_rng(frames)
     given = stream(frames)
-    found = pair(given, AZ1)
+    found = together(given, AZ1, per_round)
     dram = {
         name: rng.integers(1, 100, storage.size_bytes // 4)
         for name, storage in given.storages.items()
@@ -79,34 +80,40 @@ def test_frames_in_pairs_do_the_same(frames: int) -> None:
     for name, array in wanted.items():
         assert ours[name].tolist() == array.tolist()
     assert [item.layer for item in run] == [item.layer for item in plain]
-    assert (found.rounds, found.per_round) == ((frames // 2, 2) if frames > 1 else (1, 1))
-    assert sum(item.operands.get("paced") == 1 for item in run) == found.rounds
     seen = [item.frame for item in run if item.layer == "y"]
-    assert seen == [0, 1] * (frames // 2) + (
-        [2] if frames % 2 and frames > 1 else [0] * (frames % 2)
-    )
+    paced = sum(item.operands.get("paced") == 1 for item in run)
+    if frames < per_round:
+        assert found == given
+        return
+    rounds, left = divmod(frames, per_round)
+    assert (found.rounds, found.per_round, paced) == (rounds, per_round, rounds)
+    assert seen == [*range(per_round)] * rounds + [*range(per_round, per_round + left)]
 
 
-def test_the_second_frame_has_buffers_of_its_own_but_for_what_outlives_a_frame() -> None:
-    found = pair(stream(5), AZ1)
-    touched = {name for item in walk(found.body) for name in item.buffers}
-    assert touched == {"x", "y", "x~1", "y~1", "state", "w", "input", "output", "weight"}
-    assert {name for item in found.finish for name in item.buffers} == {
-        "x~2", "y~2", "state", "w", "input", "output", "after",
-    }  # fmt: skip
+@pytest.mark.parametrize("per_round", [2, 4])
+def test_each_frame_has_buffers_of_its_own_but_for_what_outlives_a_frame(per_round: int) -> None:
+    found = together(stream(2 * per_round + 1), AZ1, per_round)
+
+    def touched(items: tuple[Item | Repeat, ...]) -> set[str]:
+        return {name for item in walk(items) for name in item.buffers}
+
+    own = {f"{name}~{frame}" for name in "xy" for frame in range(1, per_round)}
+    around = {"state", "w", "input", "output"}
+    assert touched(found.body) == {"x", "y", "weight"} | own | around
+    assert touched(found.finish) == {f"x~{per_round}", f"y~{per_round}", "after"} | around
     assert found.storages["x~1"] == replace(found.storages["x"], name="x~1")
 
 
 def test_a_copy_has_a_name_that_nothing_else_has() -> None:
     given = stream(4)
     taken = {**given.storages, "x~1": Storage("x~1", "dram", "i32", 16)}
-    found = pair(replace(given, storages=taken), AZ1)
+    found = together(replace(given, storages=taken), AZ1, 2)
     assert found.copies == {("x", 1): "x~1~", ("y", 1): "y~1"}
     assert found.storages["x~1"] == taken["x~1"]
 
 
 def test_a_tensor_may_have_the_name_of_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile_module, "_WORTH_PAIRS", math.inf)
+    monkeypatch.setattr(compile_module, "_WORTH_LATENCY", math.inf)
     nodes = [
         node("Tanh", ["z"], "a"),
         node("Sigmoid", ["x"], "a~1"),
@@ -118,7 +125,7 @@ def test_a_tensor_may_have_the_name_of_a_copy(monkeypatch: pytest.MonkeyPatch) -
     frames = frames_for(graph, 6)
     ran = execute_graph(compress(graph), AZ1, frames)
     wanted, _ = evaluate_stream(graph, frames, {}, {}, compress(graph))
-    assert ran.compiled.schedule.per_round == 2
+    assert ran.compiled.schedule.per_round == 4
     assert ran.execution.outputs["y"].tobytes() == wanted["y"].tobytes()
 
 
@@ -126,39 +133,41 @@ def test_frames_stay_apart_where_something_repeats_or_weights_come_again() -> No
     given = stream(6)
     loop = Repeat(7, 65, given.body[1:2])
     looped = replace(given, body=(*given.body, loop))
-    assert pair(looped, AZ1) == looped
+    assert together(looped, AZ1, 2) == looped
     long = replace(given, body=given.body * 101)
-    assert pair(long, AZ1) == long
+    assert together(long, AZ1, 2) == long
+    half = replace(given, body=given.body * 51)
+    assert together(half, AZ1, 2) != half == together(half, AZ1, 4)
     held = replace(given.storages["w"], space="weight", persistent=False)
     again = replace(given, storages={**given.storages, "w": held})
-    assert pair(again, AZ1) == again
-    assert pair(given, chip(activation_sram__bytes=64)) == given
+    assert together(again, AZ1, 2) == again
+    assert together(given, chip(activation_sram__bytes=64), 2) == given
 
 
 @pytest.mark.parametrize("period_s", [None, 1e-4])
 def test_frames_that_arrive_are_computed_one_by_one(
     period_s: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compile_module, "_WORTH_PAIRS", math.inf)
+    monkeypatch.setattr(compile_module, "_WORTH_LATENCY", math.inf)
     graph = graph_of({"x": (1, 64)}, {}, [node("Tanh", ["x"], "t"), node("Neg", ["t"], "y")], "y")
     ran = execute_graph(compress(graph), AZ1, frames_for(graph, 8), period_s=period_s)
-    together = 2 if period_s is None else 1
-    assert ran.compiled.program.stream.together == ran.compiled.schedule.per_round == together
+    per_round = 4 if period_s is None else 1
+    assert ran.compiled.program.stream.together == ran.compiled.schedule.per_round == per_round
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("room_bytes", [3_328, 3_584, 131_072])
 @pytest.mark.parametrize("frames", [2, 5, 16])
-def test_two_frames_share_a_round_only_where_that_is_shorter(
+def test_frames_share_a_round_only_where_that_is_shorter(
     frames: int, room_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workload = azsim.load_workload("attention_window_small", [f"input.random.frames={frames}"])
     hardware = load_hardware("az1", [f"activation_sram.bytes={room_bytes}"])
     chosen = azsim.run(workload, hardware).statistics
-    monkeypatch.setattr(compile_module, "pair", lambda schedule, _: schedule)
+    monkeypatch.setattr(compile_module, "_PER_ROUND", ())
     apart = azsim.run(workload, hardware).statistics
     if room_bytes == 131_072:
-        assert (chosen.chunks_together, apart.chunks_together) == (2, 1)
+        assert (chosen.chunks_together, apart.chunks_together) == (4 if frames == 5 else 2, 1)
         assert chosen.cycles < 0.98 * apart.cycles
     else:
         assert chosen.cycles <= apart.cycles
@@ -194,5 +203,5 @@ def test_progress_counts_frames() -> None:
     workload = azsim.load_workload("attention_window_small", ["input.random.frames=7"])
     seen: list[tuple[str, int, int]] = []
     azsim.run(workload, load_hardware("az1"), progress=lambda *done: seen.append(done))
-    assert ("execute", 6, 7) in seen
+    assert ("execute", 4, 7) in seen
     assert max(done for stage, done, _ in seen if stage == "execute") <= 7

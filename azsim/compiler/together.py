@@ -1,10 +1,10 @@
-"""Pair: two frames in a round of the frame loop, so that one's work fills the gaps of the other's.
+"""Together: several frames in a round of the frame loop, so that one's work fills another's gaps.
 
 Contract: takes a schedule whose frames need not wait for their arrival, gives one that does the
-same with two frames in a round, one behind the other, and a frame that is left over behind the
-loop, where it stays in program order.  Where something in a frame repeats, a frame has more than
-600 items, weights come again within it, or activation SRAM has no room for both, the schedule stays
-as it is.  It has three times the items at most.
+same with so many frames in a round, one behind the other, and frames that are left over behind the
+loop, where they stay in program order.  Where something in a frame repeats, a round would have more
+than 1,200 items, weights come again within a frame, or activation SRAM has no room for all, the
+schedule stays as it is.
 
 A further frame works in buffers of its own, but for what outlives a frame, so that its work can
 begin while that of the first one goes on.
@@ -27,26 +27,29 @@ from azsim.compiler.schedule import (
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import Access
 
-__all__ = ["pair"]
+__all__ = ["together"]
 
-_MOST_ITEMS = 600
-"""Of a frame; of a longer one its own work fills the gaps."""
+_MOST_ITEMS = 1_200
+"""Of a round; of longer frames each one's own work fills its gaps."""
 
 
-def pair(schedule: Schedule, hardware: Hardware) -> Schedule:
-    """Put two frames into a round.
+def together(schedule: Schedule, hardware: Hardware, per_round: int) -> Schedule:
+    """Put several frames into a round.
 
     Parameters
     ----------
     schedule : Schedule
+        With one frame in a round.
     hardware : Hardware
+    per_round : int
+        How many; 2 or more.
     """
     items = [item for item in schedule.body if isinstance(item, Item) and item.leave is None]
-    is_straight = len(items) == len(schedule.body) <= _MOST_ITEMS
-    if schedule.frames == 1 or not is_straight or _loads_again(schedule):
+    is_straight = len(items) == len(schedule.body) <= _MOST_ITEMS // per_round
+    if schedule.frames < per_round or not is_straight or _loads_again(schedule):
         return schedule
-    paired = _in_pairs(schedule, items)
-    return paired if fits(paired, hardware) else schedule
+    found = _in_rounds(schedule, items, per_round)
+    return found if fits(found, hardware) else schedule
 
 
 def _loads_again(schedule: Schedule) -> bool:
@@ -58,20 +61,25 @@ def _loads_again(schedule: Schedule) -> bool:
     )
 
 
-def _in_pairs(schedule: Schedule, items: Sequence[Item]) -> Schedule:
-    """Two frames a round; items are those of one."""
-    frames = schedule.frames
-    is_loop, is_odd = frames >= 4, bool(frames % 2)
-    copies = dict(_copies(schedule, 2 if is_odd else 1))
+def _in_rounds(schedule: Schedule, items: Sequence[Item], per_round: int) -> Schedule:
+    """Several frames a round; items are those of one."""
+    rounds, left = divmod(schedule.frames, per_round)
+    is_loop = rounds > 1
+    copies = dict(_copies(schedule, per_round - 1 + left))
     always = [replace(item, but_last=None) for item in items]
     at_last = [item for item in items if item.but_last is None]
-    second = always if is_odd else items if is_loop else at_last
-    times = 2 if is_loop else 0
+    last_of_round = always if left else items if is_loop else at_last
+    times = per_round if is_loop else 0
     body = [
-        *(_of_frame(item, 0, 0, times, copies) for item in always),
-        *(_of_frame(item, 1, 1, times, copies) for item in second),
+        _of_frame(item, frame, frame, times, copies)
+        for frame in range(per_round)
+        for item in (last_of_round if frame == per_round - 1 else always)
     ]
-    rest = [_of_frame(item, 2, frames - 1, 0, copies) for item in at_last] if is_odd else []
+    rest = [
+        _of_frame(item, per_round + frame, rounds * per_round + frame, 0, copies)
+        for frame in range(left)
+        for item in (at_last if frame == left - 1 else always)
+    ]
     storages = {
         name: replace(schedule.storages[buffer], name=name) for (buffer, _), name in copies.items()
     }
@@ -81,7 +89,7 @@ def _in_pairs(schedule: Schedule, items: Sequence[Item]) -> Schedule:
         body=tuple(body),
         finish=(*rest, *schedule.finish),
         storages={**schedule.storages, **storages},
-        per_round=2,
+        per_round=per_round,
         copies=copies,
     )
 
