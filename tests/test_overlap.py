@@ -170,6 +170,7 @@ def test_pieces_of_a_product_make_each_element_once(
         tuple(sorted(data.draw(st.sets(st.integers(1, 45), max_size=4)))),
         inner=data.draw(st.sampled_from([0, 32, 64])),
     )  # fmt: skip
+    cut = data.draw(st.sampled_from([cut, Cut(each=True)]))
     target = window("y", rows, outputs, offset, gap, is_tall)
     source, weights = window("x", rows, 80, 0, 0, False), window("w", outputs, 80, 0, 0, False)
     scale = window("s", rows if per_row else 1, 1, 0, 0, False)
@@ -234,7 +235,8 @@ def test_pieces_of_a_quantization_share_their_scale(
         {"dst": window("c", *shape, 2, 1, False), "src": window("x", *shape, 0, 0, True),
          "scale": scale, "peak": Access("p", 0, 1, 1, 1, 1), "use_peak": 1},
     )  # fmt: skip
-    pieces = cut_quantize(item, (first, last))
+    each = rows > 1 and per_row and data.draw(st.booleans())
+    pieces = cut_quantize(item, (0, 1) if each else (first, last), each=each)
     pairs = [
         pair
         for piece in pieces
@@ -244,6 +246,10 @@ def test_pieces_of_a_quantization_share_their_scale(
     wanted = zip(elements(operand(item, "dst")), elements(operand(item, "src")), strict=True)
     assert sorted(pairs) == sorted(wanted)
     begins = [min(elements(operand(piece, "dst"))) for piece in pieces]
+    if each:
+        assert begins == [2 + row * (cols + 1) for row in range(rows)]
+        assert [elements(operand(piece, "scale")) for piece in pieces] == [[n] for n in range(rows)]
+        return
     assert begins[0] == 2 + first * (cols + 1 if rows > 1 else 1)
     if not per_row or rows == 1:
         finders = [piece for piece in pieces if not piece.operands.get("static")]
@@ -262,6 +268,9 @@ def any_cuts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         cuts = {}
         for number in range(len(stretch.units)):
             if not stretch._is_cuttable(number) or rng.random() < 0.2:
+                continue
+            if rng.random() < 0.2:
+                cuts[number] = Cut(each=True)
                 continue
             product, drain = stretch.units[number]
             rows, cols = operand(drain, "dst").shape
@@ -333,6 +342,36 @@ def test_a_try_is_what_it_would_be_without_those_before(monkeypatch: pytest.Monk
         for hardware in (AZ1, READER):
             same_bits(with_codec_of(hardware, compress(graph)), hardware, frames_for(graph, 2))
     assert sum(map(bool, kept)) > 50
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_two_layers_over_time_go_on_beside_one_another(stays: bool) -> None:
+    """The second layer's steps begin as soon as the first one has made what they need."""
+    steps, inputs, hidden = 8, 160, 64
+    rng = np.random.default_rng(1)
+    constants = {"axis": np.array([1])}
+    for layer, size in (("1", inputs), ("2", hidden)):
+        for name, cols in (("W", size), ("R", hidden)):
+            values = rng.standard_normal((1, 4 * hidden, cols)) * 0.3
+            constants[name + layer] = values.astype(np.float32)
+    nodes = [
+        node("LSTM", ["x", "W1", "R1"], ["first"], hidden_size=hidden),
+        node("Squeeze", ["first", "axis"], "between"),
+        node("LSTM", ["between", "W2", "R2"], ["y"], hidden_size=hidden),
+    ]
+    compressed = compress(graph_of({"x": (steps, 1, inputs)}, constants, nodes, ["y"]))
+    hardware = AZ1 if stays else chip(weight_sram__bytes=65_536)
+    ran = same_bits(compressed, hardware, frames_for(compressed.graph, 3), period_s=0.1)
+    body = [item for item in ran.compiled.schedule.body if isinstance(item, Item)]
+    products = [operand(item, "src2").buffer[:2] for item in body if item.mnemonic == "mac_matmul"]
+    loads = [operand(item, "dst").cols for item in body if item.mnemonic == "load"]
+    if not stays:
+        assert loads == [steps * inputs]  # what waits for weights need not come in two loads
+        return
+    assert products.index("W2") < products.index("R1") + 8
+    assert products.count("W2") >= steps
+    # The frame comes in two loads as well.
+    assert loads == [inputs, (steps - 1) * inputs]
 
 
 @pytest.mark.slow

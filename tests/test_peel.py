@@ -9,6 +9,7 @@ import pytest
 
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import necessary_steps
+from azsim.compiler.edges import INPUT
 from azsim.compiler.frame_path import frame_path
 from azsim.compiler.peel import peel
 from azsim.compiler.schedule import Item, walk
@@ -92,7 +93,7 @@ def loads_of(ran: Ran) -> list[tuple[int, bool]]:
     return [
         (window.rows * window.cols, bool(item.operands.get("paced")))
         for item in walk(ran.compiled.schedule.body)
-        if isinstance(item, Item) and item.mnemonic == "load"
+        if isinstance(item, Item) and (item.mnemonic, item.layer) == ("load", INPUT)
         for window in (item.operands["dst"],)
         if isinstance(window, Access)
     ]

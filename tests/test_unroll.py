@@ -41,7 +41,7 @@ def test_what_is_done_stays_the_same(count: int, items: int, but_last: bool) -> 
 
 
 def test_long_loops_and_those_that_data_may_end_stay() -> None:
-    for given in (schedule(4, 17), schedule(65, 1)):
+    for given in (schedule(4, 33), schedule(129, 1)):
         assert unroll(given) == given
     (loop,) = schedule(2, 3).body
     assert isinstance(loop, Repeat)

@@ -198,6 +198,10 @@ class Expansion:
         assert isinstance(scale, Access)
         if not (item.operands.get("static") or item.operands.get("use_peak") or scale.rows > 1):
             return [item]  # a search for the scale is over all of it
+        if cut.each:
+            if target.rows == 1 or scale.rows == 1:
+                return [item]
+            return self._parts.once(item, "each", lambda: cut_quantize(item, (0, 1), each=True))
         length, step = (target.rows, target.row_stride) if target.rows > 1 else (target.cols, 1)
         first, last = 0, length
         for cols in (cut.inner, codes.cols):  # a first part may see padding only

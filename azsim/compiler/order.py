@@ -45,6 +45,8 @@ __all__ = ["order"]
 
 _LEAST_PART_BYTES = 256
 """Of a frame that comes in two loads; what is shorter is mostly latency."""
+_LEAST_REST_BYTES = 4096
+"""Behind the first row of a frame whose loop is not peeled, so that it is worth another latency."""
 _FIRST_LOOP = 1001
 """Number of the first loop that is none of an operator's."""
 
@@ -288,7 +290,7 @@ def order(
     edges = Edges(lowering, plan, parameters, storages, orderer.step, orderer.loop_numbers)
     startup = edges.startup(state, frames)
     used = _use_of_buffers(lowering.steps)
-    arriving = _loads_of_inputs(edges, used, frames, state)
+    arriving = _loads_of_inputs(edges, used, frames, state, plan)
     stores = _stores_of_outputs(edges, used, frames, state)
     body: list[Item | Repeat] = []
     for number, (layer, step) in enumerate(lowering.steps):
@@ -318,7 +320,11 @@ _ByStep = dict[int, list[Item | Repeat]]
 
 
 def _loads_of_inputs(
-    edges: Edges, used: Mapping[str, tuple[int, int]], frames: int, state: Mapping[str, str]
+    edges: Edges,
+    used: Mapping[str, tuple[int, int]],
+    frames: int,
+    state: Mapping[str, str],
+    plan: Plan,
 ) -> _ByStep:
     """Loads of a frame's inputs, by the number of the step that they come before."""
     lowering = edges.lowering
@@ -330,15 +336,16 @@ def _loads_of_inputs(
         load = edges.port_load(name, INPUT, advance, frames, paced=not loads)
         # The frame begins with its first load; the others come when they are wanted.
         first, _ = used.get(lowering.views[name].buffer, (0, 0))
-        parts = [load] if loads else _parts(load, lowering)
+        parts = [load] if loads else _parts(load, lowering, plan)
         loads.setdefault(first if loads else 0, []).extend(parts)
     return loads
 
 
-def _parts(load: Item, lowering: Lowering) -> list[Item]:
-    """Loads of what a peeled loop begins with and of the rest, or the load as it is.
+def _parts(load: Item, lowering: Lowering, plan: Plan) -> list[Item]:
+    """Loads of the first row of a frame and of the rest, or the load as it is.
 
-    See `azsim.compiler.peel`: the first step is worked at while those behind it come.
+    The first row is worked at while those behind it come: where a loop is peeled, see
+    `azsim.compiler.peel`, or where many bytes are behind it and no weights have to come meanwhile.
     """
     source, target = load.operands["src"], load.operands["dst"]
     assert isinstance(source, Access)
@@ -351,12 +358,15 @@ def _parts(load: Item, lowering: Lowering) -> list[Item]:
     first_bytes = rows.cols * ELEMENT_BYTES[lowering.buffers[rows.buffer].dtype]
     is_dense = rows.row_stride == rows.cols and rows.col_stride == 1
     is_all = (rows.offset, rows.rows * rows.cols) == (target.offset, target.cols)
-    alone = any(
-        isinstance(step, Matmul) and step.accumulate and step.codes == replace(codes, rows=1)
-        for step in steps
-    )
+    products = [
+        step for step in steps if isinstance(step, Matmul) and step.codes.buffer == codes.buffer
+    ]
+    is_peeled = any(step.accumulate and step.codes == replace(codes, rows=1) for step in products)
+    tiles = {tile.name for step in products for tile in plan.tiles[step.weight]}
+    rest_bytes = first_bytes * (rows.rows - 1)
+    is_long = rest_bytes >= _LEAST_REST_BYTES and tiles <= plan.pinned
     is_worth = first_bytes >= _LEAST_PART_BYTES and readers[0].scale.rows > 1
-    if not (is_dense and is_all and alone and is_worth):
+    if not (is_dense and is_all and is_worth and (is_peeled or is_long)):
         return [load]
     return [
         replace(

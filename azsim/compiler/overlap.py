@@ -46,10 +46,11 @@ from azsim.ops.lowering import Access
 
 __all__ = ["overlap"]
 
-_MAX_SEARCHED = 400  # items; longer programs are put in order as they are, by rough estimates
+_MAX_SEARCHED = 600  # items; longer programs are put in order as they are, by rough estimates
 _MAX_WORK = 20_000  # pieces that a search may put in order, those of all tries together
 _SUM_STEP = 32  # a multiple of any array's window, in whole bytes
 _FEW_ROWS = 4  # of a product, each of which may stand for a step of its own
+_MOST_ROWS_APART = 8  # of a product, each of which may be a piece
 _LEAST_GAIN = 2  # cycles that a cut has to save
 
 
@@ -275,6 +276,8 @@ class _Stretch:
             if work < 0 or (kind != "rows" and not best.waits(unit, after=kind == "end")):
                 continue
             known = cuts.get(unit, Cut())
+            if known.each:
+                continue  # nothing else of it is cut
             for changes in self._changes(unit, kind, hardware):
                 cut = replace(known, **changes)
                 if cut == known or ((cut.outputs or cut.tail) and cut.tail < cut.head):
@@ -321,7 +324,7 @@ class _Stretch:
         ahead = {
             self._quantizers[number]: (self.units[number][0], cut)
             for number, cut in cuts.items()
-            if cut.ahead and number in self._quantizers
+            if (cut.ahead or cut.each) and number in self._quantizers
         }
 
         def cuts_before(unit: int) -> list[tuple[int, Cut]]:
@@ -363,6 +366,8 @@ class _Stretch:
         assert isinstance(target, Access)
         if 1 < target.rows <= _FEW_ROWS:
             yield {"head": 1, "tail": 1}
+        if 2 < target.rows <= _MOST_ROWS_APART:
+            yield vars(Cut(each=True))
 
     def _begins(self, number: int) -> Iterator[dict[str, object]]:
         """Changes of a cut that let a product begin earlier."""

@@ -46,6 +46,8 @@ class Cut:
     inner : int
         Where the sum of the first piece is cut in two; 0 if it is not.  With `ahead` the codes of
         the first part are quantized before the others.
+    each : bool
+        Whether each row is a piece, its codes quantized apart; nothing else is cut then.
     """
 
     head: int = 0
@@ -53,9 +55,12 @@ class Cut:
     outputs: tuple[int, ...] = ()
     ahead: bool = False
     inner: int = 0
+    each: bool = False
 
     def parts(self, rows: int, outputs: int) -> list[tuple[int, int, int, int]]:
         """First row, rows, first output and outputs of each piece of a product."""
+        if self.each:
+            return [(row, 1, 0, outputs) for row in range(rows)]
         edges = sorted({0, self.head, self.tail})
         whole = [(low, high - low, 0, outputs) for low, high in itertools.pairwise(edges)]
         return whole + [
@@ -146,7 +151,8 @@ def product_bounds(target: Access, cut: Cut) -> set[int]:
     rows, cols = target.shape
     down, across = target.row_stride, target.col_stride
     if cols == 1 or (rows > 1 and down > (cols - 1) * across):
-        return {target.offset + row * down for row in (cut.head, cut.tail) if row}
+        first_rows = range(1, rows) if cut.each else (cut.head, cut.tail)
+        return {target.offset + row * down for row in first_rows if row}
     if rows == 1 or across > (rows - 1) * down:
         return {target.offset + col * across for col in cut.outputs}
     return set()
@@ -170,15 +176,16 @@ def cut_elementwise(item: Item, cuts: Iterable[int]) -> list[Item]:
     ]
 
 
-def cut_quantize(item: Item, first: tuple[int, int]) -> list[Item]:
+def cut_quantize(item: Item, first: tuple[int, int], *, each: bool = False) -> list[Item]:
     """Pieces of a quantization by rows, by columns if it has only one row.
 
-    Rows [first[0], first[1]) come first, and find a scale that all share.
+    Rows [first[0], first[1]) come first, and find a scale that all share; with `each` every row
+    is a piece.
     """
     source, target, scale = (_window(item, name) for name in ("src", "dst", "scale"))
     by_rows = target.rows > 1
     pieces = []
-    parts = _parts(first, target.rows if by_rows else target.cols)
+    parts = _parts(range(target.rows) if each else first, target.rows if by_rows else target.cols)
     for start, count in sorted(parts, key=lambda one: one[0] != first[0]):
         window = (start, count, 0, target.cols) if by_rows else (0, 1, start, count)
         operands = dict(item.operands) | {

@@ -15,7 +15,7 @@ from azsim.compiler.schedule import Item, Repeat, Schedule
 
 __all__ = ["unroll"]
 
-_MOST_ITEMS = 64
+_MOST_ITEMS = 128
 """That a loop may have in all of its rounds."""
 
 
