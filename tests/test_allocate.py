@@ -64,7 +64,7 @@ def test_what_a_round_begins_with_has_a_place_of_its_own(period_s: float | None)
     names = [*"xabcdefg", "y"]
     nodes = [node("Tanh", [one], two) for one, two in itertools.pairwise(names)]
     graph = graph_of({"x": (1, 64)}, {}, nodes, ("y",))
-    compiled = execute_graph(compress(graph), AZ1, frames_for(graph, 4), period_s=period_s).compiled
+    compiled = execute_graph(compress(graph), AZ1, frames_for(graph, 8), period_s=period_s).compiled
     places = {
         name: at
         for name, at in compiled.allocation.addresses.items()

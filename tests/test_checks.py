@@ -110,7 +110,7 @@ def test_the_worked_examples_are_proved(name: str) -> None:
 
 def test_the_work_does_not_grow_with_the_number_of_frames() -> None:
     # Both loops are walked until a round brings nothing new; a walk of all rounds would take hours.
-    few, hardware = _mixed("tiny weight SRAM", 4)
+    few, hardware = _mixed("tiny weight SRAM", 8)
     many, _ = _mixed("tiny weight SRAM", 1_000_000)
     looked_at = [
         [verdict.looked_at for verdict in check_program(compiled.program, hardware, None)]

@@ -78,7 +78,7 @@ def test_a_frame_waits_for_its_chunk(tmp_path: Path) -> None:
     assert isinstance(chunk, dict)
     assert isinstance(frame, dict)
     # The first of a chunk's four frames waits for three, of 2 ms each.
-    assert 0 < frame["max"] - 3 * 2e-3 <= chunk["max"] < 1e-3
+    assert 0 < frame["max"] - 3 * 2e-3 <= chunk["max"] * (1 + 1e-9) < 1e-3  # but for rounding
     assert 0 < frame["p50"] - 2 * 2e-3 <= chunk["max"]
     busy_s = result.statistics.cycles / result.clock_hz
     assert summary["real_time_factor"] == pytest.approx(busy_s / (11 * 2e-3))

@@ -49,7 +49,7 @@ input: {random: {seed: 0}}
 def _observed(variant: str = "az1") -> dict[str, Any]:
     made: dict[str, Any] = {}
     compile_graph(
-        compress(mixed_graph()), VARIANTS[variant], Stream(4, None, False), MIXED_STATE, "g",
+        compress(mixed_graph()), VARIANTS[variant], Stream(8, None, False), MIXED_STATE, "g",
         made.__setitem__,
     )  # fmt: skip
     return made

@@ -190,14 +190,14 @@ def test_random_graphs_have_no_race(seed: int) -> None:
 
 
 def test_a_reader_of_a_late_round_of_a_loop_waits_for_it() -> None:
-    # The last of ten states is stored; a walk that cut the LSTM's loop to three rounds missed it.
+    # The last of twenty states is stored; a walk that cut the loop to three rounds missed it.
     rng = np.random.default_rng(0)
     weights = {
         "w": rng.standard_normal((1, 8, 3)).astype(np.float32),
         "r": rng.standard_normal((1, 8, 2)).astype(np.float32),
     }
     graph = graph_of(
-        {"x": (10, 1, 3)},
+        {"x": (20, 1, 3)},
         weights,
         [node("LSTM", ["x", "w", "r"], ("y", "yh"), hidden_size=2)],
         ("yh",),
