@@ -1,7 +1,8 @@
 """Synchronize: the waits between engines.
 
 Contract: takes a program without waits, gives the same program in which every two instructions on
-different engines that touch the same bytes, at least one of them writing, are ordered by a wait.
+different engines that touch the same bytes, at least one of them writing, are ordered by a wait: of
+the later one, or of one before it on the same engine.
 
 The program is walked as the sequencer would walk it.  The frame loop, in which nothing but windows
 into DRAM moves, is cut to three rounds, the first two and the last: in SRAM every round
@@ -248,6 +249,8 @@ def synchronize(program: Program) -> Program:
     issued = [0] * len(ENGINES)
     seen = _Accesses()
     waits: dict[int, dict[int, int]] = {}
+    over: dict[tuple[int, int], int] = {}
+    """By two engines, the last instruction of the second that the first one has waited for."""
     footprints = _Footprints(program)
     for index, views in _executed(program):
         if program.instructions[index].mnemonic == "fence":
@@ -258,6 +261,9 @@ def synchronize(program: Program) -> Program:
         mine = waits.setdefault(index, {})
         for access in ranges:
             for other, ordinal in seen.latest_conflicts(access, engine).items():
+                if ordinal <= over.get((engine, other), -1):
+                    continue  # engines keep their order: what comes behind a wait need not wait
+                over[engine, other] = ordinal
                 distance = min(issued[other] - ordinal, _MAX_WAIT)
                 mine[other] = min(mine.get(other, _MAX_WAIT), distance)
         for access in ranges:
