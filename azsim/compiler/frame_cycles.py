@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from azsim.compiler.estimate import engine_of, instruction_cycles, transfer_cycles
-from azsim.compiler.schedule import Item, Repeat, Schedule, Storage
+from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Schedule, Storage
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import Access
 
@@ -24,13 +24,8 @@ _ROUNDS = 4
 def frame_cycles(schedule: Schedule, hardware: Hardware) -> float:
     """Cycles of a frame, for comparing schedules whose weights' loads are not placed yet."""
     estimate = _Estimate(schedule.storages, schedule.loads, hardware)
-    vector = sum(
-        item.mean_rounds * estimate.of_round(item)
-        if isinstance(item, Repeat)
-        else estimate.vector([item])
-        for item in schedule.body
-    )
-    return max(vector, estimate.transfers(schedule.body) + estimate.weights(schedule.body))
+    in_order = estimate.of_round(schedule.body)
+    return max(in_order, estimate.transfers(schedule.body) + estimate.weights(schedule.body))
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class _Estimate:
             if isinstance(item, Repeat):
                 total += rounds * self.transfers(item.body, item.mean_rounds)
             elif item.mnemonic in ("load", "store"):
-                times = rounds - 1 if item.but_last else rounds
+                times = rounds - 1 if _is_left_out(item) else rounds
                 total += times * transfer_cycles(item, self.storages, self.hardware)
         return total
 
@@ -75,22 +70,36 @@ class _Estimate:
                 total += transfer_cycles(load, self.storages, self.hardware)
         return total
 
-    def of_round(self, loop: Repeat) -> float:
+    def of_round(self, body: Iterable[Item | Repeat]) -> float:
         """Cycles of a round among others: vector work and transfers, each in order.
 
-        A transfer waits for the last use of its place, and the next use for the transfer.
+        A transfer waits for the last use of its place, and the next use for the transfer.  A loop
+        with transfers takes both engines for all of its rounds.
         """
         vector_end = transfers_end = before = 0.0
         used: dict[str, float] = {}
         there: dict[str, float] = {}
         cycles = [
-            (self.vector([item]), self.transfers([item], 1.0 + _is_left_out(item)), item.buffers)
-            for item in loop.body
+            (self.vector([item]), self.transfers([item], 1.0 + _is_left_out(item)), item)
+            for item in body
         ]
+        rounds = {
+            id(item): item.mean_rounds * self.of_round(item.body)
+            for vector, moved, item in cycles
+            if vector and moved and isinstance(item, Repeat)
+        }
         for _ in range(_ROUNDS):
             before = max(vector_end, transfers_end)
-            for vector, moved, buffers in cycles:
-                if moved:
+            for vector, moved, item in cycles:
+                buffers = item.buffers
+                if id(item) in rounds:
+                    begin = max([vector_end, *(there.get(name, 0.0) for name in buffers)])
+                    vector_end = begin + rounds[id(item)]
+                    transfers_end = max(transfers_end, begin) + moved
+                    transfers_end = max(transfers_end, vector_end)
+                    used |= dict.fromkeys(buffers, vector_end)
+                    there |= dict.fromkeys(buffers, transfers_end)
+                elif moved:
                     begin = max([transfers_end, *(used.get(name, 0.0) for name in buffers)])
                     transfers_end = begin + moved
                     there |= dict.fromkeys(buffers, transfers_end)
@@ -102,4 +111,5 @@ class _Estimate:
 
 
 def _is_left_out(item: Item | Repeat) -> bool:
-    return isinstance(item, Item) and item.but_last is not None
+    """Whether a loop's last round leaves it out; of frames, of which there are many, none is it."""
+    return isinstance(item, Item) and item.but_last not in (None, FRAME_LOOP)
