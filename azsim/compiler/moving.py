@@ -12,7 +12,7 @@ and, where even that is not enough, constants in each round of a loop.
 
 Places that a loop refills are slots of activation SRAM, which loops use one after another: the next
 loop's first load stands behind the last use in this one, that of the frame's first loop behind the
-last one of the frame before.
+last one of the frame before.  Of what only one loop loads, it stands beside that loop's others.
 """
 
 from __future__ import annotations
@@ -321,9 +321,11 @@ class Rewriting:
             loop = self._at(number)
             assert isinstance(loop, Repeat)
             apart[number] = [[item] for item in with_last_apart(loop, fresh)]
-        for slot in sorted(self._slots, key=lambda slot: slot.turn):
-            first, *others = numbers = sorted(slot.first_loads)
-            for number, following in zip(numbers, others, strict=False):
+        beside: dict[tuple[int, int], list[Item | Repeat]] = {}
+        """By loop and turn, where another loop's last use of a place is followed by first loads."""
+        slots = sorted(self._slots, key=lambda slot: slot.turn)
+        for slot in slots:
+            for number, following in itertools.pairwise(sorted(slot.first_loads)):
                 loads = slot.first_loads[following]
                 places = apart.get(number, [])
                 at = max(
@@ -338,12 +340,19 @@ class Rewriting:
                     self._before.setdefault(following, []).extend(loads)
                 else:
                     places[at] += loads
+                    beside[following, slot.turn] = places[at]
+        for slot in slots:
+            first, last = min(slot.first_loads), max(slot.first_loads)
+            if (first, slot.turn) in beside:
+                # In the order of the loop's other rounds: waits count what is loaded since.
+                beside[first, slot.turn] += slot.first_loads[first]
+                continue
             if self._old.frames == 1:
                 self._before.setdefault(first, []).extend(slot.first_loads[first])
             elif loads := slot.first_loads[first]:
                 self._startup += loads
                 again = [replace(load, but_last=FRAME_LOOP) for load in loads]
-                self._behind.setdefault(numbers[-1], []).extend(again)
+                self._behind.setdefault(last, []).extend(again)
                 name = slot.names[first]
                 self._storages[name] = replace(self._storages[name], persistent=True)
         return [
