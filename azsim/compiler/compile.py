@@ -255,7 +255,8 @@ def compile_graph(
     )
     # What runs is what the words say.
     program = replace(program, instructions=decode_words(encode_program(program)))
-    image = after("image", build_image(lowering, plan, parameters, blocks, allocation))
+    filled = build_image(lowering, plan, parameters, blocks, allocation, schedule.storages)
+    image = after("image", filled)
     return Compiled(
         program,
         image,

@@ -1,7 +1,8 @@
 """Image: the contents of DRAM before the first instruction.
 
 Contract: takes blocks, parameters and constants, gives an image that holds them at the addresses
-that allocation gave, and zeros elsewhere (inputs and outputs).
+that allocation gave, and zeros elsewhere (inputs and outputs).  A constant in records
+(`azsim.compiler.records`) lies there in pieces.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from azsim.compiler.allocate import Allocation
 from azsim.compiler.parameters import PARAMETERS, Parameters
+from azsim.compiler.schedule import Storage
 from azsim.compiler.storages import block_name
 from azsim.compiler.tile import Plan
 from azsim.isa.program import DramImage
@@ -29,13 +31,17 @@ def build_image(
     parameters: Parameters,
     blocks: Mapping[str, bytes],
     allocation: Allocation,
+    storages: Mapping[str, Storage],
 ) -> DramImage:
     """Put blocks, parameters and constants where the program expects them."""
     data = np.zeros(allocation.peak_bytes["dram"] + _BURST_PAD_BYTES, np.uint8)
 
     def put(name: str, array: np.ndarray) -> None:
         start, raw = allocation.addresses[name], array.reshape(-1).view(np.uint8)
-        data[start : start + len(raw)] = raw
+        piece_bytes, step_bytes = storages[name].pieces_bytes or (len(raw), len(raw))
+        for first in range(0, len(raw), max(1, piece_bytes)):
+            data[start : start + piece_bytes] = raw[first : first + piece_bytes]
+            start += step_bytes
 
     for tile in (tile for tiles in plan.tiles.values() for tile in tiles):
         put(block_name(tile), np.frombuffer(blocks[tile.name], np.uint8))

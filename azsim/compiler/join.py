@@ -26,6 +26,7 @@ from azsim.compiler.schedule import (
     Storage,
     accesses,
     is_written,
+    unused_name,
     users_of,
 )
 from azsim.compiler.tile import aligned
@@ -136,9 +137,9 @@ def _joined(stores: Sequence[_Store], storages: dict[str, Storage], frames: int)
     """One store in the place of several; their storages become parts of two others."""
     size_bytes = sum(store.source.size_bytes for store in stores)
     step_bytes = aligned(size_bytes)  # where a burst begins
-    inside = _named(", ".join(store.source.name for store in stores), storages)
+    inside = unused_name(", ".join(store.source.name for store in stores), storages)
     results = (store.target.name.removeprefix("output ") for store in stores)
-    outside = _named(f"output {', '.join(results)}", storages)
+    outside = unused_name(f"output {', '.join(results)}", storages)
     storages[inside] = Storage(inside, "activation", _DTYPE, size_bytes)
     storages[outside] = Storage(outside, "dram", _DTYPE, frames * step_bytes, True)
     first = 0
@@ -151,9 +152,3 @@ def _joined(stores: Sequence[_Store], storages: dict[str, Storage], frames: int)
     moves = {FRAME_LOOP: step_bytes // element} if frames > 1 else {}
     target = replace(source, buffer=outside, advance=moves)
     return Item("store", OUTPUT, {"dst": target, "src": source})
-
-
-def _named(name: str, taken: Mapping[str, Storage]) -> str:
-    while name in taken:  # a tensor may have any name
-        name += "~"
-    return name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from azsim.errors import CompileError
@@ -33,6 +33,7 @@ __all__ = [
     "parts_of",
     "rewritten_parts",
     "rows_and_cols",
+    "unused_name",
     "users_of",
     "walk",
     "window_extents",
@@ -68,8 +69,11 @@ class Storage:
         Number of a loop, in each round of which it is written anew before anything reads it, and
         outside of which nothing uses it.
     within : (str, int) or None
-        Storage of whose bytes these are some, and the first of them; both have elements of four
+        Storage of whose bytes these are some, and the first of them; elements of both have as many
         bytes.
+    pieces_bytes : (int, int) or None
+        Where it does not lie within the other as a whole: bytes of each of its pieces, and from
+        where one begins to where the next one does.
     """
 
     name: str
@@ -81,6 +85,7 @@ class Storage:
     is_shared: bool = False
     round_of: int | None = None
     within: tuple[str, int] | None = None
+    pieces_bytes: tuple[int, int] | None = None
 
     @property
     def is_of_a_frame(self) -> bool:
@@ -288,6 +293,13 @@ def walk(items: tuple[Item | Repeat, ...]) -> Iterator[Item]:
             yield from walk(item.body)
         else:
             yield item
+
+
+def unused_name(name: str, taken: Container[str]) -> str:
+    """A name that nothing else has, as a tensor may have any."""
+    while name in taken:
+        name += "~"
+    return name
 
 
 def users_of(items: Sequence[Item | Repeat]) -> dict[str, list[int]]:

@@ -6,15 +6,16 @@ save the most traffic per byte: states, which come and go, before constants, whi
 outputs, which go anyway, and small ones before large ones, as a short transfer costs more per byte
 than a long one.
 
-What does not stay comes and goes where it is used (`azsim.compiler.moving`).  Large intermediate
-tensors do so only where all else is not enough.  Loops over what lives in DRAM get finer rounds,
-two in a body (`azsim.compiler.rounds`), where an estimate of the frame
+What does not stay comes and goes where it is used (`azsim.compiler.moving`); what a round of a loop
+reads of several constants comes together where that is not slower (`azsim.compiler.records`).
+Large intermediate tensors move only where all else is not enough.  Loops over what lives in DRAM
+get finer rounds, two in a body (`azsim.compiler.rounds`), where an estimate of the frame
 (`azsim.compiler.frame_cycles`) says that this is worth their instructions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from azsim.compiler.frame_cycles import frame_cycles
 from azsim.compiler.movable import Movable, State, constants, large_scratch, outputs
 from azsim.compiler.moving import Rewriting
 from azsim.compiler.pieces_in_dram import step_of_loop
+from azsim.compiler.records import in_records
 from azsim.compiler.rounds import finer, fresh_numbers, in_pairs
 from azsim.compiler.schedule import Repeat, Schedule, users_of
 from azsim.hardware.description import Hardware
@@ -109,10 +111,7 @@ def _spilled(
     taken = {one.buffer for one in movable}
 
     def without(moved: Sequence[Movable], way: _Way) -> Schedule:
-        rewriting = Rewriting(schedule, way.piece_bytes, in_rounds=way.in_rounds)
-        for one in moved:
-            rewriting.move(one)
-        return rewriting.schedule()
+        return _without(schedule, moved, way)
 
     def everything(way: _Way) -> list[Movable]:
         if not way.has_scratch:
@@ -138,7 +137,23 @@ def _spilled(
         too_large = [one for one in left[low:] if _size_bytes(one, schedule) >= size_bytes]
         gone += too_large
         left = [one for one in left[low:] if one not in too_large]
-    return without(gone, way), gone
+    found = without(gone, way)
+    joined, in_dram = in_records(schedule, gone, hardware)
+    if joined is not schedule:
+        records = _without(joined, in_dram, way)
+        # A record waits for the last use of all of its pieces in the place that it goes to.
+        is_sooner = frame_cycles(records, hardware) <= frame_cycles(found, hardware)
+        if is_sooner and fits(records, hardware):
+            found = records
+    return found, gone
+
+
+def _without(schedule: Schedule, moved: Iterable[Movable], way: _Way) -> Schedule:
+    """A schedule in which some of what is in activation SRAM lives in DRAM."""
+    rewriting = Rewriting(schedule, way.piece_bytes, in_rounds=way.in_rounds)
+    for one in moved:
+        rewriting.move(one)
+    return rewriting.schedule()
 
 
 class _Way(NamedTuple):
