@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
+
+import numpy as np
 
 from azsim.errors import MachineError
 from azsim.isa.program import ELEMENT_BITS
 
-__all__ = ["ELEMENT_BITS", "Range", "View", "overlaps"]
+__all__ = ["ELEMENT_BITS", "Range", "View", "overlaps", "share_bytes", "shown_bytes"]
 
 
 class Range(NamedTuple):
@@ -106,3 +109,65 @@ class View(NamedTuple):
 def overlaps(left: Range, right: Range) -> bool:
     """Whether two ranges share a byte of one memory."""
     return left.space == right.space and left.low < right.high and right.low < left.high
+
+
+def share_bytes(left: View, right: View) -> bool:
+    """Whether two views of one memory show a byte in common."""
+    one, other = shown_bytes(left), shown_bytes(right)
+    if isinstance(one, slice) and isinstance(other, slice):
+        return one.start < other.stop and other.start < one.stop
+    return np.intersect1d(_array(one), _array(other)).size > 0
+
+
+def shown_bytes(view: View) -> slice | np.ndarray:
+    """Addresses of the bytes that a view shows, in order; a slice where they follow one another."""
+    shape = (view.rows, view.cols, view.row_stride, view.col_stride, view.element_bits)
+    offsets = _offsets(*shape)
+    if isinstance(offsets, slice):
+        return slice(view.addr + offsets.start, view.addr + offsets.stop)
+    return offsets + view.addr
+
+
+def _array(found: slice | np.ndarray) -> np.ndarray:
+    return np.arange(found.start, found.stop) if isinstance(found, slice) else found
+
+
+@functools.lru_cache(maxsize=4096)
+def _offsets(
+    rows: int, cols: int, row_stride: int, col_stride: int, bits: int
+) -> slice | np.ndarray:
+    """Bytes that a view at address 0 shows.
+
+    Rows may share bytes, so that a view shows more elements than there are bytes; no more is
+    written down than the bytes from its first to its last.
+    """
+    run, low = max(1, bits // 8), 0
+    axes = [(rows, row_stride * bits // 8)]
+    if bits < 8 or col_stride == 1:
+        run = -(-cols * bits // 8)
+    else:
+        axes.append((cols, col_stride * run))
+    steps: list[tuple[int, int]] = []
+    for count, step in sorted(axes, key=lambda axis: abs(axis[1])):
+        low += min(0, (count - 1) * step)
+        if not steps and abs(step) <= run:
+            run += (count - 1) * abs(step)  # what is shown has no gap so far
+        elif count > 1:
+            steps.append((count, abs(step)))
+    if not steps:
+        return slice(low, low + run)
+    span = run + sum((count - 1) * step for count, step in steps)
+    if run * math.prod(count for count, _ in steps) <= span:
+        found = np.arange(run)
+        for count, step in steps:
+            found = np.add.outer(np.arange(count) * step, found)
+        return low + np.unique(found)
+    shown = np.zeros(span, bool)
+    shown[:run] = True
+    for count, step in steps:
+        done = 1
+        while done < count:
+            more = min(done, count - done)
+            shown[more * step :] |= shown[: span - more * step]
+            done += more
+    return low + np.flatnonzero(shown)

@@ -16,7 +16,7 @@ from azsim.machine.instructions._shapes import (
 from azsim.machine.operation import Operation
 from azsim.machine.state import Machine
 from azsim.machine.trace import Recorder, Site
-from azsim.machine.view import Range, View, overlaps
+from azsim.machine.view import Range, View, overlaps, share_bytes
 
 __all__ = ["cycles", "execute", "footprint"]
 
@@ -35,23 +35,10 @@ def footprint(op: Operation, view: Callable[[int], View]) -> tuple[Range, ...]:
     require(dst.dtype == src.dtype and dst.element_bits >= 8, op, "views of one unpacked type")
     same_shape(op, dst, src=src)
     reads, writes = src.reads(), dst.writes()
-    # Interleaved windows of one buffer are fine as long as no element is both.
-    require(not overlaps(reads, writes) or _interleaved(dst, src), op, "src and dst overlap")
+    # Interleaved windows of one buffer are fine as long as no byte is in both.
+    is_apart = not overlaps(reads, writes) or not share_bytes(dst, src)
+    require(is_apart, op, "src and dst overlap")
     return reads, writes, *peak_ranges(op, view, dst, src=src)
-
-
-def _interleaved(dst: View, src: View) -> bool:
-    size = dst.element_bits // 8
-    offset = (src.addr - dst.addr) // size
-
-    def elements(view: View, start: int) -> set[int]:
-        return {
-            start + row * view.row_stride + col * view.col_stride
-            for row in range(view.rows)
-            for col in range(view.cols)
-        }
-
-    return not elements(dst, 0) & elements(src, offset)
 
 
 def cycles(site: Site, hardware: Hardware) -> int:

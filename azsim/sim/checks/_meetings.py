@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
-import numpy as np
-
-from azsim.machine.view import View
+from azsim.machine.view import share_bytes
 from azsim.sim.checks._subject import Subject
 from azsim.sim.checks._verdict import Finding
 from azsim.sim.checks._windows import Access
@@ -63,36 +60,4 @@ def _meet(left: Access, right: Access) -> bool:
         return False
     if not (left.views and right.views):
         return True
-    bytes_of = _touched(left.views[0]), _touched(right.views[0])
-    if isinstance(bytes_of[0], slice) and isinstance(bytes_of[1], slice):
-        return True
-    return np.intersect1d(_array(bytes_of[0]), _array(bytes_of[1])).size > 0
-
-
-def _array(found: slice | np.ndarray) -> np.ndarray:
-    return np.arange(found.start, found.stop) if isinstance(found, slice) else found
-
-
-def _touched(view: View) -> slice | np.ndarray:
-    """Bytes that a view shows; a slice where they follow one another."""
-    shape = (view.rows, view.cols, view.row_stride, view.col_stride, view.element_bits)
-    offsets = _offsets(*shape)
-    if isinstance(offsets, slice):
-        return slice(view.addr + offsets.start, view.addr + offsets.stop)
-    return offsets + view.addr
-
-
-@functools.lru_cache(maxsize=4096)
-def _offsets(
-    rows: int, cols: int, row_stride: int, col_stride: int, bits: int
-) -> slice | np.ndarray:
-    row_bytes = -(-cols * bits // 8)
-    pitch = row_stride * bits // 8
-    if (cols == 1 or col_stride == 1) and (rows == 1 or pitch == row_bytes):
-        return slice(0, rows * row_bytes)
-    size = max(1, bits // 8)
-    width = row_bytes if bits < 8 or col_stride == 1 else cols
-    step = 1 if bits < 8 or col_stride == 1 else col_stride * size
-    first = np.add.outer(np.arange(rows) * pitch, np.arange(width) * step)
-    wide = 1 if step == 1 else size
-    return np.unique(np.add.outer(first, np.arange(wide)))
+    return share_bytes(left.views[0], right.views[0])
