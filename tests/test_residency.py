@@ -25,7 +25,7 @@ from compiled import chip, execute_graph, frames_for, graph_of, node
 from graphs import compress, random_graph
 from transducer import Sizes, transducer_workload, write_workload
 
-_FRAMES = 6
+_FRAMES = 8
 
 
 def _stack(tmp_path: Path, codec: str = "bitmap", **sizes: int) -> Any:

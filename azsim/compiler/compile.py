@@ -234,7 +234,7 @@ def compile_graph(
         )
     schedule = after("join", join(schedule, hardware))
     schedule = after("prefetch", prefetch(schedule))
-    schedule = after("unroll", unroll(schedule))
+    schedule = after("unroll", unroll(schedule, hardware))
     estimator = Estimator(compressed, plan, blocks, hardware)
     fitted = _fitting(schedule, estimator, hardware, around=not stream.paced)
     of_one = schedule

@@ -104,8 +104,8 @@ class Item:
 
     `but_last` is the number of the loop right around it in whose last round it is left out.
     With `leave` it is a ``scalar_read``, and its number may end the loop right around it.
-    `frame` is the frame of a round that it works for, from 0; a frame that is left over behind the
-    rounds comes after those, see `Schedule.per_round`.
+    `frame` is the frame of a round that it works for, from 0; frames that are left over behind the
+    rounds come after those, see `Schedule.per_round`.
     """
 
     mnemonic: str
@@ -156,10 +156,10 @@ class Repeat:
 class Schedule:
     """The whole program before addresses: once, for each round of the frame loop, once.
 
-    `body` runs `rounds` times and computes `per_round` of the `frames` each time; a frame that is
-    left over is computed in `finish`.  `copies` names what takes a buffer's part in a further frame
-    of a round.  `loads` has, by name, the item that loads each tile that does not stay, until
-    `azsim.compiler.prefetch` has put it where it is needed.
+    `body` runs `rounds` times and computes `per_round` of the `frames` each time; frames that are
+    left over are computed in `finish`.  `copies` names what takes a buffer's part in a further
+    frame of a round, or in one that is left over.  `loads` has, by name, the item that loads each
+    tile that does not stay, until `azsim.compiler.prefetch` has put it where it is needed.
     `held` tells until which item (in program order, loop bodies once) a storage is in use although
     no later one touches it: engines work at the same time.  `spilled` has
     the states that live in DRAM, graph input to graph output.

@@ -144,7 +144,8 @@ def _executed(program: Program) -> Iterator[tuple[int, dict[int, View]]]:
                     continue
             case "loop":
                 count = int(operands.get("count", 1))
-                is_frame = not loops and program.stream.frames > program.stream.together
+                rounds = program.stream.frames // program.stream.together
+                is_frame = not loops and rounds > 1
                 loops.append(_begin(index, count, moves[index], views, is_frame=is_frame))
                 loops[-1].scalars = dict(scalars)
             case "end_loop":

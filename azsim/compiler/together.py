@@ -1,10 +1,10 @@
 """Together: several frames in a round of the frame loop, so that one's work fills another's gaps.
 
 Contract: takes a schedule whose frames need not wait for their arrival, gives one that does the
-same with so many frames in a round, one behind the other, and frames that are left over behind the
-loop, where they stay in program order.  Where something in a frame repeats, a round would have more
-than 1,200 items, weights come again within a frame, or activation SRAM has no room for all, the
-schedule stays as it is.
+same with so many frames in a round, one behind the other, and frames that are left over, fewer than
+a round has, behind the loop, where they stay in program order.  Where something in a frame repeats,
+a round would have more than 1,200 items, weights come again within a frame, or activation SRAM has
+no room for all, the schedule stays as it is.
 
 A further frame works in buffers of its own, but for what outlives a frame, so that its work can
 begin while that of the first one goes on.

@@ -269,8 +269,8 @@ def _schedule(title: str, value: Schedule) -> list[Listing]:
     note = f"frame: {counted(value.rounds, 'time')}"
     if value.per_round > 1:
         note += f", {value.per_round} frames each"
-    if value.frames % value.per_round:
-        note += ", and one that is left over"
+    if left := value.frames % value.per_round:
+        note += f", and {counted(left, 'frame')} left over"
     return [listing(f"{title}: items", ("when", "layer", "engine", "item"), rows, note)]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from azsim.collector import no_collection
 from azsim.errors import MachineError
 from azsim.hardware.description import Hardware
-from azsim.isa.program import DramImage, Port, Program, Tap
+from azsim.isa.program import DramImage, Port, Program, Stream, Tap
 from azsim.machine.operation import Operation
 from azsim.machine.state import NUMPY_TYPES, Machine
 from azsim.machine.trace import Recorder, Trace
@@ -136,6 +136,12 @@ def _endless(op: Operation, found: str) -> MachineError:
 
 
 @no_collection()
+def _begun(rounds: int, stream: Stream) -> int:
+    """Frames that have begun; those that are left over come with the last round."""
+    begun = rounds * stream.together
+    return begun if stream.frames - begun >= stream.together else stream.frames
+
+
 def execute(
     program: Program,
     image: DramImage,
@@ -223,7 +229,7 @@ def execute(
                 frame += 1
                 frame_begin = recorder.executed
                 if progress is not None:
-                    progress(min(frame * program.stream.together, program.stream.frames))
+                    progress(_begun(frame, program.stream))
             if watch is not None:
                 watch.keep(machine, index, frame)
             index += 1

@@ -8,6 +8,7 @@ one that is planned for that chip.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -291,13 +292,14 @@ def _uses(schedule: Schedule) -> Counter[str]:
         return runs
 
     items = (*schedule.body, *schedule.finish)
+    left = schedule.frames % schedule.per_round  # behind the rounds
     frames = [visit(items, frame) for frame in range(schedule.per_round)]
-    left_over = visit(items, schedule.per_round)  # once, as what is behind the rounds
+    left_over = [visit(items, schedule.per_round + frame) for frame in range(left)]
     if sum(map(len, frames)) == schedule.per_round:
         return Counter(tile for tile, _ in frames[0])  # which stays
     found: dict[str, float] = {}
-    for times, uses in (*((schedule.rounds, uses) for uses in frames), (1, left_over)):
-        for tile, count in uses:
+    for times, uses in ((schedule.rounds, frames), (1, left_over)):
+        for tile, count in itertools.chain.from_iterable(uses):
             found[tile] = found.get(tile, 0) + count * times
     return Counter({tile: round(count) for tile, count in found.items()})
 
