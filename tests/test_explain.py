@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +15,16 @@ import pytest
 import azsim
 from azsim import pipeline
 from azsim.cli import main
+from azsim.compiler import compile as compile_module
+from azsim.compiler.schedule import accesses, is_weight_product, walk
 from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
+from azsim.pipeline import compile_workload
 from azsim.report.explain import explanation_tables
 from azsim.sim.explanation import Explanation
 from azsim.sim.result import RunResult
 from azsim.sim.stalls import STALL_REASONS
+from azsim.stages.explain import _uses
 
 FRAMES = 10
 WORKLOAD = f"""
@@ -320,3 +326,22 @@ def test_tables_of_a_run_that_nothing_helps(small: str) -> None:
     tables = explanation_tables(replace(explanation, layers=layers, variants=(variant,)))
     assert tables[3].rows == ((f"{variant.key} x 2", None, "", None, ""),)
     assert all(row[3:] == ("", "") for row in tables[2].rows)
+
+
+@pytest.mark.parametrize("frames", [5, 6, 7, 11])
+def test_uses_of_frames_that_are_left_over_are_counted(
+    frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compile_module, "_WORTH_LATENCY", math.inf)
+    sizes = ["model.d_model=16", "model.n_layer=1", "model.vocab=24", "input.random.below=24"]
+    workload = azsim.load_workload("ssm_mamba_xs", [*sizes, f"input.random.frames={frames}"])
+    hardware = load_hardware("az1", ["weight_sram.bytes=2048"])
+    schedule = compile_workload(workload, hardware).schedule
+    assert schedule.per_round == 4
+    wanted: Counter[str] = Counter()
+    for items, times in ((schedule.body, schedule.rounds), (schedule.finish, 1)):
+        for item in walk(items):
+            if is_weight_product(item, schedule.storages):
+                wanted[dict(accesses(item))["src2"].buffer.partition("@")[0]] += times
+    assert _uses(schedule) == wanted
+    assert set(wanted.values()) == {frames}
