@@ -145,15 +145,28 @@ def _wrong_item(made: dict[str, Any]) -> Any:
     return replace(schedule, body=(*schedule.body, strange, wrong))
 
 
-def _overlap(made: dict[str, Any]) -> Any:
+def _moved(made: dict[str, Any], **addresses: int) -> Any:
     allocation = made["allocate"]
-    address = allocation.addresses["c"]
-    return replace(allocation, addresses={**allocation.addresses, "h": address})
+    return replace(allocation, addresses={**allocation.addresses, **addresses})
+
+
+def _overlap(made: dict[str, Any]) -> Any:
+    return _moved(made, x=made["allocate"].addresses["(start)"])
 
 
 def _beyond(made: dict[str, Any]) -> Any:
-    allocation = made["allocate"]
-    return replace(allocation, addresses={**allocation.addresses, "h": 1 << 30})
+    return _moved(made, x=1 << 30)
+
+
+def _parts_beyond(made: dict[str, Any]) -> Any:
+    schedule = made["merge"]
+    longer = {name: replace(schedule.storages[name], size_bytes=25) for name in ("h", "c")}
+    made["merge"] = replace(schedule, storages={**schedule.storages, **longer})
+    return made["allocate"]
+
+
+def _part_elsewhere(made: dict[str, Any]) -> Any:
+    return _moved(made, h=made["allocate"].addresses["c"])
 
 
 def _open_loop(made: dict[str, Any]) -> Any:
@@ -189,7 +202,11 @@ def _short_image(made: dict[str, Any]) -> Any:
             "layer here: no instruction vector_dance", "layer there: halt has no operand steps",
         ]),
         ("allocate", _overlap, ["share bytes of activation SRAM while both live"]),
-        ("allocate", _beyond, ["h ends at byte 1073741848 of activation SRAM's 131072"]),
+        ("allocate", _beyond, ["x ends at byte 1073741848 of activation SRAM's 131072"]),
+        ("allocate", _part_elsewhere, ["h is not at byte 0 of (start)"]),
+        ("allocate", _parts_beyond, [
+            "h and c share bytes of (start)", "c ends at byte 49 of (start)'s 48",
+        ]),
         ("synchronize", _open_loop, ["loops never end", "the last instruction is no halt"]),
         ("image", _short_image, ["64 bytes, "]),
     ],

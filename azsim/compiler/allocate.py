@@ -203,7 +203,15 @@ def _allocated(
     peak["activation"] = _place(activations, live, addresses)
     addresses |= _parts(schedule, addresses)
     if peak["activation"] > hardware.activation_sram.bytes:
-        largest = max(activations, key=lambda storage: storage.size_bytes)
+        wholes = {one.whole for one in schedule.storages.values() if one.within is not None}
+        largest = max(
+            (
+                one
+                for one in schedule.storages.values()
+                if one.space == "activation" and one.whole in live and one.name not in wholes
+            ),
+            key=lambda storage: storage.size_bytes,
+        )
         name = _PIECE.sub("", largest.name)
         raise CompileError(
             f"activation SRAM of {hardware.activation_sram.bytes} bytes is too small: "

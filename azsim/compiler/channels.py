@@ -179,6 +179,10 @@ class _Model:
             if name in on_chip and storage.space != "dram"
         }
         self._cycles: dict[int, float] = {}  # by an item's identity
+        self._parts: dict[str, list[str]] = {}
+        for name, storage in schedule.storages.items():
+            if storage.within is not None:
+                self._parts.setdefault(storage.whole, []).append(name)
 
     def run(self, first: int) -> list[Meeting]:
         """Meetings in which an item from the first one on is."""
@@ -254,12 +258,14 @@ class _Model:
         assert isinstance(window, Access)
         ahead = sum(played.rounds.get(loop, 0) * step for loop, step in window.advance.items())
         low, high = extent(replace(window, offset=window.offset + ahead, advance={}), {})
-        size = ELEMENT_BYTES[self._storages[window.buffer].dtype]
+        storage = self._storages[window.buffer]
+        size = ELEMENT_BYTES[storage.dtype]
+        first = storage.within[1] if storage.within is not None else 0
         begin, end = (
-            size * (low + (high - low) * done / transfer.cycles)
+            first + size * (low + (high - low) * done / transfer.cycles)
             for done in (transfer.done, transfer.done + cycles)
         )
-        return window.buffer, (begin, end)
+        return storage.whole, (begin, end)
 
     def _waits(self) -> Iterator[set[int]]:
         """Numbers of the items that have to be over before each one begins."""
@@ -279,33 +285,35 @@ class _Model:
                 if item.leave is not None or item.operands.get(f"wait_{other}"):
                     before.add(mine[-1])
             for name, access in item.windows:
-                place = self._place(access.buffer)
-                before |= {wrote[place]} if place in wrote else set()
-                if is_written(item, name):
-                    before |= set(read_since.get(place, ()))
-                    if engine in self._wait_for_place:
-                        space, span = self._spans[access.buffer]
-                        engines = touched.get(space, {}).values()
-                        before |= {int(last[span].max()) for last in engines}
+                for place in self._places(access.buffer):
+                    before |= {wrote[place]} if place in wrote else set()
+                    if is_written(item, name):
+                        before |= set(read_since.get(place, ()))
+                if is_written(item, name) and engine in self._wait_for_place:
+                    space, span = self._spans[access.buffer]
+                    engines = touched.get(space, {}).values()
+                    before |= {int(last[span].max()) for last in engines}
             yield before - {-1}
             for name, access in item.windows:
-                place = self._place(access.buffer)
                 if access.buffer in self._spans:
                     space, span = self._spans[access.buffer]
                     blocks = touched.setdefault(space, {})
                     if engine not in blocks:
                         blocks[engine] = np.full(num_blocks, -1)
                     blocks[engine][span] = number
-                if is_written(item, name):
-                    wrote[place], read_since[place] = number, []
-                else:
-                    read_since.setdefault(place, []).append(number)
+                for place in self._places(access.buffer):
+                    if is_written(item, name):
+                        wrote[place], read_since[place] = number, []
+                    else:
+                        read_since.setdefault(place, []).append(number)
             done.setdefault(engine, []).append(number)
 
-    def _place(self, buffer: str) -> Hashable:
-        """What a buffer takes turns in, or is a part of, or itself."""
+    def _places(self, buffer: str) -> Sequence[Hashable]:
+        """What a buffer takes turns in; its parts; or itself."""
         storage = self._storages[buffer]
-        return storage.whole if storage.slot is None else (storage.space, storage.slot)
+        if storage.slot is not None:
+            return [(storage.space, storage.slot)]
+        return self._parts.get(buffer, (buffer,))
 
 
 def _blocks(address: int, size_bytes: int) -> tuple[int, int]:

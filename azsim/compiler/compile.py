@@ -24,6 +24,7 @@ from azsim.compiler.fuse import fuse
 from azsim.compiler.image import build_image
 from azsim.compiler.join import join
 from azsim.compiler.lower import lower
+from azsim.compiler.merge import merge
 from azsim.compiler.narrow import narrow
 from azsim.compiler.order import order
 from azsim.compiler.overlap import overlap
@@ -72,6 +73,7 @@ PASSES = (
     "unroll",
     "together",
     "overlap",
+    "merge",
     "allocate",
     "emit",
     "synchronize",
@@ -236,17 +238,18 @@ def compile_graph(
     schedule = after("prefetch", prefetch(schedule))
     schedule = after("unroll", unroll(schedule, hardware))
     estimator = Estimator(compressed, plan, blocks, hardware)
-    fitted = _fitting(schedule, estimator, hardware, around=not stream.paced)
+    fitted = _fitting(schedule, estimator, hardware, stream)
     of_one = schedule
     for per_round in () if stream.paced else _PER_ROUND:
         if (found := together(of_one, hardware, per_round)) is of_one:
             break
         with contextlib.suppress(CompileError):
-            of_several = _fitting(found, estimator, hardware, around=True)
+            of_several = _fitting(found, estimator, hardware, stream)
             if of_several.cycles <= _WORTH_LATENCY * fitted.cycles:
                 schedule, fitted = found, of_several
     after("together", schedule)
-    schedule = after("overlap", fitted.schedule)
+    after("overlap", fitted.ordered)
+    schedule = after("merge", fitted.schedule)
     allocation = after("allocate", fitted.allocation)
     emitted = after("emit", emit(schedule, allocation))
     program = after(
@@ -278,8 +281,9 @@ def necessary_steps(compressed: CompressedGraph, hardware: Hardware) -> Lowering
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A schedule in an order, and its places."""
+    """A schedule in an order, what the passes behind that made of it, and its places."""
 
+    ordered: Schedule
     schedule: Schedule
     allocation: Allocation
     estimator: Estimator
@@ -293,19 +297,29 @@ class _Fitted:
 
 
 def _fitting(
-    schedule: Schedule, estimator: Estimator, hardware: Hardware, *, around: bool
+    schedule: Schedule, estimator: Estimator, hardware: Hardware, stream: Stream
 ) -> _Fitted:
     """Overlap everything, or as many steps as is best in the room of activation SRAM.
 
-    With `around` the next round may begin while one ends, see `azsim.compiler.allocate`.
+    If frames are not waited for, the next round may begin while one ends (`around` in
+    `azsim.compiler.allocate`).
     """
 
+    def placed(ordered: Schedule, merged: Schedule, *, around: bool) -> _Fitted:
+        allocation = allocate(merged, hardware, estimator, around=around)
+        return _Fitted(ordered, merged, allocation, estimator, hardware)
+
     def fitted(ordered: Schedule, *, around: bool = False) -> _Fitted:
-        allocation = allocate(ordered, hardware, estimator, around=around)
-        return _Fitted(ordered, allocation, estimator, hardware)
+        merged = merge(ordered)
+        try:
+            return placed(ordered, merged, around=around)
+        except CompileError:
+            if merged is ordered:
+                raise
+        return placed(ordered, ordered, around=around)  # what lies apart may fit better
 
     with contextlib.suppress(CompileError):
-        return fitted(overlap(schedule, estimator, hardware), around=around)
+        return fitted(overlap(schedule, estimator, hardware), around=not stream.paced)
     found: dict[int, _Fitted] = {}
     steps = sum(1 for _ in walk((*schedule.startup, *schedule.body, *schedule.finish)))
     is_long = steps > _MOST_COMPARED
@@ -369,7 +383,7 @@ def _program(
                 graph.types[tensor].shape,
                 1 if tensor in state.values() else stream.frames,
                 chip_dtype(graph.types[tensor].dtype),
-                _step_bytes(schedule, place),
+                0 if tensor in state.values() else _step_bytes(schedule, place),
             )
             for tensor in graph.outputs
             for place in (in_dram.get(tensor, f"output {tensor}"),)

@@ -62,7 +62,7 @@ def dram_addresses(
     first: dict[str, int] = {}
     for at, item in enumerate(walk(schedule.startup + schedule.body + schedule.finish)):
         for _, access in accesses(item):
-            first.setdefault(access.buffer, at)
+            first.setdefault(schedule.storages[access.buffer].whole, at)
     in_dram = sorted(
         (storage for storage in used if storage.space == "dram"),
         key=lambda storage: first[storage.name],

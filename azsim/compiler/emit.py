@@ -426,7 +426,7 @@ def emit(schedule: Schedule, allocation: Allocation) -> Emitted:
     emitter.put("halt")
     for name, storage in schedule.storages.items():
         # A part is there until the whole was read.
-        if storage.within is not None and name in emitter.spans:
+        if storage.within is not None and {name, storage.whole} <= emitter.spans.keys():
             emitter.touch(name, emitter.spans[storage.whole].last)
     regions = tuple(
         Region(

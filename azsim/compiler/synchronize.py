@@ -35,7 +35,7 @@ _Scalars = dict[int, int | None]
 """Scalar registers; None for one that data has set."""
 _ROUNDS = 3
 _MAX_WAIT = 15
-_MARK_BYTES = {"dram": 64, "weight": 1, "activation": 1}  # storages in DRAM begin at 64 bytes
+_MARK_BYTES = {"dram": 64, "weight": 1, "activation": 1}  # parts of storages may share 64 bytes
 
 
 @dataclass

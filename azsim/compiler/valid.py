@@ -273,15 +273,18 @@ def _schedule(schedule: Schedule, earlier: _Earlier, hardware: Hardware) -> Iter
 
 def _allocation(allocation: Allocation, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
     schedule = [value for value in earlier.values() if isinstance(value, Schedule)][-1]
+    yield from _parts(allocation, schedule)
     room = {"weight": hardware.weight_sram.bytes, "activation": hardware.activation_sram.bytes}
     for space in room:
         alone: list[_Placed] = []
         slots: dict[int, list[_Placed]] = {}
         for name, storage in schedule.storages.items():
-            if storage.space != space or name not in allocation.live:
+            if storage.space != space or storage.whole not in allocation.live:
                 continue
             start = allocation.addresses[name]
             end = start + storage.size_bytes
+            if storage.within is not None:
+                continue  # see `_parts`
             if end > room[space]:
                 yield f"{name} ends at byte {end} of {space} SRAM's {room[space]}"
             mine = alone if storage.slot is None else slots.setdefault(storage.slot, [])
@@ -290,6 +293,28 @@ def _allocation(allocation: Allocation, earlier: _Earlier, hardware: Hardware) -
         alone += [_together(tiles) for tiles in slots.values()]
         for one, other in _clashes(alone):
             yield f"{one} and {other} share bytes of {space} SRAM while both live"
+
+
+def _parts(allocation: Allocation, schedule: Schedule) -> Iterator[str]:
+    """What is wrong with storages whose bytes are some of another one's."""
+    parts: dict[str, list[tuple[int, int, str]]] = {}
+    for name, storage in schedule.storages.items():
+        if storage.within is None or storage.whole not in allocation.live:
+            continue
+        whole, first_bytes = storage.within
+        if allocation.addresses[name] != allocation.addresses[whole] + first_bytes:
+            yield f"{name} is not at byte {first_bytes} of {whole}"
+        if storage.space != "dram":  # where those of other frames lie between
+            end = first_bytes + storage.size_bytes
+            parts.setdefault(whole, []).append((first_bytes, end, name))
+    for whole, mine in parts.items():
+        mine.sort()
+        for (_, end, one), (start, _, other) in itertools.pairwise(mine):
+            if start < end:
+                yield f"{one} and {other} share bytes of {whole}"
+        (_, end, last), size_bytes = mine[-1], schedule.storages[whole].size_bytes
+        if end > size_bytes:
+            yield f"{last} ends at byte {end} of {whole}'s {size_bytes}"
 
 
 class _Placed(NamedTuple):
@@ -365,6 +390,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "unroll": _schedule,
         "together": _schedule,
         "overlap": _schedule,
+        "merge": _schedule,
         "allocate": _allocation,
         "synchronize": _program,
         "image": _image,

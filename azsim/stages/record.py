@@ -194,7 +194,12 @@ def _version(package: str) -> str:
 
 
 def sram_map(compiled: Compiled) -> tuple[tuple[str, str, int, int, int, int], ...]:
-    """Regions of both SRAMs: memory, name, start, size, first and last instruction."""
+    """Regions of both SRAMs: memory, name, start, size, first and last instruction.
+
+    Of what lies side by side to come in one transfer, the parts are there, and not the whole.
+    """
+    storages = compiled.schedule.storages
+    wholes = {one.whole for one in storages.values() if one.within is not None}
     return tuple(
         (
             region.space,
@@ -205,7 +210,7 @@ def sram_map(compiled: Compiled) -> tuple[tuple[str, str, int, int, int, int], .
             region.last,
         )
         for region in compiled.program.regions
-        if region.space != "dram"
+        if region.space != "dram" and region.name not in wholes
     )
 
 
