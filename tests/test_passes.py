@@ -159,9 +159,9 @@ def _beyond(made: dict[str, Any]) -> Any:
 
 
 def _parts_beyond(made: dict[str, Any]) -> Any:
-    schedule = made["merge"]
+    schedule = made["fill"]
     longer = {name: replace(schedule.storages[name], size_bytes=25) for name in ("h", "c")}
-    made["merge"] = replace(schedule, storages={**schedule.storages, **longer})
+    made["fill"] = replace(schedule, storages={**schedule.storages, **longer})
     return made["allocate"]
 
 

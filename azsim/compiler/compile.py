@@ -19,6 +19,7 @@ from azsim.compiler.channels import run_cycles
 from azsim.compiler.emit import Emitted, emit
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.estimate import Estimator
+from azsim.compiler.fill import fill
 from azsim.compiler.fold import fold
 from azsim.compiler.fuse import fuse
 from azsim.compiler.image import build_image
@@ -74,6 +75,7 @@ PASSES = (
     "together",
     "overlap",
     "merge",
+    "fill",
     "allocate",
     "emit",
     "synchronize",
@@ -249,7 +251,8 @@ def compile_graph(
                 schedule, fitted = found, of_several
     after("together", schedule)
     after("overlap", fitted.ordered)
-    schedule = after("merge", fitted.schedule)
+    after("merge", fitted.merged)
+    schedule = after("fill", fitted.schedule)
     allocation = after("allocate", fitted.allocation)
     emitted = after("emit", emit(schedule, allocation))
     program = after(
@@ -284,6 +287,7 @@ class _Fitted:
     """A schedule in an order, what the passes behind that made of it, and its places."""
 
     ordered: Schedule
+    merged: Schedule
     schedule: Schedule
     allocation: Allocation
     estimator: Estimator
@@ -302,12 +306,13 @@ def _fitting(
     """Overlap everything, or as many steps as is best in the room of activation SRAM.
 
     If frames are not waited for, the next round may begin while one ends (`around` in
-    `azsim.compiler.allocate`).
+    `azsim.compiler.allocate`), and the first one while weights still come.
     """
 
     def placed(ordered: Schedule, merged: Schedule, *, around: bool) -> _Fitted:
-        allocation = allocate(merged, hardware, estimator, around=around)
-        return _Fitted(ordered, merged, allocation, estimator, hardware)
+        found = fill(merged, estimator, hardware, stream.period_s) if stream.paced else merged
+        allocation = allocate(found, hardware, estimator, around=around)
+        return _Fitted(ordered, merged, found, allocation, estimator, hardware)
 
     def fitted(ordered: Schedule, *, around: bool = False) -> _Fitted:
         merged = merge(ordered)

@@ -92,7 +92,13 @@ class Estimator:
         source = item.operands["src"]
         assert isinstance(source, Access)
         name = source.buffer.removesuffix(BLOCK_SUFFIX)
-        return self._of_load(name)[1] > _dram_cycles(self._hardware, source.rows * source.cols)
+        return self._of_load(name)[1] > self.bus_cycles(item)
+
+    def bus_cycles(self, item: Item) -> int:
+        """Cycles of DRAM for a weight's block, from its first burst on."""
+        source = item.operands["src"]
+        assert isinstance(source, Access)
+        return _dram_cycles(self._hardware, source.rows * source.cols)
 
     def _tile_of(self, access: Access) -> Tile:
         """Tile that a window into weight SRAM shows, in a slot or not."""

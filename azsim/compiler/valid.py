@@ -391,6 +391,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "together": _schedule,
         "overlap": _schedule,
         "merge": _schedule,
+        "fill": _schedule,
         "allocate": _allocation,
         "synchronize": _program,
         "image": _image,
