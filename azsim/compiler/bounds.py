@@ -20,8 +20,9 @@ as the plan cuts them:
 - critical path: the longest chain of dependent work with one of each engine
   (`azsim.compiler.frame_path`), of both orders of products that `azsim.compiler.peel` knows the
   shorter one.  Where every frame is over before the next one
-  arrives, frames cannot overlap: weight SRAM has to be filled, or the first frame worked at,
-  whichever takes longer, and then each other frame takes its own path.
+  arrives, frames cannot overlap: weight SRAM has to be filled, all weights of the first frame
+  decoded, or that frame worked at, whichever takes longest, and then each other frame takes its
+  own path.
 - chain: the longest chain of dependent steps with any number of each engine, and every step at its
   smallest tile: one group of lanes through the pipeline, one window sequence of one output.
 """
@@ -38,6 +39,7 @@ import numpy as np
 
 from azsim.compiler.carried import carried
 from azsim.compiler.critical_path import (
+    MAX_CHAIN_STEPS,
     critical_path,
     flat_steps,
     layer_paths,
@@ -48,7 +50,14 @@ from azsim.compiler.encode import encode_tiles
 from azsim.compiler.frame_path import frame_path
 from azsim.compiler.loading import load_cycles
 from azsim.compiler.peel import peel
-from azsim.compiler.regions import Decision, Passed, certain, counted, uncertain_weights
+from azsim.compiler.regions import (
+    Decision,
+    Passed,
+    certain,
+    counted,
+    executed_steps,
+    uncertain_weights,
+)
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.residency import plan_weights
 from azsim.compiler.step_cycles import product_cycles, vector_cycles
@@ -69,7 +78,7 @@ from azsim.ops.lowering import (
 )
 from azsim.ops.steps import ELEMENT_BYTES
 
-__all__ = ["EngineBounds", "engine_bounds"]
+__all__ = ["EngineBounds", "engine_bounds", "weights_of_frame"]
 
 
 @dataclass(frozen=True)
@@ -216,7 +225,8 @@ def engine_bounds(
     of(STARTUP).add_bytes(parameter_bytes)
     _add_ports(of, lowering.compressed, stream, state)
     _add_state(of, lowering, hardware, stream, state)
-    _add_weights(of, lowering, plan, hardware, parameter_bytes, stream.frames, passed or {})
+    reads = _weight_reads(lowering, plan, hardware, parameter_bytes, stream.frames, passed or {})
+    _add_weights(of, reads, hardware, parameter_bytes)
     array_cycles = _array_cycles(lowering, plan, hardware, stream.frames, measured_array_cycles)
     for layer, outer in lowering.steps:
         for step, times in flat_steps([outer], stream.frames):
@@ -248,6 +258,9 @@ def engine_bounds(
             for one in {first, *others}
         }
         fill = of(STARTUP).bounds(hardware, 0, 0, stretches=1).dram_cycles
+        used = weights_of_frame(lowering, first)
+        loaded = math.fsum(read.cycles for read in reads if read.weight in used)
+        fill = max(fill, math.floor(loaded))
         longest = max(longest, max(fill, paths[first]) + sum(map(paths.__getitem__, others)))
     stretches = 1 + (stream.frames if stream.paced else 0)
     return whole.bounds(hardware, longest, chain, stretches=stretches), {
@@ -385,6 +398,8 @@ class _Read:
 
     Attributes
     ----------
+    weight : str
+        The matrix that it is a part of.
     layer : str
         The first that uses it.
     block_bytes, held_bytes : int
@@ -401,6 +416,7 @@ class _Read:
         Times that the loop's other rounds read it, unless it stays for the loop.
     """
 
+    weight: str
     layer: str
     block_bytes: int
     held_bytes: int
@@ -411,19 +427,36 @@ class _Read:
     more: int
 
 
-def _add_weights(
-    of: Callable[[str], _Work],
+def weights_of_frame(lowering: Lowering, decided: Sequence[Decision] | None) -> set[str]:
+    """Weights that a frame multiplies by: surely, or, if it is not long, by what data decided."""
+    steps = [step for _, step in lowering.steps]
+    is_long = sum(times for _, times in flat_steps(steps, 1)) > MAX_CHAIN_STEPS
+    if decided is None or is_long:
+        ran = (step for step, _ in flat_steps(certain(steps), 1))
+    else:
+        ran = (step for step, _ in executed_steps(steps, decided))
+    return {step.weight for step in ran if isinstance(step, Matmul)}
+
+
+def _weight_reads(
     lowering: Lowering,
     plan: Plan,
     hardware: Hardware,
     parameter_bytes: int,
     frames: int,
     passed: Mapping[int, Passed],
+) -> list[_Read]:
+    """Tiles of all weights that are used, and how often each has to be there anew."""
+    room = float(hardware.weight_sram.bytes - parameter_bytes)
+    uses = _weight_uses(lowering, plan, room, frames, passed)
+    return list(_reads(lowering, plan, hardware, uses, frames))
+
+
+def _add_weights(
+    of: Callable[[str], _Work], every: Sequence[_Read], hardware: Hardware, parameter_bytes: int
 ) -> None:
     """Bytes and decoder cycles of the weight reads that no choice of pinned tiles can avoid."""
     room = float(hardware.weight_sram.bytes - parameter_bytes)
-    uses = _weight_uses(lowering, plan, room, frames, passed)
-    every = list(_reads(lowering, plan, hardware, uses, frames))
     for read, kept, streamed, again in _least_reads(every, lambda read: read.block_bytes, room):
         of(STARTUP).add_bytes(kept)
         of(read.layer).add_bytes(streamed, times=read.times)
@@ -473,6 +506,7 @@ def _reads(
                 held = packed_bytes(*shape, width)
                 cycles = load_cycles(block, shape, width, hardware, at_best=True)
             yield _Read(
+                name,
                 layer_of[name],
                 len(block),
                 held,

@@ -227,7 +227,8 @@ _BOUND_TEXTS = (
         only when all that it serves is there, and a product begins with the first code that is no
         padding. Of what data decides, a frame has what ran in it.
         Frames come one after another, and the first one may be computed while weight SRAM is
-        filled. So it is not the chain with any number of engines, which is `chain_cycles` and far
+        filled, but is not over before the decoder is done with all weights that it uses. So it is
+        not the chain with any number of engines, which is `chain_cycles` and far
         shorter, and it holds the array's work as well.
     """,
     """
@@ -264,7 +265,8 @@ _PLOT_TEXT = """
     Each bar is a run, 1 being the larger of both bounds. *Work of the engine that binds*:
     `bound_cycles`. *Dependences within frames*: frames times the chain of one frame, less that
     work. *Filling weight SRAM*: what the critical path has beyond its frames, the first one of
-    which it has beside the filling. *Rest*: what is above both.
+    which it has beside the filling, or beside the loads of that frame's weights. *Rest*: what is
+    above both.
 """
 
 
