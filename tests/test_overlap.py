@@ -572,7 +572,7 @@ def test_no_piece_is_further_ahead_than_allowed(
 @pytest.mark.slow
 def test_as_many_steps_overlap_as_there_is_room_for() -> None:
     """Just enough for one after another, for some at a time, for more, for all."""
-    rooms_bytes = (3_328, 3_840, 4_352, 4_608)
+    rooms_bytes = (3_328, 3_840, 4_480, 4_608)
     workload = azsim.load_workload("attention_window_small", ["input.random.frames=6"])
     runs = [
         azsim.run(workload, load_hardware("az1", [f"activation_sram.bytes={room}"]), verify=True)

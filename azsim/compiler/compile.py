@@ -245,10 +245,12 @@ def compile_graph(
     for per_round in () if stream.paced else _PER_ROUND:
         if (found := together(of_one, hardware, per_round)) is of_one:
             break
-        with contextlib.suppress(CompileError):
-            of_several = _fitting(found, estimator, hardware, stream)
-            if of_several.cycles <= _WORTH_LATENCY * fitted.cycles:
-                schedule, fitted = found, of_several
+        # Of a single round start and end are put in order with the rest; or merged before that.
+        for tried in (found,) if found.rounds > 1 else (found, merge(found)):
+            with contextlib.suppress(CompileError):
+                of_several = _fitting(tried, estimator, hardware, stream)
+                if of_several.cycles <= _WORTH_LATENCY * fitted.cycles:
+                    schedule, fitted = found, of_several
     after("together", schedule)
     after("overlap", fitted.ordered)
     after("merge", fitted.merged)

@@ -6,8 +6,9 @@ many small ones take longer than their bytes.  Constants and states lie side by 
 SRAM, and in DRAM in the same order (`Storage.within`): first the states that the program stores at
 its end, so that those are neighbours too, as are the final states in DRAM.  Then transfers one
 behind another that move neighbours become one: at the start, at the end, and where an utterance
-ends and the initial state comes anew (`azsim.compiler.edges`).  A schedule with a single round has
-neither start nor end: there each comes when it is wanted, and goes when it is there.
+ends and the initial state comes anew (`azsim.compiler.edges`).  In a schedule with a single round
+each comes when it is wanted, and goes when it is there: `azsim.compiler.compile_graph` merges them
+before they are put in order where that is shorter.
 """
 
 from __future__ import annotations
