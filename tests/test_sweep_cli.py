@@ -250,8 +250,7 @@ def test_ctrl_c_ends_with_what_is_done_and_how_to_go_on(tmp_path: Path) -> None:
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert err == ""
+    assert (process.returncode, err) == (130, ""), out
     assert "Stopped, interrupted; the same command goes on from here" in out
     assert main(words[3:]) == 0
 
