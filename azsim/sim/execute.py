@@ -135,13 +135,13 @@ def _endless(op: Operation, found: str) -> MachineError:
     return MachineError(f"{place}: the program does not come to its end, more than {found}")
 
 
-@no_collection()
 def _begun(rounds: int, stream: Stream) -> int:
     """Frames that have begun; those that are left over come with the last round."""
     begun = rounds * stream.together
     return begun if stream.frames - begun >= stream.together else stream.frames
 
 
+@no_collection()
 def execute(
     program: Program,
     image: DramImage,
