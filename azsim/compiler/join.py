@@ -26,6 +26,7 @@ from azsim.compiler.schedule import (
     Storage,
     accesses,
     is_written,
+    shows_all,
     unused_name,
     users_of,
 )
@@ -95,8 +96,8 @@ def _joinable(
             assert isinstance(target, Access)
             store = _Store(at, storages[source.buffer], storages[target.buffer])
             if (
-                _is_whole(source, store.source)
-                and _is_whole(target, store.target, schedule.frames)
+                shows_all(source, store.source)
+                and shows_all(target, store.target, schedule.frames)
                 and store.source.is_of_a_frame
                 and store.source.round_of is None
                 and store.source.within is None
@@ -115,22 +116,6 @@ def _joinable(
         if is_written(item, name) and at < last
     }
     return [store for store in stores if changed.get(store.source.name, -1) < store.at]
-
-
-def _is_whole(access: Access, storage: Storage, frames: int = 1) -> bool:
-    """Whether a window shows all of a storage of four-byte elements, or a frame's part of it."""
-    size = access.rows * access.cols
-    is_dense = (access.col_stride == 1 or access.cols == 1) and (
-        access.rows == 1 or access.row_stride == access.cols
-    )
-    moves = {FRAME_LOOP: size} if frames > 1 else {}
-    return (
-        ELEMENT_BYTES[storage.dtype] == ELEMENT_BYTES[_DTYPE]
-        and storage.size_bytes == frames * size * ELEMENT_BYTES[_DTYPE]
-        and is_dense
-        and access.offset == 0
-        and access.advance == moves
-    )
 
 
 def _joined(stores: Sequence[_Store], storages: dict[str, Storage], frames: int) -> Item:

@@ -23,6 +23,7 @@ from azsim.compiler.schedule import (
     Repeat,
     Schedule,
     Storage,
+    shows_all,
     unused_name,
 )
 from azsim.ops.lowering import Access
@@ -85,7 +86,7 @@ def _whole_moves(
         storage = storages[window.buffer]
         is_alone = storage.within is None and storage.name not in wholes
         is_there = storage.persistent and storage.space != "weight"
-        return is_alone and is_there and _is_all(window, storage)
+        return is_alone and is_there and shows_all(window, storage)
 
     moves = [item for item in items if isinstance(item, Item) and item.mnemonic == mnemonic]
     times = collections.Counter(window.buffer for item in moves for _, window in item.windows)
@@ -94,21 +95,6 @@ def _whole_moves(
         for item in moves
         if all(is_whole(window) and times[window.buffer] == 1 for _, window in item.windows)
     ]
-
-
-def _is_all(window: Access, storage: Storage) -> bool:
-    """Whether a window shows each byte of a storage of four-byte elements, in order."""
-    size = window.rows * window.cols
-    is_dense = (window.col_stride == 1 or window.cols == 1) and (
-        window.rows == 1 or window.row_stride == window.cols
-    )
-    element_bytes = ELEMENT_BYTES[_DTYPE]
-    return (
-        is_dense
-        and (window.offset, window.advance) == (0, {})
-        and ELEMENT_BYTES[storage.dtype] == element_bytes
-        and storage.size_bytes == size * element_bytes
-    )
 
 
 def _place(whole: str, space: str, names: Sequence[str], storages: dict[str, Storage]) -> None:
@@ -172,7 +158,7 @@ def _kind(item: Item | Repeat, storages: Mapping[str, Storage]) -> tuple[str, st
     if any(
         storages[window.buffer].within is None
         or storages[window.buffer].pieces_bytes is not None
-        or not _is_all(window, storages[window.buffer])
+        or not shows_all(window, storages[window.buffer])
         for window in windows
     ):
         return None

@@ -33,6 +33,7 @@ __all__ = [
     "parts_of",
     "rewritten_parts",
     "rows_and_cols",
+    "shows_all",
     "unused_name",
     "users_of",
     "walk",
@@ -265,6 +266,22 @@ def contiguous(buffer: str, size: int, advance: Mapping[int, int] | None = None)
     """Window over the first `size` elements of a buffer (a few more if size is above 65,536)."""
     rows, cols = rows_and_cols(size)
     return Access(buffer, 0, rows, cols, cols, 1, advance or {})
+
+
+def shows_all(access: Access, storage: Storage, frames: int = 1) -> bool:
+    """Whether a window shows all of a storage of four-byte elements, or a frame's part of it."""
+    size = access.rows * access.cols
+    is_dense = (access.col_stride == 1 or access.cols == 1) and (
+        access.rows == 1 or access.row_stride == access.cols
+    )
+    moves = {FRAME_LOOP: size} if frames > 1 else {}
+    return (
+        ELEMENT_BYTES[storage.dtype] == 4
+        and storage.size_bytes == frames * size * 4
+        and is_dense
+        and access.offset == 0
+        and access.advance == moves
+    )
 
 
 def in_whole(access: Access, storage: Storage) -> Access:
