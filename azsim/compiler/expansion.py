@@ -26,15 +26,16 @@ from azsim.compiler.pieces import (
     cut_elementwise,
     cut_product,
     cut_quantize,
+    is_cuttable,
     local_bounds,
     product_bounds,
+    product_target,
 )
 from azsim.compiler.schedule import (
     Item,
     Storage,
     accesses,
     in_whole,
-    is_weight_product,
     is_written,
 )
 from azsim.compiler.written import Written
@@ -128,6 +129,7 @@ class Expansion:
         self.storages: dict[str, Storage] = {}
         self._given = storages
         self._parts = Parts() if parts is None else parts
+        self._touched_by: list[tuple[int, int]] = []  # piece and its item, by number
         self._writers: dict[str, Written] = {}
         self._readers: dict[str, list[tuple[int, int, int]]] = {}
         self._bounds: dict[str, set[int]] = {}
@@ -138,6 +140,7 @@ class Expansion:
         other.pieces = list(self.pieces)
         other.storages = dict(self.storages)
         other._unit = self._unit
+        other._touched_by = list(self._touched_by)
         other._last_of_array, other._arrival = self._last_of_array, self._arrival
         other._writers = {place: written.copy() for place, written in self._writers.items()}
         other._readers = {place: list(readers) for place, readers in self._readers.items()}
@@ -157,11 +160,9 @@ class Expansion:
         """
         self._unit += 1
         first = unit[0]
-        if len(unit) == 2 and is_weight_product(first, self._given):
-            drain = unit[1]
-            target = drain.operands["dst"]
-            assert isinstance(target, Access)
-            for piece in self._parts.once(first, cut, lambda: cut_product(first, drain, cut)):
+        if is_cuttable(unit, self._given):
+            target = product_target(unit[1:])
+            for piece in self._parts.once(first, cut, lambda: cut_product(first, unit[1:], cut)):
                 self._put(piece)
             self._bounds.setdefault(target.buffer, set()).update(product_bounds(target, cut))
         elif first.mnemonic in ELEMENTWISE:
@@ -230,7 +231,8 @@ class Expansion:
             return item
         writers: list[tuple[int, Item]] = []
         for number, count in sorted(counted.items()):
-            writer = self.pieces[number].items[-1]
+            at, place = self._touched_by[number]
+            writer = self.pieces[at].items[place]
             target = writer.operands["dst"]
             assert isinstance(target, Access)
             if (
@@ -249,9 +251,11 @@ class Expansion:
         self.storages[name] = Storage(name, "activation", "f32", 4 * len(writers))
         for index, (number, writer) in enumerate(writers):
             peak = Access(name, index, 1, 1, 1, 1)
-            piece, written = self.pieces[number], self._with_peak(writer, peak)
+            at, place = self._touched_by[number]
+            items = list(self.pieces[at].items)
+            items[place] = self._with_peak(writer, peak)
             # A copy of this expansion has the piece as it was.
-            self.pieces[number] = replace(piece, items=[*piece.items[:-1], written])
+            self.pieces[at] = replace(self.pieces[at], items=items)
             self._written(name).write(peak, number)
         return self._with_peak(item, Access(name, 0, len(writers), 1, 1, 1))
 
@@ -328,30 +332,35 @@ class Expansion:
         self.pieces.append(piece)
         if piece.engine == "mac" and self._is_fixed:
             if self._last_of_array is not None:
-                piece.needs(self._last_of_array, 0)
+                last = len(self.pieces[self._last_of_array].items) - 1
+                piece.needs((self._last_of_array, last), 0)
             self._last_of_array = number
         if piece.engine != "weight":  # weights do not wait for a frame
             piece.behind = self._arrival
         if any(item.operands.get("paced") for item in items):
             self._arrival = number
         for at, item in enumerate(items):
+            self._touched_by.append((number, at))
             for touch in self._facts(item).touches:
-                self._depend(piece, number, at, touch)
+                self._depend(piece, touch)
 
-    def _depend(self, piece: Piece, number: int, at: int, touch: _Touch) -> None:
-        """Let a piece's item wait for those that touched the same, and note that it does."""
+    def _depend(self, piece: Piece, touch: _Touch) -> None:
+        """Let a piece's last item wait for those that touched the same, and note that it does."""
+        mine = len(self._touched_by) - 1
+        number, at = self._touched_by[mine]
         written = self._written(touch.buffer)
         for writer in written.distinct(touch.window):
-            if 0 <= writer != number:
-                piece.needs(writer, at)
+            if writer >= 0 and self._touched_by[writer][0] != number:
+                piece.needs(self._touched_by[writer], at)
         readers = self._readers.setdefault(touch.place, [])
         if not touch.is_written:
             readers.append((number, touch.low, touch.high))
             return
         for reader, first, last in readers:
             if reader != number and first < touch.high and touch.low < last:
-                piece.needs(reader, at)
-        written.write(touch.window, number)
+                # Its drain too, although that reads no codes: on the clock orders are shorter then.
+                piece.needs((reader, len(self.pieces[reader].items) - 1), at)
+        written.write(touch.window, mine)
 
 
 def _is_seen(storage: Storage) -> bool:

@@ -32,8 +32,9 @@ class Piece:
     engine : str
     fills_dram : bool
         Whether it keeps DRAM busy, so that no other such piece runs beside it.
-    before : dict of int to int
-        Pieces that have to be over, and the item of this one before which they have to.
+    before : dict of (int, int) to int
+        Items of other pieces, by those' numbers, that have to be over, and the item of this one
+        before which they have to.
     behind : int or None
         Piece that has to have begun: the load that waits for the frame, with the sequencer.
     """
@@ -42,12 +43,12 @@ class Piece:
     unit: int
     engine: str
     fills_dram: bool
-    before: dict[int, int] = field(default_factory=dict)
+    before: dict[tuple[int, int], int] = field(default_factory=dict)
     behind: int | None = None
 
-    def needs(self, number: int, item: int) -> None:
-        """Note that a piece has to be over before an item."""
-        self.before[number] = min(item, self.before.get(number, item))
+    def needs(self, other: tuple[int, int], item: int) -> None:
+        """Note that another piece's item has to be over before one of this one's."""
+        self.before[other] = min(item, self.before.get(other, item))
 
 
 def list_schedule(
@@ -75,7 +76,7 @@ def list_schedule(
     later: list[list[tuple[int, int]]] = [[] for _ in pieces]  # piece, cycles from this one's begin
     sooner: list[list[tuple[int, int]]] = [[] for _ in pieces]  # the same, from the end backwards
     for number, piece in enumerate(pieces):
-        for other, lead in _leads(piece, cycles[number], takes).items():
+        for other, lead in _leads(piece, number, cycles).items():
             later[other].append((number, max(0, takes[other] - lead)))
             sooner[number].append((other, max(0, takes[number] - lead)))
     way = list(takes)
@@ -225,7 +226,7 @@ def program_order(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> d
     starts: list[int] = []
     for number, piece in enumerate(pieces):
         at = max(free_at.get(piece.engine, 0), dram_is_free if piece.fills_dram else 0)
-        for other, lead in _leads(piece, cycles[number], takes).items():
+        for other, lead in _leads(piece, number, cycles).items():
             at = max(at, starts[other], starts[other] + takes[other] - lead)
         starts.append(at)
         free_at[piece.engine] = at + takes[number]
@@ -234,10 +235,15 @@ def program_order(pieces: Sequence[Piece], cycles: Sequence[Sequence[int]]) -> d
     return {number: starts[number] for number in sorted(range(len(pieces)), key=starts.__getitem__)}
 
 
-def _leads(piece: Piece, cycles: Sequence[int], takes: Sequence[int]) -> dict[int, int]:
+def _leads(piece: Piece, number: int, cycles: Sequence[Sequence[int]]) -> dict[int, int]:
     """Cycles that a piece can do before each of those that it depends on is over."""
-    leads = {} if piece.behind is None else {piece.behind: takes[piece.behind]}
-    return leads | {other: sum(cycles[:item]) for other, item in piece.before.items()}
+    leads: dict[int, int] = {}
+    if piece.behind is not None:
+        leads[piece.behind] = sum(cycles[piece.behind])
+    for (other, done), item in piece.before.items():
+        lead = sum(cycles[number][:item]) + sum(cycles[other][done + 1 :])
+        leads[other] = min(lead, leads.get(other, lead))
+    return leads
 
 
 class _Gate:

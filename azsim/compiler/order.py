@@ -160,28 +160,7 @@ class _Orderer:
             return [product]
         is_last_segment = tile.segment == len(weight.segments) - 2
         spans = _spans(step, tile) if is_last_segment else [(tile.n0, tile.n1, "none")]
-        if len(spans) == 1:
-            return [product, self._drain(step, tile, spans[0], row, rows, layer)]
-        items: list[Item] = []
-        if tile.k0 > low or tile.weight in self.plan.read:
-            # The product is of one piece: functions that differ come after the drain.
-            whole = (tile.n0, tile.n1, "none")
-            items += [product, self._drain(step, tile, whole, row, rows, layer)]
-            for first, last, function in spans:
-                if function != "none":
-                    window = part(step.dst, row, rows, first, last - first)
-                    applied = {"dst": window, "src": window, "function": function}
-                    items.append(Item("vector_unary", layer, applied))
-            return items
-        for first, last, function in spans:
-            rows_of_tile = part(
-                self.storages.window(tile), first - tile.n0, last - first, 0, tile.k1 - tile.k0
-            )
-            items += [
-                replace(product, operands={**operands, "src2": rows_of_tile}),
-                self._drain(step, tile, (first, last, function), row, rows, layer),
-            ]
-        return items
+        return [product, *(self._drain(step, tile, span, row, rows, layer) for span in spans)]
 
     def _drain(
         self, step: Matmul, tile: Tile, span: tuple[int, int, str], row: int, rows: int, layer: str
@@ -204,6 +183,8 @@ class _Orderer:
             "scale": scale,
             "accumulate": int(step.accumulate or tile.segment > 0),
         }
+        if first > tile.n0:  # of one row, as only that has several functions
+            operands["acc"] = first - tile.n0
         if tile.segment == len(weight.segments) - 2:
             operands["function"] = function
             if step.bias is not None:

@@ -31,14 +31,13 @@ from azsim.compiler.estimate import Estimator, engine_of
 from azsim.compiler.expansion import Expansion, Parts
 from azsim.compiler.list_schedule import Piece, list_schedule, program_order
 from azsim.compiler.parameters import PARAMETERS
-from azsim.compiler.pieces import Cut
+from azsim.compiler.pieces import Cut, is_cuttable, product_target
 from azsim.compiler.schedule import (
     Item,
     Repeat,
     Schedule,
     Storage,
     accesses,
-    is_weight_product,
     walk,
 )
 from azsim.hardware.description import Hardware
@@ -271,7 +270,11 @@ class _Stretch:
         """
         cuts: dict[int, Cut] = {}
         best = self._tried(cuts, estimator)
-        products = [] if self._is_long else list(filter(self._is_cuttable, range(len(self.units))))
+        products = [
+            number
+            for number, unit in enumerate(() if self._is_long else self.units)
+            if is_cuttable(unit, self.storages)
+        ]
         for _, unit, kind in itertools.product(range(2), products, ("rows", "begin", "end")):
             if work < 0 or (kind != "rows" and not best.waits(unit, after=kind == "end")):
                 continue
@@ -350,10 +353,6 @@ class _Stretch:
         """The first unit that a product's cut changes."""
         return min(number, self._quantizers.get(number, number))
 
-    def _is_cuttable(self, number: int) -> bool:
-        unit = self.units[number]
-        return len(unit) == 2 and is_weight_product(unit[0], self.storages)
-
     def _changes(self, number: int, kind: str, hardware: Hardware) -> Iterator[dict[str, object]]:
         """What may be changed of a product's cut."""
         if kind == "begin":
@@ -362,8 +361,7 @@ class _Stretch:
 
     def _rows(self, number: int) -> Iterator[dict[str, object]]:
         """Changes of a cut that let other work of the array come between rows, if they are few."""
-        target = self.units[number][1].operands["dst"]
-        assert isinstance(target, Access)
+        target = product_target(self.units[number][1:])
         if 1 < target.rows <= _FEW_ROWS:
             yield {"head": 1, "tail": 1}
         if 2 < target.rows <= _MOST_ROWS_APART:
@@ -371,8 +369,7 @@ class _Stretch:
 
     def _begins(self, number: int) -> Iterator[dict[str, object]]:
         """Changes of a cut that let a product begin earlier."""
-        target = self.units[number][1].operands["dst"]
-        assert isinstance(target, Access)
+        target = product_target(self.units[number][1:])
         for head in (0, 1) if target.rows > 1 else (0,):
             for inner in self._sums(self.units[number][0]):
                 for ahead in (False, True):
@@ -381,8 +378,7 @@ class _Stretch:
 
     def _ends(self, number: int, hardware: Hardware) -> Iterator[dict[str, object]]:
         """Changes of a cut that leave little to do behind a product's last piece."""
-        target = self.units[number][1].operands["dst"]
-        assert isinstance(target, Access)
+        target = product_target(self.units[number][1:])
         lanes, (rows, cols) = hardware.mac.lanes, target.shape
         is_block = self._is_block(self.units[number][0])  # which has all outputs or none
         passes = [] if is_block else list(range(0, cols, lanes))[1:]
@@ -438,20 +434,21 @@ def _units(items: Sequence[Item]) -> tuple[list[tuple[Item, ...]], bool]:
     """
     units: list[tuple[Item, ...]] = []
     is_fixed = False
-    group: list[Item] = []  # from a product to its drain
-    for item in items:
+    group: list[Item] = []  # from a product to its last drain
+    for item, following in itertools.zip_longest(items, items[1:]):
         if not group and item.mnemonic != "mac_matmul":
             is_fixed |= item.mnemonic == "mac_drain"  # of sums that a loop before has made
             units.append((item,))
             continue
         group.append(item)
-        if item.mnemonic != "mac_drain":
+        is_drained_on = following is not None and following.operands.get("acc")
+        if item.mnemonic != "mac_drain" or is_drained_on:
             continue
         of_array = [inner for inner in group if engine_of(inner) == "mac"]
         rest = [inner for inner in group if engine_of(inner) != "mac"]
         ahead = [(inner,) for inner in rest if inner.mnemonic == "load"]  # what the drain reads
         others = [(inner,) for inner in rest if inner.mnemonic != "load"]
-        if len(of_array) == 2 or not rest:
+        if not rest or sum(inner.mnemonic == "mac_matmul" for inner in of_array) == 1:
             units += [*ahead, tuple(of_array), *others]
         else:
             is_fixed = True

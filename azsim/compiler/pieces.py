@@ -9,10 +9,10 @@ writers of its input have left (`peak`).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from azsim.compiler.schedule import Item, accesses, part
+from azsim.compiler.schedule import Item, Storage, accesses, is_weight_product, part
 from azsim.ops.lowering import Access
 
 __all__ = [
@@ -22,8 +22,10 @@ __all__ = [
     "cut_elementwise",
     "cut_product",
     "cut_quantize",
+    "is_cuttable",
     "local_bounds",
     "product_bounds",
+    "product_target",
 ]
 
 ELEMENTWISE = ("vector_unary", "vector_binary", "vector_copy")
@@ -120,19 +122,27 @@ def buffer_bounds(window: Access, cuts: Iterable[int]) -> set[int]:
     return {window.offset + cut // cols * window.row_stride for cut in cuts}
 
 
-def cut_product(product: Item, drain: Item, cut: Cut) -> list[list[Item]]:
-    """Pieces of a product and its drain, rows by rows."""
+def is_cuttable(unit: Sequence[Item], storages: Mapping[str, Storage]) -> bool:
+    """Whether items are a product with weights and the drains of all its results."""
+    return (
+        len(unit) > 1
+        and is_weight_product(unit[0], storages)
+        and all(item.mnemonic == "mac_drain" for item in unit[1:])
+    )
+
+
+def product_target(drains: Sequence[Item]) -> Access:
+    """Window of a product's results; those of several drains lie side by side in one row."""
+    windows = [_window(drain, "dst") for drain in drains]
+    return replace(windows[0], cols=sum(window.cols for window in windows))
+
+
+def cut_product(product: Item, drains: Sequence[Item], cut: Cut) -> list[list[Item]]:
+    """Pieces of a product and its drains, rows by rows."""
     source, weights = _window(product, "src"), _window(product, "src2")
-    target = _window(drain, "dst")
+    target = product_target(drains)
     pieces = []
     for row, rows, col, cols in cut.parts(*target.shape):
-        operands = dict(drain.operands) | {"dst": part(target, row, rows, col, cols)}
-        scales = _window(drain, "src")
-        if scales.rows > 1:
-            operands["src"] = part(scales, row, rows, 0, 1)
-        for name in ("scale", "bias"):
-            if name in operands:
-                operands[name] = part(_window(drain, name), 0, 1, col, cols)
         sums = [(0, source.cols)] if pieces else _parts((cut.inner,), source.cols)
         products = []
         for start, count in sums:
@@ -142,8 +152,33 @@ def cut_product(product: Item, drain: Item, cut: Cut) -> list[list[Item]]:
             if start:
                 multiplied["accumulate"] = 1
             products.append(replace(product, operands=multiplied))
-        pieces.append([*products, replace(drain, operands=operands)])
+        pieces.append([*products, *_cut_drains(drains, (row, rows), (col, cols))])
     return pieces
+
+
+def _cut_drains(
+    drains: Sequence[Item], shown_rows: tuple[int, int], shown_cols: tuple[int, int]
+) -> Iterator[Item]:
+    """Drains of a piece of a product, which has some of its rows and outputs."""
+    (row, rows), (first, count) = shown_rows, shown_cols
+    at = 0  # the first output of a drain
+    for drain in drains:
+        target = _window(drain, "dst")
+        low, high = max(at, first), min(at + target.cols, first + count)
+        if low < high:
+            col, cols = low - at, high - low
+            operands = dict(drain.operands) | {"dst": part(target, row, rows, col, cols)}
+            operands.pop("acc", None)
+            if low > first:
+                operands["acc"] = low - first
+            scales = _window(drain, "src")
+            if scales.rows > 1:
+                operands["src"] = part(scales, row, rows, 0, 1)
+            for name in ("scale", "bias"):
+                if name in operands:
+                    operands[name] = part(_window(drain, name), 0, 1, col, cols)
+            yield replace(drain, operands=operands)
+        at += target.cols
 
 
 def product_bounds(target: Access, cut: Cut) -> set[int]:
