@@ -455,6 +455,26 @@ def test_writers_find_the_peak_of_what_is_quantized() -> None:
     assert quantize.operands["use_peak"] == writer.operands["use_peak"] == 1
 
 
+def test_a_peak_serves_two_quantizations() -> None:
+    """A row is quantized alone, and once more with the row behind it, whose peak lies beside."""
+    items = [
+        _unary(_row("a", 4), _row("x", 4)),
+        _quantize(_row("a", 4)),
+        _unary(_row("a", 4, 4), _row("x", 4)),
+        _quantize(_row("a", 8)),
+    ]
+    first, alone, second, both = _expanded(items, a=8, x=4, codes=8, scale=1)
+    assert alone.operands["peak"] == first.operands["peak"] == _row("scale#peak", 1)
+    assert second.operands["peak"] == _row("scale#peak", 1, 1)
+    assert both.operands["peak"] == Access("scale#peak", 0, 2, 1, 1, 1)
+    # But what lies beside another row's peak is not taken alone.
+    items[1], items[3] = items[3], items[1]
+    items[1:3] = items[2:0:-1]
+    *_, both, alone = _expanded(items, a=8, x=4, codes=8, scale=1)
+    assert "peak" in both.operands
+    assert "peak" not in alone.operands
+
+
 def test_a_peak_over_more_than_what_is_quantized_is_not_taken() -> None:
     """Half of what was written, shown twice: as many elements, but another largest one."""
     twice = Access("a", 0, 2, 2, 0, 1)

@@ -239,25 +239,46 @@ class Expansion:
                 writer.mnemonic not in _PEAK_WRITERS
                 or target.rows * target.cols != count
                 or target.advance  # and nobody knows where it is
-                or "peak" in writer.operands
             ):
                 return item
             writers.append((number, writer))
         writers = [entry for entry in writers if not self._is_repeated(entry, writers)]
-        name, number = f"{scale.buffer}#peak", 1
-        while name in self.storages:  # rows that have own scales are quantized on their own
-            number += 1
-            name = f"{scale.buffer}#peak.{number}"
-        self.storages[name] = Storage(name, "activation", "f32", 4 * len(writers))
-        for index, (number, writer) in enumerate(writers):
+        name = self._place_of_peaks(f"{scale.buffer}#peak", writers)
+        if name is None:
+            return item
+        # Those that leave one already come first, as they lie.
+        left = sorted(writers, key=lambda entry: _peak_at(entry[1], len(writers)))
+        self.storages[name] = Storage(name, "activation", "f32", 4 * len(left))
+        self._writers[name] = Written(len(left))
+        for index, (number, writer) in enumerate(left):
             peak = Access(name, index, 1, 1, 1, 1)
-            at, place = self._touched_by[number]
-            items = list(self.pieces[at].items)
-            items[place] = self._with_peak(writer, peak)
-            # A copy of this expansion has the piece as it was.
-            self.pieces[at] = replace(self.pieces[at], items=items)
-            self._written(name).write(peak, number)
-        return self._with_peak(item, Access(name, 0, len(writers), 1, 1, 1))
+            if "peak" not in writer.operands:
+                at, place = self._touched_by[number]
+                items = list(self.pieces[at].items)
+                items[place] = self._with_peak(writer, peak)
+                # A copy of this expansion has the piece as it was.
+                self.pieces[at] = replace(self.pieces[at], items=items)
+            self._writers[name].write(peak, number)
+        return self._with_peak(item, Access(name, 0, len(left), 1, 1, 1))
+
+    def _place_of_peaks(self, name: str, writers: Sequence[tuple[int, Item]]) -> str | None:
+        """Where peaks go: behind those that some of the writers leave already, or apart.
+
+        None if these lie in several places, or beside the peaks of others.
+        """
+        left = [
+            peak for _, writer in writers if isinstance(peak := writer.operands.get("peak"), Access)
+        ]
+        places = {peak.buffer for peak in left}
+        if len(places) > 1:
+            return None
+        for place in places:
+            return place if self.storages[place].size_bytes == 4 * len(left) else None
+        unique, number = name, 1
+        while unique in self.storages:  # rows that have own scales are quantized on their own
+            number += 1
+            unique = f"{name}.{number}"
+        return unique
 
     def _with_peak(self, item: Item, peak: Access) -> Item:
         """An item that leaves a peak, or takes those that others have left."""
@@ -361,6 +382,12 @@ class Expansion:
                 # Its drain too, although that reads no codes: on the clock orders are shorter then.
                 piece.needs((reader, len(self.pieces[reader].items) - 1), at)
         written.write(touch.window, mine)
+
+
+def _peak_at(writer: Item, most: int) -> int:
+    """Number of the place of a writer's peak; `most` if it leaves none."""
+    peak = writer.operands.get("peak")
+    return peak.offset if isinstance(peak, Access) else most
 
 
 def _is_seen(storage: Storage) -> bool:
