@@ -112,6 +112,16 @@ def _unwritten(made: dict[str, Any]) -> Any:
     return lowering
 
 
+def _other_rows(made: dict[str, Any]) -> Any:
+    lowering = made["arrange"]
+    weight = lowering.compressed.weights["wf"]
+    rows = np.array([1, 1, 2, 3])
+    other = replace(weight, codes=weight.codes[rows], scales=weight.scales[:, rows])
+    weights = {**lowering.compressed.weights, "wf": other}
+    lowering.compressed = replace(lowering.compressed, weights=weights)
+    return lowering
+
+
 def _late_parameters(made: dict[str, Any]) -> Any:
     return replace(made["parameters"], offset_of={"wf": 100_000})
 
@@ -193,6 +203,7 @@ def _short_image(made: dict[str, Any]) -> Any:
         ("lower", _unwritten, [
             "layer Conv_conv: Matmul.codes reads Conv_conv#codes before it is written",
         ]),
+        ("arrange", _other_rows, ["weight wf has other rows, or scales, than the graph's"]),
         ("parameters", _late_parameters, ["wf begins at 100000 of 90 values"]),
         ("residency", _wrong_tiles, [
             "weight wf: row 1, column 2 is in 2 tiles", "nothing is pinned and no tile",

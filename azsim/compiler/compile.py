@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from azsim.collector import no_collection
 from azsim.compiler.allocate import Allocation, allocate
+from azsim.compiler.arrange import arrange
 from azsim.compiler.channels import run_cycles
 from azsim.compiler.emit import Emitted, emit
 from azsim.compiler.encode import encode_tiles
@@ -61,6 +62,7 @@ PASSES = (
     "fuse",
     "narrow",
     "trim",
+    "arrange",
     "parameters",
     "tile",
     "residency",
@@ -216,12 +218,13 @@ def compile_graph(
     lowering = after("fuse", fuse(lowering, hardware))
     lowering = after("narrow", narrow(lowering))
     lowering = after("trim", trim(lowering))
+    lowering = after("arrange", arrange(lowering, hardware))
     placed = place_parameters(lowering, parameter_room_bytes(lowering, hardware))
     parameters = after("parameters", placed)
     cuts = after("tile", cut_tiles(lowering, hardware, 4 * parameters.values.size))
     visits = weight_visits(lowering, hardware)
     plan = after("residency", choose_residents(cuts, visits, hardware, stream))
-    compressed = after("select", select_codecs(folded.compressed, plan, hardware))
+    compressed = after("select", select_codecs(lowering.compressed, plan, hardware))
     blocks = after("encode", encode_tiles(compressed, plan, hardware))
     lowering = after("peel", peel(lowering, plan) if stream.paced else lowering)
     accumulators = hardware.mac.accumulators
@@ -273,15 +276,24 @@ def compile_graph(
         plan,
         schedule,
         allocation,
-        compressed,
+        _with_codecs(folded.compressed, compressed),
         weight_traffic(schedule, allocation, hardware),
         emitted.leaves,
     )
 
 
+def _with_codecs(graph: CompressedGraph, chosen: CompressedGraph) -> CompressedGraph:
+    """Weights as the graph has them, with the codecs of the ones that the chip holds."""
+    weights = {
+        name: replace(weight, codec=chosen.weights[name].codec)
+        for name, weight in graph.weights.items()
+    }
+    return replace(graph, weights=weights)
+
+
 def necessary_steps(compressed: CompressedGraph, hardware: Hardware) -> Lowering:
     """Lower and rewrite steps as `compile_graph` does, for bounds on the work that is left."""
-    return trim(narrow(fuse(lower(compressed), hardware)))
+    return arrange(trim(narrow(fuse(lower(compressed), hardware))), hardware)
 
 
 @dataclass(frozen=True)

@@ -392,7 +392,8 @@ class _Stretch:
         if passes and quarters[0] >= lanes and all(quarter % lanes == 0 for quarter in quarters):
             by_output += [quarters, tuple(passes)]
         if not is_block:
-            by_output.append(self._read_apart(target))
+            apart = self._read_apart(target)
+            by_output += [apart[-1:], apart]
         for outputs in dict.fromkeys(by_output):
             yield {"outputs": outputs}
             if rows > 2:

@@ -121,6 +121,22 @@ def _steps(lowering: Lowering, earlier: _Earlier, hardware: Hardware) -> Iterato
             yield f"layer {layer}: {problem}"
 
 
+def _arranged(lowering: Lowering, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    yield from _steps(lowering, earlier, hardware)
+    before = earlier["fold"].compressed.weights
+    for name, weight in lowering.compressed.weights.items():
+        if weight is not before[name] and _rows(weight) != _rows(before[name]):
+            yield f"weight {name} has other rows, or scales, than the graph's"
+
+
+def _rows(weight: CompressedWeight) -> list[tuple[bytes, bytes]]:
+    """Rows of codes with their scales, in an order of their own."""
+    return sorted(
+        (row.tobytes(), scale.tobytes())
+        for row, scale in zip(weight.codes, np.ascontiguousarray(weight.scales.T), strict=True)
+    )
+
+
 def _step(
     step: Step, lowering: Lowering, loops: Mapping[int, int], written: set[str]
 ) -> Iterator[str]:
@@ -378,6 +394,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "fuse": _steps,
         "narrow": _steps,
         "trim": _steps,
+        "arrange": _arranged,
         "parameters": _parameters,
         "residency": _plan,
         "select": _weights,
