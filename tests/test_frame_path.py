@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from azsim.compiler.frame_path import _Frame, _Node, _Ways
 from azsim.compiler.step_cycles import product_cycles, vector_cycles
-from azsim.ops.lowering import Access, Binary, Lowering, Product, Quantize, Step, Unary
+from azsim.ops.lowering import Access, Binary, Lowering, Matmul, Product, Quantize, Step, Unary
 from azsim.ops.steps import reads, writes
 from compiled import AZ1, graph_of, node
 from graphs import compress
@@ -209,6 +209,19 @@ def test_no_order_and_no_cut_is_shorter(
     least = _least(steps, *(_row(name) for name in _BUFFERS))
     for number in range(5):
         assert least <= _carried_out(steps, seed + number) + 1e-6
+
+
+def test_each_function_of_a_product_is_a_drain() -> None:
+    mac, vector = AZ1.mac, AZ1.vector
+    window, one = Access("y", 0, 1, 80, 0, 1), Access("s", 0, 1, 1, 0, 1)
+    functions = ((0, 16, "tanh"), (16, 48, "sigmoid"), (48, 64, "tanh"))
+    step = Matmul("w", window, window, one, functions=functions)
+    pipelines = 1 + 3  # of the product; of tanh, sigmoid and none
+    groups = (64 * vector.table_cycles + 16) / mac.drain_lanes
+    assert product_cycles(step, 100.0, AZ1) == pipelines * mac.pipeline_cycles + 100 + groups
+    codes = replace(step, functions=(), code_scale=one)
+    groups = 80 * vector.divide_cycles / mac.drain_lanes
+    assert product_cycles(codes, 100.0, AZ1) == 2 * mac.pipeline_cycles + 100 + groups
 
 
 @pytest.mark.parametrize("length", [1, 3])

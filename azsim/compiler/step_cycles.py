@@ -13,6 +13,7 @@ from azsim.compiler.schedule import Storage
 from azsim.hardware.description import Hardware
 from azsim.isa.spec import instruction_set
 from azsim.machine.instructions import instructions
+from azsim.machine.instructions.mac_drain import group_cycles
 from azsim.machine.trace import Site
 from azsim.ops.lowering import (
     Access,
@@ -89,7 +90,7 @@ def _storage(dtype: str) -> Storage:
 
 
 def product_cycles(step: Matmul | Product, array_cycles: float, hardware: Hardware) -> float:
-    """Cycles of the array for a product and its drain.
+    """Cycles of the array for a product and its drains, one for each function.
 
     Parameters
     ----------
@@ -99,4 +100,23 @@ def product_cycles(step: Matmul | Product, array_cycles: float, hardware: Hardwa
     hardware : Hardware
     """
     mac = hardware.mac
-    return 2 * mac.pipeline_cycles + array_cycles + step.dst.rows * step.dst.cols / mac.drain_lanes
+    drains = _drains(step)
+    groups = sum(
+        count / mac.drain_lanes * group_cycles(function, hardware, to_codes=to_codes)
+        for function, count, to_codes in drains
+    )
+    return (1 + len(drains)) * mac.pipeline_cycles + array_cycles + groups
+
+
+def _drains(step: Matmul | Product) -> list[tuple[str, int, bool]]:
+    """For each function that a product's drains apply, how many results, and whether to codes."""
+    rows, cols = step.dst.shape
+    if isinstance(step, Product):
+        return [("none", rows * cols, False)]
+    counts: dict[str, int] = {}
+    for first, last, function in step.functions:
+        counts[function] = counts.get(function, 0) + last - first
+    if rest := cols - sum(counts.values()):
+        counts[step.function] = counts.get(step.function, 0) + rest
+    to_codes = step.code_scale is not None
+    return [(function, rows * count, to_codes) for function, count in counts.items()]
