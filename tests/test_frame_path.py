@@ -184,17 +184,25 @@ def _carried_out(steps: list[Step], seed: int) -> float:
         before.append(mine - {number})
     ends: dict[int, float] = {}
     free = {"mac": 0.0, "vector": 0.0}
+    known: dict[int, float] = {}  # when a scale is
     while len(ends) < len(pieces):
         ready = [n for n in range(len(pieces)) if n not in ends and before[n] <= ends.keys()]
         number = cuts.choice(ready)
         piece = pieces[number]
+        at = {n: max((ends[other] for other in before[n]), default=0.0) for n in ready}
+        if isinstance(piece, Quantize) and number not in known:
+            # From peaks that writers have found, and for some others that can have theirs by then.
+            others = [n for n in ready if isinstance(pieces[n], Quantize) and n not in known]
+            together = {number, *(n for n in others if cuts.random() < 0.5)}
+            begin = max(free["vector"], *(at[n] for n in together), 0.0)
+            free["vector"] = begin + AZ1.vector.pipeline_cycles + 1
+            known |= dict.fromkeys(together, free["vector"])
+            continue
         if isinstance(piece, Product):
             engine, cycles = "mac", product_cycles(piece, _array_cycles(piece), AZ1)
         else:
             engine, cycles = "vector", float(vector_cycles(piece, lowering, AZ1))
-            if isinstance(piece, Quantize):  # its scale from a peak that a writer has found
-                cycles += AZ1.vector.pipeline_cycles + 1
-        begin = max([free[engine], *(ends[other] for other in before[number])])
+        begin = max(free[engine], at[number], known.get(number, 0.0))
         ends[number] = free[engine] = begin + cycles
     return max(ends.values(), default=0.0)
 
@@ -209,6 +217,23 @@ def test_no_order_and_no_cut_is_shorter(
     least = _least(steps, *(_row(name) for name in _BUFFERS))
     for number in range(5):
         assert least <= _carried_out(steps, seed + number) + 1e-6
+
+
+def test_scales_that_need_one_another_are_found_one_by_one() -> None:
+    """Others may be found together, in the time of one."""
+
+    def quantized(name: str) -> Quantize:
+        return Quantize(_row("codes"), _row(name), _row("scale", 0, 1), static=False)
+
+    search = AZ1.vector.pipeline_cycles + 1
+    busy = [Unary("neg", _row("d"), _row("d"))] * 40
+    product = _product(_row("b"))
+    chained = [quantized("b"), product, quantized("b"), product, quantized("b")]
+    alone = [quantized(name) for name in "abc"]
+    for steps, searches in ((chained, 3), (alone, 1)):
+        every = [*busy, *steps]
+        work = sum(vector_cycles(step, _lowering(), AZ1) for step in every)
+        assert _least(every, _row("codes"), _row("d")) == work + searches * search
 
 
 def test_each_function_of_a_product_is_a_drain() -> None:

@@ -8,7 +8,8 @@ What a step can have done at the earliest follows from three rules:
 - Its last result comes no sooner than the last of what it reads has gone through.
 - An engine does one thing at a time.  If a step needs all of the work of others, and one engine
   does that from some cycle on, then their cycles add up, and after the last of them comes at least
-  the shortest way from any of them to the step.
+  the shortest way from any of them to the step.  For a whole frame, the dynamic scales of which
+  each needs the one before are work, too: only others can be found along with one of them.
 
 Which elements a step needs is followed through every buffer, element by element.  Of another step
 it needs all of the work only if it needs all of the elements, directly or by others: of a product's
@@ -19,6 +20,8 @@ It is what a compiler can be held to.  A step costs as much as one instruction t
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +40,7 @@ from azsim.compiler.critical_path import (
 )
 from azsim.compiler.regions import Decision, executed_steps
 from azsim.compiler.step_cycles import product_cycles, scale_cycles, vector_cycles
+from azsim.compiler.windows import elements
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import (
     Access,
@@ -99,6 +103,11 @@ class _Node:
         its own.
     parts : dict of int to (ndarray of bool, float)
         Products of which it needs some elements, by their place in the buffer, and likewise.
+    final : ndarray of int64 or None
+        Results, by their place in the buffer, all of which are there only when the step is over.
+    some_scales, all_scales : tuple of int
+        Quantizations with dynamic scales, each of which needs the one before.  Some result of the
+        step needs the last of the first ones, every result that of the second ones.
     """
 
     engine: str | None
@@ -111,6 +120,9 @@ class _Node:
     is_padding: bool = False
     needs: _Ways = field(default_factory=lambda: _NO_WAYS)
     parts: Mapping[int, tuple[np.ndarray, float]] = field(default_factory=dict)
+    final: np.ndarray | None = None
+    some_scales: tuple[int, ...] = ()
+    all_scales: tuple[int, ...] = ()
 
 
 @dataclass
@@ -119,6 +131,8 @@ class _Needed:
 
     found: list[_Ways] = field(default_factory=list)
     parts: dict[int, tuple[np.ndarray, float]] = field(default_factory=dict)
+    some_scales: tuple[int, ...] = ()
+    all_scales: tuple[int, ...] = ()
 
     def all_of(self, number: int, node: _Node, way: float = 0.0) -> None:
         """Add a node, and what that needs."""
@@ -134,6 +148,12 @@ class _Needed:
             numbers, first = np.unique(numbers[order], return_index=True)
             self.found = [_Ways(numbers, cycles[order][first])]
         return self.found[0] if self.found else _NO_WAYS
+
+    def scales_of(self, written: Sequence[tuple[int, ...]]) -> None:
+        """Add scales that every element of a window needs, from those of its writers."""
+        common = functools.reduce(_common, written)
+        self.all_scales = max(self.all_scales, common, key=len)
+        self.some_scales = max(self.some_scales, *written, key=len)
 
     def some_of(self, number: int, mask: np.ndarray, way: float = 0.0) -> None:
         """Add some elements of a product."""
@@ -183,13 +203,18 @@ class _Frame:
             self.write(main, replace(node, num_elements=main.rows * main.cols))
             for access in others:  # a scale is known before the codes
                 beside = _Node(node.engine, node.begin, node.begin, node.begin)
+                beside = replace(beside, all_scales=node.all_scales, some_scales=node.some_scales)
                 self.write(access, replace(beside, num_elements=access.rows * access.cols))
 
     def end(self, accesses: Iterable[Access]) -> float:
-        """When windows are complete and engines have done all that began."""
+        """When windows are complete and engines have done all that began.
+
+        Dynamic scales of which each needs the one before are found one after another.
+        """
         _, ready, needed = self._read(list(accesses))
         every = _Ways(np.arange(len(self._nodes)), np.zeros(len(self._nodes)))
-        return max(ready, self._after(needed.ways()), self._after(every))
+        scales = max((node.some_scales for node in self._nodes), key=len, default=())
+        return max(ready, self._after(needed.ways()), self._after(every, scales))
 
     def _append(self, node: _Node) -> None:
         number = len(self._nodes)
@@ -218,13 +243,16 @@ class _Frame:
             _shown(mask, access)[...] = True
             numbers, counts = np.unique(writers[mask], return_counts=True)
             known = list(zip(numbers.tolist(), counts.tolist(), strict=True))
+            needed.scales_of([self._nodes[n].all_scales if n >= 0 else () for n, _ in known])
             firsts = [self._nodes[number].first if number >= 0 else 0.0 for number, _ in known]
             begin = max(begin, min(firsts))
             for number, count in known:
                 if number < 0:
                     continue
                 node = self._nodes[number]
-                if count == node.num_elements:
+                is_final = node.final is not None and bool(mask[node.final].all())
+                if count == node.num_elements or is_final:
+                    needed.some_scales = max(needed.some_scales, node.some_scales, key=len)
                     ready = max(ready, node.last)
                     needed.all_of(number, node)
                     continue
@@ -238,17 +266,22 @@ class _Frame:
                 needed.all_of(number, self._nodes[number], way)
         return begin, ready, needed
 
-    def _after(self, ways: _Ways) -> float:
-        """When engines have done all work of nodes, and the shortest way from the last is gone."""
+    def _after(self, ways: _Ways, scales: Sequence[int] = ()) -> float:
+        """When engines have done all work of nodes, and the shortest way from the last is gone.
+
+        Work of some quantizations includes the search for the scale, before it.
+        """
         found = 0.0
         begins, engines = self._begin[ways.numbers], self._engine[ways.numbers]
+        search = np.isin(ways.numbers, scales) * (self._hardware.vector.pipeline_cycles + 1)
+        begins, works = begins - search, self._work[ways.numbers] + search
         for engine in _ENGINES.values():
             of_engine = np.flatnonzero(engines == engine)
             if not len(of_engine):
                 continue
             # The last to begin first, of several at once that with the longest way: it says most.
             mine = of_engine[np.lexsort((-ways.cycles[of_engine], -begins[of_engine]))]
-            work = np.cumsum(self._work[ways.numbers[mine]])
+            work = np.cumsum(works[mine])
             ends = begins[mine] + work + np.minimum.accumulate(ways.cycles[mine])
             found = max(found, float(ends.max()))
         return found
@@ -256,7 +289,8 @@ class _Frame:
     def _node(self, step: Step, begin: float, ready: float, needed: _Needed) -> _Node:
         """Node of a step."""
         vector, mac = self._hardware.vector, self._hardware.mac
-        by_element = 0.0
+        by_element, some_scales = 0.0, needed.some_scales
+        all_scales = needed.all_scales if _reads_for_each(step) else ()
         if isinstance(step, Vector) and step.mnemonic == "load_gather":
             once = transfer_cycles(self._hardware)
             dram, size = self._hardware.dram, step.dst.rows * step.dst.cols
@@ -269,6 +303,9 @@ class _Frame:
             least = least_cycles(step, self._lowering.compressed, self._hardware)
             through, first = 2.0 * mac.pipeline_cycles + 2, begin + least
             engine = "mac"
+            if step.dst.rows == 1:  # each output needs all codes
+                _, _, codes = self._read([step.codes])
+                all_scales = max(all_scales, codes.some_scales, key=len)
         else:
             assert not isinstance(step, Loop | Leave)
             engine = "vector"
@@ -280,6 +317,9 @@ class _Frame:
             if isinstance(step, Quantize) and not step.static:
                 if step.scale.rows == 1:  # all share it, the last to come too
                     begin, needed = ready, _Needed()  # all that is behind is in its begin
+                    all_scales = some_scales
+                number = len(self._nodes)
+                some_scales, all_scales = (*some_scales, number), (*all_scales, number)
                 begin += scale_cycles(step, self._hardware)
                 ready += scale_cycles(step, self._hardware)
             first = begin + through
@@ -298,6 +338,9 @@ class _Frame:
             is_padding=isinstance(step, Fill),
             needs=needs,
             parts=parts,
+            final=_final(step),
+            some_scales=some_scales,
+            all_scales=all_scales,
         )
 
     def _first_code(self, access: Access) -> float:
@@ -305,6 +348,27 @@ class _Frame:
         numbers = np.unique(_shown(self._writers_of(access.buffer), access)).tolist()
         nodes = [self._nodes[number] for number in numbers if number >= 0]
         return min((node.first for node in nodes if not node.is_padding), default=0.0)
+
+
+def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """What both begin with."""
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return tuple(first for first, _ in pairs)
+
+
+def _reads_for_each(step: Step) -> bool:
+    """Whether each result of a step needs something of each window that the step reads."""
+    if isinstance(step, Vector):
+        return step.mnemonic in ("vector_gather", "vector_norm", "vector_softmax")
+    return isinstance(step, Binary | Copy | Matmul | Product | Quantize | Unary)
+
+
+def _final(step: Step) -> np.ndarray | None:
+    """Where the last row of a sum down the rows stands, which needs all rows before."""
+    if not isinstance(step, Vector) or step.mnemonic != "vector_cumulative_sum":
+        return None
+    window = step.operands["dst"]
+    return elements(window)[-1] if isinstance(window, Access) else None
 
 
 def _shown(array: np.ndarray, access: Access) -> np.ndarray:
