@@ -70,6 +70,13 @@ def test_vector_norm_keeps_its_peak(norm: str, bias: str) -> None:
     assert peak_of(*rows, f"{line} peak=v3 use_peak=1") == np.abs(out).max()
 
 
+def test_vector_multiply_add_keeps_its_peak() -> None:
+    turned = view(6, "activation", "f32", 0, 4, 6, row_stride=1, col_stride=4)
+    line = "vector_multiply_add dst=v2 src=v1 src2=v6 other=v1"
+    out = computed(*LOADED, turned, line, rows=4, cols=6)
+    assert peak_of(turned, f"{line} peak=v3 use_peak=1") == np.abs(out).max()
+
+
 def test_load_gather_keeps_the_peak_of_the_rows_it_fetched() -> None:
     number = [
         view(7, "activation", "i32", 0x700),

@@ -105,6 +105,22 @@ def test_vector_compare_and_select(name: str) -> None:
     assert (computed(*chosen, rows=4, cols=6) == np.where(holds, X, X[:1])).all()
 
 
+@pytest.mark.parametrize("matrix", ["src", "src2", "other"])
+@pytest.mark.parametrize("is_in_place", [False, True])
+def test_vector_multiply_add_rounds_twice(matrix: str, is_in_place: bool) -> None:
+    """A matrix, and a row that strides of 0 repeat, for both of the others."""
+    row = view(5, "activation", "f32", 96, 4, 6, row_stride=0)
+    names = dict.fromkeys(("src", "src2", "other"), "v5") | {matrix: "v1"}
+    values = dict.fromkeys(names, np.broadcast_to(ROW, X.shape)) | {matrix: X}
+    operands = " ".join(f"{name}={register}" for name, register in names.items())
+    target, addr = ("v1", 0) if is_in_place else ("v2", 0x400)
+    line = f"vector_multiply_add dst={target} {operands}"
+    found = computed(*LOADED, MATRIX, row, line, rows=4, cols=6, addr=addr)
+    exact = values["src"].astype(float) * values["src2"] + values["other"]
+    assert (found == values["src"] * values["src2"] + values["other"]).all()
+    assert (found != exact.astype(np.float32)).any()
+
+
 def test_vector_top_k() -> None:
     values, numbers = arith.top_k(X, 3)
     lines = [
@@ -187,6 +203,12 @@ WRONG = [
         "other is 1 x 6, dst is 4 x 6",
     ),
     (
+        "vector_multiply_add dst=v2 src=v1 src2=v1 other=v5",
+        [MATRIX],
+        "other is 1 x 6, dst is 4 x 6",
+    ),
+    ("vector_multiply_add dst=v2 src=v1 src2=v1 other=v1", [NUMBERS], "dst has to be f32, is i32"),
+    (
         "vector_top_k dst=v2 src=v5 indices=v6",
         [COLUMN, V6],
         "dst is 4 x 1, has to be 1 x 1 to 1 x 6",
@@ -225,6 +247,7 @@ TIMES = [  # 4 rows of 6 columns on 4 lanes are 8 groups; pipeline 8, divide 4, 
     ("vector_cumulative_sum dst=v2 src=v1", MATRIX, 8 + 3 * 8 + 2),
     ("vector_compare dst=v2 src=v1 src2=v1", MATRIX, 8 + 6),
     ("vector_select dst=v2 src=v1 src2=v1 other=v1", MATRIX, 8 + 6),
+    ("vector_multiply_add dst=v2 src=v1 src2=v1 other=v1", MATRIX, 8 + 6),
 ]
 
 

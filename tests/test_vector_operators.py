@@ -84,11 +84,15 @@ def test_a_causal_convolution_streams_on_the_chip(taps: int, chunk: int) -> None
     _ran(graph, frames, {"s": "t"}, {"s": rng.standard_normal((1, 20, taps - 1)).astype(F)})
 
 
-def test_one_position_takes_a_product_and_a_running_sum() -> None:
-    weight, bias = np.ones((3, 1, 4), F), np.ones(3, F)
+@pytest.mark.parametrize("taps", [4, 9])
+def test_one_position_reads_a_short_state_where_it_lies(taps: int) -> None:
+    """A longer one is put in a line with the new position, so that it moves on in one copy."""
+    weight, bias = np.ones((3, 1, taps), F), np.ones(3, F)
     steps = [step for _, step in lower_graph(compress(conv_graph(1, weight, bias, "none"))).steps]
     kinds = [getattr(step, "mnemonic", type(step).__name__) for step in steps]
-    assert kinds == ["Copy", "Copy", "Binary", "vector_cumulative_sum", "Binary", "Copy"]
+    sums = ["Binary", *["vector_multiply_add"] * (taps - 1), "Binary"]
+    whole = ["Copy", "Copy", *sums, "Copy"]
+    assert kinds == ([*sums, "Copy", "Copy", "Copy"] if taps == 4 else whole)
     assert isinstance(steps[-1], Copy)
     assert steps[-1].dst.buffer == "s"  # the state is kept where it came from
 

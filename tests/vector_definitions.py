@@ -62,6 +62,7 @@ DEFINITIONS: dict[str, Callable[[Operands], np.ndarray]] = {
     "vector_fill": lambda given: np.full_like(given["dst"], given["value"]),
     "vector_gather": _gather,
     "vector_hash": lambda given: _column(arith.hash_rows(given["src"], given["buckets"])),
+    "vector_multiply_add": lambda given: given["src"] * given["src2"] + given["other"],
     "vector_norm": _norm,
     "vector_reduce": lambda given: _column(
         arith.REDUCE_FUNCTIONS[given["reduction"]](given["src"])

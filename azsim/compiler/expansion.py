@@ -47,7 +47,7 @@ __all__ = ["Expansion", "Parts"]
 _CHANNELS = ("weight", "load", "store")
 _PEAK_WRITERS = (
     *("load", "load_gather", "mac_drain"),
-    *("vector_binary", "vector_copy", "vector_norm", "vector_unary"),
+    *("vector_binary", "vector_copy", "vector_multiply_add", "vector_norm", "vector_unary"),
 )
 
 

@@ -312,7 +312,7 @@ class _Frame:
             each = group_cycles(step, self._hardware)
             work = float(vector_cycles(step, self._lowering, self._hardware))
             through = float(vector.pipeline_cycles + each)
-            if isinstance(step, Unary | Binary | Copy | Fill | Quantize):
+            if isinstance(step, Unary | Binary | Copy | Fill | Quantize) or _is_multiply_add(step):
                 by_element = each / vector.lanes
             if isinstance(step, Quantize) and not step.static:
                 if step.scale.rows == 1:  # all share it, the last to come too
@@ -359,8 +359,14 @@ def _common(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 def _reads_for_each(step: Step) -> bool:
     """Whether each result of a step needs something of each window that the step reads."""
     if isinstance(step, Vector):
-        return step.mnemonic in ("vector_gather", "vector_norm", "vector_softmax")
+        return step.mnemonic in (
+            *("vector_gather", "vector_multiply_add", "vector_norm", "vector_softmax"),
+        )
     return isinstance(step, Binary | Copy | Matmul | Product | Quantize | Unary)
+
+
+def _is_multiply_add(step: Step) -> bool:
+    return isinstance(step, Vector) and step.mnemonic == "vector_multiply_add"
 
 
 def _final(step: Step) -> np.ndarray | None:

@@ -28,7 +28,7 @@ __all__ = [
     "product_target",
 ]
 
-ELEMENTWISE = ("vector_unary", "vector_binary", "vector_copy")
+ELEMENTWISE = ("vector_unary", "vector_binary", "vector_multiply_add", "vector_copy")
 
 
 @dataclass(frozen=True)

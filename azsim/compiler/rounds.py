@@ -18,7 +18,7 @@ from azsim.ops.steps import ELEMENT_BYTES
 
 __all__ = ["finer", "fresh_numbers", "in_pairs", "with_last_apart", "written_out"]
 
-_BY_ROW = ("vector_unary", "vector_binary", "vector_reduce")
+_BY_ROW = ("vector_unary", "vector_binary", "vector_multiply_add", "vector_reduce")
 """What makes a row of its result out of the same row of each operand."""
 
 

@@ -39,6 +39,7 @@ _Items = tuple[Item | Repeat, ...]
 _ROW_BY_ROW = (
     "vector_binary",
     "vector_copy",
+    "vector_multiply_add",
     "vector_norm",
     "vector_quantize",
     "vector_reduce",
@@ -47,7 +48,7 @@ _ROW_BY_ROW = (
 )
 
 
-_ELEMENTWISE = ("vector_binary", "vector_copy", "vector_unary")
+_ELEMENTWISE = ("vector_binary", "vector_copy", "vector_multiply_add", "vector_unary")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from azsim.ir import Node
 from azsim.ops._views import broadcast
-from azsim.ops.lowering import Binary, Lowering, TensorView, Unary
+from azsim.ops.lowering import Binary, Lowering, TensorView, Unary, multiply_add
 
 __all__ = ["Chain"]
 
@@ -33,10 +33,19 @@ class Chain:
         self._lowering.elementwise(Unary, self.target, self._value, function=function)
         self._value = self.target
 
+    def multiply_add(self, factor: TensorView | float, other: TensorView | float) -> None:
+        """Replace the value by its product with one of them, plus the other one."""
+        operands = (self._broadcast(factor), self._broadcast(other))
+        self._lowering.elementwise(multiply_add, self.target, self._value, *operands)
+        self._value = self.target
+
     def binary(self, function: str, other: TensorView | float) -> None:
         """Replace the value by a function of it and of a tensor or a number."""
-        if not isinstance(other, TensorView):
-            other = self._lowering.number(other)
-        right = broadcast(other, self.source.shape)
+        right = self._broadcast(other)
         self._lowering.elementwise(Binary, self.target, self._value, right, function=function)
         self._value = self.target
+
+    def _broadcast(self, operand: TensorView | float) -> TensorView:
+        if not isinstance(operand, TensorView):
+            operand = self._lowering.number(operand)
+        return broadcast(operand, self.source.shape)

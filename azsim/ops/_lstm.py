@@ -15,6 +15,7 @@ from azsim.ops.lowering import (
     Quantize,
     Unary,
     moved,
+    multiply_add,
 )
 
 __all__ = ["activate_gates", "add_recurrent", "initial_state", "takes_state_first", "update_cell"]
@@ -83,7 +84,6 @@ def activate_gates(lowering: Lowering, gates: Access) -> tuple[Access, Access, A
 def update_cell(
     lowering: Lowering, i: Access, f: Access, g: Access, old: Access, new: Access
 ) -> None:
-    """``new = (f * old) + (i * g)``; i and f are scratch after."""
-    lowering.emit(Binary("mul", f, f, old))
+    """``new = (f * old) + (i * g)``; i is scratch after."""
     lowering.emit(Binary("mul", i, i, g))
-    lowering.emit(Binary("add", new, f, i))
+    lowering.emit(multiply_add(new, f, old, i))

@@ -13,13 +13,13 @@ from azsim.ir import Node
 from azsim.ops._views import broadcast
 from azsim.ops.lowering import (
     Access,
-    Binary,
     Copy,
     Fill,
     Lowering,
     TensorView,
     Vector,
     contiguous_strides,
+    multiply_add,
 )
 
 __all__ = ["Place", "add_skip", "carried_state", "places", "scratch", "sum_rows"]
@@ -140,10 +140,8 @@ def scratch(node: Node, lowering: Lowering, name: str, shape: tuple[int, ...]) -
 def add_skip(node: Node, lowering: Lowering, index: int, u: TensorView, y: TensorView) -> None:
     """Y = y + (D * u), where the node has an input D (channels,) at `index`."""
     if len(node.inputs) > index and node.inputs[index]:
-        product = scratch(node, lowering, "skip", u.shape)
         skip = broadcast(lowering.view(node.inputs[index]), u.shape)
-        lowering.elementwise(Binary, product, skip, u, function="mul")
-        lowering.elementwise(Binary, y, y, product, function="add")
+        lowering.elementwise(multiply_add, y, skip, u, y)
 
 
 def sum_rows(lowering: Lowering, sums: Access, terms: Access) -> None:

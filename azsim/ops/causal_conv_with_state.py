@@ -6,13 +6,15 @@ input, taps added in their order, then the bias, then SiLU; `present_state` is t
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from azsim import arith
 from azsim.errors import UnsupportedError
 from azsim.ir import Node, TensorType
 from azsim.ops._checks import attribute_is, given, is_float32, is_weight
-from azsim.ops._depthwise import convolve, convolve_lines
+from azsim.ops._depthwise import convolve, convolve_lines, convolve_rows
 from azsim.ops._recurrent import carried_state
 from azsim.ops._views import part, permuted
 from azsim.ops.linear import Linear
@@ -21,6 +23,9 @@ from azsim.ops.lowering import Binary, Copy, Lowering, Unary
 OP = "CausalConvWithState"
 INPUTS = (2, 4)
 ATTRIBUTES = ("activation",)
+
+_MOST_MOVED = 4
+"""Rows of a state that move on one by one; of more, a line of all is shorter."""
 
 
 def infer(
@@ -82,6 +87,13 @@ def lower(node: Node, lowering: Lowering) -> None:
     state = carried_state(node, lowering, 3, 1, (batch, channels, kept)) if kept else None
     result = lowering.scratch(output, (batch, length, channels))
     for item in range(batch):
+        if length == 1 and state is not None and kept <= _MOST_MOVED:
+            past, new = permuted(state.item(0, item), (1, 0)), permuted(data.item(0, item), (1, 0))
+            rows = [part(past, 0, row, 1) for row in range(kept)] + [new]
+            convolve_rows(lowering, node.name, rows, weight, bias, result.item(0, item))
+            for older, newer in itertools.pairwise(rows) if any(present) else ():
+                lowering.elementwise(Copy, older, newer)
+            continue
         lines = lowering.scratch(f"{node.name}#line", (kept + length, channels))
         past = None if state is None else permuted(state.item(0, item), (1, 0))
         if past is not None:

@@ -26,7 +26,7 @@ from azsim.ir import Node, TensorType
 from azsim.ops._checks import given, is_float32
 from azsim.ops._recurrent import add_skip, carried_state, places, scratch, sum_rows
 from azsim.ops.linear import Linear
-from azsim.ops.lowering import Access, Binary, Lowering, moved
+from azsim.ops.lowering import Access, Binary, Lowering, moved, multiply_add
 
 OP = "DiagonalScan"
 INPUTS = (4, 6)
@@ -92,12 +92,11 @@ def lower(node: Node, lowering: Lowering) -> None:
         (re_terms, im_terms), (re_cross, im_cross) = _halves(terms), _halves(cross)
         lowering.emit(Binary("mul", re_terms, re_a, re_x))
         lowering.emit(Binary("mul", re_cross, im_a, im_x))
-        lowering.emit(Binary("mul", im_terms, re_a, im_x))
         lowering.emit(Binary("mul", im_cross, im_a, re_x))
         lowering.emit(Binary("sub", re_terms, re_terms, re_cross))
-        lowering.emit(Binary("add", im_terms, im_terms, im_cross))
-        lowering.emit(Binary("mul", cross, place.of_state(b), place.of_channels(u, width)))
-        lowering.emit(Binary("add", x, terms, cross))
+        lowering.emit(multiply_add(im_terms, re_a, im_x, im_cross))
+        driven = place.of_state(b), place.of_channels(u, width)
+        lowering.emit(multiply_add(x, *driven, terms))
         lowering.emit(Binary("mul", terms, x, place.of_state(c)))
         sum_rows(lowering, place.of_channels(y, 1), terms)
     add_skip(node, lowering, _D, u, y)

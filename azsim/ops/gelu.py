@@ -52,17 +52,15 @@ def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.n
 
 
 def lower(node: Node, lowering: Lowering) -> None:
-    """Six steps, or five."""
+    """Five steps, or four."""
     chain = Chain(node, lowering)
     if _is_tanh(node):
         chain.binary("mul", chain.source)
-        chain.binary("mul", float(_CUBIC))
-        chain.binary("add", float(_LINEAR))
+        chain.multiply_add(float(_CUBIC), float(_LINEAR))
         chain.binary("mul", chain.source)
         chain.unary("sigmoid")
     else:
         chain.binary("mul", float(_ROOT_HALF))
         chain.unary("erf")
-        chain.binary("mul", float(_HALF))
-        chain.binary("add", float(_HALF))
+        chain.multiply_add(float(_HALF), float(_HALF))
     chain.binary("mul", chain.source)

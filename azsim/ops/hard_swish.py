@@ -15,7 +15,8 @@ OP = "HardSwish"
 INPUTS = (1, 1)
 ATTRIBUTES = ()
 
-_LINKS = (("mul", 1 / 6), ("add", 0.5), ("min", 1.0), ("max", 0.0))
+_SIXTH, _HALF = 1 / 6, 0.5
+_LINKS = (("min", 1.0), ("max", 0.0))
 
 
 def infer(
@@ -29,15 +30,16 @@ def infer(
 def reference(node: Node, inputs: list[np.ndarray], linear: Linear) -> list[np.ndarray]:
     """A ramp between 0 and 1, times x."""
     (x,) = inputs
-    ramp = x
+    ramp = (x * np.float32(_SIXTH)) + np.float32(_HALF)
     for function, number in _LINKS:
         ramp = arith.BINARY_FUNCTIONS[function](ramp, np.float32(number))
     return [ramp * x]
 
 
 def lower(node: Node, lowering: Lowering) -> None:
-    """Five steps."""
+    """Four steps."""
     chain = Chain(node, lowering)
+    chain.multiply_add(_SIXTH, _HALF)
     for function, number in _LINKS:
         chain.binary(function, number)
     chain.binary("mul", chain.source)

@@ -30,7 +30,7 @@ from azsim.ops._checks import attribute_is, given, is_float32
 from azsim.ops._recurrent import Place, carried_state, places, scratch, sum_rows
 from azsim.ops._views import part
 from azsim.ops.linear import Linear
-from azsim.ops.lowering import Access, Binary, Lowering, TensorView, Unary, moved
+from azsim.ops.lowering import Access, Binary, Lowering, TensorView, Unary, moved, multiply_add
 
 OP = "LinearAttention"
 INPUTS = (3, 6)
@@ -164,9 +164,11 @@ def lower(node: Node, lowering: Lowering) -> None:
             s = place.window(part(state, 3, first, count), shape, (values, 1), keys * values)
             terms = place.window(term, shape, (most, 1))
             turned = place.window(term, (count, keys), (1, most))
+            factor = None
             if factors is not None:
                 is_of_keys = factors.shape[2] == heads * keys
                 factor = (_of_keys if is_of_keys else _of_head)(place, factors, shape)
+            if factor is not None and beta is not None:
                 lowering.emit(Binary("mul", s, s, factor))
             key_rows = _of_keys(place, key, shape)
             step, each = value.strides[1:]
@@ -180,8 +182,12 @@ def lower(node: Node, lowering: Lowering) -> None:
                 factor = _of_head(place, beta, corrected.shape)
                 lowering.emit(Binary("mul", corrected, factor, corrected))
                 row = corrected
-            lowering.emit(Binary("mul", terms, key_rows, moved(row, rows=keys)))
-            lowering.emit(Binary("add", s, s, terms))
+            added = key_rows, moved(row, rows=keys)
+            if factor is not None and beta is None:
+                lowering.emit(Binary("mul", terms, *added))
+                lowering.emit(multiply_add(s, s, factor, terms))
+            else:
+                lowering.emit(multiply_add(s, *added, s))
             for number in range(queries):
                 asked = part(query, 2, number * keys, keys)
                 lowering.emit(Binary("mul", terms, s, _of_keys(place, asked, shape, queries)))

@@ -31,6 +31,7 @@ from azsim.ops.steps import (
     Step,
     Unary,
     Vector,
+    multiply_add,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ __all__ = [
     "collapse",
     "contiguous_strides",
     "moved",
+    "multiply_add",
     "rows_of",
 ]
 

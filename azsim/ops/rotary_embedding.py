@@ -24,7 +24,7 @@ from azsim.ops._checks import given, is_float32
 from azsim.ops._gather import gathered, take_rows
 from azsim.ops._views import broadcast, part, permuted, reshaped
 from azsim.ops.linear import Linear
-from azsim.ops.lowering import Binary, Copy, Lowering, TensorView
+from azsim.ops.lowering import Binary, Copy, Lowering, TensorView, multiply_add
 
 OP = "RotaryEmbedding"
 INPUTS = (3, 4)
@@ -138,10 +138,11 @@ def lower(node: Node, lowering: Lowering) -> None:
     first, second = (part(x, 3, at, half, step) for at in starts)
     real, imag = (part(y, 3, at, half, step) for at in starts)
     product = lowering.scratch(f"{node.name}#product", real.shape)
-    for target, one, other, function in ((real, cos, sin, "sub"), (imag, sin, cos, "add")):
-        lowering.elementwise(Binary, target, first, one, function="mul")
-        lowering.elementwise(Binary, product, second, other, function="mul")
-        lowering.elementwise(Binary, target, target, product, function=function)
+    lowering.elementwise(Binary, real, first, cos, function="mul")
+    lowering.elementwise(Binary, product, second, sin, function="mul")
+    lowering.elementwise(Binary, real, real, product, function="sub")
+    lowering.elementwise(Binary, product, second, cos, function="mul")
+    lowering.elementwise(multiply_add, imag, first, sin, product)
     if turned < size:
         rest = size - turned
         lowering.elementwise(Copy, part(y, 3, turned, rest), part(x, 3, turned, rest))

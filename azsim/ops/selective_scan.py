@@ -23,7 +23,7 @@ from azsim.ir import Node, TensorType
 from azsim.ops._checks import given, is_float32
 from azsim.ops._recurrent import add_skip, carried_state, places, scratch, sum_rows
 from azsim.ops.linear import Linear
-from azsim.ops.lowering import Binary, Lowering, Unary
+from azsim.ops.lowering import Binary, Lowering, Unary, multiply_add
 
 OP = "SelectiveScan"
 INPUTS = (5, 7)
@@ -99,8 +99,7 @@ def lower(node: Node, lowering: Lowering) -> None:
         lowering.emit(Binary("mul", decays, deltas, place.of_state(a)))
         lowering.emit(Unary("exp", decays, decays))
         lowering.emit(Binary("mul", terms, products, place.of_row(b)))
-        lowering.emit(Binary("mul", h, decays, h))
-        lowering.emit(Binary("add", h, h, terms))
+        lowering.emit(multiply_add(h, decays, h, terms))
         lowering.emit(Binary("mul", terms, h, place.of_row(c)))
         sum_rows(lowering, place.of_channels(y, 1), terms)
     add_skip(node, lowering, _D, u, y)

@@ -32,6 +32,7 @@ __all__ = [
     "Vector",
     "is_region",
     "moved_windows",
+    "multiply_add",
     "reads",
     "windows",
     "writes",
@@ -259,6 +260,11 @@ class Leave:
 Step = Copy | Fill | Unary | Binary | Quantize | Matmul | Product | Vector | Loop | Leave
 
 _Step = TypeVar("_Step", bound=Step)
+
+
+def multiply_add(dst: Access, left: Access, right: Access, other: Access) -> Vector:
+    """Make the step ``dst = (left * right) + other``, with the bits of two binary ones."""
+    return Vector("vector_multiply_add", {"dst": dst, "src": left, "src2": right, "other": other})
 
 
 def is_region(step: Step) -> bool:

@@ -283,6 +283,8 @@ def _equal_passes(site: Site, vector: VectorEngine) -> tuple[tuple[int, int], bo
             return flat, False, [slow.get(site.function, 1)]
         case "vector_copy" | "vector_fill" | "vector_compare" | "vector_convert" | "vector_select":
             return flat, False, [1]
+        case "vector_multiply_add":
+            return flat, False, [1]
         case "vector_quantize":  # the largest magnitude of a dynamic scale is looked for first
             return flat, False, [divide] if site.static else [1, divide]
         case "vector_scan" | "vector_cumulative_sum":

@@ -11,7 +11,7 @@ __all__ = ["COLUMNS", "FLAGS", "FUNCTIONS", "KINDS", "NUM_LINES", "OPERANDS", "V
 
 MATMUL, DRAIN, BINARY, UNARY, COPY, QUANTIZE, REDUCE, NORM = range(8)
 CUMULATIVE_SUM, SCAN, SOFTMAX, ARG, COMPARE, SELECT, CONVERT, FILL = range(8, 16)
-GATHER, SCATTER = 16, 17
+GATHER, SCATTER, MULTIPLY_ADD = 16, 17, 18
 KINDS = {
     "mac_matmul": MATMUL,
     "mac_drain": DRAIN,
@@ -33,6 +33,7 @@ KINDS = {
     "vector_fill": FILL,
     "vector_gather": GATHER,
     "vector_scatter": SCATTER,
+    "vector_multiply_add": MULTIPLY_ADD,
 }
 """Kinds of rows, by mnemonic."""
 

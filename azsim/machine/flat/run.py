@@ -21,6 +21,7 @@ from azsim.machine.flat.columns import (
     GATHER,
     KIND,
     MATMUL,
+    MULTIPLY_ADD,
     NUM_LINES,
     PEAK,
     QUANTIZE,
@@ -51,7 +52,7 @@ __all__ = ["run_rows"]
 def _run_vector(row, views, offsets, i8, i16, i32, f32, lines):
     """Execute a row of the vector unit, or a transfer, which data cannot forbid."""
     kind, dst, src = row[KIND], row[DST], row[SRC]
-    if kind in (BINARY, COMPARE, SELECT):
+    if kind in (BINARY, COMPARE, SELECT, MULTIPLY_ADD):
         pairwise(row, views, offsets, f32, lines)
     elif kind == UNARY:
         line = fetch(f32, views, src, offsets, lines[0])

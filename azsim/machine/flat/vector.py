@@ -31,6 +31,7 @@ from azsim.machine.flat.columns import (
     LARGER,
     LESS,
     MUL,
+    MULTIPLY_ADD,
     NEG,
     NORM,
     REDUCE,
@@ -221,6 +222,10 @@ def pairwise(row, views, offsets, f32, lines):
         _compare(row[FUNCTION], left, right, out)
     else:
         other = read(f32, views, row[SCALE], offsets, lines[3])
-        for j in range(len(out)):
-            out[j] = right[j] if left[j] != _ZERO else other[j]
+        if row[KIND] == MULTIPLY_ADD:
+            for j in range(len(out)):
+                out[j] = left[j] * right[j] + other[j]
+        else:
+            for j in range(len(out)):
+                out[j] = right[j] if left[j] != _ZERO else other[j]
     write(out, f32, views, row[DST], offsets)
