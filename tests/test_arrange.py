@@ -18,7 +18,7 @@ from azsim.evaluate import evaluate_stream
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.program import Stream
-from azsim.ops.lowering import Lowering, Matmul
+from azsim.ops.lowering import Binary, Lowering, Matmul, Vector
 from compiled import chip, execute_graph, frames_for, graph_of, node, pruned
 from graphs import compress
 
@@ -83,6 +83,37 @@ def test_the_output_gate_comes_last(steps: int) -> None:
     assert old is not None
     assert (constant == old[order]).all()
     assert was not in found.buffers  # or it would be loaded for nothing
+
+
+def test_a_bias_of_the_graph_is_not_kept_in_its_old_order() -> None:
+    rng = np.random.default_rng(0)
+    constants = {
+        name: rng.standard_normal(shape).astype(F)
+        for name, shape in (("W", (1, 32, 6)), ("R", (1, 32, 8)), ("B", (1, 32)))
+    }
+    cell = ["x", "W", "R", "", "B", "h", "c"]
+    nodes = [node("ProjectionLSTM", cell, ("y", "hn", "cn"), hidden_size=HIDDEN)]
+    shapes = {"x": (1, 1, 6), "h": (1, 1, HIDDEN), "c": (1, 1, HIDDEN)}
+    lowering = fused(compress(graph_of(shapes, constants, nodes, ("y", "hn", "cn"))))
+    assert "B" in lowering.buffers
+    arranged = arrange(lowering, DRAINS)
+    assert any(step.functions for step in products(arranged))
+    assert "B" not in arranged.buffers
+    assert "B" not in arranged.views
+
+
+def test_what_nothing_reads_keeps_its_place() -> None:
+    """Or its rows would have no place."""
+    lowering = fused(recurrent())
+    steps = [
+        step
+        for step in lowering.steps
+        if not (isinstance(step[1], Binary) and step[1].left == step[1].dst)
+        and not (isinstance(step[1], Vector) and step[1].mnemonic == "vector_multiply_add")
+    ]
+    assert len(steps) == len(lowering.steps) - 4  # of each cell, i * g and what adds f * c to it
+    lowering.steps[:] = steps
+    assert arrange(lowering, DRAINS).steps == steps
 
 
 def test_parts_of_passes_stay_where_they_are() -> None:

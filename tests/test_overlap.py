@@ -32,7 +32,7 @@ from azsim.compiler.pieces import (
     is_cuttable,
     product_target,
 )
-from azsim.compiler.schedule import Item, Schedule, Storage, accesses
+from azsim.compiler.schedule import Item, Schedule, Storage, accesses, walk
 from azsim.compiler.schedule import part as part_of
 from azsim.compiler.tile import Plan
 from azsim.compiler.trim import trim
@@ -332,6 +332,29 @@ def test_no_cut_changes_a_bit(name: str, is_static: bool, any_cuts: list[int]) -
         )
         compressed = with_codec_of(hardware, pruned(compressed, 0.5, seed))
         same_bits(compressed, hardware, frames_for(graph, 1 + seed % 3, seed))
+
+
+@pytest.mark.kernels
+def test_a_product_whose_results_live_in_dram_stays_whole() -> None:
+    """Each of its drains comes with transfers of its own, and takes the sums of all outputs."""
+    rng = np.random.default_rng(0)
+    hidden, inner = 32, 64
+    constants = {
+        "W": rng.standard_normal((1, 4 * hidden, inner)).astype(F),
+        "R": rng.standard_normal((1, 4 * hidden, hidden)).astype(F),
+    }
+    cell = node("LSTM", ["x", "W", "R", "", "", "h", "c"], ("y", "hn", "cn"), hidden_size=hidden)
+    shapes = {"x": (1, 1, inner), "h": (1, 1, hidden), "c": (1, 1, hidden)}
+    graph = graph_of(shapes, constants, [cell], ("y", "hn", "cn"))
+    state = {"h": "hn", "c": "cn"}
+    initial = {name: np.full((1, 1, hidden), F(0.25)) for name in state}
+    hardware = chip(vector__lanes=4, mac__lanes=16, activation_sram__bytes=640)
+    compressed, frames = compress(graph), frames_for(graph, 2, 1, list(state))
+    ran = execute_graph(compressed, hardware, frames, state, initial)
+    wanted, _ = evaluate_stream(graph, frames, state, initial, compressed)
+    assert ran.execution.outputs["y"].tobytes() == wanted["y"].tobytes()
+    drains = [item for item in walk(ran.compiled.schedule.body) if item.operands.get("acc")]
+    assert drains
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ class _Arranging:
         self._lowering = lowering
         self._orders = orders
         self._weights: dict[str, _Order] = {}
-        self._biases: dict[tuple[str, int, _Order], Access] = {}
+        self._biases: dict[tuple[str, int, int, _Order], Access] = {}
 
     def step(self, step: Step) -> Step:
         """Give the step that does the same on what is in order."""
@@ -102,8 +102,11 @@ class _Arranging:
         lowering.compressed = replace(lowering.compressed, weights=weights)
         steps = inner_steps(step for _, step in lowering.steps)
         used = {access.buffer for step in steps for access in windows(step).values()}
-        used |= {view.buffer for view in lowering.views.values()}
-        for buffer in {buffer for buffer, _, _ in self._biases} - used:
+        used |= {lowering.views[name].buffer for name in lowering.compressed.graph.outputs}
+        gone = {buffer for buffer, *_ in self._biases} - used
+        for name in [name for name, view in lowering.views.items() if view.buffer in gone]:
+            del lowering.views[name]
+        for buffer in gone:
             del lowering.buffers[buffer]
 
     def _window(self, access: Access) -> Access:
@@ -111,7 +114,7 @@ class _Arranging:
         return access if order is None else order.window(access)
 
     def _bias(self, bias: Access, order: _Order) -> Access:
-        key = bias.buffer, bias.offset, order
+        key = bias.buffer, bias.offset, bias.col_stride, order
         if key not in self._biases:
             constant = self._lowering.buffers[bias.buffer].constant
             assert constant is not None
@@ -173,11 +176,10 @@ def _order(buffer: str, width: int, steps: Sequence[Step], lanes: int) -> _Order
         else:
             read += columns
     parts = tuple(dict.fromkeys(read))
-    if sorted(parts) != list(itertools.pairwise([*sorted(first for first, _ in parts), width])):
+    bounds = [0, *sorted(last for _, last in parts)]
+    if sorted(parts) != list(itertools.pairwise(bounds)) or bounds[-1] != width:
         return None  # some overlap, or nothing reads what is between
-    if any(first % lanes for first, _ in parts):
-        return None
-    if not edges <= {0, width, *(first for first, _ in parts)}:
+    if any(bound % lanes for bound in bounds) or not edges <= set(bounds):
         return None
     return None if list(parts) == sorted(parts) else _Order(parts)
 

@@ -1,6 +1,6 @@
 """Expansion: the work of a stretch cut into pieces, with what each piece depends on.
 
-Contract: takes units (a product with its drain, or any other item) one after another, gives pieces
+Contract: takes units (a product with its drains, or any other item) one after another, gives pieces
 that together do the same work.  A piece depends on those that wrote what it reads, and on those
 that read or wrote what it writes; windows into activation SRAM are looked at element by element.
 

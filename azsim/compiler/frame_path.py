@@ -250,7 +250,9 @@ class _Frame:
                 if number < 0:
                     continue
                 node = self._nodes[number]
-                is_final = node.final is not None and bool(mask[node.final].all())
+                is_final = node.final is not None and bool(
+                    (mask[node.final] & (writers[node.final] == number)).all()
+                )
                 if count == node.num_elements or is_final:
                     needed.some_scales = max(needed.some_scales, node.some_scales, key=len)
                     ready = max(ready, node.last)

@@ -70,7 +70,7 @@ def overlap(
     hardware : Hardware
     ahead : int, optional
         How many steps of the program may be under way at a time, so that less is alive; a product
-        with its drain is one, and so is any other item.
+        with its drains is one, and so is any other item.
     searches : bool
         Whether to look for cuts, which takes most of the time.
 

@@ -123,12 +123,18 @@ def buffer_bounds(window: Access, cuts: Iterable[int]) -> set[int]:
 
 
 def is_cuttable(unit: Sequence[Item], storages: Mapping[str, Storage]) -> bool:
-    """Whether items are a product with weights and the drains of all its results."""
-    return (
-        len(unit) > 1
-        and is_weight_product(unit[0], storages)
-        and all(item.mnemonic == "mac_drain" for item in unit[1:])
-    )
+    """Whether items are a product with weights and the drains of all its results.
+
+    Where the results live in DRAM, transfers stand between the drains, and the product stays whole.
+    """
+    product, *drains = unit
+    if not drains or any(item.mnemonic != "mac_drain" for item in drains):
+        return False
+    if not is_weight_product(product, storages):
+        return False
+    weights = _window(product, "src2")
+    is_block = storages[weights.buffer].dtype == "u8"
+    return is_block or weights.rows == product_target(drains).cols
 
 
 def product_target(drains: Sequence[Item]) -> Access:
