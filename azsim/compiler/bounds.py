@@ -12,9 +12,9 @@ as the plan cuts them:
 - decoder: the clock's own time for the loads of those same blocks, one after another and each as if
   the chip did nothing else: its bytes, its lanes, its writes, whichever takes longest when; or its
   time on the bus with the rows that it surely opens, where that is longer.
-- MAC array: its own time for the tiles with inputs ready, and the drain, each through its pipeline
-  once a product.  Where the array skips zero activations that is a matter of the data, and the
-  run's zero masks are taken.
+- MAC array: its own time for the tiles with inputs ready, and the drains, one for each function
+  that a product's results pass, each through its pipeline.  Where the array skips zero activations
+  that is a matter of the data, and the run's zero masks are taken.
 - vector engine: its own time for every step, as if one instruction did it
   (`azsim.compiler.step_cycles`).
 - critical path: the longest chain of dependent work with one of each engine

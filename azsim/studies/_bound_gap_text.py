@@ -215,9 +215,10 @@ _BOUND_TEXTS = (
         weight SRAM, else once per use; rows opened, and refreshes but for one between two waits
         for a frame), decoder (each load as if it were alone on the chip: its decoder with all rows
         open, or the bus with those that it opens), MAC array (its time with inputs ready, and the
-        drains, each through its pipeline once a product), vector engine (every step as one
-        instruction does it; no search for dynamic scales, as what writes their inputs may have
-        found the largest magnitudes). Engines do not wait for one another in it.
+        drains, one for each function that a product's results pass, at that function's rate and
+        each through the pipeline), vector engine (every step as one instruction does it; no search
+        for dynamic scales, as what writes their inputs may have found the largest magnitudes).
+        Engines do not wait for one another in it.
     """,
     """
         `critical_path_cycles`: the longest chain of dependent work. For a single frame, and for
@@ -225,7 +226,8 @@ _BOUND_TEXTS = (
         step begins with the first of what it reads, and cannot end before its engine has done all
         of its work and the shortest way from that to the step is gone; a dynamic scale is known
         only when all that it serves is there, and a product begins with the first code that is no
-        padding. Of what data decides, a frame has what ran in it.
+        padding. Scales of which each needs the one before are found one by one. Of what data
+        decides, a frame has what ran in it.
         Frames come one after another, and the first one may be computed while weight SRAM is
         filled, but is not over before the decoder is done with all weights that it uses. So it is
         not the chain with any number of engines, which is `chain_cycles` and far
