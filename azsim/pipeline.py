@@ -477,7 +477,7 @@ def _bounds(
     bounds, layers = engine_bounds(
         lowering,
         hardware,
-        prepared.stream,
+        compiled.program.stream,
         prepared.state,
         4 * place_parameters(lowering, parameter_room_bytes(lowering, planned)).values.size,
         array_cycles,

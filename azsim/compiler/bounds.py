@@ -5,7 +5,8 @@ as the plan cuts them:
 
 - DRAM: inputs, outputs, constants and scales once; compressed tiles once if they can stay on the
   chip, else each time that another weight was used in between; of constants and state what is
-  beyond the size of activation SRAM, in each frame (`azsim.compiler.carried`).  Rows are opened:
+  beyond the size of activation SRAM, in each frame (`azsim.compiler.carried`).  Frames that a round
+  of the program computes together may need both once for all of them.  Rows are opened:
   each of them once, and what is read again opens all but those that banks may still hold.
   Refreshes, but for one in each stretch between two waits for input.  What can stay of weights is
   bounded by filling weight SRAM with the tiles that save the most per byte, the last one in part.
@@ -194,6 +195,7 @@ def engine_bounds(
         Steps of one frame, before tiling.
     hardware : Hardware
     stream : Stream
+        `together` tells how many frames are at work at the same time.
     state : mapping of str to str
     parameter_bytes : int
         Scales and biases.
@@ -225,7 +227,8 @@ def engine_bounds(
     of(STARTUP).add_bytes(parameter_bytes)
     _add_ports(of, lowering.compressed, stream, state)
     _add_state(of, lowering, hardware, stream, state)
-    reads = _weight_reads(lowering, plan, hardware, parameter_bytes, stream.frames, passed or {})
+    rounds = -(-stream.frames // stream.together)
+    reads = _weight_reads(lowering, plan, hardware, parameter_bytes, rounds, passed or {})
     _add_weights(of, reads, hardware, parameter_bytes)
     array_cycles = _array_cycles(lowering, plan, hardware, stream.frames, measured_array_cycles)
     for layer, outer in lowering.steps:
@@ -348,8 +351,9 @@ def _add_state(
     """Bytes of constants, once, and of them and of state what no choice can keep on the chip."""
     found = carried(lowering, state)
     of(STARTUP).add_bytes(found.constants)
-    again = found.frame_bytes(hardware.activation_sram.bytes) * (stream.frames - 1)
-    of(STATE).add_bytes(again, times=max(1, stream.frames - 1))
+    others = -(-stream.frames // stream.together) - 1
+    again = found.frame_bytes(hardware.activation_sram.bytes) * others
+    of(STATE).add_bytes(again, times=max(1, others))
 
 
 def _num_bytes(kind: TensorType) -> int:

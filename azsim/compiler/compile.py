@@ -6,46 +6,36 @@ contract; `azsim.compiler.valid` checks what it promises, and `observe` sees wha
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from azsim.collector import no_collection
-from azsim.compiler.allocate import Allocation, allocate
+from azsim.compiler.allocate import Allocation
 from azsim.compiler.arrange import arrange
-from azsim.compiler.channels import run_cycles
 from azsim.compiler.emit import Emitted, emit
 from azsim.compiler.encode import encode_tiles
 from azsim.compiler.estimate import Estimator
-from azsim.compiler.fill import fill
 from azsim.compiler.fold import fold
 from azsim.compiler.fuse import fuse
 from azsim.compiler.image import build_image
-from azsim.compiler.join import join
 from azsim.compiler.lower import lower
-from azsim.compiler.merge import merge
 from azsim.compiler.narrow import narrow
 from azsim.compiler.order import order
-from azsim.compiler.overlap import overlap
 from azsim.compiler.parameters import parameter_room_bytes, place_parameters
 from azsim.compiler.peel import peel
-from azsim.compiler.prefetch import prefetch
 from azsim.compiler.residency import choose_residents
-from azsim.compiler.schedule import Schedule, check_windows, walk
+from azsim.compiler.schedule import Schedule, check_windows
 from azsim.compiler.select import select_codecs
-from azsim.compiler.spill import spill
 from azsim.compiler.stored import used_codec
 from azsim.compiler.synchronize import synchronize
 from azsim.compiler.tile import Plan, cut_tiles
-from azsim.compiler.together import together
 from azsim.compiler.traffic import WeightTraffic, weight_traffic
 from azsim.compiler.trim import trim
-from azsim.compiler.unroll import unroll
 from azsim.compiler.valid import check_pass
 from azsim.compiler.visits import weight_visits
+from azsim.compiler.ways import best_way
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
@@ -87,17 +77,6 @@ PASSES = (
 
 Observe = Callable[[str, object], None]
 """Called after each pass with its name and its value, which is not to be changed."""
-
-_AHEAD = (256, 128, 64, 48, 32, 24, 16, 8, 4, 2, 1)
-"""Steps that may be under way at a time where not all of them can, most first."""
-_FEW_AHEAD = (64, 16, 4, 1)
-_MOST_COMPARED = 1_500
-"""Items of a program of which the best of all limits is looked for, and not the first that fits."""
-
-_PER_ROUND = (2, 4)
-"""Frames that a round of the frame loop may have instead of one."""
-_WORTH_LATENCY = 0.98
-"""Part of a run's cycles that is left where twice the frames a round are worth their latency."""
 
 _Value = TypeVar("_Value")
 
@@ -233,32 +212,17 @@ def compile_graph(
     )
     schedule = after("order", ordered)
     check_windows(schedule)
-    schedule = after("spill", spill(schedule, hardware, state))
-    if utterances > 1 and schedule.spilled:
-        names = ", ".join(sorted(schedule.spilled))
+    estimator = Estimator(compressed, plan, blocks, hardware)
+    way = best_way(schedule, state, estimator, hardware, stream)
+    if utterances > 1 and way.spilled.spilled:
+        names = ", ".join(sorted(way.spilled.spilled))
         raise CompileError(
             f"several utterances need their state in activation SRAM, found in DRAM: {names}"
         )
-    schedule = after("join", join(schedule, hardware))
-    schedule = after("prefetch", prefetch(schedule))
-    schedule = after("unroll", unroll(schedule, hardware))
-    estimator = Estimator(compressed, plan, blocks, hardware)
-    fitted = _fitting(schedule, estimator, hardware, stream)
-    of_one = schedule
-    for per_round in () if stream.paced else _PER_ROUND:
-        if (found := together(of_one, hardware, per_round)) is of_one:
-            break
-        # Of a single round start and end are put in order with the rest; or merged before that.
-        for tried in (found,) if found.rounds > 1 else (found, merge(found)):
-            with contextlib.suppress(CompileError):
-                of_several = _fitting(tried, estimator, hardware, stream)
-                if of_several.cycles <= _WORTH_LATENCY * fitted.cycles:
-                    schedule, fitted = found, of_several
-    after("together", schedule)
-    after("overlap", fitted.ordered)
-    after("merge", fitted.merged)
-    schedule = after("fill", fitted.schedule)
-    allocation = after("allocate", fitted.allocation)
+    for pass_name, made_by_it in way.made.items():
+        after(pass_name, made_by_it)
+    fitted = way.fitted
+    schedule, allocation = fitted.schedule, fitted.allocation
     emitted = after("emit", emit(schedule, allocation))
     program = after(
         "synchronize",
@@ -294,70 +258,6 @@ def _with_codecs(graph: CompressedGraph, chosen: CompressedGraph) -> CompressedG
 def necessary_steps(compressed: CompressedGraph, hardware: Hardware) -> Lowering:
     """Lower and rewrite steps as `compile_graph` does, for bounds on the work that is left."""
     return arrange(trim(narrow(fuse(lower(compressed), hardware))), hardware)
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """A schedule in an order, what the passes behind that made of it, and its places."""
-
-    ordered: Schedule
-    merged: Schedule
-    schedule: Schedule
-    allocation: Allocation
-    estimator: Estimator
-    hardware: Hardware
-
-    @functools.cached_property
-    def cycles(self) -> float:
-        """What the run takes, by a model of the engines."""
-        addresses = self.allocation.addresses
-        return run_cycles(self.schedule, addresses, self.estimator, self.hardware)
-
-
-def _fitting(
-    schedule: Schedule, estimator: Estimator, hardware: Hardware, stream: Stream
-) -> _Fitted:
-    """Overlap everything, or as many steps as is best in the room of activation SRAM.
-
-    If frames are not waited for, the next round may begin while one ends (`around` in
-    `azsim.compiler.allocate`), and the first one while weights still come.
-    """
-
-    def placed(ordered: Schedule, merged: Schedule, *, around: bool) -> _Fitted:
-        found = fill(merged, estimator, hardware, stream.period_s) if stream.paced else merged
-        allocation = allocate(found, hardware, estimator, around=around)
-        return _Fitted(ordered, merged, found, allocation, estimator, hardware)
-
-    def fitted(ordered: Schedule, *, around: bool = False) -> _Fitted:
-        merged = merge(ordered)
-        try:
-            return placed(ordered, merged, around=around)
-        except CompileError:
-            if merged is ordered:
-                raise
-        return placed(ordered, ordered, around=around)  # what lies apart may fit better
-
-    with contextlib.suppress(CompileError):
-        return fitted(overlap(schedule, estimator, hardware), around=not stream.paced)
-    found: dict[int, _Fitted] = {}
-    steps = sum(1 for _ in walk((*schedule.startup, *schedule.body, *schedule.finish)))
-    is_long = steps > _MOST_COMPARED
-    for ahead in (ahead for ahead in (_FEW_AHEAD if is_long else _AHEAD) if ahead < steps):
-        with contextlib.suppress(CompileError):
-            ordered = overlap(schedule, estimator, hardware, ahead=ahead, searches=False)
-            found[ahead] = one = fitted(ordered)
-            if is_long:
-                return one
-            if one.cycles > min(other.cycles for other in found.values()):
-                break  # with fewer steps engines wait more
-    every = list(found.values())
-    if found:
-        ahead = min(found, key=lambda ahead: found[ahead].cycles)
-        with contextlib.suppress(CompileError):
-            every.append(fitted(overlap(schedule, estimator, hardware, ahead=ahead)))
-    with contextlib.suppress(CompileError) if found else contextlib.nullcontext():
-        every.append(fitted(schedule))
-    return min(every, key=lambda one: one.cycles)
 
 
 def _program(

@@ -15,7 +15,7 @@ get finer rounds, two in a body (`azsim.compiler.rounds`), where an estimate of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -29,10 +29,12 @@ from azsim.compiler.rounds import finer, fresh_numbers, in_pairs
 from azsim.compiler.schedule import Repeat, Schedule, users_of
 from azsim.hardware.description import Hardware
 
-__all__ = ["spill"]
+__all__ = ["leaving_room", "spill"]
 
 _FINER = (1, 2, 4)
 """In how many each round of a loop over what comes from DRAM may be cut."""
+_ROOM = (0.0, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 5 / 32, 3 / 16, 1 / 4)
+"""Shares of activation SRAM that may be left for the work of further frames."""
 _WORTH_TURNS = 0.98
 """Part of a frame's cycles that is left where rounds in pairs are worth their instructions."""
 
@@ -58,6 +60,59 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     best = min([plain, *others], key=lambda found: frame_cycles(found, hardware))
     is_worth = frame_cycles(best, hardware) <= _WORTH_TURNS * frame_cycles(plain, hardware)
     return best if is_worth else plain
+
+
+def leaving_room(
+    schedule: Schedule,
+    hardware: Hardware,
+    state: Mapping[str, str],
+    is_enough: Callable[[Schedule], bool],
+) -> Iterator[Schedule]:
+    """Schedules whose rounds take turns, and which leave room for the work of further frames.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    hardware : Hardware
+    state : mapping of str to str
+    is_enough : callable
+        ``is_enough(found)``: whether a schedule leaves as much room as is needed.
+
+    Yields
+    ------
+    Schedule
+        For each number of parts of a round, the one that leaves least and enough.
+    """
+    for parts in _FINER:
+        best = None
+        low, high = -1, len(_ROOM)  # not enough, and enough
+        at = high - 1
+        while high - low > 1:
+            found = _leaving(_ROOM[at], schedule, hardware, state, parts)
+            if found is not None and is_enough(found):
+                best, high = found, at
+            elif high == len(_ROOM):
+                break
+            else:
+                low = at
+            at = (low + high) // 2
+        if best is not None:
+            yield best
+
+
+def _leaving(
+    share: float, schedule: Schedule, hardware: Hardware, state: Mapping[str, str], parts: int
+) -> Schedule | None:
+    """A schedule that fits the rest of activation SRAM, if any does."""
+    room_bytes = hardware.activation_sram.bytes
+    sram = replace(hardware.activation_sram, bytes=round(room_bytes * (1 - share)))
+    smaller = replace(hardware, activation_sram=sram)
+    _, moved = _spilled(schedule, smaller, state, (sram.bytes, sram.bytes // 2))
+    changed = _taking_turns(schedule, moved, parts)
+    if changed is schedule:
+        return None
+    found, _ = _spilled(changed, smaller, state, (sram.bytes,))
+    return found if fits(found, smaller) else None
 
 
 def _spilled_ways(

@@ -12,6 +12,7 @@ begin while that of the first one goes on.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -24,13 +25,16 @@ from azsim.compiler.schedule import (
     accesses,
     walk,
 )
+from azsim.compiler.shared_loads import beside
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import Access
 
-__all__ = ["together"]
+__all__ = ["shares_loads", "together"]
 
 _MOST_ITEMS = 1_200
 """Of a round; of longer frames each one's own work fills its gaps."""
+_MOST_SHARING = 6_000
+"""The same where frames share loads, and gain whatever their length."""
 
 
 def together(schedule: Schedule, hardware: Hardware, per_round: int) -> Schedule:
@@ -45,11 +49,27 @@ def together(schedule: Schedule, hardware: Hardware, per_round: int) -> Schedule
         How many; 2 or more.
     """
     items = [item for item in schedule.body if isinstance(item, Item) and item.leave is None]
-    is_straight = len(items) == len(schedule.body) <= _MOST_ITEMS // per_round
+    is_straight = len(items) == len(schedule.body)
     if schedule.frames < per_round or not is_straight or _loads_again(schedule):
         return schedule
-    found = _in_rounds(schedule, items, per_round)
-    return found if fits(found, hardware) else schedule
+    for shares, most_items in ((True, _MOST_SHARING), (False, _MOST_ITEMS)):
+        if per_round * len(items) <= most_items:
+            found = _in_rounds(schedule, items, per_round, shares=shares)
+            if found is not None and fits(found, hardware):
+                return found
+    return schedule
+
+
+def shares_loads(schedule: Schedule, hardware: Hardware) -> bool:
+    """Whether two frames of a round would share what comes from DRAM, and fit."""
+    found = together(schedule, hardware, 2)
+    return found is not schedule and _num_loads(found) < 2 * _num_loads(schedule)
+
+
+def _num_loads(schedule: Schedule) -> int:
+    """Loads of a round, but for those of the frames' inputs."""
+    loads = (item for item in walk(schedule.body) if item.mnemonic in ("load", "weight_load"))
+    return sum(not item.windows[1][1].advance for item in loads)
 
 
 def _loads_again(schedule: Schedule) -> bool:
@@ -61,8 +81,10 @@ def _loads_again(schedule: Schedule) -> bool:
     )
 
 
-def _in_rounds(schedule: Schedule, items: Sequence[Item], per_round: int) -> Schedule:
-    """Several frames a round; items are those of one."""
+def _in_rounds(
+    schedule: Schedule, items: Sequence[Item], per_round: int, *, shares: bool
+) -> Schedule | None:
+    """Several frames a round; items are those of one.  None if they share nothing but should."""
     rounds, left = divmod(schedule.frames, per_round)
     is_loop = rounds > 1
     copies = dict(_copies(schedule, per_round - 1 + left))
@@ -70,11 +92,20 @@ def _in_rounds(schedule: Schedule, items: Sequence[Item], per_round: int) -> Sch
     at_last = [item for item in items if item.but_last is None]
     last_of_round = always if left else items if is_loop else at_last
     times = per_round if is_loop else 0
-    body = [
-        _of_frame(item, frame, frame, times, copies)
+    of_frames = [
+        [
+            _of_frame(item, frame, frame, times, copies)
+            for item in (last_of_round if frame == per_round - 1 else always)
+        ]
         for frame in range(per_round)
-        for item in (last_of_round if frame == per_round - 1 else always)
     ]
+    if shares:
+        own = {name for name, _ in copies}
+        body = beside(of_frames, schedule.storages, own) if is_loop else None
+    else:
+        body = list(itertools.chain.from_iterable(of_frames))
+    if body is None:
+        return None
     rest = [
         _of_frame(item, per_round + frame, rounds * per_round + frame, 0, copies)
         for frame in range(left)

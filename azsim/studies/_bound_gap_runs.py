@@ -172,7 +172,7 @@ def _bounds(
 
     lowering = necessary_steps(compiled.compressed, hardware)
     measured = array_cycles(trace, timing, compiled, hardware)
-    stream = prepared.stream
+    stream = compiled.program.stream
     apart = stream.paced and statistics.deadline_misses == 0
     passed = passed_leaves(compiled.leaves, compiled.program, trace)
     decided = decisions_of_frames(compiled.leaves, compiled.program, trace)

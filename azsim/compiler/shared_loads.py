@@ -1,0 +1,175 @@
+"""Shared loads: what comes from DRAM for a frame comes once for all frames of a round.
+
+Weights and constants that have no room on the chip come piece by piece, each to a place where the
+next one replaces it.  A frame behind another needs each piece again.  Frames beside one another use
+it while it is there: what stands between two loads is done for one frame after the other, then the
+next piece comes for all of them.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import sys
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from azsim.compiler.schedule import Item, Storage, accesses, extent, in_whole, is_written
+
+__all__ = ["beside"]
+
+
+@dataclass(frozen=True)
+class _Touch:
+    """Elements [first, end) of a place."""
+
+    place: Hashable
+    first: int
+    end: int
+    is_write: bool
+
+    def conflicts(self, other: _Touch) -> bool:
+        """Whether one writes what both touch."""
+        return (
+            self.place == other.place
+            and (self.is_write or other.is_write)
+            and self.first < other.end
+            and other.first < self.end
+        )
+
+
+def beside(
+    of_frames: Sequence[Sequence[Item]], storages: Mapping[str, Storage], own: Set[str]
+) -> list[Item] | None:
+    """Items of a round in which frames share what comes from DRAM.
+
+    Parameters
+    ----------
+    of_frames : sequence of sequence of Item
+        The same work for each frame of a round, each in program order.
+    storages : mapping of str to Storage
+    own : set of str
+        Buffers of the first frame in whose place further frames have others.
+
+    Returns
+    -------
+    list of Item or None
+        None where frames share no load, or where one would read what one before it has yet to
+        write, or write what that has yet to read.
+    """
+    if len({len(items) for items in of_frames}) > 1:
+        return None
+    touches = [list(_touches(item, storages)) for item in of_frames[0]]
+    outlives = {_place(storage) for name, storage in storages.items() if name not in own}
+    order = _early(of_frames[0], touches, outlives)
+    of_frames = [[items[at] for at in order] for items in of_frames]
+    touches = [touches[at] for at in order]
+    shared = _shared(of_frames, storages)
+    if not shared:
+        return None
+    loads = _before_readers(touches, shared)
+    stretches = [
+        [at for at in range(low, high) if at not in shared]
+        for low, high in itertools.pairwise([0, *sorted(loads)])
+    ]
+    if _is_in_conflict([[touches[at] for at in stretch] for stretch in stretches], outlives):
+        return None
+    items: list[Item] = []
+    for stretch, end in zip(stretches, sorted(loads), strict=True):
+        items += [frame[at] for frame in of_frames for at in stretch]
+        items += [of_frames[-1][at] for at in loads[end]]
+    return items
+
+
+def _touches(item: Item, storages: Mapping[str, Storage]) -> Iterable[_Touch]:
+    for name, access in accesses(item):
+        storage = storages[access.buffer]
+        first, end = extent(in_whole(access, storage), {})
+        if storage.pieces_bytes is not None or storage.slot is not None:
+            first, end = 0, sys.maxsize
+        yield _Touch(_place(storage), first, end, is_written(item, name))
+
+
+def _place(storage: Storage) -> Hashable:
+    """What a storage takes turns in, or what it is a part of, or itself."""
+    return storage.whole if storage.slot is None else (storage.space, storage.slot)
+
+
+def _early(
+    items: Sequence[Item], touches: Sequence[Sequence[_Touch]], outlives: Set[Hashable]
+) -> list[int]:
+    """Numbers of a frame's items, those that write what outlives it as early as can be.
+
+    So that the next frame need not wait until the end of this one.
+    """
+    order: list[int] = []
+    for at, item in enumerate(items):
+        is_late = item.mnemonic.startswith("vector_") and any(
+            touch.is_write and touch.place in outlives for touch in touches[at]
+        )
+        place = len(order)
+        while is_late and place and not _conflict(touches[order[place - 1]], touches[at]):
+            place -= 1
+        order.insert(place, at)
+    return order
+
+
+def _conflict(some: Iterable[_Touch], others: Sequence[_Touch]) -> bool:
+    return any(one.conflicts(other) for one in some for other in others)
+
+
+def _shared(of_frames: Sequence[Sequence[Item]], storages: Mapping[str, Storage]) -> set[int]:
+    """Numbers of the loads that bring the same to the same place for every frame.
+
+    Nothing else writes what they read, nor the places that they write.
+    """
+    same: dict[int, dict[str, Hashable]] = {}
+    written: dict[Hashable, set[int]] = {}
+    for at, (one, *others) in enumerate(zip(*of_frames, strict=True)):
+        places = {name: _place(storages[access.buffer]) for name, access in one.windows}
+        for name, place in places.items():
+            if is_written(one, name):
+                written.setdefault(place, set()).add(at)
+        is_load = one.mnemonic in ("load", "weight_load")
+        if is_load and all(other.windows == one.windows for other in others):
+            same[at] = places
+    return {
+        at
+        for at, places in same.items()
+        if places["src"] not in written and written[places["dst"]] <= same.keys()
+    }
+
+
+def _before_readers(
+    touches: Sequence[Sequence[_Touch]], shared: Set[int]
+) -> dict[int, list[int]]:
+    """Shared loads by the item that they come before, the first that reads what one of them brings.
+
+    There a frame is mostly done with what it made of the piece before.
+    """
+    places = {touch.place for at in shared for touch in touches[at]}
+    reads = [
+        at
+        for at, of_item in enumerate(touches)
+        if at not in shared and any(touch.place in places for touch in of_item)
+    ]
+    found: dict[int, list[int]] = {len(touches): []}
+    for at in sorted(shared):
+        following = bisect.bisect_left(reads, at)
+        before = reads[following] if following < len(reads) else len(touches)
+        found.setdefault(before, []).append(at)
+    return found
+
+
+def _is_in_conflict(
+    stretches: Sequence[Sequence[Sequence[_Touch]]], outlives: Set[Hashable]
+) -> bool:
+    """Whether a stretch of a frame must not come behind one of the next frame that was behind it."""
+    before: dict[Hashable, list[_Touch]] = {}
+    for stretch in stretches:
+        mine = [touch for of_item in stretch for touch in of_item if touch.place in outlives]
+        if any(_conflict(before.get(touch.place, ()), [touch]) for touch in mine):
+            return True
+        for touch in mine:
+            before.setdefault(touch.place, []).append(touch)
+    return False

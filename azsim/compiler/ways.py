@@ -1,0 +1,218 @@
+"""Ways: the passes between order and emission, tried in several ways, of which the best is taken.
+
+Contract: takes a schedule in program order, gives what each of these passes made of it, places in
+SRAM among them.  What one of them decides shows only when all are done: what lives in DRAM, how
+many frames a round has, and how many steps may be under way at a time.  So each choice is made by
+the cycles of the run that a model of the engines expects (`azsim.compiler.channels.run_cycles`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from azsim.compiler.allocate import Allocation, allocate
+from azsim.compiler.channels import run_cycles
+from azsim.compiler.estimate import Estimator
+from azsim.compiler.fill import fill
+from azsim.compiler.join import join
+from azsim.compiler.merge import merge
+from azsim.compiler.overlap import overlap
+from azsim.compiler.prefetch import prefetch
+from azsim.compiler.schedule import Schedule, walk
+from azsim.compiler.spill import leaving_room, spill
+from azsim.compiler.together import shares_loads, together
+from azsim.compiler.unroll import unroll
+from azsim.errors import CompileError
+from azsim.hardware.description import Hardware
+from azsim.isa.program import Stream
+
+__all__ = ["Fitted", "Way", "best_way"]
+
+_AHEAD = (256, 128, 64, 48, 32, 24, 16, 8, 4, 2, 1)
+"""Steps that may be under way at a time where not all of them can, most first."""
+_FEW_AHEAD = (64, 16, 4, 1)
+_MOST_COMPARED = 1_500
+"""Items of a program of which the best of all limits is looked for, and not the first that fits."""
+
+_PER_ROUND = (2, 4, 8)
+"""Frames that a round of the frame loop may have instead of one."""
+_WORTH_LATENCY = 0.98
+"""Part of a run's cycles that is left where twice the frames a round are worth their latency."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """What the passes made of a schedule.
+
+    Attributes
+    ----------
+    spilled, joined, prefetched, unrolled, together : Schedule
+        By the passes of like names.
+    fitted : Fitted
+    """
+
+    spilled: Schedule
+    joined: Schedule
+    prefetched: Schedule
+    unrolled: Schedule
+    together: Schedule
+    fitted: Fitted
+
+    @property
+    def made(self) -> dict[str, object]:
+        """By the name of each pass, in their order, what it made."""
+        return {
+            "spill": self.spilled,
+            "join": self.joined,
+            "prefetch": self.prefetched,
+            "unroll": self.unrolled,
+            "together": self.together,
+            "overlap": self.fitted.ordered,
+            "merge": self.fitted.merged,
+            "fill": self.fitted.schedule,
+            "allocate": self.fitted.allocation,
+        }
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A schedule in an order, what the passes behind that made of it, and its places."""
+
+    ordered: Schedule
+    merged: Schedule
+    schedule: Schedule
+    allocation: Allocation
+    estimator: Estimator
+    hardware: Hardware
+
+    @functools.cached_property
+    def cycles(self) -> float:
+        """What the run takes, by a model of the engines."""
+        addresses = self.allocation.addresses
+        return run_cycles(self.schedule, addresses, self.estimator, self.hardware)
+
+
+def best_way(
+    schedule: Schedule,
+    state: Mapping[str, str],
+    estimator: Estimator,
+    hardware: Hardware,
+    stream: Stream,
+) -> Way:
+    """Make the most of a schedule.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        In program order, with everything in activation SRAM.
+    state : mapping of str to str
+        Carried tensors, graph input to graph output.
+    estimator : Estimator
+    hardware : Hardware
+    stream : Stream
+
+    Raises
+    ------
+    CompileError
+        If it does not fit the hardware in any way.
+    """
+    begun = _Begun.of(spill(schedule, hardware, state), hardware)
+    best = _best_rounds(begun, estimator, hardware, stream)
+    if stream.paced or begun.spilled is schedule:
+        return best
+    for spilled in leaving_room(schedule, hardware, state, functools.partial(_shares_loads, hardware)):
+        with contextlib.suppress(CompileError):
+            found = _best_rounds(_Begun.of(spilled, hardware), estimator, hardware, stream)
+            if found.fitted.cycles <= _WORTH_LATENCY * best.fitted.cycles:
+                best = found
+    return best
+
+
+def _shares_loads(hardware: Hardware, spilled: Schedule) -> bool:
+    return shares_loads(_Begun.of(spilled, hardware).unrolled, hardware)
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What the first passes made, before it is known how many frames a round has."""
+
+    spilled: Schedule
+    joined: Schedule
+    prefetched: Schedule
+    unrolled: Schedule
+
+    @classmethod
+    def of(cls, spilled: Schedule, hardware: Hardware) -> _Begun:
+        """Carry out the passes."""
+        joined = join(spilled, hardware)
+        prefetched = prefetch(joined)
+        return cls(spilled, joined, prefetched, unroll(prefetched, hardware))
+
+
+def _best_rounds(
+    begun: _Begun, estimator: Estimator, hardware: Hardware, stream: Stream
+) -> Way:
+    """With as many frames in a round as are worth their latency."""
+    schedule = of_one = begun.unrolled
+    fitted = _fitting(schedule, estimator, hardware, stream)
+    for per_round in () if stream.paced else _PER_ROUND:
+        if (found := together(of_one, hardware, per_round)) is of_one:
+            break
+        # Of a single round start and end are put in order with the rest; or merged before that.
+        for tried in (found,) if found.rounds > 1 else (found, merge(found)):
+            with contextlib.suppress(CompileError):
+                of_several = _fitting(tried, estimator, hardware, stream)
+                if of_several.cycles <= _WORTH_LATENCY * fitted.cycles:
+                    schedule, fitted = found, of_several
+    return Way(**vars(begun), together=schedule, fitted=fitted)
+
+
+def _fitting(
+    schedule: Schedule, estimator: Estimator, hardware: Hardware, stream: Stream
+) -> Fitted:
+    """Overlap everything, or as many steps as is best in the room of activation SRAM.
+
+    If frames are not waited for, the next round may begin while one ends (`around` in
+    `azsim.compiler.allocate`), and the first one while weights still come.
+    """
+
+    def placed(ordered: Schedule, merged: Schedule, *, around: bool) -> Fitted:
+        found = fill(merged, estimator, hardware, stream.period_s) if stream.paced else merged
+        allocation = allocate(found, hardware, estimator, around=around)
+        return Fitted(ordered, merged, found, allocation, estimator, hardware)
+
+    def fitted(ordered: Schedule, *, around: bool = False) -> Fitted:
+        merged = merge(ordered)
+        try:
+            return placed(ordered, merged, around=around)
+        except CompileError:
+            if merged is ordered:
+                raise
+        return placed(ordered, ordered, around=around)  # what lies apart may fit better
+
+    with contextlib.suppress(CompileError):
+        return fitted(overlap(schedule, estimator, hardware), around=not stream.paced)
+    found: dict[int, Fitted] = {}
+    steps = sum(1 for _ in walk((*schedule.startup, *schedule.body, *schedule.finish)))
+    is_long = steps > _MOST_COMPARED
+    for ahead in (ahead for ahead in (_FEW_AHEAD if is_long else _AHEAD) if ahead < steps):
+        with contextlib.suppress(CompileError):
+            ordered = overlap(schedule, estimator, hardware, ahead=ahead, searches=False)
+            found[ahead] = one = fitted(ordered)
+            if is_long:
+                return one
+            if one.cycles > min(other.cycles for other in found.values()):
+                break  # with fewer steps engines wait more
+    every = list(found.values())
+    if found:
+        ahead = min(found, key=lambda ahead: found[ahead].cycles)
+        with contextlib.suppress(CompileError):
+            every.append(fitted(overlap(schedule, estimator, hardware, ahead=ahead)))
+    with contextlib.suppress(CompileError) if found else contextlib.nullcontext():
+        every.append(fitted(schedule))
+    return min(every, key=lambda one: one.cycles)
+
+
