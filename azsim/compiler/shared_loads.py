@@ -12,11 +12,16 @@ import bisect
 import itertools
 import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from azsim.compiler.schedule import Item, Storage, accesses, extent, in_whole, is_written
+from azsim.ops.lowering import Access
 
 __all__ = ["beside"]
+
+
+_LOADS = ("load", "weight_load")
+_TRANSFERS = (*_LOADS, "store")
 
 
 @dataclass(frozen=True)
@@ -64,15 +69,17 @@ def beside(
     order = _early(of_frames[0], touches, outlives)
     of_frames = [[items[at] for at in order] for items in of_frames]
     touches = [touches[at] for at in order]
-    shared = _shared(of_frames, storages)
+    shared = _shared(of_frames, touches, storages)
     if not shared:
         return None
     loads = _before_readers(touches, shared)
+    touches = [[touch for touch in of_item if touch.place in outlives] for of_item in touches]
     stretches = [
         [at for at in range(low, high) if at not in shared]
         for low, high in itertools.pairwise([0, *sorted(loads)])
     ]
-    if _is_in_conflict([[touches[at] for at in stretch] for stretch in stretches], outlives):
+    touches = _by_visit(of_frames[0], touches, shared, storages)
+    if _is_in_conflict([[touches[at] for at in stretch] for stretch in stretches]):
         return None
     items: list[Item] = []
     for stretch, end in zip(stretches, sorted(loads), strict=True):
@@ -118,26 +125,87 @@ def _conflict(some: Iterable[_Touch], others: Sequence[_Touch]) -> bool:
     return any(one.conflicts(other) for one in some for other in others)
 
 
-def _shared(of_frames: Sequence[Sequence[Item]], storages: Mapping[str, Storage]) -> set[int]:
-    """Numbers of the loads that bring the same to the same place for every frame.
+def _shared(
+    of_frames: Sequence[Sequence[Item]],
+    touches: Sequence[Sequence[_Touch]],
+    storages: Mapping[str, Storage],
+) -> set[int]:
+    """Numbers of the transfers that all frames have alike, and of which one does for all.
 
-    Nothing else writes what they read, nor the places that they write.
+    Loads of what no frame writes; and loads and stores of what comes to a place, is worked on there
+    and goes back: one frame may go on where the one before it has ended.
     """
-    same: dict[int, dict[str, Hashable]] = {}
-    written: dict[Hashable, set[int]] = {}
-    for at, (one, *others) in enumerate(zip(*of_frames, strict=True)):
-        places = {name: _place(storages[access.buffer]) for name, access in one.windows}
-        for name, place in places.items():
-            if is_written(one, name):
-                written.setdefault(place, set()).add(at)
-        is_load = one.mnemonic in ("load", "weight_load")
-        if is_load and all(other.windows == one.windows for other in others):
-            same[at] = places
-    return {
+    first, *_ = of_frames
+    alike = {
         at
-        for at, places in same.items()
-        if places["src"] not in written and written[places["dst"]] <= same.keys()
+        for at, (one, *others) in enumerate(zip(*of_frames, strict=True))
+        if one.mnemonic in _TRANSFERS and all(other.windows == one.windows for other in others)
     }
+    users: dict[Hashable, list[int]] = {}
+    for at, of_item in enumerate(touches):
+        for place in {touch.place for touch in of_item}:
+            users.setdefault(place, []).append(at)
+    of_place: dict[Hashable, dict[int, int | None]] = {}
+    for place in {_moved(first[at], storages)[1] for at in alike if first[at].mnemonic != "store"}:
+        visits = _visits(place, [(at, first[at], touches[at]) for at in users[place]])
+        if visits is not None and {at for visit in visits.items() for at in visit} <= {*alike, None}:
+            of_place[place] = visits
+    while True:
+        back = {load: store for visits in of_place.values() for load, store in visits.items()}
+        found = back.keys() | {store for store in back.values() if store is not None}
+        # What changes in DRAM has to come and go by such visits alone.
+        lost = {
+            _moved(first[at], storages)[1]
+            for at in found
+            for other in users[_moved(first[at], storages)[0]]
+            if any(first[one].mnemonic == "store" for one in users[_moved(first[at], storages)[0]])
+            and (other not in found or back.get(other, other) is None)
+        }
+        if not lost:
+            return found
+        of_place = {place: visits for place, visits in of_place.items() if place not in lost}
+
+
+def _moved(item: Item, storages: Mapping[str, Storage]) -> tuple[Hashable, Hashable]:
+    """Places in DRAM and on the chip between which a transfer moves something."""
+    source, target = (_place(storages[_window(item, name).buffer]) for name in ("src", "dst"))
+    return (target, source) if item.mnemonic == "store" else (source, target)
+
+
+def _window(item: Item, name: str) -> Access:
+    window = item.operands[name]
+    assert isinstance(window, Access)
+    return window
+
+
+def _visits(
+    place: Hashable, users: Sequence[tuple[int, Item, Sequence[_Touch]]]
+) -> dict[int, int | None] | None:
+    """By each load to a place, the store that takes back what it brought, if any does.
+
+    None where something that is made there is lost, or goes elsewhere.  What a frame begins with has
+    come at the end of the one before.
+    """
+    begin = next(at for at, (_, item, _) in enumerate(users) if item.mnemonic in _LOADS)
+    found: dict[int, int | None] = {}
+    brought, is_changed = users[begin][:2], False
+    for at, item, touches in (*users[begin:], *users[:begin]):
+        if item.mnemonic in _LOADS:
+            if is_changed:
+                return None
+            brought = at, item
+            found[at] = None
+        elif item.mnemonic == "store":
+            number, load = brought
+            if (_window(item, "src"), _window(item, "dst")) != (
+                _window(load, "dst"),
+                _window(load, "src"),
+            ):
+                return None
+            found[number], is_changed = at, False
+        else:
+            is_changed |= any(touch.place == place and touch.is_write for touch in touches)
+    return None if is_changed else found
 
 
 def _before_readers(
@@ -161,13 +229,41 @@ def _before_readers(
     return found
 
 
-def _is_in_conflict(
-    stretches: Sequence[Sequence[Sequence[_Touch]]], outlives: Set[Hashable]
-) -> bool:
+def _by_visit(
+    items: Sequence[Item],
+    touches: Sequence[Sequence[_Touch]],
+    shared: Set[int],
+    storages: Mapping[str, Storage],
+) -> list[list[_Touch]]:
+    """What items touch, with what a place holds from one load to the next one as one of its own.
+
+    Behind the last load of a frame is what the next one begins with.
+    """
+    places = {_moved(items[at], storages)[1] for at in shared}
+    loads = {
+        place: [
+            at
+            for at in sorted(shared)
+            if items[at].mnemonic in _LOADS and _moved(items[at], storages)[1] == place
+        ]
+        for place in places
+    }
+    return [
+        [
+            replace(touch, place=(touch.place, bisect.bisect(of_place, at) % len(of_place)))
+            if (of_place := loads.get(touch.place))
+            else touch
+            for touch in of_item
+        ]
+        for at, of_item in enumerate(touches)
+    ]
+
+
+def _is_in_conflict(stretches: Sequence[Sequence[Sequence[_Touch]]]) -> bool:
     """Whether a stretch of a frame must not come behind one of the next frame that was behind it."""
     before: dict[Hashable, list[_Touch]] = {}
     for stretch in stretches:
-        mine = [touch for of_item in stretch for touch in of_item if touch.place in outlives]
+        mine = [touch for of_item in stretch for touch in of_item]
         if any(_conflict(before.get(touch.place, ()), [touch]) for touch in mine):
             return True
         for touch in mine:

@@ -13,7 +13,7 @@ begin while that of the first one goes on.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from azsim.compiler.allocate import fits
@@ -87,7 +87,8 @@ def _in_rounds(
     """Several frames a round; items are those of one.  None if they share nothing but should."""
     rounds, left = divmod(schedule.frames, per_round)
     is_loop = rounds > 1
-    copies = dict(_copies(schedule, per_round - 1 + left))
+    common = _brought_alike(items) if shares else set[str]()
+    copies = dict(_copies(schedule, per_round - 1 + left, common))
     always = [replace(item, but_last=None) for item in items]
     at_last = [item for item in items if item.but_last is None]
     last_of_round = always if left else items if is_loop else at_last
@@ -125,12 +126,23 @@ def _in_rounds(
     )
 
 
-def _copies(schedule: Schedule, frames: int) -> Iterator[tuple[tuple[str, int], str]]:
-    """Names for what takes a buffer's part in further frames."""
+def _brought_alike(items: Sequence[Item]) -> set[str]:
+    """Buffers to which every frame loads the same, if nothing is changed there."""
+    return {
+        windows["dst"].buffer
+        for item in items
+        if item.mnemonic == "load" and not (windows := dict(item.windows))["src"].advance
+    }
+
+
+def _copies(
+    schedule: Schedule, frames: int, common: Set[str]
+) -> Iterator[tuple[tuple[str, int], str]]:
+    """Names for what takes a buffer's part in further frames, those aside that are `common`."""
     around = _touched(schedule.startup + schedule.finish)
     inside = _touched(schedule.body)
     for name, storage in schedule.storages.items():
-        if name in inside and name not in around and storage.is_of_a_frame:
+        if name in inside and name not in (around | common) and storage.is_of_a_frame:
             for frame in range(1, 1 + frames):
                 copy = f"{name}~{frame}"
                 while copy in schedule.storages:  # a tensor may have any name
