@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azsim.codecs import codec_names, encode_block
-from azsim.compiler import compile as compile_module
+from azsim.compiler import ways
 from azsim.compiler.allocate import allocate
 from azsim.compiler.compile import Compiled, compile_graph
 from azsim.compiler.parameters import place_parameters
@@ -180,7 +180,7 @@ def _covers_once(weight: CompressedWeight, tiles) -> None:
 def test_k_is_split_and_rows_are_looped_where_they_have_to_be() -> None:
     graph = _gemm(70, 300, 9)
     ran = _check(
-        compress(graph), chip(weight_sram__bytes=512, mac__accumulators=64), frames_for(graph, 5)
+        compress(graph), chip(weight_sram__bytes=512, mac__accumulators=64), frames_for(graph, 40)
     )
     plan = ran.compiled.plan
     assert len({tile.k0 for tile in plan.tiles["w"]}) > 1
@@ -414,7 +414,7 @@ def test_every_tensor_is_seen_in_every_frame(
     variant: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a round of the frame loop computes several of them, and some are left over."""
-    monkeypatch.setattr(compile_module, "_WORTH_LATENCY", math.inf)
+    monkeypatch.setattr(ways, "_WORTH_LATENCY", math.inf)
     graph = mixed_graph()
     initial = {name: np.full(graph.inputs[name].shape, 0.25, np.float32) for name in MIXED_STATE}
     frames = frames_for(graph, count, state=tuple(MIXED_STATE))

@@ -15,7 +15,7 @@ import pytest
 import azsim
 from azsim import pipeline
 from azsim.cli import main
-from azsim.compiler import compile as compile_module
+from azsim.compiler import ways
 from azsim.compiler.schedule import accesses, is_weight_product, walk
 from azsim.frontend.workload import load_workload
 from azsim.hardware import load_hardware
@@ -332,7 +332,7 @@ def test_tables_of_a_run_that_nothing_helps(small: str) -> None:
 def test_uses_of_frames_that_are_left_over_are_counted(
     frames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compile_module, "_WORTH_LATENCY", math.inf)
+    monkeypatch.setattr(ways, "_WORTH_LATENCY", math.inf)
     sizes = ["model.d_model=16", "model.n_layer=1", "model.vocab=24", "input.random.below=24"]
     workload = azsim.load_workload("ssm_mamba_xs", [*sizes, f"input.random.frames={frames}"])
     hardware = load_hardware("az1", ["weight_sram.bytes=2048"])

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import azsim
-from azsim.compiler import compile as compile_module
 from azsim.compiler import overlap as overlap_module
+from azsim.compiler import ways
 from azsim.compiler.allocate import allocate
 from azsim.compiler.compile import compile_graph
 from azsim.compiler.estimate import Estimator
@@ -695,7 +695,7 @@ def schedules(seed: int, name: str) -> tuple[Schedule, list[overlap_module._Trie
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overlap_module._Tried, "held", watched)
-        patch.setattr(compile_module, "overlap", tried)
+        patch.setattr(ways, "overlap", tried)
         graph = convolutions(seed)
         compressed = with_codec_of(CHIPS[name], compress(graph))
         compiled = compile_graph(compressed, CHIPS[name], Stream(3, None, False), {}, "g")
@@ -787,7 +787,7 @@ def _speech(preset: str) -> tuple[int, int]:
     for is_overlapped in (True, False):
         with pytest.MonkeyPatch.context() as patch:
             if not is_overlapped:
-                patch.setattr(compile_module, "overlap", lambda schedule, *_, **__: schedule)
+                patch.setattr(ways, "overlap", lambda schedule, *_, **__: schedule)
             compiled = compile_graph(
                 prepared.compressed, hardware, stream, prepared.state, "vad_silero"
             )

@@ -44,7 +44,10 @@ class _Touch:
 
 
 def beside(
-    of_frames: Sequence[Sequence[Item]], storages: Mapping[str, Storage], own: Set[str]
+    of_frames: Sequence[Sequence[Item]],
+    before: Iterable[Item],
+    storages: Mapping[str, Storage],
+    own: Set[str],
 ) -> list[Item] | None:
     """Items of a round in which frames share what comes from DRAM.
 
@@ -52,6 +55,8 @@ def beside(
     ----------
     of_frames : sequence of sequence of Item
         The same work for each frame of a round, each in program order.
+    before : iterable of Item
+        What the program begins with.
     storages : mapping of str to Storage
     own : set of str
         Buffers of the first frame in whose place further frames have others.
@@ -70,7 +75,7 @@ def beside(
     of_frames = [[items[at] for at in order] for items in of_frames]
     touches = [touches[at] for at in order]
     shared = _shared(of_frames, touches, storages)
-    if not shared:
+    if not shared or not _begins_alike(of_frames[0], before, touches, shared, storages):
         return None
     loads = _before_readers(touches, shared)
     touches = [[touch for touch in of_item if touch.place in outlives] for of_item in touches]
@@ -148,22 +153,42 @@ def _shared(
     of_place: dict[Hashable, dict[int, int | None]] = {}
     for place in {_moved(first[at], storages)[1] for at in alike if first[at].mnemonic != "store"}:
         visits = _visits(place, [(at, first[at], touches[at]) for at in users[place]])
-        if visits is not None and {at for visit in visits.items() for at in visit} <= {*alike, None}:
+        if visits is not None and {at for visit in visits.items() for at in visit} <= {
+            *alike,
+            None,
+        }:
             of_place[place] = visits
     while True:
         back = {load: store for visits in of_place.values() for load, store in visits.items()}
-        found = back.keys() | {store for store in back.values() if store is not None}
-        # What changes in DRAM has to come and go by such visits alone.
         lost = {
             _moved(first[at], storages)[1]
-            for at in found
-            for other in users[_moved(first[at], storages)[0]]
-            if any(first[one].mnemonic == "store" for one in users[_moved(first[at], storages)[0]])
-            and (other not in found or back.get(other, other) is None)
+            for outside in {_moved(first[at], storages)[0] for at in back}
+            if not _comes_and_goes(outside, users[outside], first, touches, back)
+            for at in back.keys() & set(users[outside])
         }
         if not lost:
-            return found
+            return back.keys() | {store for store in back.values() if store is not None}
         of_place = {place: visits for place, visits in of_place.items() if place not in lost}
+
+
+def _comes_and_goes(
+    outside: Hashable,
+    users: Sequence[int],
+    items: Sequence[Item],
+    touches: Sequence[Sequence[_Touch]],
+    back: Mapping[int, int | None],
+) -> bool:
+    """Whether nothing changes in a place in DRAM, or each part of it in one visit of a frame."""
+    if all(items[at].mnemonic != "store" for at in users):
+        return True
+    if any(at not in back and at not in back.values() for at in users):
+        return False
+    loads = [at for at in users if at in back]
+    parts = sorted(
+        (touch.first, touch.end) for at in loads for touch in touches[at] if touch.place == outside
+    )
+    is_once = all(end <= first for (_, end), (first, _) in itertools.pairwise(parts))
+    return is_once and all(back[at] is not None for at in loads)
 
 
 def _moved(item: Item, storages: Mapping[str, Storage]) -> tuple[Hashable, Hashable]:
@@ -183,8 +208,8 @@ def _visits(
 ) -> dict[int, int | None] | None:
     """By each load to a place, the store that takes back what it brought, if any does.
 
-    None where something that is made there is lost, or goes elsewhere.  What a frame begins with has
-    come at the end of the one before.
+    None where something that is made there is lost, or goes elsewhere.  What a frame begins with
+    has come at the end of the one before.
     """
     begin = next(at for at, (_, item, _) in enumerate(users) if item.mnemonic in _LOADS)
     found: dict[int, int | None] = {}
@@ -208,9 +233,7 @@ def _visits(
     return None if is_changed else found
 
 
-def _before_readers(
-    touches: Sequence[Sequence[_Touch]], shared: Set[int]
-) -> dict[int, list[int]]:
+def _before_readers(touches: Sequence[Sequence[_Touch]], shared: Set[int]) -> dict[int, list[int]]:
     """Shared loads by the item that they come before, the first that reads what one of them brings.
 
     There a frame is mostly done with what it made of the piece before.
@@ -229,6 +252,37 @@ def _before_readers(
     return found
 
 
+def _loads_by_place(
+    items: Sequence[Item], shared: Set[int], storages: Mapping[str, Storage]
+) -> dict[Hashable, list[int]]:
+    """Numbers of the shared loads to each place on the chip."""
+    found: dict[Hashable, list[int]] = {}
+    for at in sorted(shared):
+        if items[at].mnemonic in _LOADS:
+            found.setdefault(_moved(items[at], storages)[1], []).append(at)
+    return found
+
+
+def _begins_alike(
+    items: Sequence[Item],
+    before: Iterable[Item],
+    touches: Sequence[Sequence[_Touch]],
+    shared: Set[int],
+    storages: Mapping[str, Storage],
+) -> bool:
+    """Whether the first frame finds in each place what the others do, the last load of a frame."""
+    written: dict[Hashable, Item] = {}
+    for item in before:
+        for touch in _touches(item, storages):
+            if touch.is_write:
+                written[touch.place] = item
+    for place, loads in _loads_by_place(items, shared, storages).items():
+        is_used = any(touch.place == place for at in range(loads[0]) for touch in touches[at])
+        if is_used and (place not in written or written[place].windows != items[loads[-1]].windows):
+            return False
+    return True
+
+
 def _by_visit(
     items: Sequence[Item],
     touches: Sequence[Sequence[_Touch]],
@@ -239,15 +293,7 @@ def _by_visit(
 
     Behind the last load of a frame is what the next one begins with.
     """
-    places = {_moved(items[at], storages)[1] for at in shared}
-    loads = {
-        place: [
-            at
-            for at in sorted(shared)
-            if items[at].mnemonic in _LOADS and _moved(items[at], storages)[1] == place
-        ]
-        for place in places
-    }
+    loads = _loads_by_place(items, shared, storages)
     return [
         [
             replace(touch, place=(touch.place, bisect.bisect(of_place, at) % len(of_place)))
@@ -260,7 +306,7 @@ def _by_visit(
 
 
 def _is_in_conflict(stretches: Sequence[Sequence[Sequence[_Touch]]]) -> bool:
-    """Whether a stretch of a frame must not come behind one of the next frame that was behind it."""
+    """Whether a stretch of a frame must not come behind an earlier one of the next frame."""
     before: dict[Hashable, list[_Touch]] = {}
     for stretch in stretches:
         mine = [touch for of_item in stretch for touch in of_item]

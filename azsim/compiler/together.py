@@ -7,7 +7,9 @@ a round would have more than 1,200 items, weights come again within a frame, or 
 no room for all, the schedule stays as it is.
 
 A further frame works in buffers of its own, but for what outlives a frame, so that its work can
-begin while that of the first one goes on.
+begin while that of the first one goes on.  Where weights, constants or states come from DRAM in
+each frame, the frames of a round share them, if they can (`azsim.compiler.shared_loads`): then they
+stand not one behind the other but beside one another, and a round may be longer.
 """
 
 from __future__ import annotations
@@ -29,12 +31,14 @@ from azsim.compiler.shared_loads import beside
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import Access
 
-__all__ = ["shares_loads", "together"]
+__all__ = ["may_share_loads", "shares_loads", "together"]
 
 _MOST_ITEMS = 1_200
 """Of a round; of longer frames each one's own work fills its gaps."""
+_MOST_FRAMES = 4
+"""Of a round; more leave no gaps to be filled."""
 _MOST_SHARING = 6_000
-"""The same where frames share loads, and gain whatever their length."""
+"""Items of a round whose frames share loads, and gain however long they are, and many."""
 
 
 def together(schedule: Schedule, hardware: Hardware, per_round: int) -> Schedule:
@@ -48,22 +52,32 @@ def together(schedule: Schedule, hardware: Hardware, per_round: int) -> Schedule
     per_round : int
         How many; 2 or more.
     """
-    items = [item for item in schedule.body if isinstance(item, Item) and item.leave is None]
-    is_straight = len(items) == len(schedule.body)
-    if schedule.frames < per_round or not is_straight or _loads_again(schedule):
+    items = _straight(schedule)
+    if schedule.frames < per_round or not items or _loads_again(schedule):
         return schedule
     for shares, most_items in ((True, _MOST_SHARING), (False, _MOST_ITEMS)):
-        if per_round * len(items) <= most_items:
+        if per_round * len(items) <= most_items and (shares or per_round <= _MOST_FRAMES):
             found = _in_rounds(schedule, items, per_round, shares=shares)
             if found is not None and fits(found, hardware):
                 return found
     return schedule
 
 
+def may_share_loads(schedule: Schedule) -> bool:
+    """Whether frames are of a kind and a length that lets them share what comes from DRAM."""
+    return 0 < 2 * len(_straight(schedule)) <= _MOST_SHARING and schedule.frames >= 4
+
+
 def shares_loads(schedule: Schedule, hardware: Hardware) -> bool:
     """Whether two frames of a round would share what comes from DRAM, and fit."""
     found = together(schedule, hardware, 2)
     return found is not schedule and _num_loads(found) < 2 * _num_loads(schedule)
+
+
+def _straight(schedule: Schedule) -> list[Item]:
+    """Items of a body in which nothing repeats; none of another one."""
+    items = [item for item in schedule.body if isinstance(item, Item) and item.leave is None]
+    return items if len(items) == len(schedule.body) else []
 
 
 def _num_loads(schedule: Schedule) -> int:
@@ -102,7 +116,8 @@ def _in_rounds(
     ]
     if shares:
         own = {name for name, _ in copies}
-        body = beside(of_frames, schedule.storages, own) if is_loop else None
+        before = walk(schedule.startup)
+        body = beside(of_frames, before, schedule.storages, own) if is_loop else None
     else:
         body = list(itertools.chain.from_iterable(of_frames))
     if body is None:

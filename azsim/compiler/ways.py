@@ -23,7 +23,7 @@ from azsim.compiler.overlap import overlap
 from azsim.compiler.prefetch import prefetch
 from azsim.compiler.schedule import Schedule, walk
 from azsim.compiler.spill import leaving_room, spill
-from azsim.compiler.together import shares_loads, together
+from azsim.compiler.together import may_share_loads, shares_loads, together
 from azsim.compiler.unroll import unroll
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
@@ -121,9 +121,12 @@ def best_way(
     """
     begun = _Begun.of(spill(schedule, hardware, state), hardware)
     best = _best_rounds(begun, estimator, hardware, stream)
-    if stream.paced or begun.spilled is schedule:
+    if stream.paced or begun.spilled is schedule or not may_share_loads(begun.unrolled):
         return best
-    for spilled in leaving_room(schedule, hardware, state, functools.partial(_shares_loads, hardware)):
+    # With less of it on the chip, what comes anew may do for several frames.
+    for spilled in leaving_room(
+        schedule, hardware, state, functools.partial(_shares_loads, hardware)
+    ):
         with contextlib.suppress(CompileError):
             found = _best_rounds(_Begun.of(spilled, hardware), estimator, hardware, stream)
             if found.fitted.cycles <= _WORTH_LATENCY * best.fitted.cycles:
@@ -152,9 +155,7 @@ class _Begun:
         return cls(spilled, joined, prefetched, unroll(prefetched, hardware))
 
 
-def _best_rounds(
-    begun: _Begun, estimator: Estimator, hardware: Hardware, stream: Stream
-) -> Way:
+def _best_rounds(begun: _Begun, estimator: Estimator, hardware: Hardware, stream: Stream) -> Way:
     """With as many frames in a round as are worth their latency."""
     schedule = of_one = begun.unrolled
     fitted = _fitting(schedule, estimator, hardware, stream)
@@ -214,5 +215,3 @@ def _fitting(
     with contextlib.suppress(CompileError) if found else contextlib.nullcontext():
         every.append(fitted(schedule))
     return min(every, key=lambda one: one.cycles)
-
-

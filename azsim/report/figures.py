@@ -78,7 +78,7 @@ _MEANINGS: Mapping[str, str] = MappingProxyType(
         "latency_s": "from start to end, waiting for input included",
         "frames": "frames in the input",
         "chunk_frames": "frames that are computed at once",
-        "chunks_together": "chunks whose work overlaps, in a round of the program's loop",
+        "chunks_together": "chunks that a round of the program's loop computes, side by side",
         "frame_latency_s": "over frames: from a frame's arrival to the end of its computation",
         "chunk_latency_s": "over chunks: from the arrival of the last frame to the end",
         "real_time_factor": "busy time over the duration of the input; below 1 is faster",

@@ -69,6 +69,7 @@ def _measure(run: tuple[str, str]) -> dict[str, Figure]:
     least = max(bounds.bound_cycles, bounds.critical_path_cycles)
     return {
         f"{start}.frames": Figure(result.statistics.frames, "frames"),
+        f"{start}.together": Figure(result.statistics.chunks_together, "frames"),
         f"{start}.cycles": Figure(result.statistics.cycles, "cycles"),
         **{
             f"{start}.bound.{engine}": Figure(cycles, "cycles")
@@ -107,6 +108,7 @@ def models_table(figures: Mapping[str, Figure]) -> str:
         engine = max(bounds, key=bounds.__getitem__)
         counts = (
             figures[f"{start}.frames"].value,
+            figures[f"{start}.together"].value,
             figures[f"{start}.cycles"].value,
             bounds[engine],
             figures[f"{start}.critical_path"].value,
@@ -114,7 +116,7 @@ def models_table(figures: Mapping[str, Figure]) -> str:
         ratio = f"{figures[f'{start}.over_both'].value:.3f}"
         rows.append((workload, chip, _ENGINES[engine], *(f"{n:,}" for n in counts), ratio))
     heads = (
-        "workload", "chip", "binds", "frames", "cycles", "`bound_cycles`",
+        "workload", "chip", "binds", "frames", "together", "cycles", "`bound_cycles`",
         "`critical_path_cycles`", "/ larger of both",
     )  # fmt: skip
     return table(heads, rows, texts=3)

@@ -70,10 +70,11 @@ def readme(figures: _Figures, gaps: Sequence[Gap]) -> str:
 
 _MODELS_TEXT = """
     Measured as above, long ones on a shorter input: decoding is counted as often as it came in the
-    run, and a weight larger than weight SRAM is read anew in each round of a loop. What is above
-    the bounds here was not looked at run by run: chains of small vector work between the products
-    of a single row, fences where data decides, and state that comes and goes are in no bound of an
-    engine.
+    run, and a weight larger than weight SRAM is read anew in each round of a loop. *Together*:
+    frames (chunks, where a stream has them) that the program computes side by side, none of which
+    had to be waited for; they may need what comes from DRAM once. What is above the bounds here was
+    not looked at run by run: chains of small vector work between the products of a single row,
+    fences where data decides, and state that comes and goes are in no bound of an engine.
 """
 
 
@@ -211,14 +212,14 @@ _BOUNDS_TEXT = """
 _BOUND_TEXTS = (
     """
         `bound_cycles`: the largest of four bounds, one for each engine, on the work that is
-        necessary: DRAM (inputs, outputs and constants once, weights once if they can stay in
-        weight SRAM, else once per use; rows opened, and refreshes but for one between two waits
-        for a frame), decoder (each load as if it were alone on the chip: its decoder with all rows
-        open, or the bus with those that it opens), MAC array (its time with inputs ready, and the
-        drains, one for each function that a product's results pass, at that function's rate and
-        each through the pipeline), vector engine (every step as one instruction does it; no search
-        for dynamic scales, as what writes their inputs may have found the largest magnitudes).
-        Engines do not wait for one another in it.
+        necessary: DRAM (inputs, outputs and constants once, weights once if they can stay in weight
+        SRAM, else once per use by the frames that are computed together; rows opened, and refreshes
+        but for one between two waits for a frame), decoder (each load as if it were alone on the
+        chip: its decoder with all rows open, or the bus with those that it opens), MAC array (its
+        time with inputs ready, and the drains, one for each function that a product's results pass,
+        at that function's rate and each through the pipeline), vector engine (every step as one
+        instruction does it; no search for dynamic scales, as what writes their inputs may have
+        found the largest magnitudes). Engines do not wait for one another in it.
     """,
     """
         `critical_path_cycles`: the longest chain of dependent work. For a single frame, and for
@@ -446,7 +447,9 @@ _RUN_TEXTS = (
     """,
     """
         Assumption: frames of a stream come one after another, each over before the next one
-        arrives, which every stream here keeps; nothing of one is there to fill another's gaps.
+        arrives, which every paced stream here keeps; nothing of one is there to fill another's
+        gaps. Where no frame has to be waited for, as many are at work together as the compiler has
+        chosen (`chunks_together`).
     """,
     """
         What single passes of the compiler bring is not measured here; there is no run without

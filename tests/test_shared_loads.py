@@ -1,0 +1,219 @@
+"""Frames of a round that share what comes from DRAM."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import azsim
+from azsim.compiler.schedule import FRAME_LOOP, Item, Schedule, Storage, walk
+from azsim.compiler.shared_loads import beside
+from azsim.compiler.together import together
+from azsim.evaluate import evaluate_stream
+from azsim.hardware import load_hardware
+from azsim.ops.lowering import Access
+from azsim.sim.checks import check_program
+from compiled import AZ1, chip, execute_graph, frames_for, graph_of, node
+from graphs import compress
+from plain_schedule import run_schedule
+
+_SIZE = 4
+_PLACES = ("place0", "place1")
+_CONSTANTS = ("a", "b", "c")
+_STATES = ("s", "t")
+_OWN = ("x", "y", "z")
+
+
+def _all(name: str) -> Access:
+    return Access(name, 0, 1, _SIZE, _SIZE, 1)
+
+
+def _stream(work: list[Item], frames: int) -> Schedule:
+    """Frames that come from DRAM, are worked on with what else lives there, and go back."""
+    given = Access("input", 0, 1, _SIZE, _SIZE, 1, {FRAME_LOOP: _SIZE})
+    result = Access("output", 0, 1, _SIZE, _SIZE, 1, {FRAME_LOOP: _SIZE})
+    body = (
+        Item("load", "in", {"dst": _all("x"), "src": given, "paced": 1}),
+        *(_add(own, "x", "x") for own in _OWN[1:]),
+        *work,
+        Item("store", "out", {"dst": result, "src": _all("x")}),
+    )
+    startup = tuple(
+        Item("load", "", {"dst": _all(place), "src": _all(name)})
+        for place, name in (("kept", "before"), *zip(_PLACES, _CONSTANTS, strict=False))
+    )
+    finish = (Item("store", "", {"dst": _all("after"), "src": _all("kept")}),)
+    size = 4 * _SIZE
+    storages = {name: Storage(name, "activation", "i32", size) for name in (*_PLACES, *_OWN)}
+    storages["kept"] = Storage("kept", "activation", "i32", size, True)
+    for name in ("input", "output"):
+        storages[name] = Storage(name, "dram", "i32", frames * size, True)
+    for name in ("before", "after", *_CONSTANTS, *_STATES):
+        storages[name] = Storage(name, "dram", "i32", size, True)
+    return Schedule(startup, body, finish, frames, storages)
+
+
+def _move(mnemonic: str, place: str, outside: str) -> Item:
+    target, source = (place, outside) if mnemonic == "load" else (outside, place)
+    return Item(mnemonic, "moved", {"dst": _all(target), "src": _all(source)})
+
+
+def _add(target: str, source: str, other: str) -> Item:
+    operands = {"dst": _all(target), "src": _all(source), "src2": _all(other), "function": "add"}
+    return Item("vector_binary", "work", operands)
+
+
+_ADD = st.builds(
+    _add,
+    st.sampled_from((*_OWN, "kept")),
+    st.sampled_from((*_OWN, "kept", *_PLACES)),
+    st.sampled_from((*_OWN, *_PLACES)),
+)
+_BROUGHT = st.builds(
+    _move, st.just("load"), st.sampled_from(_PLACES), st.sampled_from(_CONSTANTS)
+).map(lambda item: [item])
+_VISIT = st.tuples(
+    st.sampled_from(_PLACES), st.sampled_from(_STATES), st.lists(st.sampled_from(_OWN), max_size=3)
+).map(
+    lambda drawn: [
+        _move("load", drawn[0], drawn[1]),
+        *(_add(drawn[0], drawn[0], own) for own in drawn[2]),
+        *(_add(own, own, drawn[0]) for own in drawn[2]),
+        _move("store", drawn[0], drawn[1]),
+    ]
+)
+_ANYTHING = st.builds(
+    _move, st.sampled_from(("load", "store")), st.sampled_from(_PLACES), st.sampled_from(_STATES)
+).map(lambda item: [item])
+_WORK = st.lists(
+    st.one_of(_ADD.map(lambda item: [item]), _ADD.map(lambda item: [item]), _BROUGHT, _VISIT),
+    min_size=1,
+    max_size=12,
+).map(lambda parts: [item for part in parts for item in part])
+_WILD = st.lists(
+    st.one_of(_ADD.map(lambda item: [item]), _BROUGHT, _VISIT, _ANYTHING), min_size=1, max_size=10
+).map(lambda parts: [item for part in parts for item in part])
+
+
+def _same(schedule: Schedule, per_round: int, seed: int) -> Schedule:
+    """Frames together do what frames one by one do."""
+    found = together(schedule, AZ1, per_round)
+    rng = np.random.default_rng(seed)
+    dram = {
+        name: rng.integers(1, 100, storage.size_bytes // 4)
+        for name, storage in schedule.storages.items()
+        if storage.space == "dram"
+    }
+    ours, wanted = ({name: array.copy() for name, array in dram.items()} for _ in range(2))
+    run_schedule(found, ours)
+    run_schedule(schedule, wanted)
+    for name, array in wanted.items():
+        assert ours[name].tolist() == array.tolist(), name
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.one_of(_WORK, _WILD), st.integers(4, 9), st.sampled_from([2, 3, 4]), st.integers(0, 99))
+def test_frames_that_share_do_the_same(
+    work: list[Item], frames: int, per_round: int, seed: int
+) -> None:
+    _same(_stream(work, frames), per_round, seed)
+
+
+def _moves(schedule: Schedule) -> list[str]:
+    """Transfers of a round between DRAM and the places that frames share, in order."""
+    return [
+        f"{item.mnemonic} {dict(item.windows)['src' if item.mnemonic == 'load' else 'dst'].buffer}"
+        for item in walk(schedule.body)
+        if item.layer == "moved"
+    ]
+
+
+_USE = [_add("x", "x", place) for place in _PLACES]
+_ROTATION = [
+    _USE[0], _move("load", "place0", "c"), _USE[1], _move("load", "place1", "b"), _USE[0],
+    _move("load", "place0", "a"),
+]  # fmt: skip
+_VISITED = [
+    _move("load", "place0", "s"), _add("place0", "place0", "y"), _add("x", "x", "place0"),
+    _move("store", "place0", "s"), _move("load", "place0", "a"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("per_round", [2, 4])
+def test_a_constant_comes_once_a_round(per_round: int) -> None:
+    found = _same(_stream(_ROTATION, 2 * per_round + 1), per_round, 0)
+    assert _moves(found) == ["load c", "load b", "load a"]
+
+
+def test_a_state_comes_and_goes_once_a_round() -> None:
+    found = _same(_stream(_VISITED, 9), 2, 0)
+    assert _moves(found) == ["load s", "store s", "load a"]
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        [*_VISITED, *_VISITED],  # the second time with what the first one left
+        [_USE[0], _move("load", "place0", "b")],  # the first frame has another one than the others
+        [*_ROTATION[:3], _add("x", "x", "kept"), *_ROTATION[3:], _add("kept", "x", "y")],
+        [*_ROTATION, _move("load", "place1", "s"), _add("place1", "place1", "x")],  # lost
+    ],
+)
+def test_what_cannot_be_shared_comes_for_each_frame(work: list[Item]) -> None:
+    schedule = _stream(work, 8)
+    assert len(_moves(_same(schedule, 2, 0))) == 2 * len(_moves(schedule))
+
+
+def test_what_a_frame_leaves_early_does_not_keep_the_next_one_waiting() -> None:
+    """A counter that stands at the end of a frame's program goes where its last reader is."""
+    work = [_add("y", "y", "kept"), _add("z", "z", "z"), *_ROTATION, _add("kept", "kept", "z")]
+    assert _moves(_same(_stream(work, 8), 2, 0)) == ["load c", "load b", "load a"]
+
+
+def test_frames_of_unlike_length_share_nothing() -> None:
+    schedule = _stream(_ROTATION, 8)
+    body = [item for item in schedule.body if isinstance(item, Item)]
+    assert beside([body, body[:-1]], (), schedule.storages, set(_OWN)) is None
+
+
+@pytest.mark.parametrize("frames", [4, 7, 16])
+def test_weights_that_stream_come_once_a_round(frames: int) -> None:
+    rng = np.random.default_rng(0)
+    matrices = {f"w{n}": rng.standard_normal((64, 64)).astype(np.float32) for n in range(3)}
+    nodes = [node("Gemm", [f"x{n}", f"w{n}"], f"x{n + 1}") for n in range(3)]
+    graph = graph_of({"x0": (1, 64)}, matrices, nodes, ["x3"])
+    given, compressed = frames_for(graph, frames), compress(graph)
+    hardware = chip(weight_sram__bytes=6144)
+    ran = execute_graph(compressed, hardware, given)
+    wanted, _ = evaluate_stream(graph, given, {}, {}, compressed)
+    assert ran.execution.outputs["x3"].tobytes() == wanted["x3"].tobytes()
+    schedule = ran.compiled.schedule
+    assert schedule.per_round > 1
+    trace = ran.execution.trace
+    sites = [trace.sites[number] for number in trace.sequence]
+    loads = sum(site.mnemonic == "weight_load" for site in sites)
+    left = frames - schedule.rounds * schedule.per_round
+    streamed = sum(
+        tile.name not in ran.compiled.plan.pinned
+        for tiles in ran.compiled.plan.tiles.values()
+        for tile in tiles
+    )
+    assert loads == (schedule.rounds + left) * streamed + len(ran.compiled.plan.pinned)
+    assert streamed
+    verdicts = check_program(ran.compiled.program, hardware)
+    assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chip_name", ["az1", "az2"])
+def test_constants_and_states_in_dram_come_once_for_two_frames(chip_name: str) -> None:
+    """A state-space model in a quarter of the SRAM that it would fill."""
+    workload = azsim.load_workload("ssm_mamba_xs", ["input.random.frames=16"])
+    hardware = load_hardware(chip_name, ["activation_sram.bytes=32768"])
+    result = azsim.run(workload, hardware, verify=True)
+    assert result.comparison is not None
+    assert result.comparison.bit_exact
+    assert result.statistics.chunks_together == 2
