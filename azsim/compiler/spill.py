@@ -33,8 +33,10 @@ __all__ = ["leaving_room", "spill"]
 
 _FINER = (1, 2, 4)
 """In how many each round of a loop over what comes from DRAM may be cut."""
-_ROOM = (0.0, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 5 / 32, 3 / 16, 1 / 4)
+_ROOM = (0.0, 1 / 32, 1 / 16, 3 / 32, 1 / 8, 5 / 32, 3 / 16, 1 / 4, 3 / 8, 1 / 2)
 """Shares of activation SRAM that may be left for the work of further frames."""
+_FIRST_ROOM = 7
+"""Number of the one that is tried first."""
 _WORTH_TURNS = 0.98
 """Part of a frame's cycles that is left where rounds in pairs are worth their instructions."""
 
@@ -68,7 +70,7 @@ def leaving_room(
     state: Mapping[str, str],
     is_enough: Callable[[Schedule], bool],
 ) -> Iterator[Schedule]:
-    """Schedules whose rounds take turns, and which leave room for the work of further frames.
+    """Schedules that leave room for the work of further frames.
 
     Parameters
     ----------
@@ -81,21 +83,25 @@ def leaving_room(
     Yields
     ------
     Schedule
-        For each number of parts of a round, the one that leaves least and enough.
+        With loops as they are, and for each number of parts of a round, the one that leaves least
+        and enough.
     """
-    for parts in _FINER:
-        best = None
-        low, high = -1, len(_ROOM)  # not enough, and enough
-        at = high - 1
+    for parts in (0, *_FINER):
+
+        def enough(number: int, parts: int = parts) -> Schedule | None:
+            found = _leaving(_ROOM[number], schedule, hardware, state, parts)
+            return found if found is not None and is_enough(found) else None
+
+        # With very little left, nothing fits at all.
+        tries = ((number, enough(number)) for number in range(_FIRST_ROOM, len(_ROOM)))
+        high, best = next(((number, found) for number, found in tries if found), (0, None))
+        low = -1
         while high - low > 1:
-            found = _leaving(_ROOM[at], schedule, hardware, state, parts)
-            if found is not None and is_enough(found):
-                best, high = found, at
-            elif high == len(_ROOM):
-                break
+            middle = (low + high) // 2
+            if (found := enough(middle)) is None:
+                low = middle
             else:
-                low = at
-            at = (low + high) // 2
+                high, best = middle, found
         if best is not None:
             yield best
 
@@ -107,11 +113,12 @@ def _leaving(
     room_bytes = hardware.activation_sram.bytes
     sram = replace(hardware.activation_sram, bytes=round(room_bytes * (1 - share)))
     smaller = replace(hardware, activation_sram=sram)
-    _, moved = _spilled(schedule, smaller, state, (sram.bytes, sram.bytes // 2))
-    changed = _taking_turns(schedule, moved, parts)
-    if changed is schedule:
-        return None
-    found, _ = _spilled(changed, smaller, state, (sram.bytes,))
+    found, moved = _spilled(schedule, smaller, state, (sram.bytes, sram.bytes // 2))
+    if parts:
+        changed = _taking_turns(schedule, moved, parts)
+        if changed is schedule:
+            return None
+        found, _ = _spilled(changed, smaller, state, (sram.bytes,))
     return found if fits(found, smaller) else None
 
 

@@ -120,17 +120,17 @@ def best_way(
         If it does not fit the hardware in any way.
     """
     begun = _Begun.of(spill(schedule, hardware, state), hardware)
-    best = _best_rounds(begun, estimator, hardware, stream)
+    alone = _fitting(begun.unrolled, estimator, hardware, stream)
+    best = begun.way(begun.unrolled, alone)
+    if not stream.paced:
+        best = _best_rounds(begun, best, estimator, hardware, stream)
     if stream.paced or begun.spilled is schedule or not may_share_loads(begun.unrolled):
         return best
     # With less of it on the chip, what comes anew may do for several frames.
     for spilled in leaving_room(
         schedule, hardware, state, functools.partial(_shares_loads, hardware)
     ):
-        with contextlib.suppress(CompileError):
-            found = _best_rounds(_Begun.of(spilled, hardware), estimator, hardware, stream)
-            if found.fitted.cycles <= _WORTH_LATENCY * best.fitted.cycles:
-                best = found
+        best = _best_rounds(_Begun.of(spilled, hardware), best, estimator, hardware, stream)
     return best
 
 
@@ -154,21 +154,25 @@ class _Begun:
         prefetched = prefetch(joined)
         return cls(spilled, joined, prefetched, unroll(prefetched, hardware))
 
+    def way(self, schedule: Schedule, fitted: Fitted) -> Way:
+        """Go on with some frames in a round."""
+        return Way(**vars(self), together=schedule, fitted=fitted)
 
-def _best_rounds(begun: _Begun, estimator: Estimator, hardware: Hardware, stream: Stream) -> Way:
-    """With as many frames in a round as are worth their latency."""
-    schedule = of_one = begun.unrolled
-    fitted = _fitting(schedule, estimator, hardware, stream)
-    for per_round in () if stream.paced else _PER_ROUND:
-        if (found := together(of_one, hardware, per_round)) is of_one:
+
+def _best_rounds(
+    begun: _Begun, best: Way, estimator: Estimator, hardware: Hardware, stream: Stream
+) -> Way:
+    """With as many frames in a round as are worth their latency, or the best so far."""
+    for per_round in _PER_ROUND:
+        if (found := together(begun.unrolled, hardware, per_round)) is begun.unrolled:
             break
         # Of a single round start and end are put in order with the rest; or merged before that.
         for tried in (found,) if found.rounds > 1 else (found, merge(found)):
             with contextlib.suppress(CompileError):
-                of_several = _fitting(tried, estimator, hardware, stream)
-                if of_several.cycles <= _WORTH_LATENCY * fitted.cycles:
-                    schedule, fitted = found, of_several
-    return Way(**vars(begun), together=schedule, fitted=fitted)
+                fitted = _fitting(tried, estimator, hardware, stream)
+                if fitted.cycles <= _WORTH_LATENCY * best.fitted.cycles:
+                    best = begun.way(found, fitted)
+    return best
 
 
 def _fitting(
