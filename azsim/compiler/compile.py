@@ -36,7 +36,6 @@ from azsim.compiler.trim import trim
 from azsim.compiler.valid import check_pass
 from azsim.compiler.visits import weight_visits
 from azsim.compiler.ways import best_way
-from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.encode import decode_words, encode_program
@@ -213,12 +212,7 @@ def compile_graph(
     schedule = after("order", ordered)
     check_windows(schedule)
     estimator = Estimator(compressed, plan, blocks, hardware)
-    way = best_way(schedule, state, estimator, hardware, stream)
-    if utterances > 1 and way.spilled.spilled:
-        names = ", ".join(sorted(way.spilled.spilled))
-        raise CompileError(
-            f"several utterances need their state in activation SRAM, found in DRAM: {names}"
-        )
+    way = best_way(schedule, state, estimator, hardware, stream, utterances)
     for pass_name, made_by_it in way.made.items():
         after(pass_name, made_by_it)
     fitted = way.fitted

@@ -101,6 +101,7 @@ def best_way(
     estimator: Estimator,
     hardware: Hardware,
     stream: Stream,
+    utterances: int = 1,
 ) -> Way:
     """Make the most of a schedule.
 
@@ -113,6 +114,8 @@ def best_way(
     estimator : Estimator
     hardware : Hardware
     stream : Stream
+    utterances : int
+        Parts of the stream, each of which begins with the initial state.
 
     Raises
     ------
@@ -120,6 +123,11 @@ def best_way(
         If it does not fit the hardware in any way.
     """
     begun = _Begun.of(spill(schedule, hardware, state), hardware)
+    if utterances > 1 and begun.spilled.spilled:
+        names = ", ".join(sorted(begun.spilled.spilled))
+        raise CompileError(
+            f"several utterances need their state in activation SRAM, found in DRAM: {names}"
+        )
     alone = _fitting(begun.unrolled, estimator, hardware, stream)
     best = begun.way(begun.unrolled, alone)
     if not stream.paced:
