@@ -159,7 +159,8 @@ class Schedule:
 
     `body` runs `rounds` times and computes `per_round` of the `frames` each time; frames that are
     left over are computed in `finish`.  `copies` names what takes a buffer's part in a further
-    frame of a round, or in one that is left over.  `loads` has, by name, the item that loads each
+    frame of a round, or in one that is left over.  With `shares_loads` what comes from DRAM in each
+    round is for all of its frames.  `loads` has, by name, the item that loads each
     tile that does not stay, until `azsim.compiler.prefetch` has put it where it is needed.
     `held` tells until which item (in program order, loop bodies once) a storage is in use although
     no later one touches it: engines work at the same time.  `spilled` has
@@ -176,6 +177,7 @@ class Schedule:
     spilled: Mapping[str, str] = field(default_factory=dict)
     per_round: int = 1
     copies: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    shares_loads: bool = False
 
     @property
     def rounds(self) -> int:

@@ -31,7 +31,7 @@ from azsim.compiler.shared_loads import beside
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import Access
 
-__all__ = ["may_share_loads", "shares_loads", "together"]
+__all__ = ["may_share_loads", "together"]
 
 _MOST_ITEMS = 1_200
 """Of a round; of longer frames each one's own work fills its gaps."""
@@ -68,22 +68,10 @@ def may_share_loads(schedule: Schedule) -> bool:
     return 0 < 2 * len(_straight(schedule)) <= _MOST_SHARING and schedule.frames >= 4
 
 
-def shares_loads(schedule: Schedule, hardware: Hardware) -> bool:
-    """Whether two frames of a round would share what comes from DRAM, and fit."""
-    found = together(schedule, hardware, 2)
-    return found is not schedule and _num_loads(found) < 2 * _num_loads(schedule)
-
-
 def _straight(schedule: Schedule) -> list[Item]:
     """Items of a body in which nothing repeats; none of another one."""
     items = [item for item in schedule.body if isinstance(item, Item) and item.leave is None]
     return items if len(items) == len(schedule.body) else []
-
-
-def _num_loads(schedule: Schedule) -> int:
-    """Loads of a round, but for those of the frames' inputs."""
-    loads = (item for item in walk(schedule.body) if item.mnemonic in ("load", "weight_load"))
-    return sum(not item.windows[1][1].advance for item in loads)
 
 
 def _loads_again(schedule: Schedule) -> bool:
@@ -138,6 +126,7 @@ def _in_rounds(
         storages={**schedule.storages, **storages},
         per_round=per_round,
         copies=copies,
+        shares_loads=shares,
     )
 
 

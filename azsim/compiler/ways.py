@@ -23,7 +23,7 @@ from azsim.compiler.overlap import overlap
 from azsim.compiler.prefetch import prefetch
 from azsim.compiler.schedule import Schedule, walk
 from azsim.compiler.spill import leaving_room, spill
-from azsim.compiler.together import may_share_loads, shares_loads, together
+from azsim.compiler.together import may_share_loads, together
 from azsim.compiler.unroll import unroll
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
@@ -143,7 +143,7 @@ def best_way(
 
 
 def _shares_loads(hardware: Hardware, spilled: Schedule) -> bool:
-    return shares_loads(_Begun.of(spilled, hardware).unrolled, hardware)
+    return together(_Begun.of(spilled, hardware).unrolled, hardware, 2).shares_loads
 
 
 @dataclass(frozen=True)

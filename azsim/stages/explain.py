@@ -269,7 +269,10 @@ def _loads(schedule: Schedule) -> Counter[str]:
 
 
 def _uses(schedule: Schedule) -> Counter[str]:
-    """How often each tile comes round; products one after another with one tile are one use."""
+    """How often each tile comes round; products one after another with one tile are one use.
+
+    So are those of frames that share loads.
+    """
 
     def visit(items: Iterable[Item | Repeat], frame: int) -> list[tuple[str, float]]:
         runs: list[tuple[str, float]] = []
@@ -293,9 +296,10 @@ def _uses(schedule: Schedule) -> Counter[str]:
 
     items = (*schedule.body, *schedule.finish)
     left = schedule.frames % schedule.per_round  # behind the rounds
-    frames = [visit(items, frame) for frame in range(schedule.per_round)]
+    apart = 1 if schedule.shares_loads else schedule.per_round
+    frames = [visit(items, frame) for frame in range(apart)]
     left_over = [visit(items, schedule.per_round + frame) for frame in range(left)]
-    if sum(map(len, frames)) == schedule.per_round:
+    if sum(map(len, frames)) == apart:
         return Counter(tile for tile, _ in frames[0])  # which stays
     found: dict[str, float] = {}
     for times, uses in ((schedule.rounds, frames), (1, left_over)):
