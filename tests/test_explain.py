@@ -92,7 +92,7 @@ def test_a_pinned_tensor(small: str) -> None:
 
     Two rounds of four frames share what is loaded, and two frames are left over.
     """
-    explanation = _explained(_run(small, "az1_lite", "weight_sram.bytes=81920"))
+    explanation = _explained(_run(small))
     head = explanation.tensors[1]
     assert head.name == "head"
     assert (head.tiles, head.pinned_tiles, head.uses, head.missing_bytes) == (1, 1, 4, 0)

@@ -11,6 +11,7 @@ import pytest
 from azsim.compiler.bounds import engine_bounds
 from azsim.compiler.compile import Compiled, necessary_steps
 from azsim.compiler.parameters import place_parameters
+from azsim.compiler.tile import cut_tiles, tile_bytes
 from azsim.errors import CompileError
 from azsim.evaluate import evaluate_stream
 from azsim.frontend.workload import load_workload
@@ -112,6 +113,19 @@ def test_of_weights_that_do_not_fit_only_what_cannot_stay_is_read_again(
     # No other tile of those that stream could have stayed.
     free = bytes_of_sram - compiled.allocation.peak_bytes["weight"]
     assert free < plan.slot_bytes
+
+
+@pytest.mark.parametrize("preset", ["az1", "az2", "eie"])
+def test_a_slot_is_as_large_as_its_largest_tile(preset: str) -> None:
+    graph = _over_time(1)
+    hardware = load_hardware(preset, ["weight_sram.bytes=24_576"])
+    cuts = cut_tiles(necessary_steps(compress(graph), hardware), hardware, 0)
+    sizes = [cut.slot_bytes for cut in cuts.cuts]
+    assert len(set(sizes)) > 2
+    assert sizes == sorted(sizes, reverse=True)
+    for cut in cuts.cuts:
+        tiles = [tile for of_weight in cut.tiles.values() for tile in of_weight]
+        assert cut.slot_bytes == max(tile_bytes(tile, cuts.uses[tile.weight]) for tile in tiles)
 
 
 def _over_time(steps: int, layers: int = 3, hidden: int = 64) -> Graph:

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 import azsim
 from azsim.compiler.schedule import FRAME_LOOP, Item, Schedule, Storage, walk
 from azsim.compiler.shared_loads import beside
+from azsim.compiler.tile import Plan
 from azsim.compiler.together import together
 from azsim.evaluate import evaluate_stream
 from azsim.hardware import load_hardware
 from azsim.ops.lowering import Access
+from azsim.pipeline import compile_workload
 from azsim.sim.checks import check_program
 from compiled import AZ1, chip, execute_graph, frames_for, graph_of, node
 from graphs import compress
@@ -206,6 +208,31 @@ def test_weights_that_stream_come_once_a_round(frames: int) -> None:
     assert streamed
     verdicts = check_program(ran.compiled.program, hardware)
     assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
+
+
+@pytest.mark.slow
+@pytest.mark.kernels
+def test_tiles_that_frames_share_fill_the_array() -> None:
+    """What is loaded for a frame alone comes in narrow tiles, so that more of the rest stays."""
+    workload = azsim.load_workload("attention_window", ["input.random.frames=64"])
+    hardware = load_hardware("az1")
+    plans: list[Plan] = []
+
+    def keep(name: str, value: object) -> None:
+        if isinstance(value, Plan):
+            plans.append(value)
+
+    compiled = compile_workload(workload, hardware, observe=keep)
+    assert plans == [compiled.plan]  # what was tried is not told
+    assert compiled.schedule.shares_loads
+    assert compiled.plan.slot_bytes == 64 * 256
+    for tiles in compiled.plan.tiles.values():
+        assert all((tile.n1 - tile.n0) % 64 == 0 for tile in tiles)
+    alone = compile_workload(
+        azsim.load_workload("attention_window", ["input.random.frames=3"]), hardware
+    )
+    assert not alone.schedule.shares_loads
+    assert 0 < alone.plan.slot_bytes < compiled.plan.slot_bytes
 
 
 @pytest.mark.slow

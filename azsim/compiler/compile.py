@@ -6,6 +6,7 @@ contract; `azsim.compiler.valid` checks what it promises, and `observe` sees wha
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -35,7 +36,8 @@ from azsim.compiler.traffic import WeightTraffic, weight_traffic
 from azsim.compiler.trim import trim
 from azsim.compiler.valid import check_pass
 from azsim.compiler.visits import weight_visits
-from azsim.compiler.ways import best_way
+from azsim.compiler.ways import Way, best_way
+from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.encode import decode_words, encode_program
@@ -147,6 +149,23 @@ class Compiled:
     leaves: Mapping[int, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _CarriedOut:
+    """A plan, and what the passes from there to the places in SRAM made of it."""
+
+    plan: Plan
+    compressed: CompressedGraph
+    blocks: Mapping[str, bytes]
+    lowering: Lowering
+    way: Way
+
+    @property
+    def frames_per_weight_load(self) -> int:
+        """Frames of a round for which a weight that is streamed is loaded once."""
+        together = self.way.together
+        return together.per_round if together.shares_loads and self.plan.slot_bytes else 1
+
+
 @no_collection()
 def compile_graph(
     compressed: CompressedGraph,
@@ -201,36 +220,53 @@ def compile_graph(
     parameters = after("parameters", placed)
     cuts = after("tile", cut_tiles(lowering, hardware, 4 * parameters.values.size))
     visits = weight_visits(lowering, hardware)
-    plan = after("residency", choose_residents(cuts, visits, hardware, stream))
-    compressed = after("select", select_codecs(lowering.compressed, plan, hardware))
-    blocks = after("encode", encode_tiles(compressed, plan, hardware))
-    lowering = after("peel", peel(lowering, plan) if stream.paced else lowering)
-    accumulators = hardware.mac.accumulators
-    ordered = order(
-        lowering, plan, parameters, blocks, stream.frames, state, accumulators, utterances
-    )
-    schedule = after("order", ordered)
-    check_windows(schedule)
-    estimator = Estimator(compressed, plan, blocks, hardware)
-    way = best_way(schedule, state, estimator, hardware, stream, utterances)
-    for pass_name, made_by_it in way.made.items():
-        after(pass_name, made_by_it)
-    fitted = way.fitted
+
+    def carried_out(plan: Plan, notes: dict[str, object]) -> _CarriedOut:
+        notes["residency"] = plan
+        notes["select"] = compressed = select_codecs(lowering.compressed, plan, hardware)
+        notes["encode"] = blocks = encode_tiles(compressed, plan, hardware)
+        own = lowering.copy()  # to which storages are added
+        notes["peel"] = peeled = peel(own, plan) if stream.paced else own
+        accumulators = hardware.mac.accumulators
+        notes["order"] = schedule = order(
+            peeled, plan, parameters, blocks, stream.frames, state, accumulators, utterances
+        )
+        check_windows(schedule)
+        estimator = Estimator(compressed, plan, blocks, hardware)
+        way = best_way(schedule, state, estimator, hardware, stream, utterances)
+        notes.update(way.made)
+        return _CarriedOut(plan, compressed, blocks, peeled, way)
+
+    notes: dict[str, object] = {}
+    try:
+        best = carried_out(choose_residents(cuts, visits, hardware, stream), notes)
+        if (per_load := best.frames_per_weight_load) > 1:
+            # What is loaded less often than was thought may come in larger tiles.
+            plan = choose_residents(cuts, visits, hardware, stream, per_load)
+            others: dict[str, object] = {}
+            with contextlib.suppress(CompileError):
+                other = carried_out(plan, others) if plan != best.plan else best
+                if other.way.fitted.cycles < best.way.fitted.cycles:
+                    best, notes = other, others
+    finally:  # what was made before an error is of interest, too
+        for pass_name, made_by_it in notes.items():
+            after(pass_name, made_by_it)
+    plan, compressed, blocks, fitted = best.plan, best.compressed, best.blocks, best.way.fitted
     schedule, allocation = fitted.schedule, fitted.allocation
     emitted = after("emit", emit(schedule, allocation))
     program = after(
         "synchronize",
-        synchronize(_program(name, lowering, emitted, allocation, stream, state, schedule)),
+        synchronize(_program(name, best.lowering, emitted, allocation, stream, state, schedule)),
     )
     # What runs is what the words say.
     program = replace(program, instructions=decode_words(encode_program(program)))
-    filled = build_image(lowering, plan, parameters, blocks, allocation, schedule.storages)
+    filled = build_image(best.lowering, plan, parameters, blocks, allocation, schedule.storages)
     image = after("image", filled)
     return Compiled(
         program,
         image,
         tuple(_storage(name, compressed, plan, blocks, hardware) for name in plan.tiles),
-        {**folded.gone, **lowering.fused},
+        {**folded.gone, **best.lowering.fused},
         plan,
         schedule,
         allocation,

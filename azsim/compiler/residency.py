@@ -18,7 +18,8 @@ tiles of one density save the same per byte, whichever of them stay.  Candidates
 
 Of these, and then of the cuts, the one with the least product of traffic and the square of the
 estimated time is taken (`azsim.compiler.passage`).  Smaller slots leave more room to tiles that
-stay, but cost a latency and a pipeline more often.
+stay, but cost a latency and a pipeline more often, and narrow tiles leave lanes of the array idle:
+the more, the more frames multiply what one load has brought.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def plan_weights(
 
 
 def choose_residents(
-    cuts: Cuts, visits: Sequence[Visit], hardware: Hardware, stream: Stream
+    cuts: Cuts, visits: Sequence[Visit], hardware: Hardware, stream: Stream, per_load: int = 1
 ) -> Plan:
     """Choose a cut and what stays.
 
@@ -69,13 +70,15 @@ def choose_residents(
     hardware : Hardware
     stream : Stream
         How often the graph runs, and whether each frame waits for its input.
+    per_load : int
+        Frames that share what is streamed: so often a tile is multiplied while it is there.
     """
     if not cuts.cuts[0].slot_bytes:
         if stream.frames == 1:
             return _passing(cuts, visits, hardware)
         everything = frozenset(t.name for tiles in cuts.cuts[0].tiles.values() for t in tiles)
         return _plan(cuts, cuts.cuts[0], everything, {}, hardware)
-    screened = [_Costs(cuts, cut, visits, hardware, stream) for cut in cuts.cuts]
+    screened = [_Costs(cuts, cut, visits, hardware, stream, per_load) for cut in cuts.cuts]
     found = [costs.best(_SCREENING_STEPS, _SCREENING_STEPS) for costs in screened]
     costs = screened[found.index(_best(found))]
     best = costs.even(costs.best(None, _STEPS))
@@ -147,21 +150,36 @@ def _best(found: Sequence[_Choice]) -> _Choice:
 
 
 class _Costs:
-    """Estimated costs of one cut's tiles, in the order of the first visit."""
+    """Estimated costs of one cut's tiles, in the order of the first visit.
+
+    Frames that share what is streamed count as one, whose products and vector work take longer.
+    """
 
     def __init__(
-        self, cuts: Cuts, cut: Cut, visits: Sequence[Visit], hardware: Hardware, stream: Stream
+        self,
+        cuts: Cuts,
+        cut: Cut,
+        visits: Sequence[Visit],
+        hardware: Hardware,
+        stream: Stream,
+        per_load: int,
     ) -> None:
-        self.cut, self.stream = cut, stream
+        rounds, left = divmod(stream.frames, per_load)
+        self.cut, self.stream = cut, replace(stream, frames=rounds + left)
         self.room = cuts.room_bytes - 2 * cut.slot_bytes
         names = list(dict.fromkeys(visit.weight for visit in visits))
         self.tiles = [tile for name in names for tile in cut.tiles[name]]
         known = [tiles_of(cut, name, cuts.uses[name], hardware) for name in names]
-        self.known = Tiles(*(np.concatenate(columns) for columns in zip(*known, strict=True)))
+        found = Tiles(*(np.concatenate(columns) for columns in zip(*known, strict=True)))
+        self.known = found._replace(
+            product_cycles=per_load * found.product_cycles,
+            joined_cycles=per_load * found.joined_cycles,
+        )
         first = np.cumsum([0, *(len(cut.tiles[name]) for name in names)])
         numbers = {name: np.arange(*first[n : n + 2]) for n, name in enumerate(names)}
         visited = [(numbers[visit.weight], visit) for visit in visits]
-        self.products = passage(visited)
+        in_order = passage(visited)
+        self.products = in_order._replace(vector_cycles=per_load * in_order.vector_cycles)
         block, load, product = (
             self.known.block_bytes,
             self.known.load_cycles,
@@ -178,7 +196,7 @@ class _Costs:
         is_in_loop = (loop >= 0) & (reads > 1)
         self.loop = np.where(is_in_loop, loop, -1)
         waited_bytes = waiting * hardware.dram.bytes_per_s / hardware.clock_hz
-        self.streamed = (block * reads + waited_bytes) * stream.frames
+        self.streamed = (block * reads + waited_bytes) * self.stream.frames
         # What saves nothing may stay as well, and is there early.
         saves = np.maximum(self.streamed - block, 1e-6 * block)
         again = 1.0 - 1.0 / np.maximum(1.0, reads)

@@ -1,10 +1,10 @@
 """Tile: the ways in which each weight matrix can be cut.
 
 Contract: takes the matrix products of the lowered graph, gives cuts for several sizes of the two
-streaming slots, largest first.  In each cut tiles cover every matrix exactly once, a tile stays
-inside one K segment and fits a slot, and the accumulators hold ``m_tile * n_tile`` sums.  Where
-everything fits weight SRAM there is one cut, without slots.  `azsim.compiler.residency` chooses
-among them.
+streaming slots, largest first, each no larger than its largest tile.  In each cut tiles cover every
+matrix exactly once, a tile stays inside one K segment and fits a slot, and the accumulators hold
+``m_tile * n_tile`` sums.  Where everything fits weight SRAM there is one cut, without slots.
+`azsim.compiler.residency` chooses among them.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Plan:
     parameter_bytes: int
     read: frozenset[str] = frozenset()
     held: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    estimated_cycles: float = 0.0
+    estimated_cycles: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Cut:
     m_tile : mapping of str to int
         Most activation rows per matrix product.
     slot_bytes : int
-        What every tile fits; 0 for a cut without slots.
+        Of the largest tile; 0 for a cut without slots.
     """
 
     tiles: Mapping[str, tuple[Tile, ...]]
@@ -297,7 +297,10 @@ def cut_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -> C
             if entry is None:
                 return None
             tiles[name], m_tile[name] = entry
-        return Cut(tiles, m_tile, slot_bytes or 0)
+        if slot_bytes is None:
+            return Cut(tiles, m_tile, 0)
+        largest = max(tile_bytes(tile, uses[name]) for name in uses for tile in tiles[name])
+        return Cut(tiles, m_tile, min(slot_bytes, largest))
 
     whole = cut(None)
     assert whole is not None
@@ -307,7 +310,7 @@ def cut_tiles(lowering: Lowering, hardware: Hardware, parameter_bytes: int) -> C
     while size > budget and slot_bytes >= (_LEAST_SLOT_BYTES if found else ALIGN_BYTES):
         for share in (4, 3):  # quarters
             one = cut(slot_bytes * share // 4 // ALIGN_BYTES * ALIGN_BYTES)
-            if one is not None and one.slot_bytes:
+            if one is not None and one.slot_bytes and one not in found[-1:]:
                 found.append(one)
         if not found or sum(map(len, found[-1].tiles.values())) > _MANY_TILES:
             break

@@ -8,6 +8,7 @@ memory address, which tile, which instruction: that is the compiler's business.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -170,6 +171,18 @@ class Lowering:
         self._made: dict[tuple[Hashable, ...], TensorView] = {}
         self._codes: dict[tuple[str, ...], tuple[Access, Access]] = {}
         self._numbers: dict[str, TensorView] = {}
+
+    def copy(self) -> Lowering:
+        """Another one with the same, so that a pass may add to it."""
+        other = copy.copy(self)
+        other.views, other.buffers = dict(self.views), dict(self.buffers)
+        other.steps, other.fused = list(self.steps), dict(self.fused)
+        other._made, other._codes, other._numbers = (
+            dict(self._made),
+            dict(self._codes),
+            dict(self._numbers),
+        )
+        return other
 
     # ---- buffers and views
 
