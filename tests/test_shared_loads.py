@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,12 +16,14 @@ from azsim.compiler.tile import Plan
 from azsim.compiler.together import together
 from azsim.evaluate import evaluate_stream
 from azsim.hardware import load_hardware
+from azsim.ir import Graph
 from azsim.ops.lowering import Access
 from azsim.pipeline import compile_workload
 from azsim.sim.checks import check_program
-from compiled import AZ1, chip, execute_graph, frames_for, graph_of, node
+from compiled import AZ1, Ran, chip, execute_graph, frames_for, graph_of, node
 from graphs import compress
 from plain_schedule import run_schedule
+from test_decode_at_read import compressed_of, reader, run_and_compare, sparse_codes
 
 _SIZE = 4
 _PLACES = ("place0", "place1")
@@ -178,7 +182,7 @@ def test_what_a_frame_leaves_early_does_not_keep_the_next_one_waiting() -> None:
 def test_frames_of_unlike_length_share_nothing() -> None:
     schedule = _stream(_ROTATION, 8)
     body = [item for item in schedule.body if isinstance(item, Item)]
-    assert beside([body, body[:-1]], (), schedule.storages, set(_OWN)) is None
+    assert beside([body, body[:-1]], (), schedule.storages, set(_OWN), 64) is None
 
 
 @pytest.mark.parametrize("frames", [4, 7, 16])
@@ -208,6 +212,91 @@ def test_weights_that_stream_come_once_a_round(frames: int) -> None:
     assert streamed
     verdicts = check_program(ran.compiled.program, hardware)
     assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
+
+
+def _ran_right(graph: Graph, frames: int, **changes: int) -> Ran:
+    given, compressed = frames_for(graph, frames), compress(graph)
+    ran = execute_graph(compressed, chip(**changes), given)
+    wanted, _ = evaluate_stream(graph, given, {}, {}, compressed)
+    for name, array in ran.execution.outputs.items():
+        assert array.tobytes() == wanted[name].tobytes()
+    return ran
+
+
+def _in_turn(schedule: Schedule) -> list[tuple[str, int]]:
+    return [
+        (item.mnemonic, item.frame)
+        for item in walk(schedule.body)
+        if item.mnemonic in ("mac_matmul", "mac_drain")
+    ]
+
+
+@pytest.mark.parametrize("frames", [4, 9])
+@pytest.mark.parametrize(
+    ("sizes", "weight_bytes"),
+    [((256, 4), 320), ((512, 16), 704), ((1024, 16, 1024), 1024), ((512, 8, 512), 704)],
+)
+def test_frames_have_sums_of_their_own(
+    sizes: tuple[int, ...], weight_bytes: int, frames: int
+) -> None:
+    """Where a sum is made of several loads, each of which comes for all frames."""
+    rng = np.random.default_rng(0)
+    pairs = list(itertools.pairwise(sizes))
+    matrices = {
+        f"w{n}": rng.standard_normal(pair).astype(np.float32) for n, pair in enumerate(pairs)
+    }
+    nodes = [node("Gemm", [f"x{n}", f"w{n}"], f"x{n + 1}") for n in range(len(pairs))]
+    graph = graph_of({"x0": (1, sizes[0])}, matrices, nodes, [f"x{len(pairs)}"])
+    ran = _ran_right(graph, frames, weight_sram__bytes=weight_bytes)
+    schedule = ran.compiled.schedule
+    assert schedule.shares_loads
+    assert ("mac_matmul", 1) in _in_turn(schedule)[:2]  # before the first frame's sum is drained
+    verdicts = check_program(ran.compiled.program, chip(weight_sram__bytes=weight_bytes))
+    assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
+
+
+@pytest.mark.parametrize(("accumulators", "per_round"), [(127, 1), (128, 2), (256, 4), (512, 8)])
+def test_frames_share_loads_as_far_as_accumulators_hold_their_sums(
+    accumulators: int, per_round: int
+) -> None:
+    """64 sums, each of several blocks, as the memory does not hold them at once."""
+    compressed = compressed_of(sparse_codes(64, 1024, 0.15))
+    changes = {"weight_sram__bytes": 4096, "dram__bytes_per_s": 200_000_000}
+    hardware = reader(**changes, mac__accumulators=accumulators)
+    schedule = run_and_compare(compressed, hardware, 32).compiled.schedule
+    assert (schedule.per_round if schedule.shares_loads else 1) == per_round
+
+
+def test_scales_that_come_from_dram_come_before_the_product() -> None:
+    """So that no other frame's product stands between one and its drain."""
+    rng = np.random.default_rng(0)
+    matrices = {"w": (64, 512), "b": (512,), "v": (512, 64)}
+    graph = graph_of(
+        {"x": (1, 64)},
+        {name: rng.standard_normal(shape).astype(np.float32) for name, shape in matrices.items()},
+        [
+            node("Gemm", ["x", "w", "b"], "wide"),
+            node("Relu", ["wide"], "rectified"),
+            node("Gemm", ["rectified", "v"], "y"),
+        ],
+        ["y"],
+    )
+    changes = {"weight_sram__bytes": 3072, "activation_sram__bytes": 6144}
+    schedule = _ran_right(graph, 4, **changes).compiled.schedule
+    assert schedule.shares_loads
+    assert any(item.mnemonic == "load" and "#scales" in str(item.buffers) for item in schedule.body)
+    in_turn = _in_turn(schedule)
+    for (mnemonic, frame), following in itertools.pairwise(in_turn):
+        assert mnemonic == "mac_drain" or following == ("mac_drain", frame)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frames", [4, 8])
+@pytest.mark.parametrize("weight_bytes", [2048, 4096, 6144, 8192])
+def test_blocks_that_are_read_are_shared(weight_bytes: int, frames: int) -> None:
+    compressed = compressed_of(sparse_codes(64, 1024, 0.15))
+    ran = run_and_compare(compressed, reader(weight_sram__bytes=weight_bytes), frames)
+    assert ran.compiled.schedule.shares_loads
 
 
 @pytest.mark.slow

@@ -76,6 +76,9 @@ PASSES = (
 )
 """Names of the passes in the order in which `compile_graph` calls them, each a file beside this."""
 
+_WORTH_OTHER_TILES = 0.9
+"""Part of the array's work on a frame that is left where another plan is worth to be tried."""
+
 Observe = Callable[[str, object], None]
 """Called after each pass with its name and its value, which is not to be changed."""
 
@@ -243,11 +246,12 @@ def compile_graph(
         if (per_load := best.frames_per_weight_load) > 1:
             # What is loaded less often than was thought may come in larger tiles.
             plan = choose_residents(cuts, visits, hardware, stream, per_load)
-            others: dict[str, object] = {}
-            with contextlib.suppress(CompileError):
-                other = carried_out(plan, others) if plan != best.plan else best
-                if other.way.fitted.cycles < best.way.fitted.cycles:
-                    best, notes = other, others
+            lanes, others = hardware.mac.lanes, dict[str, object]()
+            if plan.num_columns(lanes) <= _WORTH_OTHER_TILES * best.plan.num_columns(lanes):
+                with contextlib.suppress(CompileError):
+                    other = carried_out(plan, others)
+                    if other.way.fitted.cycles < best.way.fitted.cycles:
+                        best, notes = other, others
     finally:  # what was made before an error is of interest, too
         for pass_name, made_by_it in notes.items():
             after(pass_name, made_by_it)

@@ -431,7 +431,8 @@ def _units(items: Sequence[Item]) -> tuple[list[tuple[Item, ...]], bool]:
     """Products with their drains, and every other item alone.
 
     The second value tells that the array keeps its order: where loads stand between the products of
-    one sum, as its tiles do not fit at once, another sum must not come between them.
+    one sum, as its tiles do not fit at once, another sum must not come between them, unless it has
+    accumulators of its own.
     """
     units: list[tuple[Item, ...]] = []
     is_fixed = False
@@ -442,14 +443,19 @@ def _units(items: Sequence[Item]) -> tuple[list[tuple[Item, ...]], bool]:
             units.append((item,))
             continue
         group.append(item)
-        is_drained_on = following is not None and following.operands.get("acc")
+        is_followed = following is not None and following.mnemonic == "mac_drain"
+        is_drained_on = is_followed and following.frame == item.frame
         if item.mnemonic != "mac_drain" or is_drained_on:
             continue
         of_array = [inner for inner in group if engine_of(inner) == "mac"]
         rest = [inner for inner in group if engine_of(inner) != "mac"]
         ahead = [(inner,) for inner in rest if inner.mnemonic == "load"]  # what the drain reads
         others = [(inner,) for inner in rest if inner.mnemonic != "load"]
-        if not rest or sum(inner.mnemonic == "mac_matmul" for inner in of_array) == 1:
+        products = [inner for inner in of_array if inner.mnemonic == "mac_matmul"]
+        # Others are between sums of several frames.
+        is_whole = {inner.frame for inner in of_array} == {products[0].frame}
+        is_whole &= not any(inner.operands.get("acc") for inner in products)
+        if is_whole and (not rest or len(products) == 1):
             units += [*ahead, tuple(of_array), *others]
         else:
             is_fixed = True

@@ -48,6 +48,7 @@ def beside(
     before: Iterable[Item],
     storages: Mapping[str, Storage],
     own: Set[str],
+    accumulators: int,
 ) -> list[Item] | None:
     """Items of a round in which frames share what comes from DRAM.
 
@@ -60,12 +61,14 @@ def beside(
     storages : mapping of str to Storage
     own : set of str
         Buffers of the first frame in whose place further frames have others.
+    accumulators : int
+        Of the array.
 
     Returns
     -------
     list of Item or None
-        None where frames share no load, or where one would read what one before it has yet to
-        write, or write what that has yet to read.
+        None where frames share no load, where one would read what one before it has yet to write,
+        or write what that has yet to read, or where there are not enough accumulators.
     """
     if len({len(items) for items in of_frames}) > 1:
         return None
@@ -77,7 +80,14 @@ def beside(
     shared = _shared(of_frames, touches, storages)
     if not shared or not _begins_alike(of_frames[0], before, touches, shared, storages):
         return None
-    loads = _before_readers(touches, shared)
+    loads = _before_readers(of_frames[0], touches, shared)
+    if any(first < at <= last for at in loads for first, last in _sums(of_frames[0])):
+        if len(of_frames) * (most := _most_accumulators(of_frames[0])) > accumulators:
+            return None
+        of_frames = [
+            [_with_accumulators(item, frame * most) for item in items]
+            for frame, items in enumerate(of_frames)
+        ]
     touches = [[touch for touch in of_item if touch.place in outlives] for of_item in touches]
     stretches = [
         [at for at in range(low, high) if at not in shared]
@@ -233,10 +243,48 @@ def _visits(
     return None if is_changed else found
 
 
-def _before_readers(touches: Sequence[Sequence[_Touch]], shared: Set[int]) -> dict[int, list[int]]:
+def _sums(items: Sequence[Item]) -> list[tuple[int, int]]:
+    """Numbers of the first product and the last drain of each sum, which come in turn."""
+    found: list[tuple[int, int]] = []
+    for at, item in enumerate(items):
+        if item.mnemonic == "mac_matmul" and not item.operands.get("accumulate"):
+            found.append((at, at))
+        elif item.mnemonic in ("mac_matmul", "mac_drain"):
+            found[-1] = found[-1][0], at
+    return found
+
+
+def _most_accumulators(items: Sequence[Item]) -> int:
+    """Accumulators of the largest sum."""
+    return max(
+        _first_accumulator(item) + _window(item, "dst").rows * _window(item, "dst").cols
+        for item in items
+        if item.mnemonic == "mac_drain"
+    )
+
+
+def _first_accumulator(item: Item) -> int:
+    number = item.operands.get("acc", 0)
+    assert isinstance(number, int)
+    return number
+
+
+def _with_accumulators(item: Item, first: int) -> Item:
+    """An item of the array that works on other accumulators, or any other item as it is."""
+    if not first or item.mnemonic not in ("mac_matmul", "mac_drain"):
+        return item
+    return replace(item, operands={**item.operands, "acc": first + _first_accumulator(item)})
+
+
+def _before_readers(
+    items: Sequence[Item],
+    touches: Sequence[Sequence[_Touch]],
+    shared: Set[int],
+) -> dict[int, list[int]]:
     """Shared loads by the item that they come before, the first that reads what one of them brings.
 
-    There a frame is mostly done with what it made of the piece before.
+    There a frame is mostly done with what it made of the piece before.  It is not in the middle of
+    a sum, where that can be avoided.
     """
     places = {touch.place for at in shared for touch in touches[at]}
     reads = [
@@ -244,12 +292,33 @@ def _before_readers(touches: Sequence[Sequence[_Touch]], shared: Set[int]) -> di
         for at, of_item in enumerate(touches)
         if at not in shared and any(touch.place in places for touch in of_item)
     ]
+    sums = _sums(items)
     found: dict[int, list[int]] = {len(touches): []}
     for at in sorted(shared):
         following = bisect.bisect_left(reads, at)
         before = reads[following] if following < len(reads) else len(touches)
+        around = next((sum_ for sum_ in sums if sum_[0] < before <= sum_[1]), None)
+        if around is not None:
+            before = _beside_sum(at, before, around, items, touches)
         found.setdefault(before, []).append(at)
     return found
+
+
+def _beside_sum(
+    at: int,
+    before: int,
+    around: tuple[int, int],
+    items: Sequence[Item],
+    touches: Sequence[Sequence[_Touch]],
+) -> int:
+    """Where a load would come before an item of a sum: before its products or behind its drains."""
+    first, last = around
+    if not any(_conflict(touches[number], touches[at]) for number in range(first, at)):
+        return first
+    rest = range(before, last + 1)
+    if any(items[number].mnemonic == "mac_matmul" for number in rest):
+        return before  # which need what comes while those of other frames are made
+    return before if any(_conflict(touches[number], touches[at]) for number in rest) else last + 1
 
 
 def _loads_by_place(

@@ -95,7 +95,12 @@ class Plan:
     parameter_bytes: int
     read: frozenset[str] = frozenset()
     held: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    estimated_cycles: float = field(default=0.0, compare=False)
+    estimated_cycles: float = 0.0
+
+    def num_columns(self, lanes: int) -> int:
+        """Columns of all tiles, as often as their rows fill the lanes of an array."""
+        every = (tile for tiles in self.tiles.values() for tile in tiles)
+        return sum((tile.k1 - tile.k0) * -(-(tile.n1 - tile.n0) // lanes) for tile in every)
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,10 @@ _MOST_SHARING = 6_000
 """Items of a round whose frames share loads, and gain however long they are, and many."""
 
 
-def together(schedule: Schedule, hardware: Hardware, per_round: int) -> Schedule:
-    """Put several frames into a round.
+def together(
+    schedule: Schedule, hardware: Hardware, per_round: int, *, may_share: bool = True
+) -> Schedule:
+    """Put several frames into a round, side by side if they share loads, or one behind the other.
 
     Parameters
     ----------
@@ -51,13 +53,16 @@ def together(schedule: Schedule, hardware: Hardware, per_round: int) -> Schedule
     hardware : Hardware
     per_round : int
         How many; 2 or more.
+    may_share : bool
+        Whether frames may share loads.
     """
     items = _straight(schedule)
     if schedule.frames < per_round or not items or _loads_again(schedule):
         return schedule
-    for shares, most_items in ((True, _MOST_SHARING), (False, _MOST_ITEMS)):
+    accumulators = hardware.mac.accumulators
+    for shares, most_items in ((True, _MOST_SHARING), (False, _MOST_ITEMS))[not may_share :]:
         if per_round * len(items) <= most_items and (shares or per_round <= _MOST_FRAMES):
-            found = _in_rounds(schedule, items, per_round, shares=shares)
+            found = _in_rounds(schedule, items, per_round, accumulators, shares=shares)
             if found is not None and fits(found, hardware):
                 return found
     return schedule
@@ -84,7 +89,7 @@ def _loads_again(schedule: Schedule) -> bool:
 
 
 def _in_rounds(
-    schedule: Schedule, items: Sequence[Item], per_round: int, *, shares: bool
+    schedule: Schedule, items: Sequence[Item], per_round: int, accumulators: int, *, shares: bool
 ) -> Schedule | None:
     """Several frames a round; items are those of one.  None if they share nothing but should."""
     rounds, left = divmod(schedule.frames, per_round)
@@ -105,7 +110,9 @@ def _in_rounds(
     if shares:
         own = {name for name, _ in copies}
         before = walk(schedule.startup)
-        body = beside(of_frames, before, schedule.storages, own) if is_loop else None
+        body = None
+        if is_loop:
+            body = beside(of_frames, before, schedule.storages, own, accumulators)
     else:
         body = list(itertools.chain.from_iterable(of_frames))
     if body is None:

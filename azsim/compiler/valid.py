@@ -262,6 +262,7 @@ def _blocks(blocks: Mapping[str, bytes], earlier: _Earlier, hardware: Hardware) 
 
 
 def _schedule(schedule: Schedule, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
+    yield from _accumulators(schedule)
     table = instruction_set().instructions
     held: dict[tuple[str, int | None], str] = {}
     for item in walk(schedule.startup + schedule.body + schedule.finish):
@@ -285,6 +286,25 @@ def _schedule(schedule: Schedule, earlier: _Earlier, hardware: Hardware) -> Iter
                     f"layer {item.layer}: {item.mnemonic} reads {name} {access.buffer} in slot "
                     f"{storage.slot}, which holds {held.get(slot, 'nothing')}"
                 )
+
+
+def _accumulators(schedule: Schedule) -> Iterator[str]:
+    """Sums that are added to, or drained, where another layer's or frame's product stands."""
+    owners: dict[int, tuple[str, int]] = {}  # by the first accumulator of a product
+    for item in walk(schedule.startup + schedule.body + schedule.finish):
+        if item.mnemonic not in ("mac_matmul", "mac_drain"):
+            continue
+        mine, number = (item.layer, item.frame), item.operands.get("acc", 0)
+        assert isinstance(number, int)
+        if item.mnemonic == "mac_matmul" and not item.operands.get("accumulate"):
+            owners[number] = mine
+            continue
+        first = max((start for start in owners if start <= number), default=-1)
+        if owners.get(first) != mine:
+            found = (
+                "of no product" if first is None else "of layer {}, frame {}".format(*owners[first])
+            )
+            yield f"layer {item.layer}: {item.mnemonic} of frame {item.frame} finds sums {found}"
 
 
 def _allocation(allocation: Allocation, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from azsim.compiler.allocate import Allocation, allocate
@@ -174,13 +175,28 @@ def _best_rounds(
     for per_round in _PER_ROUND:
         if (found := together(begun.unrolled, hardware, per_round)) is begun.unrolled:
             break
-        # Of a single round start and end are put in order with the rest; or merged before that.
-        for tried in (found,) if found.rounds > 1 else (found, merge(found)):
+        rounds = [found]
+        if found.shares_loads:  # which keeps frames in step
+            apart = together(begun.unrolled, hardware, per_round, may_share=False)
+            rounds += [apart] if apart is not begun.unrolled else []
+        ways: list[Way] = []
+        for schedule, tried in itertools.chain.from_iterable(map(_to_be_ordered, rounds)):
             with contextlib.suppress(CompileError):
-                fitted = _fitting(tried, estimator, hardware, stream)
-                if fitted.cycles <= _WORTH_LATENCY * best.fitted.cycles:
-                    best = begun.way(found, fitted)
+                ways.append(begun.way(schedule, _fitting(tried, estimator, hardware, stream)))
+        shortest = min(ways, key=lambda way: way.fitted.cycles, default=best)
+        if shortest.fitted.cycles <= _WORTH_LATENCY * best.fitted.cycles:
+            best = shortest
     return best
+
+
+def _to_be_ordered(schedule: Schedule) -> Iterator[tuple[Schedule, Schedule]]:
+    """A schedule with itself, to be put in order; one of a single round also merged before that.
+
+    Its start and end are put in order with the rest.
+    """
+    yield schedule, schedule
+    if schedule.rounds == 1:
+        yield schedule, merge(schedule)
 
 
 def _fitting(
