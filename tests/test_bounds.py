@@ -61,6 +61,26 @@ def test_frames_that_are_not_apart_share_nothing_but_their_chain() -> None:
     assert bounds.critical_path_cycles < bounds.decoder_cycles <= cycles
 
 
+def test_a_state_that_nothing_reads_need_not_come() -> None:
+    """It lives in DRAM, and only its last value is of use to anyone."""
+    nodes = [node("Tanh", ["x"], "seen"), node("Mul", ["kept", "x"], "kept.next")]
+    shapes = {"x": (1, 512), "seen.before": (1, 512), "kept": (1, 512)}
+    graph = graph_of(shapes, {}, nodes, ["seen", "kept.next"])
+    state = {"seen.before": "seen", "kept": "kept.next"}
+    given = {"x": np.ones((1, 1, 512), np.float32)}
+    initial = {name: np.ones((1, 512), np.float32) for name in state}
+    hardware = chip(activation_sram__bytes=6144, dram__bytes_per_s=400_000_000)
+    ran = execute_graph(compress(graph), hardware, given, state, initial)
+    assert "seen.before" in ran.compiled.schedule.spilled
+    timing = replay(ran.execution.trace, ran.compiled.program, hardware)
+    statistics = measure(ran.execution.trace, timing, ran.compiled.program, hardware)
+    lowering = necessary_steps(ran.compiled.compressed, hardware)
+    bounds, _ = engine_bounds(lowering, hardware, Stream(1, None, False), state, 0, {})
+    transfers = [site for site in ran.execution.trace.sites if site.mnemonic in ("load", "store")]
+    assert len(transfers) == 4  # without what was there before
+    assert bounds.dram_cycles <= statistics.cycles
+
+
 def test_weights_that_data_leaves_out_need_not_come_for_a_frame() -> None:
     model = transducer(2, limit=3, blank_bias=50.0)
     rng = np.random.default_rng(0)

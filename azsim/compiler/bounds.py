@@ -77,7 +77,8 @@ from azsim.ops.lowering import (
     Vector,
     chip_dtype,
 )
-from azsim.ops.steps import ELEMENT_BYTES
+from azsim.ops.steps import ELEMENT_BYTES, writes
+from azsim.ops.steps import reads as windows_read
 
 __all__ = ["EngineBounds", "engine_bounds", "weights_of_frame"]
 
@@ -225,7 +226,7 @@ def engine_bounds(
     plan = plan_weights(lowering, hardware, parameter_bytes, stream)
     lowering = counted(lowering, passed or {}, stream.frames)
     of(STARTUP).add_bytes(parameter_bytes)
-    _add_ports(of, lowering.compressed, stream, state)
+    _add_ports(of, lowering, stream, state)
     _add_state(of, lowering, hardware, stream, state)
     rounds = -(-stream.frames // stream.together)
     reads = _weight_reads(lowering, plan, hardware, parameter_bytes, rounds, passed or {})
@@ -324,14 +325,16 @@ def _weight_cycles(
 
 
 def _add_ports(
-    of: Callable[[str], _Work],
-    compressed: CompressedGraph,
-    stream: Stream,
-    state: Mapping[str, str],
+    of: Callable[[str], _Work], lowering: Lowering, stream: Stream, state: Mapping[str, str]
 ) -> None:
-    """Bytes of inputs, outputs and carried state."""
-    graph = compressed.graph
+    """Bytes of inputs that anything reads, of outputs, and of carried state."""
+    graph, views = lowering.compressed.graph, lowering.views
+    used = {access.buffer for _, step in lowering.steps for access in windows_read(step)}
+    made = {access.buffer for _, step in lowering.steps for access in writes(step)}
+    used |= {views[name].buffer for name in graph.outputs if name in views} - made
     for name, kind in graph.inputs.items():
+        if name not in views or views[name].buffer not in used:
+            continue
         is_state = name in state
         size = _num_bytes(kind) * (1 if is_state else stream.frames)
         of(STARTUP if is_state else INPUT).add_bytes(size)
