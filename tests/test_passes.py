@@ -250,6 +250,25 @@ def test_a_slot_that_holds_something_else_is_named() -> None:
         check_pass("prefetch", _wrong_slot(made), made, hardware)
 
 
+def test_sums_of_another_frame_are_named() -> None:
+    made = _observed()
+    schedule = made["order"]
+    body = list(schedule.body)
+    product, drain = (
+        next(number for number, item in enumerate(body) if item.mnemonic == mnemonic)
+        for mnemonic in ("mac_matmul", "mac_drain")
+    )
+    layer = body[drain].layer
+    without = replace(schedule, body=(*body[:product], *body[product + 1 :]))
+    sentence = f"layer {layer}: mac_drain of frame 0 finds sums of nobody"
+    with pytest.raises(CompileError, match=sentence):
+        check_pass("together", without, made, AZ1)
+    body[product] = replace(body[product], frame=1)
+    sentence = f"layer {layer}: mac_drain of frame 0 finds sums of layer {layer}, frame 1"
+    with pytest.raises(CompileError, match=sentence):
+        check_pass("together", replace(schedule, body=tuple(body)), made, AZ1)
+
+
 # ------------------------------------------------------------------------------- folding
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,6 +184,38 @@ def test_frames_of_unlike_length_share_nothing() -> None:
     schedule = _stream(_ROTATION, 8)
     body = [item for item in schedule.body if isinstance(item, Item)]
     assert beside([body, body[:-1]], (), schedule.storages, set(_OWN), 64) is None
+
+
+def test_a_state_is_not_stored_behind_what_takes_its_place() -> None:
+    """Both would move, to different sides of a product's drain."""
+    product = Item("mac_matmul", "mac", {"src": _all("x"), "src2": _all("w"), "accumulate": 0})
+    drained = {"src": _all("x"), "scale": _all("kept"), "accumulate": 0}
+    work = [
+        _move("load", "place0", "s"),
+        product,
+        Item("mac_drain", "mac", {**drained, "dst": _all("place0"), "accumulate": 1}),
+        _move("store", "place0", "s"),
+        _move("load", "place0", "a"),
+        Item("mac_drain", "mac", {**drained, "dst": _all("y"), "scale": _all("place0"), "acc": 4}),
+    ]
+    schedule = _stream(work, 8)
+    storages = {**schedule.storages, "w": Storage("w", "weight", "i8", 4 * _SIZE, True)}
+    storages |= {f"{name}~1": replace(storages[name], name=f"{name}~1") for name in _OWN}
+    body = [item for item in schedule.body if isinstance(item, Item)]
+
+    def other(access: Access) -> Access:
+        name = f"{access.buffer}~1" if access.buffer in _OWN else access.buffer
+        return replace(access, buffer=name)
+
+    second = [
+        replace(
+            item,
+            frame=1,
+            operands={**item.operands, **{name: other(one) for name, one in item.windows}},
+        )
+        for item in body
+    ]
+    assert beside([body, second], schedule.startup, storages, set(_OWN), 64) is None
 
 
 @pytest.mark.parametrize("frames", [4, 7, 16])

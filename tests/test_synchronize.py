@@ -55,6 +55,14 @@ def test_an_engine_waits_once_for_what_another_one_did() -> None:
     assert check_races(program, trace) == []
 
 
+def test_a_wait_for_an_engine_that_has_done_nothing_is_left_out() -> None:
+    """As where what it was for is loaded elsewhere since."""
+    text = ROUNDS.replace("load dst=v2 src=v0", "load wait_vector=1 dst=v2 src=v0", 1)
+    program = assembly.parse(text)
+    assert waits_of(program)[0] == ("load", {"wait_vector": 1})
+    assert waits_of(synchronize(program)) == waits_of(synchronize(assembly.parse(ROUNDS)))
+
+
 # -------------------------------------------------------------------------- random programs
 
 

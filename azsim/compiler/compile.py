@@ -245,13 +245,13 @@ def compile_graph(
         best = carried_out(choose_residents(cuts, visits, hardware, stream), notes)
         if (per_load := best.frames_per_weight_load) > 1:
             # What is loaded less often than was thought may come in larger tiles.
-            plan = choose_residents(cuts, visits, hardware, stream, per_load)
             lanes, others = hardware.mac.lanes, dict[str, object]()
-            if plan.num_columns(lanes) <= _WORTH_OTHER_TILES * best.plan.num_columns(lanes):
-                with contextlib.suppress(CompileError):
-                    other = carried_out(plan, others)
-                    if other.way.fitted.cycles < best.way.fitted.cycles:
-                        best, notes = other, others
+            with contextlib.suppress(CompileError):
+                plan = choose_residents(cuts, visits, hardware, stream, per_load)
+                least = _WORTH_OTHER_TILES * best.plan.num_columns(lanes)
+                other = carried_out(plan, others) if plan.num_columns(lanes) <= least else best
+                if other.way.fitted.cycles < best.way.fitted.cycles:
+                    best, notes = other, others
     finally:  # what was made before an error is of interest, too
         for pass_name, made_by_it in notes.items():
             after(pass_name, made_by_it)

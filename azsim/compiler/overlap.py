@@ -455,6 +455,7 @@ def _units(items: Sequence[Item]) -> tuple[list[tuple[Item, ...]], bool]:
         # Others are between sums of several frames.
         is_whole = {inner.frame for inner in of_array} == {products[0].frame}
         is_whole &= not any(inner.operands.get("acc") for inner in products)
+        is_whole &= not _is_needed_before(group)
         if is_whole and (not rest or len(products) == 1):
             units += [*ahead, tuple(of_array), *others]
         else:
@@ -463,6 +464,16 @@ def _units(items: Sequence[Item]) -> tuple[list[tuple[Item, ...]], bool]:
         group = []
     # What is left over is drained behind a loop, or in another layer's stretch.
     return units + [(inner,) for inner in group], is_fixed or bool(group)
+
+
+def _is_needed_before(group: Sequence[Item]) -> bool:
+    """Whether a load between a product and its drain takes the place of what was used before."""
+    used: set[str] = set()
+    for item in group:
+        if item.mnemonic == "load" and dict(item.windows)["dst"].buffer in used:
+            return True
+        used |= set(item.buffers)
+    return False
 
 
 def _quantizers(units: Sequence[tuple[Item, ...]]) -> dict[int, int]:

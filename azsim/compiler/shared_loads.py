@@ -81,6 +81,8 @@ def beside(
     if not shared or not _begins_alike(of_frames[0], before, touches, shared, storages):
         return None
     loads = _before_readers(of_frames[0], touches, shared)
+    if _is_turned([at for end in sorted(loads) for at in loads[end]], touches):
+        return None
     if any(first < at <= last for at in loads for first, last in _sums(of_frames[0])):
         if len(of_frames) * (most := _most_accumulators(of_frames[0])) > accumulators:
             return None
@@ -319,6 +321,14 @@ def _beside_sum(
     if any(items[number].mnemonic == "mac_matmul" for number in rest):
         return before  # which need what comes while those of other frames are made
     return before if any(_conflict(touches[number], touches[at]) for number in rest) else last + 1
+
+
+def _is_turned(order: Sequence[int], touches: Sequence[Sequence[_Touch]]) -> bool:
+    """Whether of two transfers that touch the same the later one of a frame comes first."""
+    return any(
+        earlier > later and _conflict(touches[earlier], touches[later])
+        for earlier, later in itertools.combinations(order, 2)
+    )
 
 
 def _loads_by_place(

@@ -17,7 +17,7 @@ wait; an instruction that is met several times keeps the smallest one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -252,6 +252,8 @@ def synchronize(program: Program) -> Program:
     waits: dict[int, dict[int, int]] = {}
     over: dict[tuple[int, int], int] = {}
     """By two engines, the last instruction of the second that the first one has waited for."""
+    wait_for = {f"wait_{name}": number for number, name in enumerate(ENGINES)}
+    needless: set[tuple[int, str]] = set()  # for what another pass has taken away
     footprints = _Footprints(program)
     for index, views in _executed(program):
         if program.instructions[index].mnemonic == "fence":
@@ -260,6 +262,11 @@ def synchronize(program: Program) -> Program:
         engine = engine_of[program.instructions[index].mnemonic]
         ranges = footprints.of(index, views)
         mine = waits.setdefault(index, {})
+        needless |= {
+            (index, wait)
+            for wait, other in wait_for.items()
+            if wait in program.instructions[index].operands and not issued[other]
+        }
         for access in ranges:
             for other, ordinal in seen.latest_conflicts(access, engine).items():
                 if ordinal <= over.get((engine, other), -1):
@@ -273,10 +280,20 @@ def synchronize(program: Program) -> Program:
     return replace(
         program,
         instructions=tuple(
-            _with_waits(instruction, waits.get(index, {}))
+            _with_waits(
+                _without(instruction, {wait for at, wait in needless if at == index}),
+                waits.get(index, {}),
+            )
             for index, instruction in enumerate(program.instructions)
         ),
     )
+
+
+def _without(instruction: Instruction, names: Set[str]) -> Instruction:
+    if not names:
+        return instruction
+    kept = {name: value for name, value in instruction.operands.items() if name not in names}
+    return Instruction(instruction.mnemonic, kept)
 
 
 def _with_waits(instruction: Instruction, waits: dict[int, int]) -> Instruction:

@@ -299,12 +299,11 @@ def _accumulators(schedule: Schedule) -> Iterator[str]:
         if item.mnemonic == "mac_matmul" and not item.operands.get("accumulate"):
             owners[number] = mine
             continue
-        first = max((start for start in owners if start <= number), default=-1)
-        if owners.get(first) != mine:
-            found = (
-                "of no product" if first is None else "of layer {}, frame {}".format(*owners[first])
-            )
-            yield f"layer {item.layer}: {item.mnemonic} of frame {item.frame} finds sums {found}"
+        before = [start for start in owners if start <= number]
+        found = owners[max(before)] if before else None
+        if found != mine:
+            whose = "nobody" if found is None else f"layer {found[0]}, frame {found[1]}"
+            yield f"layer {item.layer}: {item.mnemonic} of frame {item.frame} finds sums of {whose}"
 
 
 def _allocation(allocation: Allocation, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
