@@ -31,7 +31,7 @@ from azsim.compiler.schedule import Schedule, check_windows
 from azsim.compiler.select import select_codecs
 from azsim.compiler.stored import used_codec
 from azsim.compiler.synchronize import synchronize
-from azsim.compiler.tile import Plan, cut_tiles
+from azsim.compiler.tile import Cuts, Plan, cut_tiles
 from azsim.compiler.traffic import WeightTraffic, weight_traffic
 from azsim.compiler.trim import trim
 from azsim.compiler.valid import check_pass
@@ -76,6 +76,8 @@ PASSES = (
 )
 """Names of the passes in the order in which `compile_graph` calls them, each a file beside this."""
 
+_SMALLER = (2, 4)
+"""How many times smaller tiles are tried where those of the best plan do not do."""
 _WORTH_OTHER_TILES = 0.9
 """Part of the array's work on a frame that is left where another plan is worth to be tried."""
 
@@ -169,6 +171,32 @@ class _CarriedOut:
         return together.per_round if together.shares_loads and self.plan.slot_bytes else 1
 
 
+def _first_that_fits(
+    cuts: Cuts,
+    choose: Callable[[Cuts], Plan],
+    carried_out: Callable[[Plan, dict[str, object]], _CarriedOut],
+    notes: dict[str, object],
+) -> _CarriedOut:
+    """Carry out the best plan, or one with smaller tiles.
+
+    Those make less at a time, so that activation SRAM may have room for it.
+    """
+    plan = choose(cuts)
+    try:
+        return carried_out(plan, notes)
+    except CompileError:
+        for share in _SMALLER:
+            few = tuple(cut for cut in cuts.cuts if 0 < share * cut.slot_bytes <= plan.slot_bytes)
+            others: dict[str, object] = {}
+            with contextlib.suppress(CompileError):
+                if few:
+                    found = carried_out(choose(replace(cuts, cuts=few)), others)
+                    notes.clear()
+                    notes.update(others)
+                    return found
+        raise
+
+
 @no_collection()
 def compile_graph(
     compressed: CompressedGraph,
@@ -242,7 +270,9 @@ def compile_graph(
 
     notes: dict[str, object] = {}
     try:
-        best = carried_out(choose_residents(cuts, visits, hardware, stream), notes)
+        best = _first_that_fits(
+            cuts, lambda cuts: choose_residents(cuts, visits, hardware, stream), carried_out, notes
+        )
         if (per_load := best.frames_per_weight_load) > 1:
             # What is loaded less often than was thought may come in larger tiles.
             lanes, others = hardware.mac.lanes, dict[str, object]()
