@@ -215,7 +215,7 @@ def test_a_state_is_not_stored_behind_what_takes_its_place() -> None:
         )
         for item in body
     ]
-    assert beside([body, second], schedule.startup, storages, set(_OWN), 64) is None
+    assert beside([body, second], walk(schedule.startup), storages, set(_OWN), 64) is None
 
 
 @pytest.mark.parametrize("frames", [4, 7, 16])
@@ -317,7 +317,9 @@ def test_scales_that_come_from_dram_come_before_the_product() -> None:
     changes = {"weight_sram__bytes": 3072, "activation_sram__bytes": 6144}
     schedule = _ran_right(graph, 4, **changes).compiled.schedule
     assert schedule.shares_loads
-    assert any(item.mnemonic == "load" and "#scales" in str(item.buffers) for item in schedule.body)
+    assert any(
+        item.mnemonic == "load" and "#scales" in str(item.buffers) for item in walk(schedule.body)
+    )
     in_turn = _in_turn(schedule)
     for (mnemonic, frame), following in itertools.pairwise(in_turn):
         assert mnemonic == "mac_drain" or following == ("mac_drain", frame)

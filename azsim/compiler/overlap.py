@@ -443,9 +443,11 @@ def _units(items: Sequence[Item]) -> tuple[list[tuple[Item, ...]], bool]:
             units.append((item,))
             continue
         group.append(item)
-        is_followed = following is not None and following.mnemonic == "mac_drain"
-        is_drained_on = is_followed and following.frame == item.frame
-        if item.mnemonic != "mac_drain" or is_drained_on:
+        if item.mnemonic != "mac_drain" or (
+            following is not None
+            and following.mnemonic == "mac_drain"
+            and following.frame == item.frame
+        ):
             continue
         of_array = [inner for inner in group if engine_of(inner) == "mac"]
         rest = [inner for inner in group if engine_of(inner) != "mac"]
