@@ -4,7 +4,7 @@ What a step can have done at the earliest follows from three rules:
 
 - A step begins with the first of what it reads, a product with the first code that is no padding:
   that padding is multiplied by itself before, with a piece of the sum for it, is left out.  A
-  dynamic scale is known when all that it serves is there.
+  dynamic scale is known when all that it serves is there, be it a row or all of them.
 - Its last result comes no sooner than the last of what it reads has gone through.
 - An engine does one thing at a time.  If a step needs all of the work of others, and one engine
   does that from some cycle on, then their cycles add up, and after the last of them comes at least
@@ -38,6 +38,7 @@ from azsim.compiler.critical_path import (
     transfer_cycles,
     unrolled,
 )
+from azsim.compiler.one_engine import least_end
 from azsim.compiler.regions import Decision, executed_steps
 from azsim.compiler.step_cycles import product_cycles, scale_cycles, vector_cycles
 from azsim.compiler.windows import elements
@@ -64,6 +65,8 @@ __all__ = ["frame_path"]
 
 _ENGINES = {"mac": 1, "vector": 2}
 """Engines that do one thing at a time; what comes from elsewhere is 0."""
+_MOST_WAYS = 2_000
+"""Nodes that are known beyond a dynamic scale; of more, only when the scale can be known."""
 
 
 class _Ways(NamedTuple):
@@ -96,6 +99,8 @@ class _Node:
         That it writes.
     by_element : float
         Cycles that each element takes at least, groups of lanes being full; 0 if unknown.
+    at_once : int
+        Elements that may be there with the first one; at least those of a group of lanes may.
     is_padding : bool
         Whether it writes a number that is known before the frame.
     needs : _Ways
@@ -117,6 +122,7 @@ class _Node:
     work: float = 0.0
     num_elements: int = 0
     by_element: float = 0.0
+    at_once: int = 0
     is_padding: bool = False
     needs: _Ways = field(default_factory=lambda: _NO_WAYS)
     parts: Mapping[int, tuple[np.ndarray, float]] = field(default_factory=dict)
@@ -185,6 +191,8 @@ class _Frame:
         self._begin = np.zeros(64)  # of nodes, and more room
         self._work = np.zeros(64)
         self._engine = np.zeros(64, np.int8)
+        self.decided = 0.0
+        """Cycle in which the last word is there that a `Leave` read."""
         self._writers: dict[str, np.ndarray] = {}
         """By buffer, the node that wrote each element; -1 for none."""
 
@@ -198,6 +206,9 @@ class _Frame:
         for step in steps:
             begin, ready, needed = self._read(list(reads(step)))
             ready = max(ready, self._after(needed.ways()))
+            if isinstance(step, Leave):
+                self.decided = max(self.decided, ready)
+                continue
             node = self._node(step, begin, ready, needed)
             main, *others = sorted(writes(step), key=lambda access: -access.rows * access.cols)
             self.write(main, replace(node, num_elements=main.rows * main.cols))
@@ -258,18 +269,23 @@ class _Frame:
                     ready = max(ready, node.last)
                     needed.all_of(number, node)
                     continue
-                further = (count - self._hardware.vector.lanes) * node.by_element
+                at_once = max(self._hardware.vector.lanes, node.at_once)
+                further = (count - at_once) * node.by_element
                 ready = max(ready, node.first + max(0.0, further))
-                if node.engine == "mac":
+                if node.engine in _ENGINES:
                     needed.some_of(number, mask & (writers == number))
-        for number, (mask, way) in list(needed.parts.items()):
-            if np.count_nonzero(mask) == self._nodes[number].num_elements:
-                del needed.parts[number]
-                needed.all_of(number, self._nodes[number], way)
+        while whole := [
+            number
+            for number, (mask, _) in needed.parts.items()
+            if np.count_nonzero(mask) == self._nodes[number].num_elements
+        ]:
+            last = max(whole)  # which may need more of the others
+            _, way = needed.parts.pop(last)
+            needed.all_of(last, self._nodes[last], way)
         return begin, ready, needed
 
     def _after(self, ways: _Ways, scales: Sequence[int] = ()) -> float:
-        """When engines have done all work of nodes, and the shortest way from the last is gone.
+        """When engines have done all work of nodes, and the shortest ways from them are gone.
 
         Work of some quantizations includes the search for the scale, before it.
         """
@@ -281,17 +297,15 @@ class _Frame:
             of_engine = np.flatnonzero(engines == engine)
             if not len(of_engine):
                 continue
-            # The last to begin first, of several at once that with the longest way: it says most.
-            mine = of_engine[np.lexsort((-ways.cycles[of_engine], -begins[of_engine]))]
-            work = np.cumsum(works[mine])
-            ends = begins[mine] + work + np.minimum.accumulate(ways.cycles[mine])
-            found = max(found, float(ends.max()))
+            mine = begins[of_engine], works[of_engine], ways.cycles[of_engine]
+            found = max(found, least_end(*mine))
         return found
 
     def _node(self, step: Step, begin: float, ready: float, needed: _Needed) -> _Node:
         """Node of a step."""
         vector, mac = self._hardware.vector, self._hardware.mac
         by_element, some_scales = 0.0, needed.some_scales
+        search = float(scale_cycles(step, self._hardware))
         all_scales = needed.all_scales if _reads_for_each(step) else ()
         if isinstance(step, Vector) and step.mnemonic == "load_gather":
             once = transfer_cycles(self._hardware)
@@ -309,7 +323,7 @@ class _Frame:
                 _, _, codes = self._read([step.codes])
                 all_scales = max(all_scales, codes.some_scales, key=len)
         else:
-            assert not isinstance(step, Loop | Leave)
+            assert not isinstance(step, Loop)
             engine = "vector"
             each = group_cycles(step, self._hardware)
             work = float(vector_cycles(step, self._lowering, self._hardware))
@@ -318,16 +332,20 @@ class _Frame:
                 by_element = each / vector.lanes
             if isinstance(step, Quantize) and not step.static:
                 if step.scale.rows == 1:  # all share it, the last to come too
-                    begin, needed = ready, _Needed()  # all that is behind is in its begin
+                    begin = ready
+                    if len(needed.ways().numbers) > _MOST_WAYS:
+                        needed = _Needed()  # all that is behind is in its begin
                     all_scales = some_scales
+                else:  # some row has to be there
+                    begin = max(begin, min(self._read([row])[1] for row in _rows(step.src)))
                 number = len(self._nodes)
                 some_scales, all_scales = (*some_scales, number), (*all_scales, number)
-                begin += scale_cycles(step, self._hardware)
-                ready += scale_cycles(step, self._hardware)
+                begin += search
+                ready += search
             first = begin + through
         own = _Node(engine, begin, first, max(ready + through, begin + work), work)
-        needs = needed.ways().further(through)
-        parts = {other: (mask, way + through) for other, (mask, way) in needed.parts.items()}
+        needs = needed.ways().further(search + through)
+        parts = {other: (mask, way + search + through) for other, (mask, way) in needed.parts.items()}
         number = len(self._nodes)
         self._append(own)
         with_own = _Ways(np.append(needs.numbers, number), np.append(needs.cycles, 0.0))
@@ -369,6 +387,11 @@ def _reads_for_each(step: Step) -> bool:
 
 def _is_multiply_add(step: Step) -> bool:
     return isinstance(step, Vector) and step.mnemonic == "vector_multiply_add"
+
+
+def _rows(window: Access) -> Iterator[Access]:
+    for row in range(window.rows):
+        yield replace(window, offset=window.offset + row * window.row_stride, rows=1)
 
 
 def _final(step: Step) -> np.ndarray | None:
@@ -424,7 +447,7 @@ def frame_path(
     stored = frame.end([_whole(lowering, name) for name in results])
     carried = frame.end([_whole(lowering, name) for name in state.values()])
     once = transfer_cycles(hardware)
-    return math.floor(max(stored + once if results else 0.0, carried))
+    return math.floor(max(stored + once if results else 0.0, carried, frame.decided))
 
 
 def _arriving(
@@ -448,7 +471,19 @@ def _arriving(
         own = max(0, sizes[name] - dram.burst_bytes) / dram.bytes_per_s * hardware.clock_hz
         last = once + (rest if len(inputs) == 1 else own)
         access = _whole(lowering, name)
-        yield access, _Node(None, 0.0, once, last, num_elements=access.rows * access.cols)
+        size = ELEMENT_BYTES[chip_dtype(graph.inputs[name].dtype)]
+        yield (
+            access,
+            _Node(
+                None,
+                0.0,
+                once,
+                last,
+                num_elements=access.rows * access.cols,
+                by_element=size * hardware.clock_hz / dram.bytes_per_s,
+                at_once=dram.burst_bytes // size,
+            ),
+        )
 
 
 def _whole(lowering: Lowering, name: str) -> Access:

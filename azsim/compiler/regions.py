@@ -179,6 +179,8 @@ def executed_steps(
 ) -> Iterator[tuple[Step, Mapping[int, int]]]:
     """Steps that ran in a frame, one after another, with the rounds of the loops around them.
 
+    A `Leave` is among them each time that it was come to.
+
     Parameters
     ----------
     steps : iterable of Step
@@ -204,6 +206,7 @@ def _ran(
     """What ran of steps; returns whether the loop around them was not left."""
     for step in steps:
         if isinstance(step, Leave):
+            yield step, rounds
             if not next(went_on):
                 return False
         elif isinstance(step, Loop):
