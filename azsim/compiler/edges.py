@@ -151,28 +151,35 @@ class Edges:
         )
         return [*items, Item("store", layer, {"dst": destination, "src": window})]
 
-    def carry(self, state: Mapping[str, str]) -> list[Item | Repeat]:
+    def carry(self, state: Mapping[str, str]) -> Iterator[tuple[set[str], list[Item | Repeat]]]:
         """Items that make this frame's results the next frame's state.
 
         A result may be a window of the old state (a delay line): it is put aside first.
+
+        Yields
+        ------
+        set of str
+            Buffers behind whose last use the items may stand; none for those behind the frame.
+        list of Item or Repeat
         """
         views = self.lowering.views
         pairs = [(views[source], views[target]) for source, target in state.items()]
         carried = {old.buffer for old, _ in pairs}
         aside: list[Item | Repeat] = []
-        items: list[Item | Repeat] = []
+        last: list[Item | Repeat] = []
         for old, new in pairs:
             if (old.buffer, old.offset) == (new.buffer, new.offset) and new.is_contiguous:
                 continue  # stays as it is
-            if new.buffer in carried:
-                put_aside = self.storages.add_packed(
-                    f"{new.buffer}#aside", new.shape, self.storages.by_name[new.buffer].dtype
-                )
-                aside += self._copy(put_aside, new, STATE)
-                new = put_aside
             place = TensorView(old.buffer, old.offset, new.shape, c_strides(new.shape))
-            items += self._copy(place, new, STATE)
-        return aside + items
+            if new.buffer not in carried:
+                yield {old.buffer, new.buffer}, self._copy(place, new, STATE)
+                continue
+            put_aside = self.storages.add_packed(
+                f"{new.buffer}#aside", new.shape, self.storages.by_name[new.buffer].dtype
+            )
+            aside += self._copy(put_aside, new, STATE)
+            last += self._copy(place, put_aside, STATE)
+        yield set(), aside + last
 
     def _copy(self, target: TensorView, source: TensorView, layer: str) -> list[Item | Repeat]:
         before = len(self.lowering.steps)

@@ -39,7 +39,7 @@ from azsim.ops.lowering import (
     Unary,
     Vector,
 )
-from azsim.ops.steps import ELEMENT_BYTES, reads, windows
+from azsim.ops.steps import ELEMENT_BYTES, is_region, reads, windows
 
 __all__ = ["order"]
 
@@ -273,14 +273,16 @@ def order(
     used = _use_of_buffers(lowering.steps)
     arriving = _loads_of_inputs(edges, used, frames, state, plan)
     stores = _stores_of_outputs(edges, used, frames, state)
+    carried, last = _carried(edges, used, state)
     body: list[Item | Repeat] = []
     for number, (layer, step) in enumerate(lowering.steps):
         body += arriving.get(number, [])
         body += orderer.step(step, layer)
         body += stores.get(number, [])
+        body += carried.get(number, [])
     if not lowering.steps:
         body += [*arriving.get(0, []), *stores.get(0, [])]
-    body += edges.carry(state)
+    body += last
     if utterances > 1:
         word, woken = edges.wake(state, frames, utterances)
         body = [body[0], word, *body[1:], woken]  # the frame begins with its first load
@@ -360,6 +362,26 @@ def _parts(load: Item, lowering: Lowering, plan: Plan) -> list[Item]:
         )
         for first, count in ((0, rows.cols), (rows.cols, target.cols - rows.cols))
     ]
+
+
+def _carried(
+    edges: Edges, used: Mapping[str, tuple[int, int]], state: Mapping[str, str]
+) -> tuple[_ByStep, list[Item | Repeat]]:
+    """What makes results the next frame's state, by the number of the step that it comes behind.
+
+    That is in front of a region if it can be: nothing moves through one, and what data decides is
+    mostly the end of a frame.  All else is behind the last step.
+    """
+    regions = [n for n, (_, step) in enumerate(edges.lowering.steps) if is_region(step)]
+    early: _ByStep = {}
+    last: list[Item | Repeat] = []
+    for buffers, items in edges.carry(state):
+        at = max((used.get(buffer, (0, 0))[1] for buffer in buffers), default=None)
+        if at is not None and any(at < region for region in regions):
+            early.setdefault(at, []).extend(items)
+        else:
+            last += items
+    return early, last
 
 
 def _stores_of_outputs(
