@@ -140,6 +140,10 @@ def test_what_has_an_address_stays_there_and_the_others_come_behind() -> None:
             ["1:33: .output: step: got 8, a frame has 12 bytes"],
         ),
         (
+            ".output x shape=3x4 axes=1x1",
+            ["1:26: .output: axes: got 1x1, allowed is 0x1, in any order"],
+        ),
+        (
             ".output x shape=-3 addr=0x0",
             ["1:17: .output: shape: got -3, allowed is 0 and more"],
         ),

@@ -306,6 +306,26 @@ def test_a_program_file_whose_frames_overlap_is_refused(save: Save) -> None:
     assert str(caught.value) == "p.npz: output y: frames are 3 bytes apart, each has 4"
 
 
+def test_a_program_file_whose_axes_are_none_is_refused(save: Save) -> None:
+    Path("d.npz").write_bytes(npz_bytes(GOOD))
+    assert main(["asm", str(save(ADD)), "--data", "d.npz", "-o", "p.npz"]) == 0
+    program, image = load_program(Path("p.npz"))
+    (port,) = program.outputs
+    save_program(Path("p.npz"), replace(program, outputs=(replace(port, axes=(1,)),)), image)
+    with pytest.raises(InputError) as caught:
+        run_kernel("p.npz")
+    assert str(caught.value) == "p.npz: output y: axes: got 1, allowed is 0x1, in any order"
+
+
+def test_axes_of_a_port_may_lie_in_another_order(save: Save) -> None:
+    path = save(
+        ".input x shape=2x3 axes=1x0\n.output y shape=3x2\n.buffer a space=activation shape=3x2\n"
+        ".views\nload dst=a src=x\nstore wait_load=1 dst=y src=a\nhalt"
+    )
+    x = np.arange(6, dtype=F).reshape(2, 3)
+    assert np.array_equal(run_kernel(path, {"x": x}).outputs["y"], x.T)
+
+
 def test_a_chip_that_decodes_at_read_takes_blocks_as_they_are(save: Save) -> None:
     path = save(
         ".input x dtype=i8 shape=1x24\n.input one shape=1x1\n.input ones shape=1x16\n"

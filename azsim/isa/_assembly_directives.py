@@ -51,7 +51,13 @@ class Directive:
 _PORT = Directive(
     True,
     {"shape": read_shape},
-    {"dtype": _port_dtype, "frames": read_positive, "addr": read_count, "step": read_positive},
+    {
+        "dtype": _port_dtype,
+        "frames": read_positive,
+        "addr": read_count,
+        "step": read_positive,
+        "axes": read_strides,
+    },
 )
 DIRECTIVES = {
     ".program": Directive(True),
@@ -140,6 +146,8 @@ def declared_data(
     )
     if step_bytes and step_bytes < data.port.frame_bytes:
         raise problem("step", f"step: got {step_bytes}, a frame has {data.port.frame_bytes} bytes")
+    if data.port.axes_problem:
+        raise problem("axes", f"axes: {data.port.axes_problem}")
     return data
 
 

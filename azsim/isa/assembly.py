@@ -203,7 +203,8 @@ def _header(program: Program) -> Iterator[str]:
         for port in ports:
             yield (
                 f"{directive} {quoted(port.name)} addr={port.addr:#x} "
-                f"shape={_shape_text(port.shape)} frames={port.frames}{_step(port)}{_dtype(port)}"
+                f"shape={_shape_text(port.shape)} frames={port.frames}{_step(port)}{_axes(port)}"
+                f"{_dtype(port)}"
             )
     for name in program.layers:
         yield f".layer {quoted(name)}"
@@ -224,6 +225,10 @@ def _header(program: Program) -> Iterator[str]:
 
 def _step(port: Port) -> str:
     return f" step={port.step_bytes}" if port.step_bytes else ""
+
+
+def _axes(port: Port) -> str:
+    return f" axes={_shape_text(port.axes)}" if port.axes else ""
 
 
 def _dtype(place: Port | Tap) -> str:

@@ -41,6 +41,8 @@ class Data:
         How many of them lie one after another.
     step_bytes : int
         From one's begin to the next one's; 0 where they lie one right behind another.
+    axes : tuple of int
+        Of a frame, in the order in which they lie in memory; empty for that of the shape.
     addr : int or None
         None where the assembler chooses.
     like : str or None
@@ -61,6 +63,7 @@ class Data:
     column: int
     frames: int = 1
     step_bytes: int = 0
+    axes: tuple[int, ...] = ()
     addr: int | None = None
     like: str | None = None
     codec: str = ""
@@ -71,7 +74,8 @@ class Data:
     def port(self) -> Port:
         """An input or output as the program knows it."""
         addr = self.addr or 0
-        return Port(self.name, addr, self.shape, self.frames, self.dtype, self.step_bytes)
+        own = self.frames, self.dtype, self.step_bytes, self.axes
+        return Port(self.name, addr, self.shape, *own)
 
     @property
     def span_bytes(self) -> int:
@@ -154,7 +158,9 @@ def view_operands(
     if operands.setdefault("space", data.space) != data.space:
         raise EncodeError(f"'{data.name}' lies in {data.space}, not in {operands['space']}")
     dtype = str(operands.setdefault("dtype", data.dtype))
-    rows, cols = matrix_of(data.shape)
+    # A view shows memory as it is.
+    axes = data.axes or range(len(data.shape))
+    rows, cols = matrix_of(tuple(data.shape[axis] for axis in axes))
     if ELEMENT_BITS[dtype] != ELEMENT_BITS[data.dtype]:
         if not {"rows", "cols"} <= given.keys():
             raise EncodeError(

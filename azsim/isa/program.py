@@ -96,6 +96,9 @@ class Port:
         f32, or i8 and i32 for graphs; programs written by hand also have i16 and u8.
     step_bytes : int
         From a frame's begin to the next one's; 0 where they lie one right behind another.
+    axes : tuple of int
+        Axes of a frame in the order in which they lie in memory, the one whose elements are
+        neighbours last; empty for the order that they have in the graph.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Port:
     frames: int
     dtype: str = "f32"
     step_bytes: int = 0
+    axes: tuple[int, ...] = ()
 
     @property
     def frame_bytes(self) -> int:
@@ -129,6 +133,28 @@ class Port:
         step_bytes = self.step_bytes if self.frames > 1 else 0
         strides = step_bytes or self.frame_bytes, 1
         return np.ndarray(shape, np.uint8, memory, self.addr, strides)
+
+    @property
+    def axes_problem(self) -> str:
+        """What is wrong with `axes`, or nothing."""
+        known = range(len(self.shape))
+        if not self.axes or sorted(self.axes) == list(known):
+            return ""
+        got, allowed = ("x".join(map(str, axes)) for axes in (self.axes, known))
+        return f"got {got}, allowed is {allowed or 'none'}, in any order"
+
+    def to_memory(self, frames: np.ndarray) -> np.ndarray:
+        """Values by frame, (frames, ...), with axes as they lie in memory."""
+        return frames.transpose(0, *(1 + axis for axis in self._axes))
+
+    def from_memory(self, frames: np.ndarray) -> np.ndarray:
+        """Values by frame as they lie in memory, (frames, any), in the order of the graph."""
+        lying = frames.reshape(self.frames, *(self.shape[axis] for axis in self._axes))
+        return lying.transpose(0, *(1 + self._axes.index(axis) for axis in range(len(self.shape))))
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        return self.axes or tuple(range(len(self.shape)))
 
 
 @dataclass(frozen=True)

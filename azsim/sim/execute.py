@@ -69,12 +69,12 @@ def _write_ports(data: np.ndarray, program: Program, inputs: Mapping[str, np.nda
         if port.name not in inputs:
             raise MachineError(f"input '{port.name}' is missing")
         dtype = NUMPY_TYPES[port.dtype]
-        values = np.ascontiguousarray(inputs[port.name], dtype).reshape(-1).view(np.uint8)
-        if values.size != port.num_bytes:
+        values = np.asarray(inputs[port.name], dtype)
+        if values.nbytes != port.num_bytes:
             raise MachineError(
-                f"input '{port.name}' has {values.size} bytes, its port {port.num_bytes}"
+                f"input '{port.name}' has {values.nbytes} bytes, its port {port.num_bytes}"
             )
-        port.of(data)[...] = values.reshape(port.frames, port.frame_bytes)
+        write_port(data, port, values)
 
 
 def _touch_ports(machine: Machine, ports: Iterable[Port]) -> None:
@@ -82,10 +82,17 @@ def _touch_ports(machine: Machine, ports: Iterable[Port]) -> None:
         machine.dram.touch(port.addr, port.end)
 
 
+def write_port(memory: np.ndarray, port: Port, values: np.ndarray) -> None:
+    """Put a port's frames, as many elements in any shape, where the program finds them."""
+    frames = np.asarray(values, NUMPY_TYPES[port.dtype]).reshape(port.frames, *port.shape)
+    stored = np.ascontiguousarray(port.to_memory(frames)).reshape(-1).view(np.uint8)
+    port.of(memory)[...] = stored.reshape(port.frames, port.frame_bytes)
+
+
 def read_port(memory: np.ndarray, port: Port) -> np.ndarray:
     """Return a port's contents, (frames, ...) of its type."""
     raw = np.ascontiguousarray(port.of(memory)).reshape(-1).copy()
-    return raw.view(NUMPY_TYPES[port.dtype]).reshape(port.frames, *port.shape)
+    return np.ascontiguousarray(port.from_memory(raw.view(NUMPY_TYPES[port.dtype])))
 
 
 class _Taps:

@@ -22,6 +22,7 @@ from azsim.isa.encode import nearest
 from azsim.isa.program import DramImage, Port, Program
 from azsim.isa.program_file import load_program
 from azsim.machine.state import NUMPY_TYPES
+from azsim.sim.execute import write_port
 from azsim.sim.kernel_result import BlockFigures
 
 __all__ = [
@@ -114,7 +115,7 @@ def load_kernel(
     )
     memory = image.data.copy()
     for name, array in given.items():
-        _put(memory, inputs[name], array)
+        write_port(memory, inputs[name], array)
     notes = _unused(data or {}, list(inputs), data_name)
     if kept := [name for name in inputs if name not in given]:
         notes = (*notes, f"the program file's image has what {', '.join(kept)} hold")
@@ -129,6 +130,8 @@ def _port_problems(path: Path, program: Program, image: DramImage) -> Iterator[s
                     f"{path}: {kind} {port.name}: frames are {port.step_bytes} bytes apart, each "
                     f"has {port.frame_bytes}"
                 )
+            elif port.axes_problem:
+                yield f"{path}: {kind} {port.name}: axes: {port.axes_problem}"
             elif port.addr < 0 or port.end > image.data.size:
                 yield (
                     f"{path}: {kind} {port.name}: lies at bytes {port.addr} to {port.end} of DRAM, "
@@ -234,9 +237,9 @@ def assemble(
     image = zero_image(program)
     for entry in placed.values():
         if entry.kind == "input":
-            _put(image.data, entry.port, data[entry.name])
+            write_port(image.data, entry.port, data[entry.name])
     for port in program.inputs:  # those that have addresses and share a name with an output
-        _put(image.data, port, data[port.name])
+        write_port(image.data, port, data[port.name])
     for name, block in blocks.items():
         start = placed[name].addr or 0
         image.data[start : start + len(block)] = np.frombuffer(block, np.uint8)
@@ -287,11 +290,6 @@ def zero_image(program: Program) -> DramImage:
 def _raise(problems: Iterator[str] | list[str]) -> None:
     if found := list(problems):
         raise InputError("\n".join(found))
-
-
-def _put(memory: np.ndarray, port: Port, values: np.ndarray) -> None:
-    stored = np.ascontiguousarray(values, NUMPY_TYPES[port.dtype]).reshape(-1).view(np.uint8)
-    port.of(memory)[...] = stored.reshape(port.frames, port.frame_bytes)
 
 
 # ---------------------------------------------------------------------------- what is wrong
