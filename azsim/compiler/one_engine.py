@@ -5,7 +5,8 @@ comes at least between its end and the end of all).  Whatever part of the work o
 takes no less than its smallest head, the sum of its cycles, and its smallest tail.  The largest of
 these over all parts is how long the schedule takes that always works at what has the longest tail
 of all that may begin, and puts it aside when something with a longer one arrives (J. R. Jackson;
-J. Carlier, "The one-machine sequencing problem", European Journal of Operational Research 11, 1982).
+J. Carlier, "The one-machine sequencing problem", European Journal of Operational Research 11,
+1982).
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def _least_end(
     now = end = 0.0
     at = 0
     while at < count or size:
-        if not size:
-            now = max(now, heads[by_head[at]])
+        if not size and heads[by_head[at]] > now:
+            now = heads[by_head[at]]
         while at < count and heads[by_head[at]] <= now:
             child = size
             size += 1
@@ -83,4 +84,4 @@ def _least_end(
             heap[parent] = heap[child]
             parent = child
         heap[parent] = last
-    return end
+    return float(end)
