@@ -142,10 +142,10 @@ def test_two_that_meet_do_not_close_each_others_rows(
         (float(begin * dram.row_bytes), float(begin * dram.row_bytes + bursts * dram.burst_bytes))
         for begin in (first, other_first)
     ]
-    meeting = Meeting("one", "other", spans[0], spans[1], bursts)
+    meeting = Meeting("one", "other", spans[0], spans[1], bursts, 0.0, 0.0)
     addresses = {"one": 0, "other": (1000 + turn) * dram.row_bytes}
     met = {"one": [meeting], "other": [meeting.turned()]}
-    _choose_banks(addresses, ["other"], met, AZ1)
+    _choose_banks(addresses, ["other"], met, AZ1, 1)
     assert addresses["one"] == 0
     later = addresses["other"] - (1000 + turn) * dram.row_bytes
     assert later in [number * dram.row_bytes for number in range(dram.banks)]
@@ -158,3 +158,23 @@ def test_two_that_meet_do_not_close_each_others_rows(
             opened += is_open.get(row % dram.banks) != row
             is_open[row % dram.banks] = row
     assert opened == 2 * -(-bursts * dram.burst_bytes // dram.row_bytes)
+
+
+@given(st.integers(0, 100), st.integers(0, 40), st.integers(1, 5), st.booleans())
+def test_what_moves_with_the_frames_keeps_away_in_all_of_them(
+    first: int, other_first: int, rounds: int, is_other: bool
+) -> None:
+    row_bytes = AZ1.dram.row_bytes
+    spans = [(float(at * row_bytes), float((at + 1) * row_bytes)) for at in (first, other_first)]
+    bursts = row_bytes // AZ1.dram.burst_bytes
+    steps = (0.0, float(row_bytes)) if is_other else (float(row_bytes), 0.0)
+    meeting = Meeting("one", "other", spans[0], spans[1], bursts, *steps)
+    addresses = {"one": 0, "other": 1000 * row_bytes}
+    met = {"one": [meeting], "other": [meeting.turned()]}
+    _choose_banks(addresses, ["other"], met, AZ1, rounds)
+    for number in range(rounds):
+        row, other_row = (
+            (addresses[name] + span[0] + number * step) // row_bytes
+            for name, span, step in zip(("one", "other"), spans, steps, strict=True)
+        )
+        assert (row - other_row) % AZ1.dram.banks

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from azsim.compiler.estimate import Estimator, engine_of
-from azsim.compiler.schedule import Item, Repeat, Schedule, extent, is_written, walk
+from azsim.compiler.schedule import FRAME_LOOP, Item, Repeat, Schedule, extent, is_written, walk
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import Access
 from azsim.ops.steps import ELEMENT_BYTES
@@ -45,6 +45,8 @@ class Meeting:
         Bytes in the storage: from one to another.
     bursts : float
         Of each of them meanwhile; 1 for one behind another, the last burst and the first one.
+    step, other_step : float
+        Bytes by which each of them is further on in the next round of the frame loop.
     """
 
     storage: str
@@ -52,10 +54,13 @@ class Meeting:
     span: tuple[float, float]
     other_span: tuple[float, float]
     bursts: float
+    step: float
+    other_step: float
 
     def turned(self) -> Meeting:
         """The same, as the other one sees it."""
-        return Meeting(self.other, self.storage, self.other_span, self.span, self.bursts)
+        spans, steps = (self.other_span, self.span), (self.other_step, self.step)
+        return Meeting(self.other, self.storage, *spans, self.bursts, *steps)
 
 
 @dataclass(frozen=True)
@@ -243,19 +248,26 @@ class _Model:
         (storage, span), (other_storage, other_span) = (
             self._moved(transfer, cycles) for transfer in (one, other)
         )
-        return Meeting(storage, other_storage, span, other_span, cycles / self._burst_cycles)
+        bursts, steps = cycles / self._burst_cycles, (self._step(one), self._step(other))
+        return Meeting(storage, other_storage, span, other_span, bursts, *steps)
 
     def _succession(self, one: _Transfer, other: _Transfer) -> Meeting:
         """One transfer behind another: the last burst of that, and the first one of this."""
         storage, (_, end) = self._moved(_Transfer(one.number, one.cycles), one.cycles)
         other_storage, (begin, _) = self._moved(_Transfer(other.number, other.cycles), 0.0)
-        return Meeting(storage, other_storage, (end - 1, end - 1), (begin, begin), 1.0)
+        spans, steps = ((end - 1, end - 1), (begin, begin)), (self._step(one), self._step(other))
+        return Meeting(storage, other_storage, *spans, 1.0, *steps)
+
+    def _step(self, transfer: _Transfer) -> float:
+        """Bytes in DRAM by which a transfer is further on in the next round of the frame loop."""
+        window = _in_dram(self._played[transfer.number].item)
+        size = ELEMENT_BYTES[self._storages[window.buffer].dtype]
+        return float(size * window.advance.get(FRAME_LOOP, 0))
 
     def _moved(self, transfer: _Transfer, cycles: float) -> tuple[str, tuple[float, float]]:
         """Storage in DRAM and bytes of it that a transfer moves in some cycles."""
         played = self._played[transfer.number]
-        window = played.item.operands["dst" if engine_of(played.item) == "store" else "src"]
-        assert isinstance(window, Access)
+        window = _in_dram(played.item)
         ahead = sum(played.rounds.get(loop, 0) * step for loop, step in window.advance.items())
         low, high = extent(replace(window, offset=window.offset + ahead, advance={}), {})
         storage = self._storages[window.buffer]
@@ -314,6 +326,13 @@ class _Model:
         if storage.slot is not None:
             return [(storage.space, storage.slot)]
         return self._parts.get(buffer, (buffer,))
+
+
+def _in_dram(item: Item) -> Access:
+    """Window of a transfer into DRAM."""
+    window = item.operands["dst" if engine_of(item) == "store" else "src"]
+    assert isinstance(window, Access)
+    return window
 
 
 def _blocks(address: int, size_bytes: int) -> tuple[int, int]:

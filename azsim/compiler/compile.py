@@ -335,7 +335,11 @@ def _program(
 ) -> Program:
     """Instructions with their regions, ports and taps; no waits yet."""
     graph = lowering.compressed.graph
-    in_dram = {target: f"input {source}" for source, target in schedule.spilled.items()}
+    in_dram = {
+        target: f"input {source}"
+        for source, target in schedule.spilled.items()
+        if f"output {target}" not in allocation.addresses
+    }
     inputs = [
         Port(
             tensor,
@@ -343,6 +347,7 @@ def _program(
             kind.shape,
             1 if tensor in state else stream.frames,
             chip_dtype(kind.dtype),
+            axes=_axes(lowering, tensor, state),
         )
         for tensor, kind in graph.inputs.items()
         if f"input {tensor}" in allocation.addresses
@@ -367,12 +372,22 @@ def _program(
                 1 if tensor in state.values() else stream.frames,
                 chip_dtype(graph.types[tensor].dtype),
                 0 if tensor in state.values() else _step_bytes(schedule, place),
+                _axes(lowering, tensor, state),
             )
             for tensor in graph.outputs
             for place in (in_dram.get(tensor, f"output {tensor}"),)
         ),
         stream=replace(stream, together=schedule.per_round),
     )
+
+
+def _axes(lowering: Lowering, tensor: str, state: Mapping[str, str]) -> tuple[int, ...]:
+    """Axes of a state as they lie in memory where that is not their order, else none."""
+    sources = {target: source for source, target in state.items()}
+    view = lowering.views.get(sources.get(tensor, tensor))
+    if view is None or view.is_contiguous or (tensor not in state and tensor not in sources):
+        return ()
+    return tuple(sorted(range(len(view.shape)), key=lambda axis: -view.strides[axis]))
 
 
 def _step_bytes(schedule: Schedule, place: str) -> int:

@@ -29,6 +29,8 @@ _MOMENTS = (np.arange(8) + 0.5) / 8
 """Parts of a meeting at which it is looked at where both channels are."""
 _BANK_AWAY = 0.25
 """What a meeting counts with each bank that is between both: it may be late, or early."""
+_ROUNDS = 16
+"""Rounds of the frame loop in which a meeting is looked at where a transfer moves with it."""
 _SWEEPS = 2
 
 
@@ -92,7 +94,7 @@ def dram_addresses(
             end = aligned(end, row_bytes)
         addresses[storage.name] = end
         end += aligned(room)
-    _choose_banks(addresses, movable, met, hardware)
+    _choose_banks(addresses, movable, met, hardware, schedule.rounds)
     return addresses, end
 
 
@@ -101,6 +103,7 @@ def _choose_banks(
     movable: Collection[str],
     met: Mapping[str, list[Meeting]],
     hardware: Hardware,
+    rounds: int,
 ) -> None:
     """Let each movable storage begin up to all banks later, where it loses least.
 
@@ -112,13 +115,18 @@ def _choose_banks(
     for _ in range(_SWEEPS):
         for name in movable:
             begins = base[name] + row_bytes * np.arange(banks)
-            lost = _lost([m for m in met[name] if m.other in placed], begins, placed, hardware)
+            mine = [meeting for meeting in met[name] if meeting.other in placed]
+            lost = _lost(mine, begins, placed, hardware, rounds)
             placed[name] = int(begins[np.argmin(lost)])
     addresses |= placed
 
 
 def _lost(
-    met: list[Meeting], begins: np.ndarray, addresses: Mapping[str, int], hardware: Hardware
+    met: list[Meeting],
+    begins: np.ndarray,
+    addresses: Mapping[str, int],
+    hardware: Hardware,
+    rounds: int,
 ) -> np.ndarray:
     """Bursts that find another row open in their bank, or may, for each begin of a storage."""
     if not met:
@@ -127,8 +135,16 @@ def _lost(
     mine = np.array([meeting.span for meeting in met])
     theirs = np.array([meeting.other_span for meeting in met])
     others = np.array([addresses[meeting.other] for meeting in met])
-    rows = (begins[:, None, None] + _at_moments(mine)) // row_bytes
-    away = np.abs(rows - (others[:, None] + _at_moments(theirs)) // row_bytes)
+    steps = np.array([(meeting.step, meeting.other_step) for meeting in met])
+    later = np.linspace(0, rounds - 1, min(rounds, _ROUNDS)) if steps.any() else np.zeros(1)
+    # Each meeting at each moment of each of some rounds.
+    at, other_at = (
+        (_at_moments(spans)[:, None] + np.floor(later)[:, None] * steps[:, which, None, None])
+        for which, spans in enumerate((mine, theirs))
+    )
+    at, other_at = (moments.reshape(len(met), -1) for moments in (at, other_at))
+    rows = (begins[:, None, None] + at) // row_bytes
+    away = np.abs(rows - (others[:, None] + other_at) // row_bytes)
     between = np.minimum(away % banks, -away % banks)
     share = np.where(away > 0, _BANK_AWAY**between, 0.0).mean(axis=-1)
     return share @ np.array([meeting.bursts for meeting in met])

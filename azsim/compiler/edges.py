@@ -168,7 +168,8 @@ class Edges:
         aside: list[Item | Repeat] = []
         last: list[Item | Repeat] = []
         for old, new in pairs:
-            if (old.buffer, old.offset) == (new.buffer, new.offset) and new.is_contiguous:
+            stays = (old.buffer, old.offset) == (new.buffer, new.offset)
+            if stays and (new.is_contiguous or old == new):
                 continue  # stays as it is
             place = TensorView(old.buffer, old.offset, new.shape, c_strides(new.shape))
             if new.buffer not in carried:

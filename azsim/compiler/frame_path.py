@@ -345,7 +345,9 @@ class _Frame:
             first = begin + through
         own = _Node(engine, begin, first, max(ready + through, begin + work), work)
         needs = needed.ways().further(search + through)
-        parts = {other: (mask, way + search + through) for other, (mask, way) in needed.parts.items()}
+        parts = {
+            other: (mask, way + search + through) for other, (mask, way) in needed.parts.items()
+        }
         number = len(self._nodes)
         self._append(own)
         with_own = _Ways(np.append(needs.numbers, number), np.append(needs.cycles, 0.0))

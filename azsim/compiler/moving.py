@@ -21,6 +21,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from azsim.compiler.delay_line import DelayLine
 from azsim.compiler.movable import LARGE_SHARE, Constant, Movable, Output, Spread, State
 from azsim.compiler.pieces_in_dram import (
     Piece,
@@ -109,6 +110,9 @@ class Rewriting:
 
     def move(self, moved: Movable) -> None:
         """Let a state, a constant or an output live in DRAM."""
+        if isinstance(moved, DelayLine):
+            self._append_to(moved)
+            return
         if isinstance(moved, State):
             del self._storages[f"output {moved.target}"]
             port = self._storages[moved.port]
@@ -142,6 +146,22 @@ class Rewriting:
                 self._walked(moved, piece, name, only, step)
             else:
                 self._piece(moved, piece, name)
+
+    def _append_to(self, moved: DelayLine) -> None:
+        """Let a frame load what it needs of a delay line, and store what is new."""
+        frames, port = self._old.frames, self._storages[moved.port]
+        dtype = self._storages.pop(moved.buffer).dtype
+        size_bytes = moved.size_bytes(dtype, frames)
+        self._storages[moved.port] = replace(port, size_bytes=size_bytes, is_shared=True)
+        end = frames * moved.num_new * ELEMENT_BYTES[dtype]
+        output = f"output {moved.target}"
+        self._storages[output] = replace(self._storages[output], within=(moved.port, end))
+        self._gone |= {id(item) for item in (moved.load, *moved.stores)}
+        self._spilled[moved.source] = moved.target
+        self._before.setdefault(moved.copied, []).extend(moved.loads())
+        self._body[moved.copied] = None
+        self._body[moved.kept] = moved.store()
+        self._early[moved.kept] = moved.buffer
 
     def _move_in_loops(self, moved: Constant) -> None:
         """Let each part of a region load what it uses, and each round of a loop if it has to."""

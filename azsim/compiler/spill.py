@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from azsim.compiler.allocate import fits
+from azsim.compiler.delay_line import delay_line
 from azsim.compiler.frame_cycles import frame_cycles
 from azsim.compiler.movable import Movable, State, constants, large_scratch, outputs
 from azsim.compiler.moving import Rewriting
@@ -41,7 +42,9 @@ _WORTH_TURNS = 0.98
 """Part of a frame's cycles that is left where rounds in pairs are worth their instructions."""
 
 
-def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> Schedule:
+def spill(
+    schedule: Schedule, hardware: Hardware, state: Mapping[str, str], *, appends: bool = False
+) -> Schedule:
     """Move states to DRAM until the rest fits activation SRAM.
 
     Parameters
@@ -50,6 +53,8 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     hardware : Hardware
     state : mapping of str to str
         Carried tensors, graph input to graph output.
+    appends : bool
+        Whether delay lines may be appended to, which keeps frames apart.
 
     Returns
     -------
@@ -58,7 +63,7 @@ def spill(schedule: Schedule, hardware: Hardware, state: Mapping[str, str]) -> S
     """
     if fits(schedule, hardware):
         return schedule
-    plain, *others = _spilled_ways(schedule, hardware, state)
+    plain, *others = _spilled_ways(schedule, hardware, state, appends=appends)
     best = min([plain, *others], key=lambda found: frame_cycles(found, hardware))
     is_worth = frame_cycles(best, hardware) <= _WORTH_TURNS * frame_cycles(plain, hardware)
     return best if is_worth else plain
@@ -123,17 +128,18 @@ def _leaving(
 
 
 def _spilled_ways(
-    schedule: Schedule, hardware: Hardware, state: Mapping[str, str]
+    schedule: Schedule, hardware: Hardware, state: Mapping[str, str], *, appends: bool
 ) -> Iterator[Schedule]:
     """Schedules that fit: with loops as they are, and with rounds that take turns with places."""
     room_bytes = hardware.activation_sram.bytes
     # A piece that just fits leaves no room for what is made of it: then it comes item by item.
-    found, moved = _spilled(schedule, hardware, state, (room_bytes, room_bytes // 2))
+    room = (room_bytes, room_bytes // 2)
+    found, moved = _spilled(schedule, hardware, state, room, appends=appends)
     yield found
     for parts in _FINER:
         changed = _taking_turns(schedule, moved, parts)
         if changed is not schedule:
-            found, _ = _spilled(changed, hardware, state, (room_bytes,))
+            found, _ = _spilled(changed, hardware, state, room[:1], appends=appends)
             if fits(found, hardware):
                 yield found
 
@@ -161,14 +167,22 @@ def _taking_turns(schedule: Schedule, moved: Sequence[Movable], parts: int) -> S
 
 
 def _spilled(
-    schedule: Schedule, hardware: Hardware, state: Mapping[str, str], pieces_bytes: Sequence[int]
+    schedule: Schedule,
+    hardware: Hardware,
+    state: Mapping[str, str],
+    pieces_bytes: Sequence[int],
+    *,
+    appends: bool = False,
 ) -> tuple[Schedule, list[Movable]]:
     """A schedule that fits if any does, and what does not stay.
 
     Larger pieces than one of `pieces_bytes` come item by item; the first that will do is taken.
     """
-    found = [State.of(schedule, source, target) for source, target in state.items()]
-    movable = [*(one for one in found if one is not None), *constants(schedule)]
+    states = [State.of(schedule, source, target) for source, target in state.items()]
+    movable: list[Movable] = [
+        (delay_line(one, schedule) if appends else None) or one for one in states if one is not None
+    ]
+    movable += constants(schedule)
     movable += outputs(schedule, {one.buffer for one in movable})
     taken = {one.buffer for one in movable}
 

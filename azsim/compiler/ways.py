@@ -123,7 +123,8 @@ def best_way(
     CompileError
         If it does not fit the hardware in any way.
     """
-    begun = _Begun.of(spill(schedule, hardware, state), hardware)
+    first = spill(schedule, hardware, state, appends=stream.paced)
+    begun = _Begun.of(first, hardware)
     if utterances > 1 and begun.spilled.spilled:
         names = ", ".join(sorted(begun.spilled.spilled))
         raise CompileError(
@@ -133,7 +134,7 @@ def best_way(
     best = begun.way(begun.unrolled, alone)
     if not stream.paced:
         best = _best_rounds(begun, best, estimator, hardware, stream)
-    if stream.paced or begun.spilled is schedule or not may_share_loads(begun.unrolled):
+    if stream.paced or first is schedule or not may_share_loads(begun.unrolled):
         return best
     # With less of it on the chip, what comes anew may do for several frames.
     for spilled in leaving_room(

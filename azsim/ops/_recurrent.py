@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,7 +90,12 @@ def _loop(lowering: Lowering, count: int) -> AbstractContextManager[int | None]:
 
 
 def carried_state(
-    node: Node, lowering: Lowering, index: int, output: int, shape: tuple[int, ...]
+    node: Node,
+    lowering: Lowering,
+    index: int,
+    output: int,
+    shape: tuple[int, ...],
+    axes: tuple[int, ...] | None = None,
 ) -> TensorView:
     """Place the new state, which begins as a copy of the old one and is updated in place.
 
@@ -104,13 +109,17 @@ def carried_state(
     index, output : int
         Number of the input that is the old state and of the output that is the new one.
     shape : tuple of int
+    axes : tuple of int, optional
+        Order in which its axes should lie, the one whose elements are neighbours last.  A graph
+        input lies so; what only this frame knows keeps its own order.
     """
     graph = lowering.compressed.graph
     source = node.inputs[index] if len(node.inputs) > index else ""
     tensor = node.outputs[output] if len(node.outputs) > output else ""
     old = lowering.view(source) if source else None
     if old is not None and source in graph.inputs and _is_only_read_here(node, lowering, source):
-        place = old
+        place = old if axes is None else _lying(old, axes)
+        lowering.alias(source, place)
     else:
         dtype = "f32" if old is None else lowering.dtype(old)
         place = lowering.scratch(tensor or f"{node.name}#state", shape, dtype)
@@ -122,6 +131,12 @@ def carried_state(
     if tensor:
         lowering.alias(tensor, place)
     return place
+
+
+def _lying(view: TensorView, axes: tuple[int, ...]) -> TensorView:
+    """View of the same buffer with its axes in another order in memory."""
+    steps = contiguous_strides(tuple(view.shape[axis] for axis in axes))
+    return replace(view, strides=tuple(steps[axes.index(axis)] for axis in range(len(axes))))
 
 
 def _is_only_read_here(node: Node, lowering: Lowering, tensor: str) -> bool:

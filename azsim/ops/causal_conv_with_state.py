@@ -84,10 +84,13 @@ def lower(node: Node, lowering: Lowering) -> None:
     given_bias = node.inputs[2] if len(node.inputs) > 2 else ""
     bias = lowering.view(given_bias) if given_bias else None
     output, *present = node.outputs
-    state = carried_state(node, lowering, 3, 1, (batch, channels, kept)) if kept else None
+    moves = length == 1 and kept <= _MOST_MOVED
+    lying = None if moves else (0, 2, 1)  # positions as rows, as in the line
+    shape = batch, channels, kept
+    state = carried_state(node, lowering, 3, 1, shape, lying) if kept else None
     result = lowering.scratch(output, (batch, length, channels))
     for item in range(batch):
-        if length == 1 and state is not None and kept <= _MOST_MOVED:
+        if moves and state is not None:
             past, new = permuted(state.item(0, item), (1, 0)), permuted(data.item(0, item), (1, 0))
             rows = [part(past, 0, row, 1) for row in range(kept)] + [new]
             convolve_rows(lowering, node.name, rows, weight, bias, result.item(0, item))
