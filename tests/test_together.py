@@ -95,6 +95,41 @@ def test_frames_together_do_the_same(frames: int, per_round: int) -> None:
     assert seen == [*range(per_round)] * rounds + [*range(per_round, per_round + left)]
 
 
+@pytest.mark.parametrize("may_share", [False, True])
+@pytest.mark.parametrize("per_round", [1, 2, 3, 4])
+@pytest.mark.parametrize("frames", [1, 2, 3, 5, 8, 9, 11, 12, 14])
+def test_a_last_round_behind_the_loop_does_the_same(
+    frames: int, per_round: int, may_share: bool
+) -> None:
+    rng = np.random.default_rng(frames)
+    given = stream(frames)
+    found = together(given, AZ1, per_round, may_share=may_share, last_apart=True)
+    rounds, left = divmod(frames, per_round)
+    if rounds < 3:
+        assert found == given
+        return
+    dram = {
+        name: rng.integers(1, 100, storage.size_bytes // 4)
+        for name, storage in given.storages.items()
+        if storage.space == "dram"
+    }
+    ours, wanted = ({name: array.copy() for name, array in dram.items()} for _ in range(2))
+    run, plain = run_schedule(found, ours), run_schedule(given, wanted)
+    for name, array in wanted.items():
+        assert ours[name].tolist() == array.tolist()
+    layers, plainly = (Counter(item.layer for item in items) for items in (run, plain))
+    shares = may_share and per_round > 1
+    assert found.shares_loads == shares
+    assert layers.pop("w") == (rounds + left if shares else plainly["w"])
+    del plainly["w"]
+    assert layers == plainly
+    assert found.rounds == rounds - 1
+    assert sum(item.operands.get("paced") == 1 for item in run) == rounds
+    seen = [item.frame for item in run if item.layer == "y"]
+    behind = range(per_round, 2 * per_round + left)
+    assert seen == [*range(per_round)] * (rounds - 1) + [*behind]
+
+
 @pytest.mark.parametrize("per_round", [2, 4])
 def test_each_frame_has_buffers_of_its_own_but_for_what_outlives_a_frame(per_round: int) -> None:
     found = together(stream(2 * per_round + 1), AZ1, per_round)

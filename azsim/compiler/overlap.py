@@ -63,6 +63,8 @@ def overlap(
 ) -> Schedule:
     """Cut and reorder the body of the frame loop; with a single round, all that there is.
 
+    A last round that stands apart is put in order with what follows it.
+
     Parameters
     ----------
     schedule : Schedule
@@ -85,7 +87,14 @@ def overlap(
         body, storages, held = _overlapped(
             schedule.body, schedule, before, estimator, hardware, ahead, searches
         )
-        return replace(schedule, body=body, storages=storages, held=held)
+        found = replace(schedule, body=body, storages=storages, held=held)
+        if not schedule.last_apart:
+            return found
+        before += sum(1 for _ in walk(body))
+        finish, storages, more = _overlapped(
+            schedule.finish, found, before, estimator, hardware, ahead, searches
+        )
+        return replace(found, finish=finish, storages=storages, held={**more, **held})
     # Drains of one product need the same scales: no chain of single items tells how many wait.
     drained = [i.layer for i in walk(schedule.body) if i.mnemonic == "mac_drain"]
     is_cut = len(set(drained)) < len(drained)

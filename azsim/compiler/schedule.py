@@ -157,14 +157,15 @@ class Repeat:
 class Schedule:
     """The whole program before addresses: once, for each round of the frame loop, once.
 
-    `body` runs `rounds` times and computes `per_round` of the `frames` each time; frames that are
-    left over are computed in `finish`.  `copies` names what takes a buffer's part in a further
-    frame of a round, or in one that is left over.  With `shares_loads` what comes from DRAM in each
-    round is for all of its frames.  `loads` has, by name, the item that loads each
-    tile that does not stay, until `azsim.compiler.prefetch` has put it where it is needed.
-    `held` tells until which item (in program order, loop bodies once) a storage is in use although
-    no later one touches it: engines work at the same time.  `spilled` has
-    the states that live in DRAM, graph input to graph output.
+    `body` runs `rounds` times and computes `per_round` of the `frames` each time.  The others stand
+    in `finish`: those of the last round with `last_apart`, so that what follows a frame may begin
+    before the last one is over, and those that are left over.  `copies` names what takes a buffer's
+    part in a further frame of a round, or in one in `finish`.  With `shares_loads` what comes from
+    DRAM in each round is for all of its frames.  `loads` has, by name, the item that loads each
+    tile that does not stay, until `azsim.compiler.prefetch` has put it where it is needed.  `held`
+    tells until which item (in program order, loop bodies once) a storage is in use although no
+    later one touches it: engines work at the same time.  `spilled` has the states that live in
+    DRAM, graph input to graph output.
     """
 
     startup: tuple[Item | Repeat, ...]
@@ -178,11 +179,17 @@ class Schedule:
     per_round: int = 1
     copies: Mapping[tuple[str, int], str] = field(default_factory=dict)
     shares_loads: bool = False
+    last_apart: bool = False
 
     @property
     def rounds(self) -> int:
         """How often `body` runs."""
-        return self.frames // self.per_round
+        return self.frames // self.per_round - self.last_apart
+
+    @property
+    def left_over(self) -> int:
+        """Frames that make no whole round."""
+        return self.frames % self.per_round
 
 
 def parts_of(region: Repeat) -> Iterator[tuple[Item | Repeat, ...]]:

@@ -35,6 +35,8 @@ __all__ = ["may_share_loads", "together"]
 
 _MOST_ITEMS = 1_200
 """Of a round; of longer frames each one's own work fills its gaps."""
+_LEAST_ROUNDS = 3
+"""Of which the last one may stand behind the loop."""
 _MOST_FRAMES = 4
 """Of a round; more leave no gaps to be filled."""
 _MOST_SHARING = 6_000
@@ -42,7 +44,12 @@ _MOST_SHARING = 6_000
 
 
 def together(
-    schedule: Schedule, hardware: Hardware, per_round: int, *, may_share: bool = True
+    schedule: Schedule,
+    hardware: Hardware,
+    per_round: int,
+    *,
+    may_share: bool = True,
+    last_apart: bool = False,
 ) -> Schedule:
     """Put several frames into a round, side by side if they share loads, or one behind the other.
 
@@ -52,17 +59,22 @@ def together(
         With one frame in a round.
     hardware : Hardware
     per_round : int
-        How many; 2 or more.
+        How many.
     may_share : bool
         Whether frames may share loads.
+    last_apart : bool
+        Whether the last of three or more rounds stands behind the loop.
     """
     items = _straight(schedule)
     if schedule.frames < per_round or not items or _loads_again(schedule):
         return schedule
     accumulators = hardware.mac.accumulators
+    may_share &= per_round > 1
     for shares, most_items in ((True, _MOST_SHARING), (False, _MOST_ITEMS))[not may_share :]:
         if per_round * len(items) <= most_items and (shares or per_round <= _MOST_FRAMES):
-            found = _in_rounds(schedule, items, per_round, accumulators, shares=shares)
+            found = _in_rounds(
+                schedule, items, per_round, accumulators, shares=shares, last_apart=last_apart
+            )
             if found is not None and fits(found, hardware):
                 return found
     return schedule
@@ -89,51 +101,68 @@ def _loads_again(schedule: Schedule) -> bool:
 
 
 def _in_rounds(
-    schedule: Schedule, items: Sequence[Item], per_round: int, accumulators: int, *, shares: bool
+    schedule: Schedule,
+    items: Sequence[Item],
+    per_round: int,
+    accumulators: int,
+    *,
+    shares: bool,
+    last_apart: bool,
 ) -> Schedule | None:
-    """Several frames a round; items are those of one.  None if they share nothing but should."""
+    """Several frames a round; items are those of one.
+
+    None if they share nothing but should, or if there is no last round of several.
+    """
     rounds, left = divmod(schedule.frames, per_round)
+    if last_apart and rounds < _LEAST_ROUNDS:
+        return None
     is_loop = rounds > 1
     common = _brought_alike(items) if shares else set[str]()
-    copies = dict(_copies(schedule, per_round - 1 + left, common))
-    always = [replace(item, but_last=None) for item in items]
-    at_last = [item for item in items if item.but_last is None]
-    last_of_round = always if left else items if is_loop else at_last
-    times = per_round if is_loop else 0
-    of_frames = [
-        [
-            _of_frame(item, frame, frame, times, copies)
-            for item in (last_of_round if frame == per_round - 1 else always)
-        ]
-        for frame in range(per_round)
-    ]
-    if shares:
-        own = {name for name, _ in copies}
-        before = walk(schedule.startup)
-        body = None
-        if is_loop:
-            body = beside(of_frames, before, schedule.storages, own, accumulators)
-    else:
-        body = list(itertools.chain.from_iterable(of_frames))
-    if body is None:
-        return None
-    rest = [
-        _of_frame(item, per_round + frame, rounds * per_round + frame, 0, copies)
-        for frame in range(left)
-        for item in (at_last if frame == left - 1 else always)
-    ]
+    behind = left + per_round * last_apart
+    copies = dict(_copies(schedule, per_round - 1 + behind, common))
     storages = {
         name: replace(schedule.storages[buffer], name=name) for (buffer, _), name in copies.items()
     }
+    storages = {**schedule.storages, **storages}
+    always = [replace(item, but_last=None) for item in items]
+    at_last = [item for item in items if item.but_last is None]
+
+    def round_of(first: int, begin: int, times: int, last: Sequence[Item]) -> list[Item] | None:
+        """Items of a round, the first of whose frames has a number and is some frames later."""
+        of_frames = [
+            [
+                _of_frame(item, first + frame, begin + frame, times, copies, is_first=not frame)
+                for item in (last if frame == per_round - 1 else always)
+            ]
+            for frame in range(per_round)
+        ]
+        if not shares:
+            return list(itertools.chain.from_iterable(of_frames))
+        own = {copies.get((name, first), name) for name, _ in copies}
+        before = walk(schedule.startup)
+        return beside(of_frames, before, storages, own, accumulators) if is_loop else None
+
+    last_of_round = always if behind else items if is_loop else at_last
+    body = round_of(0, 0, per_round if is_loop else 0, last_of_round)
+    last = round_of(per_round, (rounds - 1) * per_round, 0, items) if last_apart else []
+    if body is None or last is None:
+        return None
+    last = [replace(item, but_last=None) for item in last if left or item.but_last is None]
+    rest = [
+        _of_frame(item, per_round + at, schedule.frames - behind + at, 0, copies, is_first=False)
+        for at in range(behind - left, behind)
+        for item in (at_last if at == behind - 1 else always)
+    ]
     return replace(
         schedule,
         startup=schedule.startup if is_loop else tuple(map(_without_waits, schedule.startup)),
         body=tuple(body),
-        finish=(*rest, *schedule.finish),
-        storages={**schedule.storages, **storages},
+        finish=(*last, *rest, *schedule.finish),
+        storages=storages,
         per_round=per_round,
         copies=copies,
         shares_loads=shares,
+        last_apart=last_apart,
     )
 
 
@@ -174,7 +203,13 @@ def _without_waits(item: Item | Repeat) -> Item | Repeat:
 
 
 def _of_frame(
-    item: Item, frame: int, begin: int, times: int, copies: Mapping[tuple[str, int], str]
+    item: Item,
+    frame: int,
+    begin: int,
+    times: int,
+    copies: Mapping[tuple[str, int], str],
+    *,
+    is_first: bool,
 ) -> Item:
     """An item `begin` frames later, which moves `times` as far from round to round."""
 
@@ -186,5 +221,5 @@ def _of_frame(
 
     windows = {name: window(access) for name, access in accesses(item)}
     # A round is counted by the load that waits for what it works on.
-    paced = {"paced": 0} if frame and item.operands.get("paced") else {}
+    paced = {} if is_first or not item.operands.get("paced") else {"paced": 0}
     return replace(item, operands={**item.operands, **windows, **paced}, frame=frame)

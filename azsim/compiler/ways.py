@@ -12,7 +12,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from azsim.compiler.allocate import Allocation, allocate
 from azsim.compiler.channels import run_cycles
@@ -42,6 +42,9 @@ _PER_ROUND = (2, 4, 8)
 """Frames that a round of the frame loop may have instead of one."""
 _WORTH_LATENCY = 0.98
 """Part of a run's cycles that is left where twice the frames a round are worth their latency."""
+_WORTH_INSTRUCTIONS = 0.01
+"""Part of a run's cycles that the stores behind it take where a last round beside them is worth its
+instructions."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +137,14 @@ def best_way(
     best = begun.way(begun.unrolled, alone)
     if not stream.paced:
         best = _best_rounds(begun, best, estimator, hardware, stream)
-    if stream.paced or first is schedule or not may_share_loads(begun.unrolled):
+    if stream.paced:
         return best
-    # With less of it on the chip, what comes anew may do for several frames.
-    for spilled in leaving_room(
-        schedule, hardware, state, functools.partial(_shares_loads, hardware)
-    ):
-        best = _best_rounds(_Begun.of(spilled, hardware), best, estimator, hardware, stream)
-    return best
+    if first is not schedule and may_share_loads(begun.unrolled):
+        # With less of it on the chip, what comes anew may do for several frames.
+        enough = functools.partial(_shares_loads, hardware)
+        for spilled in leaving_room(schedule, hardware, state, enough):
+            best = _best_rounds(_Begun.of(spilled, hardware), best, estimator, hardware, stream)
+    return _with_last_apart(best, estimator, hardware, stream)
 
 
 def _shares_loads(hardware: Hardware, spilled: Schedule) -> bool:
@@ -187,6 +190,32 @@ def _best_rounds(
         shortest = min(ways, key=lambda way: way.fitted.cycles, default=best)
         if shortest.fitted.cycles <= _WORTH_LATENCY * best.fitted.cycles:
             best = shortest
+    return best
+
+
+def _with_last_apart(best: Way, estimator: Estimator, hardware: Hardware, stream: Stream) -> Way:
+    """With the last round behind the loop, beside the stores of what the run leaves.
+
+    If these take long, and it is no loss.
+    """
+    of_round = best.together
+    stores = (item for item in walk(best.unrolled.finish) if item.mnemonic == "store")
+    stored_cycles = sum(estimator.cycles(item, of_round.storages) for item in stores)
+    if stored_cycles < _WORTH_INSTRUCTIONS * best.fitted.cycles:
+        return best
+    apart = together(
+        best.unrolled,
+        hardware,
+        of_round.per_round,
+        may_share=of_round.shares_loads,
+        last_apart=True,
+    )
+    if not apart.last_apart:
+        return best
+    with contextlib.suppress(CompileError):
+        fitted = _fitting(apart, estimator, hardware, stream)
+        if fitted.cycles <= best.fitted.cycles:
+            return replace(best, together=apart, fitted=fitted)
     return best
 
 

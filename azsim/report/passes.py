@@ -269,7 +269,9 @@ def _schedule(title: str, value: Schedule) -> list[Listing]:
     note = f"frame: {counted(value.rounds, 'time')}"
     if value.per_round > 1:
         note += f", {value.per_round} frames each"
-    if left := value.frames % value.per_round:
+    if value.last_apart:
+        note += ", and once behind them"
+    if left := value.left_over:
         note += f", and {counted(left, 'frame')} left over"
     return [listing(f"{title}: items", ("when", "layer", "engine", "item"), rows, note)]
 

@@ -295,10 +295,11 @@ def _uses(schedule: Schedule) -> Counter[str]:
         return runs
 
     items = (*schedule.body, *schedule.finish)
-    left = schedule.frames % schedule.per_round  # behind the rounds
     apart = 1 if schedule.shares_loads else schedule.per_round
     frames = [visit(items, frame) for frame in range(apart)]
-    left_over = [visit(items, schedule.per_round + frame) for frame in range(left)]
+    behind = schedule.per_round if schedule.last_apart else 0
+    numbers = [*range(apart if behind else 0), *range(behind, behind + schedule.left_over)]
+    left_over = [visit(items, schedule.per_round + number) for number in numbers]
     if sum(map(len, frames)) == apart:
         return Counter(tile for tile, _ in frames[0])  # which stays
     found: dict[str, float] = {}
