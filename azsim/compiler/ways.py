@@ -11,18 +11,18 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from azsim.compiler.allocate import Allocation, allocate
 from azsim.compiler.channels import run_cycles
-from azsim.compiler.estimate import Estimator
+from azsim.compiler.estimate import Estimator, engine_of
 from azsim.compiler.fill import fill
 from azsim.compiler.join import join
 from azsim.compiler.merge import merge
 from azsim.compiler.overlap import overlap
 from azsim.compiler.prefetch import prefetch
-from azsim.compiler.schedule import Schedule, walk
+from azsim.compiler.schedule import Item, Repeat, Schedule, walk
 from azsim.compiler.spill import leaving_room, spill
 from azsim.compiler.together import may_share_loads, together
 from azsim.compiler.unroll import unroll
@@ -42,6 +42,8 @@ _PER_ROUND = (2, 4, 8)
 """Frames that a round of the frame loop may have instead of one."""
 _WORTH_LATENCY = 0.98
 """Part of a run's cycles that is left where twice the frames a round are worth their latency."""
+_LEAST = 0.97
+"""Part of the work of its engines that a way takes at least; passes still join transfers."""
 _WORTH_INSTRUCTIONS = 0.01
 """Part of a run's cycles that the stores behind it take where a last round beside them is worth its
 instructions."""
@@ -184,6 +186,8 @@ def _best_rounds(
             apart = together(begun.unrolled, hardware, per_round, may_share=False)
             rounds += [apart] if apart is not begun.unrolled else []
         ways: list[Way] = []
+        most = _WORTH_LATENCY * best.fitted.cycles
+        rounds = [one for one in rounds if _LEAST * _work_cycles(one, estimator) <= most]
         for schedule, tried in itertools.chain.from_iterable(map(_to_be_ordered, rounds)):
             with contextlib.suppress(CompileError):
                 ways.append(begun.way(schedule, _fitting(tried, estimator, hardware, stream)))
@@ -191,6 +195,27 @@ def _best_rounds(
         if shortest.fitted.cycles <= _WORTH_LATENCY * best.fitted.cycles:
             best = shortest
     return best
+
+
+def _work_cycles(schedule: Schedule, estimator: Estimator) -> float:
+    """Cycles of the engine with the most work in a run, all transfers being DRAM's."""
+    work: dict[str, float] = {}
+
+    def add(items: Iterable[Item | Repeat], times: float) -> None:
+        for item in items:
+            if isinstance(item, Repeat):
+                add(item.body, times * item.mean_rounds)
+            elif item.leave is None:
+                engine = engine_of(item)
+                engine = "dram" if engine in ("weight", "load", "store") else engine
+                cycles = estimator.cycles(item, schedule.storages, roughly=True)
+                work[engine] = work.get(engine, 0.0) + times * cycles
+
+    for items, times in (
+        (schedule.startup, 1), (schedule.body, schedule.rounds), (schedule.finish, 1)
+    ):  # fmt: skip
+        add(items, times)
+    return max(work.values(), default=0.0)
 
 
 def _with_last_apart(best: Way, estimator: Estimator, hardware: Hardware, stream: Stream) -> Way:
@@ -210,7 +235,8 @@ def _with_last_apart(best: Way, estimator: Estimator, hardware: Hardware, stream
         may_share=of_round.shares_loads,
         last_apart=True,
     )
-    if not apart.last_apart:
+    is_alike = apart.last_apart and apart.shares_loads == of_round.shares_loads
+    if not is_alike or _LEAST * _work_cycles(apart, estimator) > best.fitted.cycles:
         return best
     with contextlib.suppress(CompileError):
         fitted = _fitting(apart, estimator, hardware, stream)
