@@ -15,6 +15,7 @@ get finer rounds, two in a body (`azsim.compiler.rounds`), where an estimate of 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -91,10 +92,15 @@ def leaving_room(
         With loops as they are, and for each number of parts of a round, the one that leaves least
         and enough.
     """
+
+    @functools.cache
+    def plain(number: int) -> _Left:
+        return _Left.of(_ROOM[number], schedule, hardware, state)
+
     for parts in (0, *_FINER):
 
         def enough(number: int, parts: int = parts) -> Schedule | None:
-            found = _leaving(_ROOM[number], schedule, hardware, state, parts)
+            found = _in_finer_rounds(plain(number), parts, schedule, state)
             return found if found is not None and is_enough(found) else None
 
         # With very little left, nothing fits at all.
@@ -111,20 +117,37 @@ def leaving_room(
             yield best
 
 
-def _leaving(
-    share: float, schedule: Schedule, hardware: Hardware, state: Mapping[str, str], parts: int
+class _Left(NamedTuple):
+    """A chip with less activation SRAM, a schedule that may fit it, and what has been moved."""
+
+    smaller: Hardware
+    found: Schedule
+    moved: list[Movable]
+
+    @classmethod
+    def of(
+        cls, share: float, schedule: Schedule, hardware: Hardware, state: Mapping[str, str]
+    ) -> _Left:
+        """Leave a share of activation SRAM."""
+        sram = hardware.activation_sram
+        sram = replace(sram, bytes=round(sram.bytes * (1 - share)))
+        smaller = replace(hardware, activation_sram=sram)
+        pieces_bytes = (sram.bytes, sram.bytes // 2)
+        return cls(smaller, *_spilled(schedule, smaller, state, pieces_bytes))
+
+
+def _in_finer_rounds(
+    left: _Left, parts: int, schedule: Schedule, state: Mapping[str, str]
 ) -> Schedule | None:
-    """A schedule that fits the rest of activation SRAM, if any does."""
-    room_bytes = hardware.activation_sram.bytes
-    sram = replace(hardware.activation_sram, bytes=round(room_bytes * (1 - share)))
-    smaller = replace(hardware, activation_sram=sram)
-    found, moved = _spilled(schedule, smaller, state, (sram.bytes, sram.bytes // 2))
+    """A schedule that fits, its loops as they are or in finer rounds, if there is one."""
+    found = left.found
     if parts:
-        changed = _taking_turns(schedule, moved, parts)
+        changed = _taking_turns(schedule, left.moved, parts)
         if changed is schedule:
             return None
-        found, _ = _spilled(changed, smaller, state, (sram.bytes,))
-    return found if fits(found, smaller) else None
+        room_bytes = left.smaller.activation_sram.bytes
+        found, _ = _spilled(changed, left.smaller, state, (room_bytes,))
+    return found if fits(found, left.smaller) else None
 
 
 def _spilled_ways(
