@@ -30,7 +30,8 @@ def test_the_least_traffic_is_that_of_the_best_choice(sizes: tuple[int, ...], ro
         for kept in itertools.product((False, True), repeat=len(costs))
         if sum(kept) <= room
     )
-    assert Carried(*sizes).frame_bytes(room) == least
+    constants, kept, renewed = sizes
+    assert Carried(constants, kept, renewed).frame_bytes(room) == least
 
 
 def steps_of(name: str, **parameters: object) -> tuple[Lowering, dict[str, str]]:

@@ -8,17 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from azsim.compiler.bounds import engine_bounds
+from azsim.compiler.compile import necessary_steps
 from azsim.compiler.schedule import FRAME_LOOP, walk
 from azsim.evaluate import evaluate_stream
+from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph, Node
 from azsim.isa.program import Port
 from azsim.isa.program_file import load_program, save_program
 from azsim.ops.build import build_graph
 from azsim.ops.lowering import Access
 from azsim.ops.steps import ELEMENT_BYTES
-from azsim.sim.checks import check_program
+from azsim.sim.checks import check_program, races
 from azsim.sim.execute import read_port, write_port
-from compiled import Ran, chip, execute_graph
+from azsim.sim.statistics import measure
+from azsim.sim.timing import replay
+from compiled import AZ1, Ran, chip, execute_graph
 from graphs import compress, type_of
 
 CHANNELS, TAPS, LAYERS, FRAMES = 24, 9, 4, 7
@@ -50,12 +55,19 @@ def convolutions(length: int) -> CompressedGraph:
     return compress(build_graph("convolutions", inputs, constants, nodes, outputs, "test"))
 
 
-def run(length: int, activation_bytes: int, *, period_s: float | None = 1e-3) -> Ran:
+def run(
+    length: int,
+    activation_bytes: int,
+    *,
+    period_s: float | None = 1e-3,
+    hardware: Hardware | None = None,
+) -> Ran:
     """Run it, and compare outputs and what is left of the state with the evaluator."""
     rng = np.random.default_rng(1)
     frames = {"x": rng.standard_normal((FRAMES, 1, CHANNELS, length)).astype(np.float32)}
     first = {name: rng.standard_normal(SHAPE).astype(np.float32) for name in STATE}
-    graph, hardware = convolutions(length), chip(activation_sram__bytes=activation_bytes)
+    graph = convolutions(length)
+    hardware = hardware or chip(activation_sram__bytes=activation_bytes)
     ran = execute_graph(graph, hardware, frames, STATE, first, period_s=period_s)
     tensors, final = evaluate_stream(graph.graph, frames, STATE, first, graph)
     wanted = {graph.graph.outputs[0]: tensors[graph.graph.outputs[0]]}
@@ -120,6 +132,60 @@ def test_frames_that_are_not_waited_for_keep_no_line() -> None:
     assert ran.compiled.schedule.spilled
     for state in ran.compiled.schedule.spilled:
         assert set(_moved(ran, state, "store")) == {CHANNELS * KEPT}
+
+
+def test_a_program_of_any_length_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(races, "_MAX_WRITTEN_OUT", 0)
+    assert run(1, 4096).compiled.schedule.spilled  # which looks at the verdicts
+
+
+@pytest.mark.parametrize("activation_bytes", [4096, 65536])
+@pytest.mark.parametrize("rate", [0.25, 16])
+def test_bounds_count_nothing_that_is_not_done(activation_bytes: int, rate: float) -> None:
+    dram = round(rate * AZ1.dram.bytes_per_s)
+    hardware = chip(
+        activation_sram__bytes=activation_bytes, vector__lanes=1, dram__bytes_per_s=dram
+    )
+    ran = run(1, activation_bytes, hardware=hardware)
+    program = ran.compiled.program
+    timing = replay(ran.execution.trace, program, hardware)
+    statistics = measure(ran.execution.trace, timing, program, hardware)
+    lowering = necessary_steps(ran.compiled.compressed, hardware)
+    bounds, _ = engine_bounds(
+        lowering, hardware, program.stream, STATE, 0, {}, frames_are_apart=True
+    )
+    assert max(vars(bounds).values()) <= statistics.cycles
+    assert bounds.vector_cycles <= statistics.engine_busy_cycles["vector"]
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("kind", ["not carried", "another result", "in a chain"])
+def test_a_state_that_is_no_line_lies_in_its_own_order(kind: str, batch: int) -> None:
+    rng = np.random.default_rng(2)
+    shape = (batch, CHANNELS, KEPT)
+    weight = rng.standard_normal((CHANNELS, 1, TAPS)).astype(np.float32)
+    conv = "CausalConvWithState"
+    nodes = [Node("conv", conv, ("x", "w", "", "s"), ("y", "t"))]
+    inputs = {"x": type_of(batch, CHANNELS, 2), "s": type_of(*shape)}
+    state = {"s": "t"}
+    if kind == "another result":
+        nodes.append(Node("more", "Neg", ("t",), ("n",)))
+        state = {"s": "n"}
+    if kind == "in a chain":
+        nodes.append(Node("next", conv, ("y", "w", "", "t"), ("z", "n")))
+        state = {"s": "n"}
+    results = [*dict.fromkeys([nodes[-1].outputs[0], "y", *state.values()])]
+    graph = compress(build_graph("one", inputs, {"w": weight}, nodes, results, "test"))
+    frames = {"x": rng.standard_normal((4, batch, CHANNELS, 2)).astype(np.float32)}
+    first = {"s": rng.standard_normal(shape).astype(np.float32)}
+    if kind == "not carried":
+        frames, state, first = {"x": frames["x"][:1], "s": first["s"][None]}, {}, {}
+    ran = execute_graph(graph, AZ1, frames, state, first, period_s=1e-3)
+    tensors, final = evaluate_stream(graph.graph, frames, state, first, graph)
+    for name in results:
+        wanted = final["s"] if name in state.values() else tensors[name]
+        found = ran.execution.outputs[name]
+        assert np.array_equal(found.reshape(wanted.shape), wanted), name
 
 
 @pytest.mark.parametrize("activation_bytes", [4096, 65536])

@@ -38,7 +38,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from azsim.compiler.carried import carried
+from azsim.compiler.carried import Carried, carried
 from azsim.compiler.critical_path import (
     MAX_CHAIN_STEPS,
     critical_path,
@@ -61,7 +61,7 @@ from azsim.compiler.regions import (
 )
 from azsim.compiler.residence import encode_codes
 from azsim.compiler.residency import plan_weights
-from azsim.compiler.step_cycles import product_cycles, vector_cycles
+from azsim.compiler.step_cycles import may_be_transfer, product_cycles, vector_cycles
 from azsim.compiler.stored import used_codec
 from azsim.compiler.tile import Plan, element_width, packed_bytes
 from azsim.hardware.description import Hardware
@@ -226,15 +226,21 @@ def engine_bounds(
     plan = plan_weights(lowering, hardware, parameter_bytes, stream)
     lowering = counted(lowering, passed or {}, stream.frames)
     of(STARTUP).add_bytes(parameter_bytes)
-    _add_ports(of, lowering, stream, state)
-    _add_state(of, lowering, hardware, stream, state)
+    every_frame = carried(lowering, state)
+    states = {lowering.views[name].buffer for name in state if name in lowering.views}
+    _add_state(of, every_frame, hardware, stream)
+    # A state of which a frame stores what is new need not be stored as a whole at the end.
+    stays = not every_frame.frame_bytes(hardware.activation_sram.bytes)
+    unstored = set[str]() if stays else {state[name] for name in every_frame.kept_states}
+    _add_ports(of, lowering, stream, state, unstored)
     rounds = -(-stream.frames // stream.together)
     reads = _weight_reads(lowering, plan, hardware, parameter_bytes, rounds, passed or {})
     _add_weights(of, reads, hardware, parameter_bytes)
     array_cycles = _array_cycles(lowering, plan, hardware, stream.frames, measured_array_cycles)
     for layer, outer in lowering.steps:
         for step, times in flat_steps([outer], stream.frames):
-            of(layer).vector_cycles += vector_cycles(step, lowering, hardware) * times
+            if not may_be_transfer(step, lowering, states):
+                of(layer).vector_cycles += vector_cycles(step, lowering, hardware) * times
             if isinstance(step, Vector) and step.mnemonic == "load_gather":
                 size = (
                     step.dst.rows
@@ -325,7 +331,11 @@ def _weight_cycles(
 
 
 def _add_ports(
-    of: Callable[[str], _Work], lowering: Lowering, stream: Stream, state: Mapping[str, str]
+    of: Callable[[str], _Work],
+    lowering: Lowering,
+    stream: Stream,
+    state: Mapping[str, str],
+    unstored: Set[str],
 ) -> None:
     """Bytes of inputs that anything reads, of outputs, and of carried state."""
     graph, views = lowering.compressed.graph, lowering.views
@@ -340,19 +350,16 @@ def _add_ports(
         of(STARTUP if is_state else INPUT).add_bytes(size)
     for name in graph.outputs:
         is_state = name in state.values()
+        if name in unstored:
+            continue
         size = _num_bytes(graph.types[name]) * (1 if is_state else stream.frames)
         of(STATE if is_state else OUTPUT).add_bytes(size)
 
 
 def _add_state(
-    of: Callable[[str], _Work],
-    lowering: Lowering,
-    hardware: Hardware,
-    stream: Stream,
-    state: Mapping[str, str],
+    of: Callable[[str], _Work], found: Carried, hardware: Hardware, stream: Stream
 ) -> None:
     """Bytes of constants, once, and of them and of state what no choice can keep on the chip."""
-    found = carried(lowering, state)
     of(STARTUP).add_bytes(found.constants)
     others = -(-stream.frames // stream.together) - 1
     again = found.frame_bytes(hardware.activation_sram.bytes) * others

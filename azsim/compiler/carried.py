@@ -38,11 +38,14 @@ class Carried:
         State of which a frame may leave a part as it is, such as a ring.
     renewed : int
         State that every frame computes anew.
+    kept_states : set of str
+        Graph inputs of those of `kept`.
     """
 
     constants: int
     kept: int
     renewed: int
+    kept_states: frozenset[str] = frozenset()
 
     def frame_bytes(self, room_bytes: int) -> int:
         """The least traffic from one frame to the next, if `room_bytes` may stay on the chip."""
@@ -72,6 +75,7 @@ def carried(lowering: Lowering, state: Mapping[str, str]) -> Carried:
     read = _touched(lowering, reading, reads)
     made = _touched(lowering, [one for one in computing if _computes(one[0])], writes)
     found = {"constants": 0, "kept": 0, "renewed": 0}
+    kept: set[str] = set()
     biases = {step.bias.buffer for step, _ in steps if isinstance(step, Matmul) and step.bias}
     for name, buffer in lowering.buffers.items():
         if buffer.constant is not None and buffer.space == "activation" and name not in biases:
@@ -82,8 +86,9 @@ def carried(lowering: Lowering, state: Mapping[str, str]) -> Carried:
         result = made.get(new.buffer, np.zeros(0, bool))[new.offset : new.offset + size]
         is_renewed = new.is_contiguous and len(result) == size and result.all()
         kind = "renewed" if is_renewed else "kept"
+        kept |= set() if is_renewed else {source}
         found[kind] += _num_bytes(lowering, old.buffer, read.pop(old.buffer, None))
-    return Carried(**found)
+    return Carried(**found, kept_states=frozenset(kept))
 
 
 def _computes(step: Step) -> bool:

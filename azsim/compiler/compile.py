@@ -242,7 +242,7 @@ def compile_graph(
         return value
 
     folded = after("fold", fold(compressed))
-    lowering = after("lower", lower(folded.compressed))
+    lowering = after("lower", lower(folded.compressed, state))
     lowering = after("fuse", fuse(lowering, hardware))
     lowering = after("narrow", narrow(lowering))
     lowering = after("trim", trim(lowering))

@@ -75,7 +75,8 @@ class DelayLine(State):
         moves = {FRAME_LOOP: self.num_new}
         inside = Access(self.line, self.num_elements, 1, self.num_new, self.num_new, 1)
         outside = replace(inside, buffer=self.port, advance=moves)
-        return Item("store", self.layer, {"dst": outside, "src": inside})
+        # Behind the frame's loads of the line, so that a program of any length can be proved.
+        return Item("store", self.layer, {"dst": outside, "src": inside, "wait_load": 1})
 
 
 def delay_line(state: State, schedule: Schedule) -> DelayLine | None:

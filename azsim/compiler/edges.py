@@ -165,22 +165,19 @@ class Edges:
         views = self.lowering.views
         pairs = [(views[source], views[target]) for source, target in state.items()]
         carried = {old.buffer for old, _ in pairs}
-        aside: list[Item | Repeat] = []
-        last: list[Item | Repeat] = []
-        for old, new in pairs:
-            stays = (old.buffer, old.offset) == (new.buffer, new.offset)
-            if stays and (new.is_contiguous or old == new):
-                continue  # stays as it is
+        kept = [(old, new) for old, new in pairs if not _stays(old, new)]
+        put_aside: dict[str, TensorView] = {}
+        for old, new in kept:
+            if new.buffer in carried:
+                name, dtype = f"{new.buffer}#aside", self.storages.by_name[new.buffer].dtype
+                place = put_aside[old.buffer] = self.storages.add_packed(name, new.shape, dtype)
+                yield set(), self._copy(place, new, STATE)
+        windows = {new.buffer for _, new in kept}
+        for old, new in kept:
             place = TensorView(old.buffer, old.offset, new.shape, c_strides(new.shape))
-            if new.buffer not in carried:
-                yield {old.buffer, new.buffer}, self._copy(place, new, STATE)
-                continue
-            put_aside = self.storages.add_packed(
-                f"{new.buffer}#aside", new.shape, self.storages.by_name[new.buffer].dtype
-            )
-            aside += self._copy(put_aside, new, STATE)
-            last += self._copy(place, put_aside, STATE)
-        yield set(), aside + last
+            is_early = new.buffer not in carried and old.buffer not in windows
+            source = put_aside.get(old.buffer, new)
+            yield {old.buffer, new.buffer} if is_early else set(), self._copy(place, source, STATE)
 
     def _copy(self, target: TensorView, source: TensorView, layer: str) -> list[Item | Repeat]:
         before = len(self.lowering.steps)
@@ -188,6 +185,12 @@ class Edges:
         steps = [step for _, step in self.lowering.steps[before:]]
         del self.lowering.steps[before:]
         return [item for step in steps for item in self.items_of(step, layer)]
+
+
+def _stays(old: TensorView, new: TensorView) -> bool:
+    """Whether a result is where the next frame looks for it."""
+    is_there = (old.buffer, old.offset) == (new.buffer, new.offset)
+    return is_there and (new.is_contiguous or old == new)
 
 
 def _whole_rows(size: int) -> Iterator[tuple[int, int, int]]:

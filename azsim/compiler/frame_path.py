@@ -23,7 +23,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -40,7 +40,12 @@ from azsim.compiler.critical_path import (
 )
 from azsim.compiler.one_engine import least_end
 from azsim.compiler.regions import Decision, executed_steps
-from azsim.compiler.step_cycles import product_cycles, scale_cycles, vector_cycles
+from azsim.compiler.step_cycles import (
+    may_be_transfer,
+    product_cycles,
+    scale_cycles,
+    vector_cycles,
+)
 from azsim.compiler.windows import elements
 from azsim.hardware.description import Hardware
 from azsim.ops.lowering import (
@@ -176,6 +181,8 @@ class _Frame:
     hardware : Hardware
     array_cycles : callable
         ``array_cycles(step)``: the array's own time for a product, without its drain.
+    states : set of str
+        Buffers of carried states.
     """
 
     def __init__(
@@ -183,10 +190,12 @@ class _Frame:
         lowering: Lowering,
         hardware: Hardware,
         array_cycles: Callable[[Matmul | Product], float],
+        states: Set[str] = frozenset(),
     ) -> None:
         self._lowering = lowering
         self._hardware = hardware
         self._array_cycles = array_cycles
+        self._states = states
         self._nodes: list[_Node] = []
         self._begin = np.zeros(64)  # of nodes, and more room
         self._work = np.zeros(64)
@@ -217,15 +226,19 @@ class _Frame:
                 beside = replace(beside, all_scales=node.all_scales, some_scales=node.some_scales)
                 self.write(access, replace(beside, num_elements=access.rows * access.cols))
 
+    def known(self, accesses: Iterable[Access]) -> float:
+        """When windows are complete, whatever else is still to be done."""
+        _, ready, needed = self._read(list(accesses))
+        return max(ready, self._after(needed.ways()))
+
     def end(self, accesses: Iterable[Access]) -> float:
         """When windows are complete and engines have done all that began.
 
         Dynamic scales of which each needs the one before are found one after another.
         """
-        _, ready, needed = self._read(list(accesses))
         every = _Ways(np.arange(len(self._nodes)), np.zeros(len(self._nodes)))
         scales = max((node.some_scales for node in self._nodes), key=len, default=())
-        return max(ready, self._after(needed.ways()), self._after(every, scales))
+        return max(self.known(accesses), self._after(every, scales))
 
     def _append(self, node: _Node) -> None:
         number = len(self._nodes)
@@ -303,6 +316,9 @@ class _Frame:
 
     def _node(self, step: Step, begin: float, ready: float, needed: _Needed) -> _Node:
         """Node of a step."""
+        if may_be_transfer(step, self._lowering, self._states):
+            beside = _Node(None, begin, begin, ready, needs=needed.ways(), parts=needed.parts)
+            return replace(beside, some_scales=needed.some_scales)
         vector, mac = self._hardware.vector, self._hardware.mac
         by_element, some_scales = 0.0, needed.some_scales
         search = float(scale_cycles(step, self._hardware))
@@ -438,7 +454,8 @@ def frame_path(
     if sum(times for _, times in flat_steps(steps, 1)) > MAX_CHAIN_STEPS:
         return 0
     graph = lowering.compressed.graph
-    frame = _Frame(lowering, hardware, array_cycles)
+    states = {lowering.views[name].buffer for name in state if name in lowering.views}
+    frame = _Frame(lowering, hardware, array_cycles, states)
     for access, node in _arriving(lowering, hardware, state):
         frame.write(access, node)
     if decided is None:
@@ -446,7 +463,8 @@ def frame_path(
     else:
         frame.run(placed(step, rounds) for step, rounds in executed_steps(steps, decided))
     results = [name for name in graph.outputs if name not in state.values()]
-    stored = frame.end([_whole(lowering, name) for name in results])
+    # Of what no result needs, some may be done while they are stored.
+    stored = frame.known([_whole(lowering, name) for name in results])
     carried = frame.end([_whole(lowering, name) for name in state.values()])
     once = transfer_cycles(hardware)
     return math.floor(max(stored + once if results else 0.0, carried, frame.decided))

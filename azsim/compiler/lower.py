@@ -12,6 +12,8 @@ each segment drains into float32 on its own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from azsim.ir import CompressedGraph
 from azsim.ops.build import lower_graph
 from azsim.ops.lowering import Lowering
@@ -19,12 +21,18 @@ from azsim.ops.lowering import Lowering
 __all__ = ["lower"]
 
 
-def lower(compressed: CompressedGraph) -> Lowering:
+def lower(compressed: CompressedGraph, state: Mapping[str, str] | None = None) -> Lowering:
     """Lower every node.
+
+    Parameters
+    ----------
+    compressed : CompressedGraph
+    state : mapping of str to str, optional
+        Carried tensors, graph input to graph output: an operator may say how they lie in memory.
 
     Raises
     ------
     UnsupportedError
         If an operator cannot be lowered.
     """
-    return lower_graph(compressed)
+    return lower_graph(compressed, state)

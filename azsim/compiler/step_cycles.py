@@ -6,7 +6,7 @@ its groups of lanes up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from azsim.compiler.estimate import view_of
 from azsim.compiler.schedule import Storage
@@ -73,6 +73,30 @@ def vector_cycles(step: Step, lowering: Lowering, hardware: Hardware) -> int:
         },
     )
     return instructions()[mnemonic].cycles(site, hardware)
+
+
+def may_be_transfer(step: Step, lowering: Lowering, states: Collection[str]) -> bool:
+    """Whether a step only copies a carried state, or to it, and a transfer may do that instead.
+
+    What is copied from a state that lives in DRAM may come to where it is copied, and what is
+    copied to it may go there: whole states, and parts without gaps.
+
+    Parameters
+    ----------
+    step : Step
+    lowering : Lowering
+    states : collection of str
+        Buffers of carried states.
+    """
+    if not isinstance(step, Copy) or (step.dst.buffer in states) == (step.src.buffer in states):
+        return False
+    state = step.dst if step.dst.buffer in states else step.src
+    is_whole = state.rows * state.cols == lowering.buffers[state.buffer].num_elements
+    return is_whole or all(
+        (window.cols == 1 or window.col_stride == 1)
+        and (window.rows == 1 or window.row_stride == window.cols)
+        for window in (step.dst, step.src)
+    )
 
 
 def scale_cycles(step: Step, hardware: Hardware) -> int:

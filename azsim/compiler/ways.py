@@ -29,6 +29,7 @@ from azsim.compiler.unroll import unroll
 from azsim.errors import CompileError
 from azsim.hardware.description import Hardware
 from azsim.isa.program import Stream
+from azsim.ops.steps import ELEMENT_BYTES
 
 __all__ = ["Fitted", "Way", "best_way"]
 
@@ -42,8 +43,6 @@ _PER_ROUND = (2, 4, 8)
 """Frames that a round of the frame loop may have instead of one."""
 _WORTH_LATENCY = 0.98
 """Part of a run's cycles that is left where twice the frames a round are worth their latency."""
-_LEAST = 0.97
-"""Part of the work of its engines that a way takes at least; passes still join transfers."""
 _WORTH_INSTRUCTIONS = 0.01
 """Part of a run's cycles that the stores behind it take where a last round beside them is worth its
 instructions."""
@@ -187,7 +186,7 @@ def _best_rounds(
             rounds += [apart] if apart is not begun.unrolled else []
         ways: list[Way] = []
         most = _WORTH_LATENCY * best.fitted.cycles
-        rounds = [one for one in rounds if _LEAST * _work_cycles(one, estimator) <= most]
+        rounds = [one for one in rounds if _work_cycles(one, estimator, hardware) <= most]
         for schedule, tried in itertools.chain.from_iterable(map(_to_be_ordered, rounds)):
             with contextlib.suppress(CompileError):
                 ways.append(begun.way(schedule, _fitting(tried, estimator, hardware, stream)))
@@ -197,24 +196,31 @@ def _best_rounds(
     return best
 
 
-def _work_cycles(schedule: Schedule, estimator: Estimator) -> float:
-    """Cycles of the engine with the most work in a run, all transfers being DRAM's."""
+def _work_cycles(schedule: Schedule, estimator: Estimator, hardware: Hardware) -> float:
+    """Cycles of the engine with the most work in a run, all transfers being DRAM's.
+
+    Of transfers their bytes count, as passes still join some.
+    """
+    byte_cycles = hardware.clock_hz / hardware.dram.bytes_per_s
     work: dict[str, float] = {}
 
     def add(items: Iterable[Item | Repeat], times: float) -> None:
         for item in items:
             if isinstance(item, Repeat):
                 add(item.body, times * item.mean_rounds)
+            elif item.mnemonic in ("weight_load", "load", "store"):
+                window = dict(item.windows)["dst" if item.mnemonic == "store" else "src"]
+                size = window.rows * window.cols
+                size *= ELEMENT_BYTES[schedule.storages[window.buffer].dtype]
+                work["dram"] = work.get("dram", 0.0) + times * size * byte_cycles
             elif item.leave is None:
-                engine = engine_of(item)
-                engine = "dram" if engine in ("weight", "load", "store") else engine
                 cycles = estimator.cycles(item, schedule.storages, roughly=True)
+                engine = engine_of(item)
                 work[engine] = work.get(engine, 0.0) + times * cycles
 
-    for items, times in (
-        (schedule.startup, 1), (schedule.body, schedule.rounds), (schedule.finish, 1)
-    ):  # fmt: skip
-        add(items, times)
+    add(schedule.startup, 1)
+    add(schedule.body, schedule.rounds)
+    add(schedule.finish, 1)
     return max(work.values(), default=0.0)
 
 
@@ -236,7 +242,7 @@ def _with_last_apart(best: Way, estimator: Estimator, hardware: Hardware, stream
         last_apart=True,
     )
     is_alike = apart.last_apart and apart.shares_loads == of_round.shares_loads
-    if not is_alike or _LEAST * _work_cycles(apart, estimator) > best.fitted.cycles:
+    if not is_alike or _work_cycles(apart, estimator, hardware) > best.fitted.cycles:
         return best
     with contextlib.suppress(CompileError):
         fitted = _fitting(apart, estimator, hardware, stream)

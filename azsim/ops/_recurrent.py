@@ -110,16 +110,18 @@ def carried_state(
         Number of the input that is the old state and of the output that is the new one.
     shape : tuple of int
     axes : tuple of int, optional
-        Order in which its axes should lie, the one whose elements are neighbours last.  A graph
-        input lies so; what only this frame knows keeps its own order.
+        Order in which its axes should lie, the one whose elements are neighbours last.  They do if
+        what the node leaves is the graph's next state.
     """
     graph = lowering.compressed.graph
     source = node.inputs[index] if len(node.inputs) > index else ""
     tensor = node.outputs[output] if len(node.outputs) > output else ""
     old = lowering.view(source) if source else None
     if old is not None and source in graph.inputs and _is_only_read_here(node, lowering, source):
-        place = old if axes is None else _lying(old, axes)
-        lowering.alias(source, place)
+        place = old
+        if axes is not None and tensor and lowering.state.get(source) == tensor:
+            place = _lying(old, axes)
+            lowering.alias(source, place)
     else:
         dtype = "f32" if old is None else lowering.dtype(old)
         place = lowering.scratch(tensor or f"{node.name}#state", shape, dtype)

@@ -370,10 +370,10 @@ def weight_matrices(graph: Graph) -> dict[str, np.ndarray]:
 # ------------------------------------------------------------------------------------ lowering
 
 
-def lower_graph(compressed: CompressedGraph) -> Lowering:
+def lower_graph(compressed: CompressedGraph, state: Mapping[str, str] | None = None) -> Lowering:
     """Lower every node in order; graph inputs are buffers of their own names."""
     graph, table = compressed.graph, operators()
-    lowering = Lowering(compressed)
+    lowering = Lowering(compressed, state)
     for name, found in graph.inputs.items():
         lowering.new(name, found.shape, chip_dtype(found.dtype))
     for node in graph.nodes:

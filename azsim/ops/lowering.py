@@ -9,7 +9,7 @@ memory address, which tile, which instruction: that is the compiler's business.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -150,6 +150,8 @@ class Lowering:
     Attributes
     ----------
     compressed : CompressedGraph
+    state : mapping of str to str
+        Carried tensors, graph input to graph output.
     views : dict of str to TensorView
         Every tensor that exists on the chip, by graph name.
     buffers : dict of str to Buffer
@@ -159,8 +161,9 @@ class Lowering:
         Tensor that exists nowhere, and why.
     """
 
-    def __init__(self, compressed: CompressedGraph) -> None:
+    def __init__(self, compressed: CompressedGraph, state: Mapping[str, str] | None = None) -> None:
         self.compressed = compressed
+        self.state = state or {}
         self.views: dict[str, TensorView] = {}
         self.buffers: dict[str, Buffer] = {}
         self.steps: list[tuple[str, Step]] = []

@@ -225,10 +225,11 @@ _BOUND_TEXTS = (
         `critical_path_cycles`: the longest chain of dependent work. For a single frame, and for
         frames that are over before the next arrives, it is computed with one of each engine: a
         step begins with the first of what it reads, and cannot end before its engine has done all
-        of its work and the shortest way from that to the step is gone; a dynamic scale is known
-        only when all that it serves is there, and a product begins with the first code that is no
-        padding. Scales of which each needs the one before are found one by one. Of what data
-        decides, a frame has what ran in it.
+        of its work, in whatever order, and the shortest way from each part of that to the step is
+        gone; a dynamic scale is known only when all that it serves is there, and a product begins
+        with the first code that is no padding. Scales of which each needs the one before are found
+        one by one. Of what data decides, a frame has what ran in it, and is not over before the
+        last number that is asked for is there.
         Frames come one after another, and the first one may be computed while weight SRAM is
         filled, but is not over before the decoder is done with all weights that it uses. So it is
         not the chain with any number of engines, which is `chain_cycles` and far
