@@ -43,6 +43,9 @@ _PER_ROUND = (2, 4, 8)
 """Frames that a round of the frame loop may have instead of one."""
 _WORTH_LATENCY = 0.98
 """Part of a run's cycles that is left where twice the frames a round are worth their latency."""
+_LEAST_WORK = 0.7
+"""Part of an engine's work that a way takes at least by the model of the engines, which for some
+programs expects less than all of it."""
 _WORTH_INSTRUCTIONS = 0.01
 """Part of a run's cycles that the stores behind it take where a last round beside them is worth its
 instructions."""
@@ -186,7 +189,9 @@ def _best_rounds(
             rounds += [apart] if apart is not begun.unrolled else []
         ways: list[Way] = []
         most = _WORTH_LATENCY * best.fitted.cycles
-        rounds = [one for one in rounds if _work_cycles(one, estimator, hardware) <= most]
+        rounds = [
+            one for one in rounds if _LEAST_WORK * _work_cycles(one, estimator, hardware) <= most
+        ]
         for schedule, tried in itertools.chain.from_iterable(map(_to_be_ordered, rounds)):
             with contextlib.suppress(CompileError):
                 ways.append(begun.way(schedule, _fitting(tried, estimator, hardware, stream)))
@@ -241,8 +246,7 @@ def _with_last_apart(best: Way, estimator: Estimator, hardware: Hardware, stream
         may_share=of_round.shares_loads,
         last_apart=True,
     )
-    is_alike = apart.last_apart and apart.shares_loads == of_round.shares_loads
-    if not is_alike or _work_cycles(apart, estimator, hardware) > best.fitted.cycles:
+    if not apart.last_apart or apart.shares_loads != of_round.shares_loads:
         return best
     with contextlib.suppress(CompileError):
         fitted = _fitting(apart, estimator, hardware, stream)
