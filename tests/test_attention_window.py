@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azsim import pipeline
+from azsim.compiler import ways
 from azsim.errors import ConfigError
 from azsim.evaluate import evaluate_stream
 from azsim.frontend.workload import load_workload
@@ -244,7 +246,10 @@ def test_wider_codes_are_nearer_to_the_float_model() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("hardware", ["az1", "dense_npu"])
-def test_a_token_costs_the_same_however_long_the_sequence_is(hardware: str) -> None:
+def test_a_token_costs_the_same_however_long_the_sequence_is(
+    hardware: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ways, "_WORTH_INSTRUCTIONS", math.inf)  # as in a long sequence
     # A refresh is due after so much time, and a row is open or not by where inputs lie.
     off = [f"dram.{key}=0" for key in ("refresh_interval_ns", "refresh_ns", "row_miss_ns")]
     preset = load_hardware(hardware, off)
