@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from dataclasses import replace
 
@@ -17,7 +18,9 @@ from azsim.ir import CompressedGraph, Node
 from azsim.ops.build import build_graph
 from azsim.ops.lowering import Access, Leave
 from azsim.sim.checks import check_program
-from compiled import Ran, chip, execute_graph
+from compiled import Ran, chip, execute_graph, node
+from decoding import STATE as TRANSDUCER_STATE
+from decoding import transducer
 from graphs import compress, type_of
 from plain_schedule import run_schedule
 
@@ -388,3 +391,42 @@ def test_scales_and_biases_beyond_half_of_weight_sram_come_when_they_are_used() 
         assert in_pieces == (activation_bytes < 65_536)
         verdicts = check_program(ran.compiled.program, small)
         assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
+
+
+def test_a_result_that_is_a_state_too_and_lives_in_dram_is_stored_where_it_was() -> None:
+    """The state is stored before data decides, if its source has a place of its own there."""
+    model = transducer(3, frames=1, features=8).graph
+    nodes = [
+        replace(one, inputs=("x", "enc_w", "enc_r", "", "", "eh", "ec"), outputs=("y", "hn", "cn"))
+        if one.name == "lstm"
+        else one
+        for one in model.nodes
+    ]
+    nodes += [node("Sub", ["y", "old"], "change"), node("Identity", ["y"], "kept")]
+    shapes = {"eh": (1, 1, 8), "ec": (1, 1, 8), "old": (1, 1, 1, 8)}
+    graph = build_graph(
+        "g",
+        {**model.inputs, **{name: type_of(*shape) for name, shape in shapes.items()}},
+        dict(model.initializers),
+        nodes,
+        ("change", "y", *model.outputs, "hn", "cn", "kept"),
+        "test",
+    )
+    state = {**TRANSDUCER_STATE, "eh": "hn", "ec": "cn", "old": "kept"}
+    compressed = compress(graph)
+    rng = np.random.default_rng(0)
+    initial = {name: np.zeros(graph.inputs[name].shape, np.float32) for name in state}
+    frames = {"x": rng.standard_normal((3, 1, 1, 8)).astype(np.float32)}
+    wanted, _ = evaluate_stream(graph, frames, state, initial, compressed)
+    num_spilled = 0
+    for size_bytes in range(640, 2048, 128):
+        hardware = chip(activation_sram__bytes=size_bytes)
+        with contextlib.suppress(CompileError):
+            ran = execute_graph(compressed, hardware, frames, state, initial, period_s=0.01)
+            num_spilled += bool(ran.compiled.schedule.spilled)
+            for name in ("change", "y", "symbols", "counts"):
+                assert ran.execution.outputs[name].tobytes() == wanted[name].tobytes()
+            for verdict in check_program(ran.compiled.program, hardware):
+                assert not verdict.findings
+                assert not verdict.unproved
+    assert num_spilled > 2

@@ -416,10 +416,15 @@ class Rewriting:
         )
 
     def _put_early(self, cells: list[list[Item | Repeat]], number: int, state: str) -> None:
-        """Move a store behind what makes its source, and behind the last use of the old state."""
+        """Move a store behind what makes its source, and behind the last use of the old state.
+
+        One whose source is a piece of what lives in DRAM stays.
+        """
         (store,) = cells[number]
         source = store.operands["src"] if isinstance(store, Item) else None
         assert isinstance(source, Access)
+        if source.buffer not in self._touching:
+            return
         users = set(self._touching.get(state, ()))
         for user in self._touching[source.buffer]:
             item = self._body[user]
