@@ -157,6 +157,20 @@ def test_a_wait_on_every_way_is_known() -> None:
     assert pending[4] == (frozenset(),) * 5
 
 
+def test_nothing_before_a_fence_is_pending_behind_it_whatever_a_branch_leaves_out() -> None:
+    instructions = [
+        Instruction("store"),
+        Instruction("fence"),
+        Instruction("branch", {"left": 1, "target": 4}),
+        Instruction("store"),
+        Instruction("vector_fill"),
+        Instruction("halt"),
+    ]
+    pending = pending_on_any_way(instructions, {0: 2, 3: 2, 4: 4})
+    assert pending is not None
+    assert pending[4] == (frozenset(), frozenset(), frozenset({3}), frozenset(), frozenset())
+
+
 # ------------------------------------------------------------------------- counted branches
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from azsim.isa.program import Instruction
 from azsim.machine.engines.clock import ENGINES
@@ -49,6 +49,8 @@ _START = _State(
     _NO_LAGS,
     (frozenset(),) * _COUNT,
 )
+_FENCED = replace(_START, sequencer=(0,) * _COUNT)
+"""What was dispatched before a fence is complete behind it, and nothing has to be known of it."""
 
 
 def pending_on_any_way(
@@ -156,7 +158,7 @@ def _after(
     state: _State, instruction: Instruction, index: int, engine_of: Mapping[int, int]
 ) -> _State:
     if instruction.mnemonic == "fence":
-        return _State(state.latest, state.lags, (0,) * _COUNT, state.ever)
+        return _FENCED
     if index not in engine_of:
         return state
     engine = engine_of[index]
