@@ -116,6 +116,23 @@ def test_a_chain_becomes_one_product(name: str) -> None:
     _same_bits(compress(graph, segment=5), SLOW_VECTOR)
 
 
+@pytest.mark.kernels
+@pytest.mark.parametrize("axis", [0, 1])
+def test_what_only_copies_a_product_is_not_needed(axis: int) -> None:
+    graph = _graph(
+        [
+            node("MatMul", ["x", "w"], "m"),
+            node("Sigmoid", ["x"], "s"),
+            node("MatMul", ["s", "w"], "n"),
+            node("Concat", ["m", "n"], "y", axis=axis),
+        ]
+    )
+    lowering = _fused(compress(graph))
+    assert _kinds(lowering) == ["Quantize", "Matmul", "Unary", "Quantize", "Matmul"]
+    assert {"m", "n"} == set(lowering.fused)
+    _same_bits(compress(graph), AZ1)
+
+
 def test_a_fused_tensor_says_why() -> None:
     lowering = _fused(compress(_graph(CHAINS["bias and sigmoid"])))
     assert lowering.fused == {

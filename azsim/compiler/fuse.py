@@ -5,10 +5,11 @@ there; a tensor that is nowhere any more is named in `Lowering.fused`.
 
 The drain computes ``function(acc * scale + dst + bias)`` and may write codes.  An addition of a
 constant for each output and relu cost it nothing, so they always disappear into the product before
-them.  Sigmoid and tanh (also one for some outputs and another for the rest, as the gates of a
-recurrent cell have) and a quantization with a static scale keep the array waiting: they are fused
-where the vector engine has at least half as much to do as the array.  A product scaled by a
-constant is left as it is: ``(acc * scale) * c`` has other bits than ``acc * (scale * c)``.
+them, and so does a copy of its result, which is drained to where it would be copied.  Sigmoid and
+tanh (also one for some outputs and another for the rest, as the gates of a recurrent cell have) and
+a quantization with a static scale keep the array waiting: they are fused where the vector engine
+has at least half as much to do as the array.  A product scaled by a constant is left as it is:
+``(acc * scale) * c`` has other bits than ``acc * (scale * c)``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from azsim.machine.engines.mac import peak_macs_per_cycle
 from azsim.ops.lowering import (
     Access,
     Binary,
+    Copy,
     Leave,
     Loop,
     Lowering,
@@ -151,6 +153,9 @@ class _Fuser:
         if product.code_scale is not None:
             return None
         match step:
+            case Copy(dst, src):
+                moved = self._moved(product, dst, src)
+                return None if moved is None else replace(product, dst=moved)
             case Unary(function, dst, src) if self._has_drain(function):
                 return self._with_function(product, function, dst, src)
             case Binary("add", dst, left, right) if left.buffer != right.buffer:
