@@ -17,7 +17,7 @@ from azsim.compiler.allocate import Allocation
 from azsim.compiler.arrange import arrange
 from azsim.compiler.emit import Emitted, emit
 from azsim.compiler.encode import encode_tiles
-from azsim.compiler.estimate import Estimator
+from azsim.compiler.estimate import Estimator, weights_behind_relu
 from azsim.compiler.fold import fold
 from azsim.compiler.fuse import fuse
 from azsim.compiler.image import build_image
@@ -251,6 +251,7 @@ def compile_graph(
     parameters = after("parameters", placed)
     cuts = after("tile", cut_tiles(lowering, hardware, 4 * parameters.values.size))
     visits = weight_visits(lowering, hardware)
+    behind_relu = weights_behind_relu(step for _, step in lowering.steps)
 
     def carried_out(plan: Plan, notes: dict[str, object]) -> _CarriedOut:
         notes["residency"] = plan
@@ -263,7 +264,7 @@ def compile_graph(
             peeled, plan, parameters, blocks, stream.frames, state, accumulators, utterances
         )
         check_windows(schedule)
-        estimator = Estimator(compressed, plan, blocks, hardware)
+        estimator = Estimator(compressed, plan, blocks, hardware, behind_relu)
         way = best_way(schedule, state, estimator, hardware, stream, utterances)
         notes.update(way.made)
         return _CarriedOut(plan, compressed, blocks, peeled, way)

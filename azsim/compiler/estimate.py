@@ -1,8 +1,8 @@
 """Estimates of what items take, for the passes that put them in order.
 
-Vector instructions by their own timing rule, products by their tile's windows with every other
-activation zero (for an array that skips those), transfers by rate and latency as if nothing else
-used DRAM.
+Vector instructions by their own timing rule, products by their tile's windows with some activations
+zero (for an array that skips those), as many as there are behind a relu or elsewhere, transfers by
+rate and latency as if nothing else used DRAM.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
 from azsim.compiler.loading import decoder_cycles, load_cycles
 from azsim.compiler.schedule import BLOCK_SUFFIX, Item, Storage, accesses, is_weight_product
 from azsim.compiler.tile import Plan, Tile, element_width
+from azsim.compiler.windows import inner_steps
 from azsim.hardware.description import Hardware
 from azsim.ir import CompressedGraph
 from azsim.isa.spec import instruction_set
@@ -24,11 +25,22 @@ from azsim.machine.engines.mac import block_cycles, geometry, matmul_cycles
 from azsim.machine.instructions import instructions
 from azsim.machine.trace import Site
 from azsim.machine.view import ELEMENT_BITS, View
-from azsim.ops.lowering import Access
+from azsim.ops.lowering import Access, Copy, Matmul, Quantize, Step, Unary
+from azsim.ops.steps import writes
 
-__all__ = ["Estimator", "engine_of", "instruction_cycles", "transfer_cycles", "view_of"]
+__all__ = [
+    "Estimator",
+    "engine_of",
+    "instruction_cycles",
+    "transfer_cycles",
+    "view_of",
+    "weights_behind_relu",
+]
 
-_ACTIVE_SHARE = 0.5  # of activations behind a relu; others are zero less often
+_BEHIND_RELU = 0.5
+"""Share of activations behind a relu that are not zero."""
+_ELSEWHERE = 0.95
+"""The same of others: their codes are zero where a number is small beside the largest one."""
 
 
 def engine_of(item: Item) -> str:
@@ -46,6 +58,8 @@ class Estimator:
     blocks : mapping of str to bytes
         Compressed block of each tile, by tile name.
     hardware : Hardware
+    behind_relu : collection of str
+        Weights that multiply what a relu has made, see `weights_behind_relu`.
     """
 
     def __init__(
@@ -54,8 +68,10 @@ class Estimator:
         plan: Plan,
         blocks: Mapping[str, bytes],
         hardware: Hardware,
+        behind_relu: Collection[str] = (),
     ) -> None:
         self._compressed = compressed
+        self._behind_relu = behind_relu
         self._plan = plan
         self._blocks = blocks
         self._hardware = hardware
@@ -126,7 +142,8 @@ class Estimator:
                 codes = np.ascontiguousarray(codes)
                 digest = hashlib.blake2b(codes.tobytes(), digest_size=16).hexdigest()
                 prepared = matmul_cycles(f"{codes.shape} {digest}", codes, shape)
-            self._row_cycles[key] = int(prepared.row_cycles(_half_active(source.cols))[0])
+            share = _BEHIND_RELU if tile.weight in self._behind_relu else _ELSEWHERE
+            self._row_cycles[key] = int(prepared.row_cycles(_active(source.cols, share))[0])
         return mac.pipeline_cycles + source.rows * self._row_cycles[key]
 
     def _computed_product(self, item: Item, storages: Mapping[str, Storage]) -> int:
@@ -193,6 +210,32 @@ class Estimator:
         return self._loads[name]
 
 
+def weights_behind_relu(steps: Iterable[Step]) -> set[str]:
+    """Weights that multiply only what a relu has made: what wrote a buffer last tells.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+        Of the whole graph, in their order.
+    """
+    behind: dict[str, bool] = {}
+    found: dict[str, bool] = {}
+    for step in inner_steps(steps):
+        if isinstance(step, Matmul):
+            source = step.codes.buffer
+            found[step.weight] = found.get(step.weight, True) and behind.get(source, False)
+        match step:
+            case Copy() | Quantize():
+                is_behind = behind.get(step.src.buffer, False)
+            case Unary() | Matmul():
+                is_behind = step.function == "relu"
+            case _:
+                is_behind = False
+        for window in writes(step):
+            behind[window.buffer] = is_behind
+    return {weight for weight, is_behind in found.items() if is_behind}
+
+
 def instruction_cycles(item: Item, storages: Mapping[str, Storage], hardware: Hardware) -> int:
     """Cycles of an item by its instruction's own timing rule."""
     site = Site(
@@ -227,9 +270,9 @@ def _dram_cycles(hardware: Hardware, num_bytes: int) -> int:
 
 
 @functools.cache
-def _half_active(inner: int) -> np.ndarray:
-    """One row of marks of activations that are not zero: a seeded half of them."""
-    active = np.random.default_rng(0).random((1, inner)) < _ACTIVE_SHARE
+def _active(inner: int, share: float) -> np.ndarray:
+    """One row of marks of activations that are not zero: a seeded share of them."""
+    active = np.random.default_rng(0).random((1, inner)) < share
     return np.ascontiguousarray(active, np.uint8)
 
 

@@ -46,7 +46,7 @@ from azsim.ops.lowering import Access
 __all__ = ["overlap"]
 
 _MAX_SEARCHED = 600  # items; longer programs are put in order as they are, by rough estimates
-_MAX_WORK = 20_000  # pieces that a search may put in order, those of all tries together
+_MAX_WORK = 40_000  # pieces that a search may put in order, those of all tries together
 _SUM_STEP = 32  # a multiple of any array's window, in whole bytes
 _FEW_ROWS = 4  # of a product, each of which may stand for a step of its own
 _MOST_ROWS_APART = 8  # of a product, each of which may be a piece
@@ -197,16 +197,14 @@ class _Tried:
     def end(self) -> int:
         return max(start + self.cycles[number] for number, start in self.starts.items())
 
-    def waits(self, unit: int, *, after: bool) -> bool:
-        """Whether the array stands still before a unit's first piece, or after its last one.
+    def waits_after(self, unit: int) -> bool:
+        """Whether the array stands still after a unit's last piece.
 
         Or after the one that follows that, as what waits may need the first of them as well.
         """
         array = [number for number in self.starts if self.pieces[number].engine == "mac"]
-        mine = [at for at, number in enumerate(array) if self.pieces[number].unit == unit]
-        if not after:
-            return self._stands_still(array, mine[0])
-        return any(self._stands_still(array, mine[-1] + ahead) for ahead in (1, 2))
+        last = max(at for at, number in enumerate(array) if self.pieces[number].unit == unit)
+        return any(self._stands_still(array, last + ahead) for ahead in (1, 2))
 
     def _stands_still(self, array: Sequence[int], at: int) -> bool:
         """Whether the array waits before one of its pieces, or has done the last one."""
@@ -285,7 +283,7 @@ class _Stretch:
             if is_cuttable(unit, self.storages)
         ]
         for _, unit, kind in itertools.product(range(2), products, ("rows", "begin", "end")):
-            if work < 0 or (kind != "rows" and not best.waits(unit, after=kind == "end")):
+            if work < 0 or (kind == "end" and not best.waits_after(unit)):
                 continue
             known = cuts.get(unit, Cut())
             if known.each:
