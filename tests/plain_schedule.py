@@ -19,7 +19,10 @@ __all__ = ["executed", "run_schedule", "work_on"]
 def executed(
     items: Sequence[Item | Repeat], at: Mapping[int, int], last: Mapping[int, bool]
 ) -> Iterator[tuple[Item, Mapping[int, int]]]:
-    """Items in the order of execution, each with the rounds of the loops around it."""
+    """Items in the order of execution, each with the rounds of the loops around it.
+
+    What is done once in a region is done in each round here, which gives the same numbers.
+    """
     for item in items:
         if isinstance(item, Repeat):
             for number in range(item.count):

@@ -62,6 +62,7 @@ PASSES = (
     "peel",
     "order",
     "spill",
+    "beside",
     "join",
     "prefetch",
     "unroll",

@@ -14,7 +14,8 @@ branches around them when it is 0: s31 for the outermost loop, s30 for one insid
 
 In a region (`azsim.compiler.regions`) fences stand where a loop that data may end begins, in front
 of the ``scalar_read`` that decides, and where a round ends: nothing is under way wherever control
-can go two ways.  A loop of one round, a body on a condition, needs no loop instruction.
+can go two ways.  A loop of one round, a body on a condition, needs no loop instruction.  What a
+region does once stands behind a branch by s3, which is 1 until then.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _NUM_VIEWS = 256
 _LAST_SCALAR = 31
 _CONTROL = ("end_loop", "view_step", "scalar", "branch")
 _COMPARED = 2  # scalar register with the number that is compared
+_IS_LEFT = 3  # scalar register that is 0 when a region has done what it does once
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,8 @@ class _Emitter:
     """Indices that branches out of loops lead to."""
     around: list[int] = field(default_factory=list)
     """Numbers of the regions' loops that are being emitted."""
+    left_once: int = 0
+    """Items of the region that is being emitted which it carries out once, and are to come."""
 
     def register(self, access: Access) -> _Register:
         """What a window needs in a view register."""
@@ -196,9 +200,12 @@ class _Emitter:
         """Emit items; registers that are not held take numbers from `free`, group by group."""
         for group, registers in self.groups(items, held, len(free)):
             self.set_views(registers, free)
-            for is_left_out, run in itertools.groupby(group, _is_left_out):
+            for (is_left_out, is_once), run in itertools.groupby(group, _conditions):
                 if is_left_out:
-                    self.but_last(run)
+                    self.on_condition(run, self.counter())
+                    continue
+                if is_once:
+                    self.once(run)
                     continue
                 for item in run:
                     if isinstance(item, Repeat):
@@ -206,14 +213,22 @@ class _Emitter:
                     else:
                         self.item(item)
 
-    def but_last(self, items: Iterable[Item | Repeat]) -> None:
-        """Emit items that the last round of the loop around them leaves out."""
+    def once(self, items: Iterable[Item | Repeat]) -> None:
+        """Emit items that a region carries out once."""
+        items = list(items)
+        self.on_condition(items, _IS_LEFT)
+        self.left_once -= len(items)
+        if not self.left_once:
+            self.put("scalar", to=_IS_LEFT)
+
+    def on_condition(self, items: Iterable[Item | Repeat], scalar: int) -> None:
+        """Emit items that are left out where a scalar register is 0."""
         branch = self.put("branch")
         for item in items:
             assert isinstance(item, Item)
             self.left_out.add(len(self.instructions))
             self.item(item)
-        operands = {"left": self.counter(), "target": len(self.instructions)}
+        operands = {"left": scalar, "target": len(self.instructions)}
         self.instructions[branch] = Instruction("branch", operands)
 
     def counter(self) -> int:
@@ -275,6 +290,9 @@ class _Emitter:
 
     def region(self, repeat: Repeat, held: Mapping[_Register, None], free: list[int]) -> None:
         """Emit a loop of a region."""
+        if not self.around and (count := sum(item.once for item in walk((repeat,)))):
+            self.left_once = count
+            self.put("scalar", to=_IS_LEFT, number=1)
         self.fence()
         start = len(self.instructions) - 1
         is_loop = repeat.count > 1
@@ -392,6 +410,11 @@ def _is_minus_zero(value: int | float | str) -> bool:
 
 def _is_left_out(item: Item | Repeat) -> bool:
     return isinstance(item, Item) and item.but_last is not None
+
+
+def _conditions(item: Item | Repeat) -> tuple[bool, bool]:
+    """Whether a round may leave an item out: the last one, or all but a region's first one."""
+    return _is_left_out(item), isinstance(item, Item) and item.once
 
 
 def emit(schedule: Schedule, allocation: Allocation) -> Emitted:

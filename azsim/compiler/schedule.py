@@ -105,6 +105,7 @@ class Item:
 
     `but_last` is the number of the loop right around it in whose last round it is left out.
     With `leave` it is a ``scalar_read``, and its number may end the loop right around it.
+    With `once` it is in a region, and the first to come to it is the only one to carry it out.
     `frame` is the frame of a round that it works for, from 0; frames that are left over behind the
     rounds come after those, see `Schedule.per_round`.
     """
@@ -114,6 +115,7 @@ class Item:
     operands: Mapping[str, Access | int | float | str] = field(default_factory=dict)
     but_last: int | None = None
     leave: Leave | None = None
+    once: bool = False
     frame: int = 0
 
     @functools.cached_property

@@ -20,7 +20,7 @@ from azsim.arith import code_limit
 from azsim.compiler.allocate import Allocation
 from azsim.compiler.fold import Folded
 from azsim.compiler.parameters import Parameters
-from azsim.compiler.schedule import Schedule, accesses, walk
+from azsim.compiler.schedule import Item, Schedule, accesses, walk
 from azsim.compiler.tile import Plan, matmuls
 from azsim.compiler.windows import all_windows
 from azsim.compression.scheme import AUTO
@@ -263,6 +263,7 @@ def _blocks(blocks: Mapping[str, bytes], earlier: _Earlier, hardware: Hardware) 
 
 def _schedule(schedule: Schedule, earlier: _Earlier, hardware: Hardware) -> Iterator[str]:
     yield from _accumulators(schedule)
+    yield from _once(schedule)
     table = instruction_set().instructions
     held: dict[tuple[str, int | None], str] = {}
     for item in walk(schedule.startup + schedule.body + schedule.finish):
@@ -286,6 +287,15 @@ def _schedule(schedule: Schedule, earlier: _Earlier, hardware: Hardware) -> Iter
                     f"layer {item.layer}: {item.mnemonic} reads {name} {access.buffer} in slot "
                     f"{storage.slot}, which holds {held.get(slot, 'nothing')}"
                 )
+
+
+def _once(schedule: Schedule) -> Iterator[str]:
+    """What is done once and stands in no region, where nothing would let it be done again."""
+    for top in (*schedule.startup, *schedule.body, *schedule.finish):
+        if isinstance(top, Item) or not top.is_region:
+            for item in walk((top,)):
+                if item.once:
+                    yield f"layer {item.layer}: {item.mnemonic} is done once, and in no region"
 
 
 def _accumulators(schedule: Schedule) -> Iterator[str]:
@@ -421,6 +431,7 @@ _CHECKS: Mapping[str, Callable[[Any, _Earlier, Hardware], Iterator[str]]] = Mapp
         "peel": _steps,
         "order": _schedule,
         "spill": _schedule,
+        "beside": _schedule,
         "join": _schedule,
         "prefetch": _schedule,
         "unroll": _schedule,

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from azsim.compiler.allocate import Allocation, allocate
+from azsim.compiler.beside import beside
 from azsim.compiler.channels import run_cycles
 from azsim.compiler.estimate import Estimator, engine_of
 from azsim.compiler.fill import fill
@@ -57,12 +58,13 @@ class Way:
 
     Attributes
     ----------
-    spilled, joined, prefetched, unrolled, together : Schedule
+    spilled, stored, joined, prefetched, unrolled, together : Schedule
         By the passes of like names.
     fitted : Fitted
     """
 
     spilled: Schedule
+    stored: Schedule
     joined: Schedule
     prefetched: Schedule
     unrolled: Schedule
@@ -74,6 +76,7 @@ class Way:
         """By the name of each pass, in their order, what it made."""
         return {
             "spill": self.spilled,
+            "beside": self.stored,
             "join": self.joined,
             "prefetch": self.prefetched,
             "unroll": self.unrolled,
@@ -131,7 +134,7 @@ def best_way(
         If it does not fit the hardware in any way.
     """
     first = spill(schedule, hardware, state, appends=stream.paced)
-    begun = _Begun.of(first, hardware)
+    begun = _Begun.of(first, estimator, hardware)
     if utterances > 1 and begun.spilled.spilled:
         names = ", ".join(sorted(begun.spilled.spilled))
         raise CompileError(
@@ -145,14 +148,16 @@ def best_way(
         return best
     if first is not schedule and may_share_loads(begun.unrolled):
         # With less of it on the chip, what comes anew may do for several frames.
-        enough = functools.partial(_shares_loads, hardware)
+        enough = functools.partial(_shares_loads, estimator, hardware)
         for spilled in leaving_room(schedule, hardware, state, enough):
-            best = _best_rounds(_Begun.of(spilled, hardware), best, estimator, hardware, stream)
+            best = _best_rounds(
+                _Begun.of(spilled, estimator, hardware), best, estimator, hardware, stream
+            )
     return _with_last_apart(best, estimator, hardware, stream)
 
 
-def _shares_loads(hardware: Hardware, spilled: Schedule) -> bool:
-    return together(_Begun.of(spilled, hardware).unrolled, hardware, 2).shares_loads
+def _shares_loads(estimator: Estimator, hardware: Hardware, spilled: Schedule) -> bool:
+    return together(_Begun.of(spilled, estimator, hardware).unrolled, hardware, 2).shares_loads
 
 
 @dataclass(frozen=True)
@@ -160,16 +165,18 @@ class _Begun:
     """What the first passes made, before it is known how many frames a round has."""
 
     spilled: Schedule
+    stored: Schedule
     joined: Schedule
     prefetched: Schedule
     unrolled: Schedule
 
     @classmethod
-    def of(cls, spilled: Schedule, hardware: Hardware) -> _Begun:
+    def of(cls, spilled: Schedule, estimator: Estimator, hardware: Hardware) -> _Begun:
         """Carry out the passes."""
-        joined = join(spilled, hardware)
+        stored = beside(spilled, estimator)
+        joined = join(stored, hardware)
         prefetched = prefetch(joined)
-        return cls(spilled, joined, prefetched, unroll(prefetched, hardware))
+        return cls(spilled, stored, joined, prefetched, unroll(prefetched, hardware))
 
     def way(self, schedule: Schedule, fitted: Fitted) -> Way:
         """Go on with some frames in a round."""

@@ -1,0 +1,99 @@
+"""Beside: results that are there before data decides go to DRAM while a decision is worked out.
+
+Contract: takes a schedule, gives one with the same stores.  Nothing is under way where data decides
+(`azsim.compiler.regions`), so that a store in front of a region is waited for, and one behind it is
+at the end of the frame.  One that takes no longer than the work for the first decision goes on
+beside that work: in the region, where the first round alone carries it out (`Item.once`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from azsim.compiler.edges import OUTPUT
+from azsim.compiler.estimate import Estimator
+from azsim.compiler.schedule import Item, Repeat, Schedule, accesses, is_written, walk
+
+__all__ = ["beside"]
+
+_Items = tuple[Item | Repeat, ...]
+
+
+def beside(schedule: Schedule, estimator: Estimator) -> Schedule:
+    """Move stores of a frame's results into the last region that has work for a decision.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    estimator : Estimator
+    """
+    body = schedule.body
+
+    def cycles(items: Iterable[Item | Repeat]) -> int:
+        return sum(estimator.cycles(item, schedule.storages) for item in walk(tuple(items)))
+
+    for at in reversed(range(len(body))):
+        item = body[at]
+        if not (isinstance(item, Repeat) and item.is_region):
+            continue
+        moved: list[Item] = []
+        left = cycles(_first_work(item))
+        for store in _stores_of_what_is_there(schedule, at):
+            if (takes := cycles([store])) <= left:
+                moved.append(store)
+                left -= takes
+        if moved:
+            once = [replace(store, once=True) for store in moved]
+            (region,) = _with_behind([item], _first_work(item)[0], once)
+            before, behind = (
+                [one for one in part if one not in moved] for part in (body[:at], body[at + 1 :])
+            )
+            return replace(schedule, body=(*before, region, *behind))
+    return schedule
+
+
+def _stores_of_what_is_there(schedule: Schedule, region: int) -> Iterator[Item]:
+    """Stores of a frame's results that nothing writes from them or the region on."""
+    for at, item in enumerate(schedule.body):
+        if isinstance(item, Item) and item.mnemonic == "store" and item.layer == OUTPUT:
+            source = schedule.storages[dict(item.windows)["src"].buffer]
+            is_alone = source.slot is None and source.within is None
+            later = walk(schedule.body[min(at, region) :])
+            if is_alone and not any(_writes(one, source.name) for one in later):
+                yield item
+
+
+def _writes(item: Item, buffer: str) -> bool:
+    return any(
+        access.buffer == buffer and is_written(item, name) for name, access in accesses(item)
+    )
+
+
+def _first_work(region: Repeat) -> _Items:
+    """What a decision waits for, the first that waits for anything and that data cannot leave out.
+
+    Nothing where there is no such decision.
+    """
+    begin = 0
+    for at, item in enumerate(region.body):
+        if isinstance(item, Item) and item.leave is not None:
+            return region.body[begin:at]
+        if isinstance(item, Repeat) and item.is_region:
+            begin = at + 1
+            if work := _first_work(item):
+                return work
+    return ()
+
+
+def _with_behind(
+    items: Iterable[Item | Repeat], first: Item | Repeat, stores: Iterable[Item]
+) -> Iterator[Item | Repeat]:
+    """Items of a region, and of the loops in it, with stores behind one of them."""
+    for item in items:
+        if isinstance(item, Repeat) and item.is_region:
+            yield replace(item, body=tuple(_with_behind(item.body, first, stores)))
+            continue
+        yield item
+        if item is first:
+            yield from stores
