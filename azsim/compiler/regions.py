@@ -7,7 +7,8 @@ hold them, and its end.  The contract that makes it work:
 - a part begins and ends with a fence, so that every engine is idle wherever control can go two
   ways; waits inside a part are relative to completions counted from its fence, and no wait names
   anything in another part (`azsim.compiler.emit`, `azsim.compiler.synchronize`);
-- nothing moves into a region, out of it, or from one part to another (`fuse`, `narrow`, `overlap`);
+- nothing moves into a region, out of it, or from one part to another (`fuse`, `narrow`, `overlap`),
+  but stores of results, into a part that is surely reached and does them once (`beside`);
 - buffers that a region touches live over all of it (`allocate`);
 - weights that do not stay are loaded inside each part that multiplies by them, as nobody knows what
   a slot holds (`prefetch`); those that the region alone uses may be held while it runs;
