@@ -393,8 +393,14 @@ def test_scales_and_biases_beyond_half_of_weight_sram_come_when_they_are_used() 
         assert [(one.findings, one.unproved) for one in verdicts] == [((), ())] * len(verdicts)
 
 
-def test_a_result_that_is_a_state_too_and_lives_in_dram_is_stored_where_it_was() -> None:
-    """The state is stored before data decides, if its source has a place of its own there."""
+@pytest.mark.parametrize("also", [(), ("flat",)])
+def test_a_result_that_is_a_state_too_and_lives_in_dram_is_stored_where_it_was(
+    also: tuple[str, ...],
+) -> None:
+    """The state is stored before data decides, if its source has a place of its own there.
+
+    Two results of the same numbers are stored from one place.
+    """
     model = transducer(3, frames=1, features=8).graph
     nodes = [
         replace(one, inputs=("x", "enc_w", "enc_r", "", "", "eh", "ec"), outputs=("y", "hn", "cn"))
@@ -402,14 +408,18 @@ def test_a_result_that_is_a_state_too_and_lives_in_dram_is_stored_where_it_was()
         else one
         for one in model.nodes
     ]
-    nodes += [node("Sub", ["y", "old"], "change"), node("Identity", ["y"], "kept")]
+    nodes += [
+        node("Sub", ["y", "old"], "change"),
+        node("Identity", ["y"], "kept"),
+        node("Squeeze", ["y"], "flat"),
+    ]
     shapes = {"eh": (1, 1, 8), "ec": (1, 1, 8), "old": (1, 1, 1, 8)}
     graph = build_graph(
         "g",
         {**model.inputs, **{name: type_of(*shape) for name, shape in shapes.items()}},
         dict(model.initializers),
         nodes,
-        ("change", "y", *model.outputs, "hn", "cn", "kept"),
+        ("change", "y", *also, *model.outputs, "hn", "cn", "kept"),
         "test",
     )
     state = {**TRANSDUCER_STATE, "eh": "hn", "ec": "cn", "old": "kept"}
@@ -424,7 +434,7 @@ def test_a_result_that_is_a_state_too_and_lives_in_dram_is_stored_where_it_was()
         with contextlib.suppress(CompileError):
             ran = execute_graph(compressed, hardware, frames, state, initial, period_s=0.01)
             num_spilled += bool(ran.compiled.schedule.spilled)
-            for name in ("change", "y", "symbols", "counts"):
+            for name in ("change", "y", *also, "symbols", "counts"):
                 assert ran.execution.outputs[name].tobytes() == wanted[name].tobytes()
             for verdict in check_program(ran.compiled.program, hardware):
                 assert not verdict.findings

@@ -154,7 +154,11 @@ def constants(schedule: Schedule) -> Iterator[Movable]:
 
 
 def outputs(schedule: Schedule, taken: Collection[str]) -> Iterator[Output]:
-    """Outputs that are stored as they lie, from a buffer that holds nothing else."""
+    """Outputs that are stored as they lie, from a buffer that holds nothing else.
+
+    Of several that are stored from one buffer the first.
+    """
+    taken = set(taken)
     for number, item in enumerate(schedule.body):
         if isinstance(item, Repeat) or item.mnemonic != "store":
             continue
@@ -165,6 +169,7 @@ def outputs(schedule: Schedule, taken: Collection[str]) -> Iterator[Output]:
         size_bytes = source.rows * source.cols * ELEMENT_BYTES[storage.dtype]
         is_whole = source.offset == 0 and is_row_major(source) and is_row_major(target)
         if is_whole and size_bytes == storage.size_bytes and source.buffer not in taken:
+            taken.add(source.buffer)
             yield Output(source.buffer, target.buffer, number, item)
 
 
