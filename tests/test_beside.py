@@ -149,6 +149,29 @@ def test_a_state_that_is_a_result_is_stored_before_the_next_one_takes_its_place(
     assert once(ran.compiled.schedule) == buffer_of(ran.compiled.schedule, "f")
 
 
+def test_where_there_is_no_room_results_are_stored_where_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A result that the region does not read lives longer beside it."""
+    from azsim.compiler import ways
+
+    compressed = compress(recogniser(3, 3, results=("y",)).graph)
+
+    def is_compiled(size_bytes: int) -> bool:
+        hardware = chip(dram__latency_ns=2.0, activation_sram__bytes=size_bytes)
+        try:
+            compile_graph(compressed, hardware, Stream(4, 0.5, True), STATE, "g")
+        except CompileError:
+            return False
+        return True
+
+    sizes = range(384, 1536, 128)
+    with_it = [is_compiled(size_bytes) for size_bytes in sizes]
+    monkeypatch.setattr(ways, "beside", lambda schedule, estimator, hardware: schedule)
+    assert with_it == [is_compiled(size_bytes) for size_bytes in sizes]
+    assert len(set(with_it)) == 2
+
+
 def test_it_takes_fewer_cycles() -> None:
     """A frame without symbols: what is left to store behind the decision is short."""
     from azsim.compiler import ways
@@ -165,7 +188,7 @@ def test_it_takes_fewer_cycles() -> None:
 
     with_it = cycles()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ways, "beside", lambda schedule, estimator: schedule)
+        patch.setattr(ways, "beside", lambda schedule, estimator, hardware: schedule)
         assert with_it < cycles()
 
 

@@ -173,7 +173,7 @@ class _Begun:
     @classmethod
     def of(cls, spilled: Schedule, estimator: Estimator, hardware: Hardware) -> _Begun:
         """Carry out the passes."""
-        stored = beside(spilled, estimator)
+        stored = beside(spilled, estimator, hardware)
         joined = join(stored, hardware)
         prefetched = prefetch(joined)
         return cls(spilled, stored, joined, prefetched, unroll(prefetched, hardware))

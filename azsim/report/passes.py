@@ -290,6 +290,8 @@ def _item_lines(
             )
             engine = instruction_set().instructions[item.mnemonic].engine
             rest = "" if item.but_last is None else "; not in the last round"
+            if item.once:
+                rest += "; once"
             if item.leave is not None:
                 relation = "is not" if item.leave.unless else "is"
                 rest += f"; leave the loop if it {relation} {item.leave.number}"
