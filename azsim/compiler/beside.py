@@ -15,7 +15,8 @@ from dataclasses import replace
 from azsim.compiler.allocate import fits
 from azsim.compiler.edges import OUTPUT
 from azsim.compiler.estimate import Estimator
-from azsim.compiler.schedule import Item, Repeat, Schedule, accesses, is_written, walk
+from azsim.compiler.pieces_in_dram import writes_to
+from azsim.compiler.schedule import Item, Repeat, Schedule, walk
 from azsim.hardware.description import Hardware
 
 __all__ = ["beside"]
@@ -72,15 +73,8 @@ def _stores_of_what_is_there(schedule: Schedule, region: int) -> Iterator[Item]:
         if isinstance(item, Item) and item.mnemonic == "store" and item.layer == OUTPUT:
             source = schedule.storages[dict(item.windows)["src"].buffer]
             is_alone = source.slot is None and source.within is None
-            later = walk(schedule.body[min(at, region) :])
-            if is_alone and not any(_writes(one, source.name) for one in later):
+            if is_alone and not writes_to(schedule.body[min(at, region) :], source.name):
                 yield item
-
-
-def _writes(item: Item, buffer: str) -> bool:
-    return any(
-        access.buffer == buffer and is_written(item, name) for name, access in accesses(item)
-    )
 
 
 def _first_work(region: Repeat) -> _Items:
