@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from azsim.compiler import spill as spilling
 from azsim.compiler.allocate import fits
 from azsim.compiler.schedule import Item, Repeat, Schedule, Storage, accesses, walk
-from azsim.compiler.spill import spill
+from azsim.compiler.spill import leaving_room, spill
 from azsim.errors import CompileError
 from azsim.evaluate import evaluate_stream
 from azsim.ir import CompressedGraph, Node
@@ -440,3 +441,31 @@ def test_a_result_that_is_a_state_too_and_lives_in_dram_is_stored_where_it_was(
                 assert not verdict.findings
                 assert not verdict.unproved
     assert num_spilled > 2
+
+
+@pytest.mark.parametrize(
+    ("needed", "left"),
+    [
+        ({2: 3, 4: 3, 8: 8}, [(2, 3), (8, 8)]),
+        ({2: 0, 4: 5, 8: 6}, [(2, 0), (4, 5), (8, 6)]),
+        ({2: 9, 4: 99, 8: 99}, [(2, 9)]),
+        ({2: 0, 4: 0, 8: 0}, [(2, 0)]),
+        ({2: 99, 4: 99, 8: 99}, []),
+    ],
+)
+def test_as_much_room_is_left_as_further_frames_need(
+    monkeypatch: pytest.MonkeyPatch, needed: dict[int, int], left: list[tuple[int, int]]
+) -> None:
+    """Not less, not more, and nothing twice: numbers of the shares stand for what is spilled."""
+    monkeypatch.setattr(spilling._Left, "of", lambda share, *_: spilling._ROOM.index(share))
+    monkeypatch.setattr(
+        spilling, "_in_finer_rounds", lambda number, parts, *_: None if parts else number
+    )
+    found = leaving_room(
+        Schedule((), (), (), 1, {}),
+        chip(),
+        {},
+        tuple(needed),
+        lambda number, count: number >= needed[count],  # type: ignore[operator]
+    )
+    assert list(found) == left

@@ -3,7 +3,8 @@
 Weights and constants that have no room on the chip come piece by piece, each to a place where the
 next one replaces it.  A frame behind another needs each piece again.  Frames beside one another use
 it while it is there: what stands between two loads is done for one frame after the other, then the
-next piece comes for all of them.
+next piece comes for all of them.  Pieces come together where nothing in between has to be done
+first: whatever a frame has made when others go on takes room for each of them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
+from azsim.compiler.lifetimes import lifetimes
 from azsim.compiler.schedule import Item, Storage, accesses, extent, in_whole, is_written
 from azsim.ops.lowering import Access
 
@@ -49,7 +51,9 @@ def beside(
     storages: Mapping[str, Storage],
     own: Set[str],
     accumulators: int,
-) -> list[Item] | None:
+    *,
+    is_late: bool = False,
+) -> tuple[list[Item], set[str]] | None:
     """Items of a round in which frames share what comes from DRAM.
 
     Parameters
@@ -63,11 +67,18 @@ def beside(
         Buffers of the first frame in whose place further frames have others.
     accumulators : int
         Of the array.
+    is_late : bool
+        Whether what is shared comes and goes as late as something else does, so that there are
+        fewer places where all frames have come as far.
 
     Returns
     -------
-    list of Item or None
-        None where frames share no load, where one would read what one before it has yet to write,
+    items : list of Item
+    passing : set of str
+        Buffers of the first frame that hold nothing that is needed where what is shared comes or
+        goes: one may serve all frames.
+    None
+        Where frames share no load, where one would read what one before it has yet to write,
         or write what that has yet to read, or where there are not enough accumulators.
     """
     if len({len(items) for items in of_frames}) > 1:
@@ -81,6 +92,9 @@ def beside(
     if not shared or not _begins_alike(of_frames[0], before, touches, shared, storages):
         return None
     loads = _before_readers(of_frames[0], touches, shared)
+    if is_late:
+        loads = _brought_late(loads, touches, shared)
+    loads = _brought_early(loads, touches, shared)
     if _is_turned([at for end in sorted(loads) for at in loads[end]], touches):
         return None
     if any(first < at <= last for at in loads for first, last in _sums(of_frames[0])):
@@ -102,7 +116,21 @@ def beside(
     for stretch, end in zip(stretches, sorted(loads), strict=True):
         items += [frame[at] for frame in of_frames for at in stretch]
         items += [of_frames[-1][at] for at in loads[end]]
-    return items
+    return items, _passing(of_frames[0], own, loads)
+
+
+def _passing(items: Sequence[Item], own: Set[str], borders: Iterable[int]) -> set[str]:
+    """Buffers that hold nothing that is needed before any of some items."""
+    places = sorted(borders)
+    return {
+        buffer
+        for buffer, spans in lifetimes(items).items()
+        if buffer in own
+        and all(
+            first >= 0 and bisect.bisect(places, first) == bisect.bisect(places, last)
+            for first, last in spans
+        )
+    }
 
 
 def _touches(item: Item, storages: Mapping[str, Storage]) -> Iterable[_Touch]:
@@ -321,6 +349,59 @@ def _beside_sum(
     if any(items[number].mnemonic == "mac_matmul" for number in rest):
         return before  # which need what comes while those of other frames are made
     return before if any(_conflict(touches[number], touches[at]) for number in rest) else last + 1
+
+
+def _brought_late(
+    loads: Mapping[int, Sequence[int]], touches: Sequence[Sequence[_Touch]], shared: Set[int]
+) -> dict[int, list[int]]:
+    """Shared transfers by the item that they come before, with those behind if they can be."""
+    found: dict[int, list[int]] = {}
+    behind = len(touches)
+    for end in sorted(loads, reverse=True):
+        passed = [touches[at] for at in range(end, behind) if at not in shared]
+        kept: list[int] = []
+        late: list[int] = []
+        for at in reversed(loads[end]):
+            stay = end < behind and _touch_same(passed, touches[at])
+            (kept if stay else late).insert(0, at)
+            if stay:
+                passed.append(touches[at])
+        found[behind] = [*late, *found.get(behind, ())]
+        if kept:
+            found[end] = kept
+            behind = end
+    return found
+
+
+def _touch_same(items: Iterable[Sequence[_Touch]], touches: Sequence[_Touch]) -> bool:
+    return any(_conflict(of_item, touches) for of_item in items)
+
+
+def _brought_early(
+    loads: Mapping[int, Sequence[int]], touches: Sequence[Sequence[_Touch]], shared: Set[int]
+) -> dict[int, list[int]]:
+    """Shared transfers by the item that they come before, with those before them if they can be.
+
+    Where nothing in between touches what one of them moves.  A frame goes on there with what it has
+    made, and need not keep it until all frames have come as far.
+    """
+    found: dict[int, list[int]] = {}
+    before: int | None = None
+    for end in sorted(loads):
+        kept = list(loads[end])
+        if before is not None and end < len(touches):
+            passed = [touches[at] for at in range(before, end) if at not in shared]
+            kept = []
+            for at in loads[end]:
+                if _touch_same(passed, touches[at]):
+                    passed.append(touches[at])
+                    kept.append(at)
+                else:
+                    found[before].append(at)
+        if kept or end == len(touches):
+            found[end] = kept
+            before = end
+    return found
 
 
 def _is_turned(order: Sequence[int], touches: Sequence[Sequence[_Touch]]) -> bool:

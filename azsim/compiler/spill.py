@@ -74,8 +74,9 @@ def leaving_room(
     schedule: Schedule,
     hardware: Hardware,
     state: Mapping[str, str],
-    is_enough: Callable[[Schedule], bool],
-) -> Iterator[Schedule]:
+    counts: Sequence[int],
+    is_enough: Callable[[Schedule, int], bool],
+) -> Iterator[tuple[int, Schedule]]:
     """Schedules that leave room for the work of further frames.
 
     Parameters
@@ -83,14 +84,17 @@ def leaving_room(
     schedule : Schedule
     hardware : Hardware
     state : mapping of str to str
+    counts : sequence of int
+        Of frames that may be worked on together, fewest first.
     is_enough : callable
-        ``is_enough(found)``: whether a schedule leaves as much room as is needed.
+        ``is_enough(found, count)``: whether a schedule leaves as much room as so many frames need.
 
     Yields
     ------
-    Schedule
-        With loops as they are, and for each number of parts of a round, the one that leaves least
-        and enough.
+    count : int
+    found : Schedule
+        With loops as they are, and for each number of parts of a round: for each count the one that
+        leaves least and enough, but for those that leave enough for more.
     """
 
     @functools.cache
@@ -99,22 +103,32 @@ def leaving_room(
 
     for parts in (0, *_FINER):
 
-        def enough(number: int, parts: int = parts) -> Schedule | None:
-            found = _in_finer_rounds(plain(number), parts, schedule, state)
-            return found if found is not None and is_enough(found) else None
+        @functools.cache
+        def left(number: int, parts: int = parts) -> Schedule | None:
+            return _in_finer_rounds(plain(number), parts, schedule, state)
 
-        # With very little left, nothing fits at all.
-        tries = ((number, enough(number)) for number in range(_FIRST_ROOM, len(_ROOM)))
-        high, best = next(((number, found) for number, found in tries if found), (0, None))
-        low = -1
-        while high - low > 1:
-            middle = (low + high) // 2
-            if (found := enough(middle)) is None:
-                low = middle
-            else:
-                high, best = middle, found
-        if best is not None:
-            yield best
+        low, high = -1, None  # the last number that leaves too little, and the first that does not
+        for count in counts:
+
+            def enough(number: int, count: int = count) -> bool:
+                found = left(number)
+                return found is not None and is_enough(found, count)
+
+            if high is not None:
+                if enough(high):
+                    continue  # what leaves enough for fewer frames does for these
+                low = high
+            # With very little left, nothing fits at all.
+            first = max(_FIRST_ROOM, low + 1)
+            high = next((number for number in range(first, len(_ROOM)) if enough(number)), None)
+            if high is None:
+                break
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (low, middle) if enough(middle) else (middle, high)
+            found = left(high)
+            assert found is not None
+            yield count, found
 
 
 class _Left(NamedTuple):

@@ -9,7 +9,8 @@ no room for all, the schedule stays as it is.
 A further frame works in buffers of its own, but for what outlives a frame, so that its work can
 begin while that of the first one goes on.  Where weights, constants or states come from DRAM in
 each frame, the frames of a round share them, if they can (`azsim.compiler.shared_loads`): then they
-stand not one behind the other but beside one another, and a round may be longer.
+stand not one behind the other but beside one another, and a round may be longer.  Without room for
+buffers of its own for each, they take turns in what none of them keeps while others go on.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _LEAST_ROUNDS = 3
 """Of which the last one may stand behind the loop."""
 _MOST_FRAMES = 4
 """Of a round; more leave no gaps to be filled."""
-_MOST_SHARING = 6_000
+_MOST_SHARING = 16_000
 """Items of a round whose frames share loads, and gain however long they are, and many."""
 
 
@@ -70,13 +71,26 @@ def together(
         return schedule
     accumulators = hardware.mac.accumulators
     may_share &= per_round > 1
-    for shares, most_items in ((True, _MOST_SHARING), (False, _MOST_ITEMS))[not may_share :]:
-        if per_round * len(items) <= most_items and (shares or per_round <= _MOST_FRAMES):
-            found = _in_rounds(
-                schedule, items, per_round, accumulators, shares=shares, last_apart=last_apart
-            )
-            if found is not None and fits(found, hardware):
-                return found
+    tries: list[tuple[bool, bool]] = []
+    if may_share and per_round * len(items) <= _MOST_SHARING:
+        tries += [(True, False), (True, True)]
+    if per_round * len(items) <= _MOST_ITEMS and per_round <= _MOST_FRAMES:
+        tries.append((False, False))
+    found: Schedule | None = None
+    for shares, in_turns in tries:
+        if in_turns and found is None:
+            continue  # where nothing can be shared
+        found = _in_rounds(
+            schedule,
+            items,
+            per_round,
+            accumulators,
+            shares=shares,
+            in_turns=in_turns,
+            last_apart=last_apart,
+        )
+        if found is not None and fits(found, hardware):
+            return found
     return schedule
 
 
@@ -107,10 +121,12 @@ def _in_rounds(
     accumulators: int,
     *,
     shares: bool,
+    in_turns: bool,
     last_apart: bool,
 ) -> Schedule | None:
     """Several frames a round; items are those of one.
 
+    With `in_turns` frames that share have one place for what none of them keeps while others go on.
     None if they share nothing but should, or if there is no last round of several.
     """
     rounds, left = divmod(schedule.frames, per_round)
@@ -124,6 +140,7 @@ def _in_rounds(
         name: replace(schedule.storages[buffer], name=name) for (buffer, _), name in copies.items()
     }
     storages = {**schedule.storages, **storages}
+    turns: dict[str, str] = {}
     always = [replace(item, but_last=None) for item in items]
     at_last = [item for item in items if item.but_last is None]
 
@@ -140,7 +157,13 @@ def _in_rounds(
             return list(itertools.chain.from_iterable(of_frames))
         own = {copies.get((name, first), name) for name, _ in copies}
         before = walk(schedule.startup)
-        return beside(of_frames, before, storages, own, accumulators) if is_loop else None
+        if not is_loop:
+            return None
+        found = beside(of_frames, before, storages, own, accumulators, is_late=in_turns)
+        if found is None or not in_turns:
+            return found and found[0]
+        turns.update(_turns(found[1], copies, first, per_round))
+        return [_with_buffers(item, turns) for item in found[0]]
 
     last_of_round = always if behind else items if is_loop else at_last
     body = round_of(0, 0, per_round if is_loop else 0, last_of_round)
@@ -160,7 +183,7 @@ def _in_rounds(
         finish=(*last, *rest, *schedule.finish),
         storages=storages,
         per_round=per_round,
-        copies=copies,
+        copies={of: turns.get(name, name) for of, name in copies.items()},
         shares_loads=shares,
         last_apart=last_apart,
     )
@@ -188,6 +211,29 @@ def _copies(
                 while copy in schedule.storages:  # a tensor may have any name
                     copy += "~"
                 yield (name, frame), copy
+
+
+def _turns(
+    passing: Set[str], copies: Mapping[tuple[str, int], str], first: int, per_round: int
+) -> dict[str, str]:
+    """By buffers of a round's further frames, those of the first one, which has a number."""
+    return {
+        copies[buffer, first + frame]: name
+        for buffer in {buffer for buffer, _ in copies}
+        if (name := copies.get((buffer, first), buffer)) in passing
+        for frame in range(1, per_round)
+    }
+
+
+def _with_buffers(item: Item, names: Mapping[str, str]) -> Item:
+    """An item that works in other buffers."""
+    if not item.buffers & names.keys():
+        return item
+    windows = {
+        name: replace(access, buffer=names.get(access.buffer, access.buffer))
+        for name, access in accesses(item)
+    }
+    return replace(item, operands={**item.operands, **windows})
 
 
 def _touched(items: Iterable[Item | Repeat]) -> set[str]:

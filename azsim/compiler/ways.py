@@ -148,16 +148,20 @@ def best_way(
         return best
     if first is not schedule and may_share_loads(begun.unrolled):
         # With less of it on the chip, what comes anew may do for several frames.
-        enough = functools.partial(_shares_loads, estimator, hardware)
-        for spilled in leaving_room(schedule, hardware, state, enough):
-            best = _best_rounds(
-                _Begun.of(spilled, estimator, hardware), best, estimator, hardware, stream
-            )
+        shares = functools.partial(_shares_loads, estimator, hardware)
+        counts = [count for count in _PER_ROUND if 2 * count <= schedule.frames]
+        for count, spilled in leaving_room(schedule, hardware, state, counts, shares):
+            begun = _Begun.of(spilled, estimator, hardware)
+            best = _best_rounds(begun, best, estimator, hardware, stream, count)
     return _with_last_apart(best, estimator, hardware, stream)
 
 
-def _shares_loads(estimator: Estimator, hardware: Hardware, spilled: Schedule) -> bool:
-    return together(_Begun.of(spilled, estimator, hardware).unrolled, hardware, 2).shares_loads
+def _shares_loads(
+    estimator: Estimator, hardware: Hardware, spilled: Schedule, per_round: int
+) -> bool:
+    """Whether so many frames of a round can share loads."""
+    begun = _Begun.of(spilled, estimator, hardware)
+    return together(begun.unrolled, hardware, per_round).shares_loads
 
 
 @dataclass(frozen=True)
@@ -184,10 +188,18 @@ class _Begun:
 
 
 def _best_rounds(
-    begun: _Begun, best: Way, estimator: Estimator, hardware: Hardware, stream: Stream
+    begun: _Begun,
+    best: Way,
+    estimator: Estimator,
+    hardware: Hardware,
+    stream: Stream,
+    least: int = 0,
 ) -> Way:
-    """With as many frames in a round as are worth their latency, or the best so far."""
-    for per_round in _PER_ROUND:
+    """With as many frames in a round as are worth their latency, or the best so far.
+
+    `least` of them, or more.
+    """
+    for per_round in (number for number in _PER_ROUND if number >= least):
         if (found := together(begun.unrolled, hardware, per_round)) is begun.unrolled:
             break
         rounds = [found]
